@@ -1,0 +1,55 @@
+"""Errors a user can mend, each told in one line.
+
+BenchError
+├── UnknownNameError    a name that no file answers to; says which names there are
+├── DeclarationError    a search space, dataset card, sweep file or option that breaks a rule
+├── HardwareError       a device that was asked for and is not there
+├── SweepLockedError    another coordinator is at work on the sweep
+├── SealedSplitError    code that selects tried to open the test split
+└── StoreError          a damaged or missing file of a sweep
+"""
+
+import difflib
+from collections.abc import Iterable
+
+
+class BenchError(Exception):
+    """Base of all errors that are shown as one line, without a traceback."""
+
+    exit_code = 2
+
+
+class UnknownNameError(BenchError):
+    """A name that no file answers to."""
+
+    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+        known = sorted(known)
+        super().__init__(f"unknown {kind} '{name}'{did_you_mean(name, known)} (there are: {', '.join(known)})")
+
+
+class DeclarationError(BenchError):
+    """A search space, dataset card, sweep file or option that breaks a rule."""
+
+
+class HardwareError(BenchError):
+    """A device that was asked for and is not there."""
+
+
+class SweepLockedError(BenchError):
+    """Another coordinator is at work on the sweep."""
+
+    exit_code = 75
+
+
+class SealedSplitError(BenchError):
+    """Code that selects tried to open the test split."""
+
+
+class StoreError(BenchError):
+    """A damaged or missing file of a sweep."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return "; did you mean 'x'?" for the known name closest to `name`, or nothing."""
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f"; did you mean '{close[0]}'?" if close else ""

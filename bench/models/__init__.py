@@ -1,0 +1,1 @@
+"""Encoders of sequences: one file a model, its class `Model` (see bench/contracts.py)."""

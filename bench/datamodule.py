@@ -1,0 +1,94 @@
+"""Batches of one run, sliced from arrays: no loader processes, no per-item collation."""
+
+from collections.abc import Iterator
+
+import pytorch_lightning as pl
+import torch
+
+from bench.config import RunConfig
+from bench.contracts import Batch, Task
+from bench.errors import SealedSplitError
+from bench.module import Tensors
+
+EVALUATION_STEPS = 65_536
+"""Steps (sequences x length) of an evaluation batch: large enough to be fast, small enough for long sequences."""
+
+
+def to_tensors(batch: Batch) -> Tensors:
+    """Return a batch as tensors that share its memory; a mask that hides nothing is dropped."""
+    mask = None if batch.mask is None or batch.mask.all() else torch.from_numpy(batch.mask)
+    return torch.from_numpy(batch.x), torch.from_numpy(batch.length), torch.from_numpy(batch.y), mask
+
+
+class _TrainBatches:
+    """The batches of one epoch: batch n of a run is the same whenever and however often it is asked for."""
+
+    def __init__(self, task: Task, config: RunConfig, trainer: pl.Trainer) -> None:
+        self.task, self.config, self.trainer = task, config, trainer
+
+    def __len__(self) -> int:
+        return self.config.train.steps_per_epoch
+
+    def __iter__(self) -> Iterator[Tensors]:
+        first = self.trainer.current_epoch * len(self)
+        for number in range(first, first + len(self)):
+            yield to_tensors(self.task.train_batch(self.config.seed, number, self.config.train.batch_size))
+
+
+class _SplitBatches:
+    """A whole split in parts of equal length of time."""
+
+    def __init__(self, split: Batch) -> None:
+        x, length, y, mask = to_tensors(split)
+        size = max(1, EVALUATION_STEPS // x.shape[1])
+        self.parts: list[Tensors] = [
+            (x[i : i + size], length[i : i + size], y[i : i + size], None if mask is None else mask[i : i + size])
+            for i in range(0, len(x), size)
+        ]
+
+    def __len__(self) -> int:
+        return len(self.parts)
+
+    def __iter__(self) -> Iterator[Tensors]:
+        return iter(self.parts)
+
+
+class DataModule(pl.LightningDataModule):
+    """The splits of one run. The test split exists only for a run whose config opens it."""
+
+    def __init__(self, task: Task, config: RunConfig) -> None:
+        super().__init__()
+        self.task, self.config = task, config
+        self.val = task.split("val", config.train.num_val)
+        self._val_batches = _SplitBatches(self.val)
+        self._test: Batch | None = None
+
+    @property
+    def test(self) -> Batch:
+        """The test split. Raises SealedSplitError for a run that selects."""
+        if not self.config.evaluate_test:
+            raise SealedSplitError(f"{self.config.run}: a {self.config.phase} run has no access to the test split")
+        if self._test is None:
+            self._test = self.task.split("test", self.config.train.num_test)
+        return self._test
+
+    def train_dataloader(self) -> _TrainBatches:
+        """Return the training batches, one epoch a pass."""
+        assert self.trainer is not None
+        return _TrainBatches(self.task, self.config, self.trainer)
+
+    def val_dataloader(self) -> _SplitBatches:
+        """Return the validation split in parts."""
+        return self._val_batches
+
+    def test_dataloader(self) -> _SplitBatches:
+        """Return the test split in parts. Raises SealedSplitError for a run that selects."""
+        return _SplitBatches(self.test)
+
+    def transfer_batch_to_device(self, batch: Tensors, device: torch.device, dataloader_idx: int) -> Tensors:
+        """Move a batch; on the CPU there is nothing to do, and Lightning's walk over it would cost more than that."""
+        if device.type == "cpu":
+            return batch
+        x, length, y, mask = (None if part is None else part.to(device, non_blocking=True) for part in batch)
+        assert x is not None and length is not None and y is not None
+        return x, length, y, mask

@@ -1,0 +1,55 @@
+"""Reader of dataset cards: `datasets/NAME.toml` says which task, which lengths, where the data come from."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from bench import plugins
+from bench.config import fingerprint, one_line, read_toml
+from bench.contracts import Task
+from bench.errors import DeclarationError, did_you_mean
+
+
+class Dataset(BaseModel):
+    """A dataset card."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    title: str
+    task: str
+    kind: Literal["synthetic", "real"]
+    lengths: list[int] = Field(min_length=1)  # the ladder, climbing
+    length_meaning: str
+    source: str
+    licence: str
+    arguments: dict[str, Any] = {}
+
+    @property
+    def fingerprint(self) -> str:
+        """Stands for the data: the same for two cards that ask the same of a model."""
+        return fingerprint({"task": self.task, "arguments": self.arguments})
+
+
+def read(name: str, folder: Path | None = None) -> Dataset:
+    """Read and check a card. Raises UnknownNameError and DeclarationError."""
+    path = plugins.declaration("datasets", name, folder)
+    try:
+        card = Dataset.model_validate({"name": name} | read_toml(path))
+    except ValidationError as error:
+        raise DeclarationError(one_line(path, error, Dataset)) from None
+    if card.lengths != sorted(set(card.lengths)) or card.lengths[0] < 1:
+        raise DeclarationError(f"{path}: lengths: positive and climbing, but found {card.lengths}")
+    known = plugins.keyword_arguments("tasks", card.task, "Task")
+    for key in card.arguments:
+        if key not in known:
+            hint = did_you_mean(key, known)
+            raise DeclarationError(f"{path}: [arguments] {key}: not an argument of bench/tasks/{card.task}.py{hint}")
+    return card
+
+
+def make_task(task: str, length: int, arguments: dict[str, Any]) -> Task:
+    """Return the task at one length. Raises DeclarationError for a length or argument it refuses."""
+    made: Task = plugins.load("tasks", task).Task(length, **arguments)
+    return made

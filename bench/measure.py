@@ -1,0 +1,200 @@
+"""What a run costs: a ledger of seconds, peak memory, the machine's description, and speed in an exclusive pass."""
+
+import ctypes
+import functools
+import gc
+import os
+import platform
+import resource
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from bench.config import RunConfig
+from bench.datamodule import to_tensors
+from bench.module import SequenceModule
+
+_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3  # malloc.h of glibc
+
+WARM_UP_SECONDS, MEASURE_SECONDS, MAX_REPEATS = 0.05, 0.25, 30
+
+
+def prepare_process(threads: int) -> None:
+    """Make this process fit for long sequences; to be called before the first tensor operation.
+
+    Vanishing gradients pass through subnormal floats, which the CPU handles 10 to 20 times slower: they are flushed to
+    zero. The setting is a thread's own, and threads started later inherit it. And glibc returns every large block to
+    the kernel, to fault it in again at the next step: it is told to keep them, which makes time linear in length.
+    """
+    torch.set_flush_denormal(True)
+    torch.set_num_threads(threads)
+    if platform.libc_ver()[0] == "glibc":
+        libc = ctypes.CDLL(None)
+        libc.mallopt(_M_MMAP_THRESHOLD, 1 << 30)
+        libc.mallopt(_M_TRIM_THRESHOLD, (1 << 31) - 1)
+        libc.mallopt(_M_TOP_PAD, 64 << 20)
+
+
+class Ledger:
+    """Seconds by purpose. Time spent in an inner purpose is not counted for the outer one."""
+
+    def __init__(self, device: str) -> None:
+        self.seconds: dict[str, float] = {}
+        self._device = device
+        self._stack: list[str] = []
+        self._last = time.perf_counter()
+
+    @contextmanager
+    def spent_on(self, purpose: str) -> Iterator[None]:
+        """Book the time inside the block under `purpose`, the device's work included."""
+        self.switch(purpose)
+        try:
+            yield
+        finally:
+            self.back()
+
+    def switch(self, purpose: str) -> None:
+        """Begin to book under `purpose`; `back` returns to what was booked before."""
+        self._book()
+        self._stack.append(purpose)
+
+    def back(self) -> None:
+        """Return to the purpose before the last `switch`."""
+        self._book()
+        self._stack.pop()
+
+    def so_far(self, purpose: str) -> float:
+        """Return the seconds booked under `purpose`, up to now."""
+        self._book()
+        return self.seconds.get(purpose, 0.0)
+
+    def _book(self) -> None:
+        synchronise(self._device)
+        now = time.perf_counter()
+        if self._stack:
+            self.seconds[self._stack[-1]] = self.seconds.get(self._stack[-1], 0.0) + now - self._last
+        self._last = now
+
+
+def synchronise(device: str) -> None:
+    """Wait for the device, so that a clock read next tells the truth."""
+    if device == "cuda":
+        torch.cuda.synchronize()
+
+
+class PeakMemory:
+    """Peak memory of a run: what this process added since the meter was made, or the peak of the GPU's allocator."""
+
+    def __init__(self, device: str) -> None:
+        self._device = device
+        if device == "cuda":
+            torch.cuda.reset_peak_memory_stats()
+            return
+        # A forked process starts with its server's pages and, before Linux resets it, with its server's peak.
+        try:
+            Path("/proc/self/clear_refs").write_text("5")
+        except OSError:
+            self._start = 0
+        else:
+            self._start = self._resident("VmRSS")
+
+    def bytes(self) -> int | None:
+        """Return the peak so far, in bytes; None where it cannot be told."""
+        if self._device == "cuda":
+            return int(torch.cuda.max_memory_allocated())
+        if not self._start:
+            return None
+        return max(0, self._resident("VmHWM") - self._start)
+
+    @staticmethod
+    def _resident(field: str) -> int:
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith(field + ":"):
+                return int(line.split()[1]) * 1024
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+@functools.cache
+def environment(device: str) -> dict[str, Any]:
+    """Return the hardware and the versions that a run's figures depend on."""
+    cpu = platform.processor() or platform.machine()
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        cpu = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), cpu)
+    except OSError:
+        pass
+    hardware = f"{cpu} ({os.cpu_count()} cores)"
+    if device == "cuda":
+        hardware = f"{torch.cuda.get_device_name()}, {hardware}"
+    packages = ("torch", "pytorch-lightning", "optuna", "mlflow", "numpy")
+    return {
+        "hardware": hardware,
+        "platform": platform.platform(),
+        "python": platform.python_version(),
+        **{name.replace("-", "_"): version(name) for name in packages},
+    }
+
+
+def speed(module: SequenceModule, config: RunConfig) -> dict[str, float]:
+    """Time training steps and inference of a configuration, with nothing else running.
+
+    A training step is forward, backward, clipping and optimiser on one batch of training length that lies in memory;
+    inference is forward only. Each is warmed up, then repeated for about a quarter of a second; medians and the spread
+    (quartiles over median) are returned, in milliseconds a step and sequences a second.
+    """
+    task, size = module.task, config.train.batch_size
+    x, length, y, mask = (
+        None if part is None else part.to(config.device)
+        for part in to_tensors(task.train_batch(config.seed, 0, size))
+    )
+    assert x is not None and length is not None and y is not None
+    module = module.to(config.device)
+    configured = module.configure_optimizers()
+    optimizer = configured["optimizer"] if isinstance(configured, dict) else configured
+    bf16 = config.precision == "bf16-mixed"
+
+    def train_step() -> None:
+        with torch.autocast(config.device, torch.bfloat16, enabled=bf16):
+            loss = module.loss((x, length, y, mask))
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(module.parameters(), config.train.gradient_clip)
+        optimizer.step()
+        optimizer.zero_grad()
+
+    def infer() -> None:
+        with torch.inference_mode(), torch.autocast(config.device, torch.bfloat16, enabled=bf16):
+            module(x, length)
+
+    result: dict[str, float] = {"batch_size": size}
+    for name, act in (("train", train_step), ("inference", infer)):
+        module.train(name == "train")
+        seconds = _repeat(act, config.device)
+        low, median, high = np.quantile(seconds, (0.25, 0.5, 0.75))
+        result[f"{name}_step_milliseconds"] = 1e3 * float(median)
+        result[f"{name}_sequences_per_second"] = size / float(median)
+        result[f"{name}_spread"] = float((high - low) / median)
+        result[f"{name}_repeats"] = len(seconds)
+    return result
+
+
+def _repeat(act: Callable[[], None], device: str) -> list[float]:
+    gc.collect()
+    end = time.perf_counter() + WARM_UP_SECONDS
+    for _ in range(3):
+        act()
+    while time.perf_counter() < end:
+        act()
+    seconds: list[float] = []
+    while len(seconds) < 5 or (sum(seconds) < MEASURE_SECONDS and len(seconds) < MAX_REPEATS):
+        synchronise(device)
+        start = time.perf_counter()
+        act()
+        synchronise(device)
+        seconds.append(time.perf_counter() - start)
+    return seconds

@@ -1,0 +1,106 @@
+"""The LightningModule around every encoder: embedding, dropout, readout, loss, optimiser and schedule.
+
+Two baselines differ in their encoder and in nothing else.
+
+B batch, L length, D input width, H hidden width, C outputs.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from bench import plugins
+from bench.config import RunConfig
+from bench.contracts import Batch, Task
+
+Tensors = tuple[Tensor, Tensor, Tensor, Tensor | None]  # x, length, y, mask
+
+
+class SequenceModule(pl.LightningModule):
+    """Answers a task with an encoder.
+
+    Tokens are embedded, values go in as they are. A task that asks once reads the encoder's summary, one that asks at
+    every step reads every step.
+    """
+
+    def __init__(self, task: Task, config: RunConfig) -> None:
+        super().__init__()
+        self.task = task
+        self.settings = config.train
+        width = config.train.embedding_size if task.tokens else task.input_size
+        self.embedding = nn.Embedding(task.input_size, width) if task.tokens else None
+        self.encoder = plugins.load("models", config.model).Model(width, task.num_steps, **config.model_arguments)
+        self.head = nn.Linear(self.encoder.output_size if task.per_step else self.encoder.summary_size, task.output_size)
+        self.dropout = nn.Dropout(config.train.dropout) if config.train.dropout else nn.Identity()
+        self.train_loss = torch.zeros(())  # of the epoch so far, summed
+        self._outputs: list[Tensor] = []
+
+    def forward(self, x: Tensor, length_B: Tensor) -> Tensor:
+        """Return raw answers: (B, C), or (B, L, C) where the task asks at every step."""
+        x_BLD = self.embedding(x) if self.embedding is not None else x
+        h_BLH, _ = self.encoder(self.dropout(x_BLD), length_B)
+        h = h_BLH if self.task.per_step else self.encoder.summary(h_BLH, length_B)
+        answers: Tensor = self.head(self.dropout(h))
+        return answers
+
+    def loss(self, batch: Tensors) -> Tensor:
+        """Return the mean loss over the steps that are asked."""
+        x, length_B, y, mask = batch
+        answers = self(x, length_B)
+        if mask is not None:
+            answers, y = answers[mask], y[mask]
+        if self.task.loss == "mse":
+            return F.mse_loss(answers.flatten(), y.flatten())
+        return F.cross_entropy(answers.flatten(0, -2), y.flatten())
+
+    def training_step(self, batch: Tensors, batch_idx: int) -> Tensor:
+        """Return the loss of one batch; its sum is read once an epoch, so that no step waits for the device."""
+        loss = self.loss(batch)
+        self.train_loss += loss.detach()
+        return loss
+
+    def validation_step(self, batch: Tensors, batch_idx: int) -> None:
+        """Keep the answers to one part of a split: metrics are of the whole split, never means of batches."""
+        self._outputs.append(self(batch[0], batch[1]))
+
+    test_step = validation_step
+
+    def evaluated(self, split: Batch) -> dict[str, float]:
+        """Return the task's metrics of the answers kept since the last call."""
+        outputs = [part.float().cpu().numpy() for part in self._outputs]
+        self._outputs.clear()
+        return self.task.score(np.concatenate(outputs), split)
+
+    def configure_optimizers(self) -> Any:
+        """Adam, or AdamW where weights decay (Kingma & Ba 2015; Loshchilov & Hutter 2019), in its fused form."""
+        kind = torch.optim.AdamW if self.settings.weight_decay else torch.optim.Adam
+        optimizer = kind(
+            self.parameters(), lr=self.settings.learning_rate, weight_decay=self.settings.weight_decay, fused=True
+        )
+        if self.settings.schedule == "constant" and not self.settings.warmup_fraction:
+            return optimizer
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, self._learning_rate_factor)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def _learning_rate_factor(self, step: int) -> float:
+        total = self.settings.max_steps
+        warmup = round(self.settings.warmup_fraction * total)
+        if step < warmup:
+            return (step + 1) / warmup
+        if self.settings.schedule == "constant":
+            return 1.0
+        progress = min(1.0, (step - warmup) / max(1, total - warmup))
+        return 0.1 + 0.45 * (1 + math.cos(math.pi * progress))
+
+    def parameter_counts(self) -> dict[str, int]:
+        """Return the trainable numbers of encoder, embedding and head."""
+        parts = {"encoder": self.encoder, "embedding": self.embedding, "head": self.head}
+        return {
+            name: sum(p.numel() for p in part.parameters() if p.requires_grad) if part is not None else 0
+            for name, part in parts.items()
+        }

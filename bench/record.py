@@ -1,0 +1,172 @@
+"""What came out of one run: raw facts, from which every metric and table is derived."""
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from bench.config import RunConfig
+from bench.contracts import Goal
+from bench.errors import StoreError
+
+State = Literal["complete", "pruned", "failed"]
+
+
+class Asked(BaseModel):
+    """What the task asked, so that a record can be understood without it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, from_attributes=True)
+
+    metric: str  # the primary one
+    goal: Goal
+    chance: float
+    solved: float | None  # from which value of the metric on; None: a matter of degree
+    num_steps: int  # of the longest training sequence
+
+    @property
+    def sign(self) -> int:
+        """1 where more is better, -1 where less is."""
+        return 1 if self.goal == "maximize" else -1
+
+
+class Epoch(BaseModel):
+    """One validation: where the run stood, in cumulated training sequences and seconds."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    steps: int
+    sequences: int
+    train_seconds: float
+    train_loss: float
+    val: dict[str, float]
+
+
+class Seconds(BaseModel):
+    """Where the wall time of a run went. The parts and a remainder make up `total`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    setup: float = 0.0  # data, weights and trainer made
+    train: float = 0.0  # from first to last step, without the validations between
+    evaluate: float = 0.0  # validations and the test
+    crashed: float = 0.0  # attempts of this run that died
+    total: float = 0.0  # all of it, with the process's start and the crashed attempts
+
+
+class RunRecord(BaseModel):
+    """The facts of one run. `record.json` is written once, whole, before anything else is told of the run."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    schema_version: Literal[1] = 1
+    config: RunConfig
+    asked: Asked
+    state: State
+    cause: str | None = None  # of a failure: non_finite, out_of_memory, error, killed, signal N, stall, bad_result
+    message: str | None = None
+    epochs: list[Epoch] = []
+    val: dict[str, float] = {}  # of the best epoch by the task's primary metric
+    best_epoch: int | None = None  # index into epochs
+    test: dict[str, float] | None = None  # of the best epoch's weights; only where the split was opened
+    solved: bool | None = None  # None: the task is a matter of degree
+    sequences_to_solve: int | None = None
+    seconds_to_solve: float | None = None  # of training, validations not counted
+    train_steps: int = 0
+    train_sequences: int = 0
+    parameters: dict[str, int] = {}  # encoder, embedding, head
+    state_size: int | None = None
+    seconds: Seconds = Seconds()
+    peak_memory_bytes: int | None = None  # that the run added to its process, or peak of the GPU's allocator
+    speed: dict[str, float] | None = None  # of an exclusive pass; see bench/measure.py
+    baselines: dict[str, float] | None = None  # cheap baselines on the test split
+    environment: dict[str, Any] = {}
+    crashes: list[str] = []  # causes of the attempts that died
+    started_at: str = ""  # UTC, ISO 8601
+    checkpoint_ignored: bool = False  # a checkpoint was there and did not match its checksum
+
+    @property
+    def val_score(self) -> float | None:
+        """The primary metric on validation, of the best epoch."""
+        return self.val.get(self.asked.metric)
+
+    @property
+    def test_score(self) -> float | None:
+        """The primary metric on the test split, where it was opened."""
+        return self.test.get(self.asked.metric) if self.test else None
+
+    @property
+    def num_parameters(self) -> int:
+        """All trainable numbers."""
+        return sum(self.parameters.values())
+
+    def write(self, folder: Path) -> None:
+        """Write `record.json` into `folder`, whole or not at all."""
+        write_atomically(folder / "record.json", self.model_dump_json(indent=1))
+
+    @classmethod
+    def read(cls, folder: Path) -> "RunRecord | None":
+        """Return the record in `folder`, or None if there is none. Raises StoreError if it cannot be understood."""
+        path = folder / "record.json"
+        try:
+            return cls.model_validate_json(path.read_text())
+        except FileNotFoundError:
+            return None
+        except (ValidationError, UnicodeDecodeError, OSError) as error:
+            reason = str(error).splitlines()[0]
+            raise StoreError(f"{path}: not a run record ({reason}); delete it and the run is made again") from None
+
+
+def records(folder: Path) -> Iterator[RunRecord]:
+    """Return the records of a sweep's folder, in the order of their paths. Raises StoreError for a damaged one."""
+    for path in sorted((folder / "runs").rglob("record.json")):
+        record = RunRecord.read(path.parent)
+        if record is not None:
+            yield record
+
+
+def read_spec(folder: Path) -> dict[str, Any]:
+    """Return what a sweep was started with, its sweep.json. Raises StoreError."""
+    try:
+        spec: dict[str, Any] = json.loads((folder / "sweep.json").read_text())
+    except FileNotFoundError:
+        raise StoreError(f"{folder}: no sweep here (sweep.json is missing)") from None
+    except ValueError as error:
+        raise StoreError(f"{folder / 'sweep.json'}: damaged ({error})") from None
+    return spec
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a file so that a reader, or a power cut, finds the old text or the new one, never a part."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with temporary.open("w", encoding="utf-8", newline="") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write plain data as a JSON file, whole or not at all."""
+    write_atomically(path, json.dumps(value, indent=1, default=str) + "\n")
+
+
+def add_crash(folder: Path, cause: str, seconds: float) -> None:
+    """Note that an attempt of the run in `folder` died after `seconds` without leaving a record."""
+    write_json(folder / "crashes.json", [*read_crashes(folder), {"cause": cause, "seconds": round(seconds, 3)}])
+
+
+def read_crashes(folder: Path) -> list[dict[str, Any]]:
+    """Return the attempts of a run that died: each with `cause` and `seconds`."""
+    try:
+        crashes: list[dict[str, Any]] = json.loads((folder / "crashes.json").read_text())
+    except FileNotFoundError:
+        return []
+    return crashes

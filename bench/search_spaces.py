@@ -1,0 +1,195 @@
+"""Reader of search spaces, and how their points are drawn.
+
+`search_spaces/NAME.toml` says what may be tuned for one baseline. It is read strictly into Optuna distributions:
+a misspelled field, an unknown knob or a default outside its range is an error before the first trial.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench import plugins
+from bench.config import TUNABLE, TrainSettings, fingerprint, one_line, read_toml
+from bench.errors import DeclarationError, did_you_mean
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
+
+_TYPES = {
+    "float": ({"low", "high"}, {"log", "step"}),
+    "int": ({"low", "high"}, {"log", "step"}),
+    "categorical": ({"choices"}, set()),
+}
+
+
+@dataclass(frozen=True)
+class SearchSpace:
+    """What may be tuned for one baseline."""
+
+    name: str
+    title: str
+    model: str
+    fixed: dict[str, Any]
+    tuned: dict[str, dict[str, Any]]  # by knob: type, its range, and default
+
+    @property
+    def hash(self) -> str:
+        """Stands for the space in records: equal spaces have equal hashes."""
+        return fingerprint({"model": self.model, "fixed": self.fixed, "tune": self.tuned})
+
+    @property
+    def default(self) -> dict[str, Any]:
+        """The configuration that is tried first."""
+        return {name: entry["default"] for name, entry in self.tuned.items()}
+
+    @property
+    def bidirectional(self) -> bool:
+        """Whether the encoder sees the future, so that it may not answer a causal task."""
+        return bool(self.fixed.get("bidirectional", False))
+
+    def distributions(self) -> dict[str, BaseDistribution]:
+        """Return the tuned knobs as Optuna distributions."""
+        from optuna import distributions
+
+        made: dict[str, BaseDistribution] = {}
+        for name, entry in self.tuned.items():
+            fields = {key: value for key, value in entry.items() if key not in ("type", "default")}
+            if entry["type"] == "float":
+                made[name] = distributions.FloatDistribution(**fields)
+            elif entry["type"] == "int":
+                made[name] = distributions.IntDistribution(**fields)
+            else:
+                made[name] = distributions.CategoricalDistribution(**fields)
+        return made
+
+    def point(self, number: int, seed: int) -> dict[str, Any]:
+        """Return the configuration of trial `number`: the default for 0, then scrambled Sobol points.
+
+        A pure function of (space, seed, number), so that an interrupted sweep draws what an uninterrupted one draws.
+        The points of one seed fill the space evenly; re-seeding at each trial would destroy that (Owen 1998).
+        """
+        if number == 0:
+            return self.default
+        from scipy.stats import qmc
+
+        sobol = qmc.Sobol(len(self.tuned), scramble=True, rng=seed)
+        unit = sobol.fast_forward(number - 1).random(1)[0] if number > 1 else sobol.random(1)[0]
+        return {name: _at(entry, float(u)) for (name, entry), u in zip(sorted(self.tuned.items()), unit, strict=True)}
+
+    def split(self, values: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return the model's arguments and the training settings of a configuration, fixed ones included."""
+        merged = self.fixed | values
+        train = {name: value for name, value in merged.items() if name in TUNABLE}
+        return {name: value for name, value in merged.items() if name not in TUNABLE}, train
+
+
+def read(name: str, folder: Path | None = None) -> SearchSpace:
+    """Read and check a search space. Raises UnknownNameError and DeclarationError."""
+    path = plugins.declaration("search_spaces", name, folder)
+    values = read_toml(path)
+    known = {"title", "model", "fixed", "tune"}
+    for key in values:
+        if key not in known:
+            raise DeclarationError(f"{path}: {key}: not a known key{did_you_mean(key, known)}")
+    for key, kind in (("title", str), ("model", str), ("tune", dict)):
+        if not isinstance(values.get(key), kind) or not values[key]:
+            raise DeclarationError(f"{path}: {key}: every search space needs it")
+    model = values["model"]
+    knobs = plugins.keyword_arguments("models", model, "Model") | TUNABLE
+    fixed, tuned = values.get("fixed", {}), values["tune"]
+    for section, entries in (("fixed", fixed), ("tune", tuned)):
+        for knob in entries:
+            where = f"{path}: [{section}] {knob}"
+            if "seed" in knob:
+                raise DeclarationError(f"{where}: a seed is never fixed nor tuned; the sweep draws it")
+            if knob not in knobs:
+                raise DeclarationError(
+                    f"{where}: neither an argument of bench/models/{model}.py nor a training setting"
+                    f"{did_you_mean(knob, knobs)}"
+                )
+    for knob in fixed.keys() & tuned.keys():
+        raise DeclarationError(f"{path}: {knob}: fixed and tuned at once; keep one")
+    for knob, entry in tuned.items():
+        _check(f"{path}: [tune] {knob}", entry)
+    space = SearchSpace(name, values["title"], model, fixed, tuned)
+    _check_settings(path, space)
+    return space
+
+
+def _check(where: str, entry: Any) -> None:
+    if not isinstance(entry, dict) or entry.get("type") not in _TYPES:
+        raise DeclarationError(f"{where}: needs type = 'float', 'int' or 'categorical', but found {entry!r}")
+    required, optional = _TYPES[entry["type"]]
+    allowed = required | optional | {"type", "default"}
+    for key in entry:
+        if key not in allowed:
+            raise DeclarationError(f"{where}: {key}: not a field of a {entry['type']} knob{did_you_mean(key, allowed)}")
+    for key in sorted(required | {"default"}):
+        if key not in entry:
+            raise DeclarationError(f"{where}: {key} is missing")
+    default = entry["default"]
+    if entry["type"] == "categorical":
+        choices = entry["choices"]
+        if not isinstance(choices, list) or len(choices) < 2:
+            raise DeclarationError(f"{where}: choices: a list of at least two, but found {choices!r}")
+        # 1 == True == 1.0 in Python; a default has to be the very choice.
+        if not any(type(default) is type(choice) and default == choice for choice in choices):
+            raise DeclarationError(f"{where}: default {default!r} is not among the choices {choices}")
+        return
+    number = (int,) if entry["type"] == "int" else (int, float)
+    for key in ("low", "high", "default", "step"):
+        if key in entry and (isinstance(entry[key], bool) or not isinstance(entry[key], number)):
+            raise DeclarationError(f"{where}: {key}: {entry['type']} expected, but found {entry[key]!r}")
+        if key in entry and not math.isfinite(entry[key]):
+            raise DeclarationError(f"{where}: {key}: finite number expected, but found {entry[key]!r}")
+    low, high, log = entry["low"], entry["high"], entry.get("log", False)
+    if not isinstance(log, bool):
+        raise DeclarationError(f"{where}: log: true or false, but found {log!r}")
+    if not low < high:
+        raise DeclarationError(f"{where}: low < high must hold, but found low = {low}, high = {high}")
+    if log and low <= 0:
+        raise DeclarationError(f"{where}: a log scale needs low > 0, but found low = {low}")
+    if log and "step" in entry:
+        raise DeclarationError(f"{where}: log and step exclude each other")
+    if entry.get("step", 1) <= 0:
+        raise DeclarationError(f"{where}: step > 0 must hold, but found {entry['step']}")
+    if not low <= default <= high:
+        raise DeclarationError(f"{where}: default {default} lies outside [{low}, {high}]")
+
+
+def _check_settings(path: Path, space: SearchSpace) -> None:
+    """Both ends of every tuned training setting must be values that training accepts."""
+    from pydantic import ValidationError
+
+    budget = {"max_sequences": 1, "batch_size": 1, "num_epochs": 1, "num_val": 1, "num_test": 1}
+    fixed = {name: value for name, value in space.fixed.items() if name in TUNABLE}
+    candidates = [fixed]
+    for name, entry in space.tuned.items():
+        if name in TUNABLE:
+            candidates += [{name: end} for end in entry.get("choices") or (entry["low"], entry["high"])]
+    for values in candidates:
+        try:
+            TrainSettings.model_validate(budget | values)
+        except ValidationError as error:
+            raise DeclarationError(one_line(path, error)) from None
+
+
+def _at(entry: dict[str, Any], u: float) -> Any:
+    """Return the value of a knob at u in [0, 1)."""
+    if entry["type"] == "categorical":
+        return entry["choices"][int(u * len(entry["choices"]))]
+    low, high = entry["low"], entry["high"]
+    if entry["type"] == "float":
+        if entry.get("log"):
+            return min(high, math.exp(math.log(low) + u * (math.log(high) - math.log(low))))
+        if "step" in entry:
+            return low + entry["step"] * int(u * (math.floor((high - low) / entry["step"] + 1e-9) + 1))
+        return low + u * (high - low)
+    if entry.get("log"):
+        # Half a unit on either side, so that the ends are drawn as often as their neighbours.
+        return min(high, max(low, round(math.exp(math.log(low - 0.5) + u * math.log((high + 0.5) / (low - 0.5))))))
+    step = entry.get("step", 1)
+    return low + step * int(u * ((high - low) // step + 1))

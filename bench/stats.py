@@ -1,0 +1,60 @@
+"""Intervals and tests for few seeds.
+
+Percentile bootstrap covers 83 % instead of 95 % with five normal scores and less with scores of solved and unsolved
+runs, so: exact tests for k of n, Student's t for scores below 20 seeds, BCa bootstrap from there.
+"""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from scipy import stats
+
+ALPHA = 0.05
+
+
+def clopper_pearson(k: int, n: int) -> tuple[float, float]:
+    """Return the exact two-sided 95 % interval of a proportion, k of n (Clopper & Pearson 1934)."""
+    interval = stats.binomtest(k, n).proportion_ci(1 - ALPHA, method="exact")
+    return float(interval.low), float(interval.high)
+
+
+def mean_interval(scores: Sequence[float]) -> tuple[float, float]:
+    """Return a 95 % interval of the mean: Student's t below 20 scores, BCa bootstrap from there; NaN for one score."""
+    if len(scores) < 2:
+        return math.nan, math.nan
+    if min(scores) == max(scores):
+        return float(scores[0]), float(scores[0])
+    if len(scores) < 20:
+        interval = stats.ttest_1samp(scores, 0.0).confidence_interval(1 - ALPHA)
+    else:
+        interval = stats.bootstrap((scores,), np.mean, confidence_level=1 - ALPHA, rng=0).confidence_interval
+    return float(interval.low), float(interval.high)
+
+
+def solves_more(a: Sequence[bool], b: Sequence[bool]) -> bool:
+    """Whether a solves more often than b: Fisher's exact test, one-sided, p <= .05.
+
+    Three of three against none of three is p = .05, the least that three seeds can tell apart.
+    """
+    table = [[sum(a), len(a) - sum(a)], [sum(b), len(b) - sum(b)]]
+    p = float(stats.fisher_exact(table, alternative="greater").pvalue)
+    return p <= ALPHA + 1e-12
+
+
+def scores_higher(a: Sequence[float], b: Sequence[float]) -> bool:
+    """Whether the mean of a lies above that of b: the 95 % interval of the paired differences excludes zero.
+
+    Scores are paired by seed: equal positions saw the same data in the same order.
+    """
+    differences = [x - y for x, y in zip(a, b, strict=False)]
+    low, _ = mean_interval(differences)
+    return low > 0
+
+
+def ranks(better: Sequence[Sequence[bool]]) -> list[int]:
+    """Return ranks from 1: one more than the number of rows shown to be better. Rows not told apart share a rank.
+
+    `better[i][j]` says that row i was shown to be better than row j.
+    """
+    return [1 + sum(row[j] for row in better) for j in range(len(better))]

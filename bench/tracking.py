@@ -1,0 +1,259 @@
+"""MLflow: a projection of the run records, written beside the training and rebuilt by `bench sync`.
+
+Experiment per dataset; in it one run per sweep -> cell -> trial and confirm runs, nested by parent.
+Nothing that happens here stops a sweep.
+"""
+
+import fcntl
+import logging
+import math
+import os
+import queue
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.config import fingerprint
+from bench.record import RunRecord
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+# MLflow reads these when it is imported.
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")
+os.environ.setdefault("DO_NOT_TRACK", "true")
+
+STATUS = {"complete": "FINISHED", "pruned": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}
+"""The name of every ending in MLflow. Its page shows KILLED like a failure, so pruned runs are FINISHED with a tag."""
+
+
+def store_uri(results: Path) -> str:
+    """Return the address of the store below a results folder."""
+    return f"sqlite:///{(results / 'mlflow.db').resolve()}"
+
+
+class Tracker:
+    """Writes one sweep into MLflow from a thread of its own.
+
+    `write_*` return at once; `close` waits. Everything is found again by the tag `bench.id`, so that writing twice
+    changes nothing.
+    """
+
+    def __init__(self, results: Path, sweep: str, folder: Path, note: str) -> None:
+        self.errors = 0
+        self.experiments: dict[str, str] = {}  # by dataset
+        self._results, self._sweep, self._note = results, sweep, note
+        self._log = folder / "mlflow.log"
+        self._known: dict[str, tuple[str, str]] = {}  # bench.id -> (run id, digest of what was written)
+        self._client: MlflowClient | None = None
+        self._queue: queue.SimpleQueue[tuple[Any, ...] | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._work, name="mlflow", daemon=True)
+        self._thread.start()
+
+    def write_record(self, record: RunRecord) -> None:
+        """Write a trial or a confirm run."""
+        self._queue.put((self._put_record, record))
+
+    def write_cell(self, dataset: str, length: int, space: str, state: str, metrics: dict[str, float]) -> None:
+        """Write the aggregate of a cell: mean, interval, bill."""
+        self._queue.put((self._put_cell, dataset, length, space, state, metrics))
+
+    def write_sweep(self, datasets: list[str], state: str, artifacts: list[Path]) -> None:
+        """Write the state of the sweep, one run in each dataset's experiment, with files that belong to it."""
+        self._queue.put((self._put_sweep, datasets, state, artifacts))
+
+    def close(self, timeout: float) -> bool:
+        """Wait for all that was handed over; return whether it was written in time."""
+        self._queue.put(None)
+        self._thread.join(timeout)
+        return not self._thread.is_alive() and not self.errors
+
+    def run_id(self, dataset: str) -> str | None:
+        """Return the id of the sweep's run in a dataset's experiment."""
+        known = self._known.get(f"{self._sweep}/{dataset}")
+        return known[0] if known else None
+
+    def _work(self) -> None:
+        while (item := self._queue.get()) is not None:
+            act, *arguments = item
+            try:
+                if self._client is None:
+                    self._client = self._connect()
+                act(*arguments)
+            except Exception as error:  # noqa: BLE001 - tracking never stops training, whatever it raises
+                self.errors += 1
+                with self._log.open("a") as file:
+                    file.write(f"{datetime.now().isoformat()} {act.__name__}: {type(error).__name__}: {error}\n")
+
+    def _connect(self) -> "MlflowClient":
+        logging.getLogger("alembic").setLevel(logging.WARNING)
+        logging.getLogger("mlflow").setLevel(logging.ERROR)
+        from mlflow import MlflowClient
+
+        # Two processes that make the tables of a new store at once break each other's migration.
+        with _locked(self._results / "mlflow.lock"):
+            client = MlflowClient(tracking_uri=store_uri(self._results))
+            client.search_experiments(max_results=1)
+        return client
+
+    @property
+    def client(self) -> "MlflowClient":
+        """The client, once the thread has connected."""
+        assert self._client is not None
+        return self._client
+
+    def _experiment(self, dataset: str) -> str:
+        if dataset not in self.experiments:
+            with _locked(self._results / "mlflow.lock"):
+                found = self.client.get_experiment_by_name(dataset)
+                location = (self._results / "mlartifacts" / dataset).resolve().as_uri()
+                self.experiments[dataset] = (
+                    found.experiment_id if found else self.client.create_experiment(dataset, artifact_location=location)
+                )
+            self._find_known(dataset)
+        return self.experiments[dataset]
+
+    def _find_known(self, dataset: str) -> None:
+        token = None
+        while True:
+            page = self.client.search_runs(
+                [self.experiments[dataset]], f"tags.`bench.sweep` = '{self._sweep}'", max_results=5000, page_token=token
+            )
+            for run in page:
+                tags = run.data.tags
+                if "bench.id" in tags:
+                    self._known[tags["bench.id"]] = (run.info.run_id, tags.get("bench.digest", ""))
+            token = page.token
+            if not token:
+                return
+
+    def _ensure(self, dataset: str, key: str, name: str, parent: str | None, tags: dict[str, str], start: int) -> str:
+        """Return the run with this `bench.id`, made if there is none."""
+        experiment = self._experiment(dataset)
+        if key not in self._known:
+            nested = {"mlflow.parentRunId": parent} if parent else {}
+            tags = {"bench.sweep": self._sweep, "bench.id": key, "bench.dataset": dataset} | nested | tags
+            run = self.client.create_run(experiment, start_time=start, run_name=name, tags=tags)
+            self._known[key] = (run.info.run_id, "")
+        return self._known[key][0]
+
+    def _sweep_run(self, dataset: str) -> str:
+        tags = {"bench.kind": "sweep", "mlflow.note.content": self._note}
+        return self._ensure(dataset, f"{self._sweep}/{dataset}", self._sweep, None, tags, _now())
+
+    def _cell_run(self, dataset: str, length: int, space: str) -> str:
+        tags = {"bench.kind": "cell", "bench.length": str(length), "bench.model": space}
+        key = f"{self._sweep}/{dataset}/L{length}/{space}"
+        return self._ensure(dataset, key, f"{space} L{length}", self._sweep_run(dataset), tags, _now())
+
+    def _put_sweep(self, datasets: list[str], state: str, artifacts: list[Path]) -> None:
+        for dataset in datasets:
+            run = self._sweep_run(dataset)
+            for path in artifacts:
+                self.client.log_artifact(run, str(path))
+            self._close(run, state)
+
+    def _put_cell(self, dataset: str, length: int, space: str, state: str, metrics: dict[str, float]) -> None:
+        from mlflow.entities import Metric, Param
+
+        run = self._cell_run(dataset, length, space)
+        now = _now()
+        points = [Metric(name, value, now, 0) for name, value in metrics.items() if math.isfinite(value)]
+        self.client.log_batch(run, metrics=points, params=[Param("model", space), Param("length", str(length))])
+        self._close(run, state)
+
+    def _put_record(self, record: RunRecord) -> None:
+        from mlflow.entities import Metric, Param, RunTag
+
+        config = record.config
+        key = f"{config.sweep}/{config.run}"
+        start = int(1000 * datetime.fromisoformat(record.started_at).timestamp()) if record.started_at else _now()
+        number = f"{'t' if config.phase == 'screen' else 's'}{config.number}"
+        tags = {
+            "bench.kind": "trial" if config.phase == "screen" else config.phase,
+            "bench.length": str(config.length),
+            "bench.model": config.space,
+            "bench.task": config.task,
+            "bench.hardware": str(record.environment.get("hardware", "")),
+            "bench.commit": config.commit,
+            "bench.space_hash": config.space_hash,
+            "bench.data_fingerprint": config.data_fingerprint,
+            "bench.test_opened": str(record.test is not None).lower(),
+        }
+        parent = self._cell_run(config.dataset, config.length, config.space)
+        name = f"{number} {config.space} L{config.length}"
+        run = self._ensure(config.dataset, key, name, parent, tags, start)
+        digest = fingerprint(record.model_dump())
+        if self._known[key][1] == digest:
+            return
+        metrics = []
+        for epoch in record.epochs:
+            when = start + int(1000 * epoch.train_seconds)
+            values = {"train_loss": epoch.train_loss} | {f"val/{name}": value for name, value in epoch.val.items()}
+            metrics += [Metric(name, value, when, epoch.steps) for name, value in values.items()]
+        end = start + int(1000 * (record.seconds.total - record.seconds.crashed))
+        metrics += [Metric(name, value, end, record.train_steps) for name, value in _summary(record).items()]
+        state = {"bench.state": record.state, "bench.digest": digest}
+        if record.cause:
+            state |= {"bench.cause": record.cause, "mlflow.note.content": record.message or record.cause}
+        self.client.log_batch(
+            run,
+            metrics=metrics,
+            params=[Param(name, str(value)) for name, value in _parameters(record).items()],
+            tags=[RunTag(name, value) for name, value in state.items()],
+        )
+        self.client.set_terminated(run, STATUS[record.state], end)
+        self._known[key] = (run, digest)
+
+    def _close(self, run: str, state: str) -> None:
+        self.client.set_tag(run, "bench.state", state)
+        if state == "running":
+            self.client.update_run(run, "RUNNING")
+        else:
+            self.client.set_terminated(run, STATUS[state])
+
+
+def _parameters(record: RunRecord) -> dict[str, Any]:
+    """Return the flat parameters of a run, for the columns and axes of MLflow's pages."""
+    config = record.config
+    train = config.train.model_dump()
+    return {
+        "model": config.space,
+        "length": config.length,
+        "seed": config.seed,
+        **train,
+        "log10_learning_rate": round(math.log10(config.train.learning_rate), 4),  # MLflow's axes are linear
+        **config.model_arguments,
+    }
+
+
+def _summary(record: RunRecord) -> dict[str, float]:
+    """Return the figures that stand for a whole run."""
+    values: dict[str, float | None] = {f"best_val/{name}": value for name, value in record.val.items()}
+    values |= {f"test/{name}": value for name, value in (record.test or {}).items()}
+    values |= {
+        "sequences_to_solve": record.sequences_to_solve,
+        "seconds_to_solve": record.seconds_to_solve,
+        "train_sequences": record.train_sequences,
+        "train_seconds": record.seconds.train,
+        "total_seconds": record.seconds.total,
+        "parameters": record.num_parameters or None,
+        "peak_memory_mib": None if record.peak_memory_bytes is None else record.peak_memory_bytes / 2**20,
+    }
+    return {name: float(value) for name, value in values.items() if value is not None and math.isfinite(value)}
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _now() -> int:
+    return int(time.time() * 1000)

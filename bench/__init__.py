@@ -1,1 +1,18 @@
-"""Which sequence model should I use for my data, at this sequence length, under this budget?"""
+"""Which sequence model should I use for my data, at this sequence length, under this budget?
+
+`bench.load()` gives the records of a results folder as a pandas DataFrame; the rest is `python -m bench`.
+"""
+
+from typing import Any
+
+__version__ = "0.1.0"
+__all__ = ["__version__", "load"]
+
+
+def __getattr__(name: str) -> Any:
+    # pandas is imported when it is asked for, and not by `python -m bench --help`.
+    if name == "load":
+        from bench.leaderboard import load
+
+        return load
+    raise AttributeError(f"module 'bench' has no attribute '{name}'")

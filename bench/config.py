@@ -31,13 +31,13 @@ class TrainSettings(_Strict):
     num_epochs: int = Field(gt=0)  # an epoch is a share of max_sequences, closed by a validation
     num_val: int = Field(gt=0)  # validation sequences
     num_test: int = Field(gt=0)  # test sequences
-    learning_rate: float = Field(1e-3, gt=0)
-    gradient_clip: float = Field(1.0, gt=0)  # largest global norm of a gradient
-    weight_decay: float = Field(0.0, ge=0)  # decoupled (AdamW)
-    dropout: float = Field(0.0, ge=0, lt=1)  # of the encoder's input and output
-    embedding_size: int = Field(32, gt=0)  # width of a token's embedding
+    learning_rate: float = Field(default=1e-3, gt=0)
+    gradient_clip: float = Field(default=1.0, gt=0)  # largest global norm of a gradient
+    weight_decay: float = Field(default=0.0, ge=0)  # decoupled (AdamW)
+    dropout: float = Field(default=0.0, ge=0, lt=1)  # of the encoder's input and output
+    embedding_size: int = Field(default=32, gt=0)  # width of a token's embedding
     schedule: Literal["constant", "cosine"] = "constant"  # cosine ends at a tenth of the learning rate
-    warmup_fraction: float = Field(0.0, ge=0, lt=1)  # share of the steps in which the learning rate climbs
+    warmup_fraction: float = Field(default=0.0, ge=0, lt=1)  # share of the steps in which the learning rate climbs
 
     @property
     def steps_per_epoch(self) -> int:
@@ -80,11 +80,11 @@ class RunConfig(_Strict):
     train: TrainSettings
     seed: int = Field(ge=0)
     device: Literal["cpu", "cuda"] = "cpu"
-    threads: int = Field(1, gt=0)
+    threads: int = Field(default=1, gt=0)
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
     evaluate_test: bool = False
     ask_pruner: bool = False  # wait after every epoch for the coordinator's word
-    checkpoint_seconds: float = Field(60.0, gt=0)
+    checkpoint_seconds: float = Field(default=60.0, gt=0)
     space_hash: str = ""
     data_fingerprint: str = ""
     commit: str = ""
@@ -182,15 +182,15 @@ class SweepConfig(_Strict):
     confirm_seeds: Annotated[int, Field(ge=0)] | None = None  # None: the budget's
     workers: Annotated[int, Field(gt=0)] | None = None  # runs at a time; None: one a core, or one a GPU slot
     gpus: str = "0"  # a count, or "all"
-    runs_per_gpu: int = Field(1, gt=0)
+    runs_per_gpu: int = Field(default=1, gt=0)
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
-    seed: int = Field(0, ge=0, lt=2**31)
+    seed: int = Field(default=0, ge=0, lt=2**31)
     name: str | None = None
     results: Path = Path("results")
     search_spaces: Path | None = None  # folder that goes before the shipped one
     dataset_cards: Path | None = None
-    max_failures: int = Field(20, gt=0)  # this many runs failing in a row, with none succeeding, end the sweep
-    stall_seconds: float = Field(600.0, gt=0)  # a run that makes no step for so long is ended
+    max_failures: int = Field(default=20, gt=0)  # this many runs failing in a row, with none succeeding, end the sweep
+    stall_seconds: float = Field(default=600.0, gt=0)  # a run that makes no step for so long is ended
 
     @classmethod
     def build(cls, file: Path | None, options: dict[str, Any]) -> "SweepConfig":

@@ -150,8 +150,7 @@ def speed(module: SequenceModule, config: RunConfig) -> dict[str, float]:
     """
     task, size = module.task, config.train.batch_size
     x, length, y, mask = (
-        None if part is None else part.to(config.device)
-        for part in to_tensors(task.train_batch(config.seed, 0, size))
+        None if part is None else part.to(config.device) for part in to_tensors(task.train_batch(config.seed, 0, size))
     )
     assert x is not None and length is not None and y is not None
     module = module.to(config.device)

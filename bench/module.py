@@ -35,7 +35,9 @@ class SequenceModule(pl.LightningModule):
         width = config.train.embedding_size if task.tokens else task.input_size
         self.embedding = nn.Embedding(task.input_size, width) if task.tokens else None
         self.encoder = plugins.load("models", config.model).Model(width, task.num_steps, **config.model_arguments)
-        self.head = nn.Linear(self.encoder.output_size if task.per_step else self.encoder.summary_size, task.output_size)
+        self.head = nn.Linear(
+            self.encoder.output_size if task.per_step else self.encoder.summary_size, task.output_size
+        )
         self.dropout = nn.Dropout(config.train.dropout) if config.train.dropout else nn.Identity()
         self.train_loss = torch.zeros(())  # of the epoch so far, summed
         self._outputs: list[Tensor] = []

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from bench.config import fingerprint
 from bench.record import RunRecord
@@ -23,10 +24,12 @@ from bench.record import RunRecord
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-# MLflow reads these when it is imported.
-os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-os.environ.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")
-os.environ.setdefault("DO_NOT_TRACK", "true")
+ENVIRONMENT = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DO_NOT_TRACK": "true",
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # a server of pages has no business running jobs
+}
+os.environ.update(ENVIRONMENT)  # MLflow reads them when it is imported
 
 STATUS = {"complete": "FINISHED", "pruned": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}
 """The name of every ending in MLflow. Its page shows KILLED like a failure, so pruned runs are FINISHED with a tag."""
@@ -216,6 +219,20 @@ class Tracker:
             self.client.update_run(run, "RUNNING")
         else:
             self.client.set_terminated(run, STATUS[state])
+
+
+def links(experiments: dict[str, str], sweep: str, port: int = 5000) -> list[tuple[str, str]]:
+    """Return the pages of a sweep worth opening, each with what it shows, for the server of `bench ui`."""
+    base = f"http://127.0.0.1:{port}/#/experiments"
+    found = []
+    for dataset, experiment in experiments.items():
+        where = quote(f"tags.`bench.sweep` = '{sweep}'")
+        page = f"{base}/{experiment}/runs?workflowType=machine_learning&searchFilter={where}"
+        found.append((f"{dataset}: the runs, nested by model", page))
+        cells = quote(f"tags.`bench.sweep` = '{sweep}' and tags.`bench.kind` = 'cell'")
+        page = f"{base}/{experiment}/runs?workflowType=machine_learning&compareRunsMode=CHART&searchFilter={cells}"
+        found.append((f"{dataset}: charts of the models side by side", page))
+    return found
 
 
 def _parameters(record: RunRecord) -> dict[str, Any]:

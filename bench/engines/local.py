@@ -242,7 +242,12 @@ def _run_process(
 def _die_with(life: int) -> None:
     """Have the kernel kill this process group when the other end of the pipe `life` is closed."""
     if not hasattr(fcntl, "F_SETSIG"):  # not Linux
-        threading.Thread(target=lambda: (os.read(life, 1), os.killpg(0, signal.SIGKILL)), daemon=True).start()
+
+        def watch() -> None:
+            os.read(life, 1)
+            os.killpg(0, signal.SIGKILL)
+
+        threading.Thread(target=watch, daemon=True).start()
         return
     # Opened anew, because the owner that is to be signalled belongs to the open file, which all run processes share.
     own = os.open(f"/proc/self/fd/{life}", os.O_RDONLY | os.O_NONBLOCK)

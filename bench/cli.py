@@ -1,0 +1,373 @@
+"""The command line. Heavy modules are imported inside the commands: `--help` needs none of them."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from bench.errors import BenchError
+
+if TYPE_CHECKING:
+    from bench.sweep import Outcome, Plan
+
+CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+RESULTS = click.option(
+    "--results", type=click.Path(path_type=Path, file_okay=False), default="results", help="Folder of all results."
+)
+
+
+class _Group(click.Group):
+    """Turns errors a user can mend into one line, and Ctrl-C into exit code 130."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BenchError as error:
+            if ctx.params.get("debug"):
+                raise
+            click.echo(f"bench: {error}", err=True)
+            ctx.exit(error.exit_code)
+        except KeyboardInterrupt:
+            ctx.exit(128 + signal.SIGINT)
+        except BrokenPipeError:
+            # The reader, `head` say, has seen enough.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            ctx.exit(0)
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        from bench.errors import UnknownNameError
+
+        if args and not args[0].startswith("-") and args[0] not in self.commands:
+            error = UnknownNameError("command", args[0], self.commands)
+            click.echo(f"bench: {error}", err=True)
+            ctx.exit(error.exit_code)
+        return super().resolve_command(ctx, args)
+
+
+def _split(ctx: click.Context, option: click.Parameter, values: tuple[str, ...]) -> list[str] | None:
+    """Lists are given by commas or by repeating the option."""
+    return [part.strip() for value in values for part in value.split(",") if part.strip()] or None
+
+
+def _split_lengths(ctx: click.Context, option: click.Parameter, values: tuple[str, ...]) -> list[int] | None:
+    parts = _split(ctx, option, values)
+    try:
+        return parts and [int(part) for part in parts]  # type: ignore[return-value]
+    except ValueError:
+        raise click.BadParameter(f"whole numbers expected, but found {','.join(parts or [])}") from None
+
+
+@click.group(cls=_Group, context_settings=CONTEXT)
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@click.version_option(package_name="sequence-model-bench", prog_name="bench")
+def main(debug: bool) -> None:
+    """Which sequence model should I use for my data, at this length, under this budget?
+
+    Start with `python -m bench sweep`.
+    """
+
+
+def _sweep_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    options = [
+        click.argument("file", required=False, type=click.Path(path_type=Path, dir_okay=False)),
+        click.option("--dataset", "datasets", multiple=True, callback=_split, metavar="NAMES", help="`bench list`."),
+        click.option("--length", "lengths", multiple=True, callback=_split_lengths, metavar="NUMBERS",
+                     help="Sequence lengths; what one means is on the dataset's card."),
+        click.option("--models", multiple=True, callback=_split, metavar="NAMES", help="Search spaces."),
+        click.option("--budget", metavar="smoke|quick|standard", help="Work for each cell, the same for all."),
+        click.option("--trials", type=int, help="Configurations a cell, in all."),
+        click.option("--confirm-seeds", type=int, help="Fresh seeds for the chosen configuration."),
+        click.option("--workers", type=int, help="Runs at a time."),
+        click.option("--gpus", metavar="all|N", help="GPUs to use."),
+        click.option("--runs-per-gpu", type=int, help="Runs that share a GPU."),
+        click.option("--precision", metavar="32-true|bf16-mixed", help="Arithmetic; recorded with each run."),
+        click.option("--seed", type=int, help="Seed of the whole sweep."),
+        click.option("--name", help="Name of the sweep; the same name goes on with it."),
+        click.option("--results", type=click.Path(path_type=Path, file_okay=False), help="Folder of all results."),
+        click.option("--search-spaces", type=click.Path(path_type=Path), help="Folder that goes before the shipped."),
+        click.option("--datasets", "dataset_cards", type=click.Path(path_type=Path), help="Likewise, of cards."),
+        click.option("--max-failures", type=int, help="Stop if so many runs fail and none succeeds."),
+        click.option("--stall-seconds", type=float, help="End a run that makes no step for so long."),
+        click.option("--json", "as_json", is_flag=True, help="Print the leaderboard as JSON."),
+    ]  # fmt: skip
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@main.command()
+@_sweep_options
+def sweep(file: Path | None, as_json: bool, **options: Any) -> None:
+    """Tune, train, confirm and rank models; go on with a sweep that was stopped.
+
+    FILE is a sweep file (TOML) with the same keys as the options: datasets, lengths, models, budget, and so on.
+    """
+    from bench.display import Screen
+
+    screen = Screen()
+    screen.say("bench: reading search spaces and datasets")
+    from bench import sweep as sweeps
+    from bench.config import SweepConfig
+
+    config = SweepConfig.build(file, options)
+    plan = sweeps.plan(config)
+    screen.say(_plan_line(plan))
+    for cell, reason in plan.not_applicable:
+        screen.say(f"not applicable: {cell.space.name} on {cell.dataset.name}: {reason}")
+    with screen:
+        outcome = sweeps.run(plan, screen)
+    _show_end(plan, outcome, as_json)
+    sys.exit(outcome.exit_code)
+
+
+def _plan_line(plan: "Plan") -> str:
+    cells = len(plan.cells)
+    where = f"{len(plan.slots)} at a time on {plan.device}"
+    sequences = f"{plan.budget.max_sequences:,} training sequences a run at most"
+    return (
+        f"sweep {plan.name}: {cells} cells x ({plan.trials} trials + {plan.confirm_seeds} fresh seeds) = "
+        f"{plan.num_runs} runs, {where}; {sequences}; {plan.folder}"
+    )
+
+
+def _show_end(plan: "Plan", outcome: "Outcome", as_json: bool) -> None:
+    from bench import leaderboard
+    from bench.errors import StoreError
+
+    results, name = plan.config.results, plan.name
+    if outcome.exit_code >= 128:
+        click.echo(f"interrupted; the same command goes on with sweep {name}", err=True)
+        return
+    try:
+        board = leaderboard.build(plan.folder)
+    except StoreError as error:
+        click.echo(f"bench: {error}", err=True)
+        return
+    leaderboard.write_csv(board, plan.folder / "leaderboard.csv")
+    if as_json:
+        click.echo(board.to_json(orient="records"))
+        return
+    from bench.display import print_tables
+
+    print_tables(leaderboard.for_people(board), list(leaderboard.SHOWN.values()))
+    click.echo()
+    for answer in leaderboard.answers(board):
+        click.echo(f"* {answer}")
+    if plan.config.budget == "smoke":
+        click.echo("(budget smoke: shows that it runs, and says nothing about models)")
+    click.echo(f"\nleaderboard  {plan.folder / 'leaderboard.csv'}")
+    if not outcome.tracked:
+        click.echo(f"MLflow       not all runs were written; see {plan.folder / 'mlflow.log'}, then: bench sync {name}")
+    from bench.tracking import links
+
+    here = "" if results == Path("results") else f" --results {results}"
+    for title, link in links(outcome.experiments, name):
+        click.echo(f"MLflow       {link}\n             {title}")
+    click.echo(f"next         python -m bench ui{here}   (serves the pages above)")
+
+
+@main.command()
+@click.argument("config", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print the whole record as JSON.")
+def run(config: Path, as_json: bool) -> None:
+    """Carry out one run again from its CONFIG.json and print what came out; nothing is stored."""
+    from bench.config import RunConfig
+
+    settings = RunConfig.read(config)
+    click.echo(f"bench: {settings.run}, seed {settings.seed}; loading torch", err=True)
+    from bench import measure, train
+
+    measure.prepare_process(settings.threads)
+    record = train.run(settings)
+    if as_json:
+        click.echo(record.model_dump_json(indent=1))
+    else:
+        for key, text in {"state": record.state, "cause": record.cause, "message": record.message}.items():
+            if text:
+                click.echo(f"{key:12} {text}")
+        facts = {"validation": record.val, "test": record.test, "speed": record.speed, "baselines": record.baselines}
+        for key, value in facts.items():
+            if value:
+                click.echo(f"{key:12} " + ", ".join(f"{name} {number:.4g}" for name, number in value.items()))
+        if record.solved is not None:
+            click.echo(f"{'solved':12} {record.sequences_to_solve or 'not'} (sequences)")
+        click.echo(f"{'seconds':12} {record.seconds.total:.1f}")
+    if record.state == "failed":
+        sys.exit(3)
+
+
+@main.command()
+@click.argument("sweeps", nargs=-1)
+@RESULTS
+@click.option("--csv", type=click.Path(path_type=Path, dir_okay=False), help="Write all columns to this file.")
+@click.option("--markdown", is_flag=True, help="Print as Markdown.")
+@click.option("--json", "as_json", is_flag=True, help="Print all columns as JSON.")
+def leaderboard(sweeps: tuple[str, ...], results: Path, csv: Path | None, markdown: bool, as_json: bool) -> None:
+    """Show the leaderboard of the latest sweep, or of the SWEEPS named; also while one runs."""
+    import pandas as pd
+
+    from bench import leaderboard as boards
+    from bench.display import print_tables
+    from bench.errors import DeclarationError
+
+    folders = boards.find_sweeps(results, sweeps)
+    tables = [boards.build(folder) for folder in folders]
+    if csv is not None:
+        if not csv.absolute().parent.is_dir():
+            raise DeclarationError(f"--csv {csv}: {csv.absolute().parent} is not a directory")
+        boards.write_csv(pd.concat(tables), csv)
+        click.echo(f"wrote {csv}: {sum(map(len, tables))} rows, {len(boards.COLUMNS)} columns", err=True)
+    if as_json:
+        click.echo(pd.concat(tables).to_json(orient="records"))
+        return
+    for folder, board in zip(folders, tables, strict=True):
+        if markdown:
+            click.echo(f"## {folder.name}\n\n{boards.to_markdown(board)}")
+        elif csv is None:
+            click.echo(f"sweep {folder.name}")
+            print_tables(boards.for_people(board), list(boards.SHOWN.values()))
+            click.echo()
+            for answer in boards.answers(board):
+                click.echo(f"* {answer}")
+
+
+@main.command("list")
+@click.argument("kind", required=False, type=click.Choice(["models", "datasets", "budgets", "metrics", "sweeps"]))
+@RESULTS
+@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+def list_(kind: str | None, results: Path, as_json: bool) -> None:
+    """List models, datasets, budgets, metrics and sweeps."""
+    from bench import datasets, plugins, search_spaces
+    from bench.config import BUDGETS
+
+    listing: dict[str, list[dict[str, Any]]] = {}
+    if kind in (None, "models"):
+        spaces = [search_spaces.read(name) for name in sorted(plugins.declarations("search_spaces"))]
+        listing["models"] = [
+            {"name": space.name, "title": space.title, "tuned": ", ".join(space.tuned)} for space in spaces
+        ]
+    if kind in (None, "datasets"):
+        cards = [datasets.read(name) for name in sorted(plugins.declarations("datasets"))]
+        listing["datasets"] = [
+            {
+                "name": card.name,
+                "title": card.title,
+                "kind": card.kind,
+                "lengths": " ".join(map(str, card.lengths)),
+                "licence": card.licence,
+            }
+            for card in cards
+        ]
+    if kind in (None, "budgets"):
+        listing["budgets"] = [
+            {"name": name, "title": budget.title}
+            | {key: str(getattr(budget, key)) for key in ("trials", "confirm_seeds", "max_sequences")}
+            for name, budget in BUDGETS.items()
+        ]
+    if kind in (None, "metrics"):
+        modules = {name: plugins.load("metrics", name) for name in plugins.names("metrics")}
+        listing["metrics"] = [
+            {"name": name, "unit": module.UNIT, "goal": module.GOAL, "title": (module.__doc__ or "").strip()}
+            for name, module in modules.items()
+        ]
+    if kind in (None, "sweeps"):
+        folders = sorted((results / "sweeps").glob("*/sweep.json"))
+        listing["sweeps"] = [
+            {"name": path.parent.name, "command": json.loads(path.read_text())["command"]} for path in folders
+        ]
+    if as_json:
+        click.echo(json.dumps(listing if kind is None else listing[kind]))
+        return
+    from bench.display import print_tables
+
+    for title, entries in listing.items():
+        if entries:
+            print_tables({title: [list(entry.values()) for entry in entries]}, list(entries[0]))
+
+
+@main.command()
+@click.option("--search-spaces", type=click.Path(path_type=Path), help="Folder that goes before the shipped one.")
+@click.option("--datasets", "dataset_cards", type=click.Path(path_type=Path), help="Likewise, of cards.")
+@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+def check(search_spaces: Path | None, dataset_cards: Path | None, as_json: bool) -> None:
+    """Check every search space and dataset card, and what this machine has; trains nothing."""
+    from importlib.metadata import version
+
+    from bench import datasets, plugins
+    from bench import search_spaces as spaces
+    from bench.engines.local import visible_gpus
+
+    problems: list[str] = []
+    counts = {"search_spaces": 0, "datasets": 0}
+
+    def attempt(kind: str, act: Callable[[], Any]) -> None:
+        try:
+            act()
+            counts[kind] += 1
+        except BenchError as error:
+            problems.append(str(error))
+
+    for name in plugins.declarations("search_spaces", search_spaces):
+        attempt("search_spaces", lambda name=name: spaces.read(name, search_spaces).distributions())  # type: ignore[misc]
+    for name in plugins.declarations("datasets", dataset_cards):
+        attempt("datasets", lambda name=name: _check_card(datasets.read(name, dataset_cards)))  # type: ignore[misc]
+    packages = ("torch", "pytorch-lightning", "optuna", "mlflow")
+    machine = {"python": sys.version.split()[0], **{name: version(name) for name in packages}}
+    machine |= {"cores": str(os.cpu_count()), "gpus": str(len(visible_gpus()))}
+    if as_json:
+        click.echo(json.dumps({"ok": counts, "problems": problems, "machine": machine}))
+    else:
+        for key, value in machine.items():
+            click.echo(f"{key:20} {value}")
+        for kind, count in counts.items():
+            click.echo(f"{kind:20} {count} in order")
+        for problem in problems:
+            click.echo(f"bench: {problem}", err=True)
+    sys.exit(2 if problems else 0)
+
+
+def _check_card(card: Any) -> None:
+    from bench.datasets import make_task
+
+    for length in card.lengths:
+        make_task(card.task, length, card.arguments)
+
+
+@main.command()
+@RESULTS
+@click.option("--port", type=int, default=5000, show_default=True)
+def ui(results: Path, port: int) -> None:
+    """Serve MLflow's pages on this machine, at 127.0.0.1; Ctrl-C ends it."""
+    from bench import tracking
+    from bench.errors import DeclarationError
+
+    if not (results / "mlflow.db").exists():
+        raise DeclarationError(f"{results / 'mlflow.db'}: no such file; run: python -m bench sweep")
+    click.echo(f"http://127.0.0.1:{port}/?workflowType=machine_learning   (some seconds to start; Ctrl-C ends it)")
+    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    address = tracking.store_uri(results)
+    with subprocess.Popen([*command, "--backend-store-uri", address], env=os.environ | tracking.ENVIRONMENT) as server:
+        try:
+            sys.exit(server.wait())
+        except KeyboardInterrupt:
+            server.terminate()
+            raise
+
+
+@main.command()
+@click.argument("sweeps", nargs=-1)
+@RESULTS
+def sync(sweeps: tuple[str, ...], results: Path) -> None:
+    """Write the records of the latest sweep, or of those named, into MLflow again; nothing is written twice."""
+    from bench import leaderboard as boards
+    from bench import sweep as coordinator
+
+    for folder in boards.find_sweeps(results, sweeps):
+        count = coordinator.sync(folder, results)
+        click.echo(f"{folder.name}: {count} runs are in MLflow")

@@ -1,0 +1,338 @@
+"""The leaderboard: a pure function of run records, and its forms on paper."""
+
+import json
+import math
+import statistics
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from bench import plugins, stats
+from bench.config import BASELINES
+from bench.errors import DeclarationError, StoreError, UnknownNameError
+from bench.record import RunRecord, read_spec, records, write_atomically
+from bench.selection import best_trial, confirmations
+
+COLUMNS = (
+    ["dataset", "length", "steps", "model", "rank", "state", "metric", "score", "score_is"]
+    + ["ci_low", "ci_high", "ci_of", "num_seeds", "solved", "val_screening", "val_confirmation"]
+    + plugins.names("metrics")
+    + ["cell_seconds", "num_trials", "num_failed", "num_pruned", "num_crashes", "configuration", "config_file"]
+    + ["configurations_tested", "max_sequences", "batch_size", "device", "threads", "precision"]
+    + ["hardware", "python", "torch", "pytorch_lightning", "optuna", "mlflow", "numpy", "commit", "sweep"]
+)
+"""What results/README.md defines, in its order."""
+
+
+def build(folder: Path) -> pd.DataFrame:
+    """Return the leaderboard of a sweep: per dataset and length a row a model, then its cheap baselines and chance."""
+    spec = read_spec(folder)
+    found = list(records(folder))
+    groups: dict[tuple[str, int], list[RunRecord]] = {}
+    for record in found:
+        groups.setdefault((record.config.dataset, record.config.length), []).append(record)
+    rows: list[dict[str, Any]] = []
+    for (dataset, length), group in groups.items():
+        rows += _group_rows(dataset, length, group, spec, folder)
+    if not rows:
+        raise StoreError(f"{folder}: no finished run yet")
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _group_rows(
+    dataset: str, length: int, group: list[RunRecord], spec: dict[str, Any], folder: Path
+) -> list[dict[str, Any]]:
+    """Return the rows of one dataset and length, best first."""
+    cells: dict[str, list[RunRecord]] = {}
+    for record in group:
+        if record.config.phase != "baselines":
+            cells.setdefault(record.config.space, []).append(record)
+    names = sorted(cells, key=lambda name: (BASELINES.index(name) if name in BASELINES else len(BASELINES), name))
+    ranked: list[tuple[dict[str, Any], list[RunRecord]]] = []
+    others: list[dict[str, Any]] = []
+    for name in names:
+        row, confirmed = _cell_row(cells[name], spec, folder)
+        if confirmed:
+            ranked.append((row, confirmed))
+        else:
+            others.append(row)
+    _rank(ranked)
+    rows = sorted((row for row, _ in ranked), key=_order) + others
+    for cell_id, reason in spec["not_applicable"].items():
+        if cell_id.startswith(f"{dataset}/L{length}/"):
+            model = cell_id.rsplit("/", 1)[1]
+            rows.append({"dataset": dataset, "length": length, "model": model, "state": f"not applicable: {reason}"})
+    asked = group[0].asked
+    floor = {"dataset": dataset, "length": length, "steps": asked.num_steps, "metric": asked.metric, "state": "floor"}
+    for record in group:
+        for name, value in (record.baselines or {}).items():
+            rows.append(floor | {"model": f"({name})", "score": value})
+    rows.append(floor | {"model": "(chance)", "score": asked.chance})
+    return [{"sweep": folder.name} | row for row in rows]
+
+
+def _cell_row(cell: list[RunRecord], spec: dict[str, Any], folder: Path) -> tuple[dict[str, Any], list[RunRecord]]:
+    """Return a model's row, and the confirm runs that it rests on."""
+    first = cell[0]
+    screened = [record for record in cell if record.config.phase == "screen"]
+    chosen = best_trial(cell)
+    confirmed = confirmations(cell, chosen) if chosen else []
+    row: dict[str, Any] = {
+        "dataset": first.config.dataset,
+        "length": first.config.length,
+        "steps": first.asked.num_steps,
+        "model": first.config.space,
+        "metric": first.asked.metric,
+        "state": "complete",
+        "cell_seconds": sum(record.seconds.total for record in cell),
+        "num_trials": len(screened),
+        "num_failed": sum(record.state == "failed" for record in cell),
+        "num_pruned": sum(record.state == "pruned" for record in cell),
+        "num_crashes": sum(len(record.crashes) for record in cell),
+        "configurations_tested": len({r.config.run.rsplit("-s", 1)[0] for r in cell if r.test is not None}),
+        "max_sequences": first.config.train.max_sequences,
+        "batch_size": first.config.train.batch_size,
+        "device": first.config.device,
+        "threads": first.config.threads,
+        "precision": first.config.precision,
+        "commit": first.config.commit,
+    }
+    row |= {key: first.environment.get(key) for key in _ENVIRONMENT}
+    if chosen is None:
+        causes = sorted({record.cause or record.state for record in screened})
+        row["state"] = f"failed: {', '.join(causes)}" if len(screened) >= spec["trials"] else "not finished"
+        return row, []
+    speed = [record for record in cell if record.config.run == f"{chosen.config.run}-speed"]
+    row |= {
+        "val_screening": chosen.val_score,
+        "configuration": json.dumps(_configuration(chosen), sort_keys=True),
+        "config_file": str(Path("runs") / chosen.config.run / "config.json"),
+    }
+    if len(confirmed) < spec["confirm_seeds"]:
+        row["state"] = "not finished"
+    for name in plugins.names("metrics"):
+        values = [plugins.load("metrics", name).compute(record) for record in [*confirmed, *speed]]
+        known = [value for value in values if value is not None]
+        row[name] = statistics.median(known) if known else None
+    row["num_seeds"] = len(confirmed)
+    validated = [record.val_score for record in confirmed if record.val_score is not None]
+    row["val_confirmation"] = statistics.fmean(validated) if validated else None
+    row |= _score(confirmed)
+    return row, confirmed
+
+
+def _score(confirmed: list[RunRecord]) -> dict[str, Any]:
+    """Return the confirmed test score and its interval.
+
+    Solve-type: k of n, with its exact interval, and the median; a mean of solved and unsolved runs says nothing. A run
+    that failed is an unsolved one. Else: the mean, with the interval of the mean.
+    """
+    scores = [record.test_score for record in confirmed if record.test_score is not None]
+    if not confirmed:
+        return {}
+    if confirmed[0].asked.solved is not None:
+        solved = sum(bool(record.solved) for record in confirmed)
+        low, high = stats.clopper_pearson(solved, len(confirmed))
+        score = statistics.median(scores) if scores else None
+        kind = {"score_is": "median", "solved": solved, "ci_of": "share of seeds that solve"}
+    else:
+        low, high = stats.mean_interval(scores) if scores else (math.nan, math.nan)
+        score = statistics.fmean(scores) if scores else None
+        kind = {"score_is": "mean", "ci_of": "mean score"}
+    return {"score": score, "ci_low": low, "ci_high": high} | kind
+
+
+def _rank(ranked: list[tuple[dict[str, Any], list[RunRecord]]]) -> None:
+    """Give each row its rank: one more than the number of rows shown to be better."""
+    better = [[a is not b and _better(a, b) for _, b in ranked] for _, a in ranked]
+    for (row, _), rank in zip(ranked, stats.ranks(better), strict=True):
+        row["rank"] = rank
+
+
+def _better(a: list[RunRecord], b: list[RunRecord]) -> bool:
+    if a[0].asked.solved is not None:
+        return stats.solves_more([bool(record.solved) for record in a], [bool(record.solved) for record in b])
+    # Paired by seed: equal seeds saw the same data in the same order.
+    seeds = {record.config.seed: record for record in b}
+    pairs = [(record, seeds[record.config.seed]) for record in a if record.config.seed in seeds]
+    scores = [(x.test_score, y.test_score) for x, y in pairs if x.test_score is not None and y.test_score is not None]
+    sign = a[0].asked.sign
+    return len(scores) > 1 and stats.scores_higher([sign * x for x, _ in scores], [sign * y for _, y in scores])
+
+
+def _order(row: dict[str, Any]) -> tuple[float, ...]:
+    score = row.get("score")
+    return (
+        row["rank"],
+        -(row.get("solved") or 0),
+        row.get("sequences_to_solve") or math.inf,
+        -(score if score is not None else -math.inf),
+    )
+
+
+_ENVIRONMENT = ("hardware", "python", "torch", "pytorch_lightning", "optuna", "mlflow", "numpy")
+
+
+def _configuration(record: RunRecord) -> dict[str, Any]:
+    train = record.config.train.model_dump()
+    knobs = ("learning_rate", "gradient_clip", "weight_decay", "dropout", "embedding_size", "schedule")
+    return record.config.model_arguments | {name: train[name] for name in (*knobs, "warmup_fraction")}
+
+
+def answers(board: pd.DataFrame) -> list[str]:
+    """Return one sentence for each dataset and length: what the evidence says, and no more."""
+    return [
+        f"{dataset} at {length}: {_answer(group)}"
+        for (dataset, length), group in board.groupby(["dataset", "length"], sort=False)
+    ]
+
+
+def _answer(group: pd.DataFrame) -> str:
+    rows = group[group["num_seeds"].fillna(0) > 0]
+    if rows.empty:
+        return "no model has been confirmed yet."
+    budget = f"{int(rows['max_sequences'].iloc[0]):,} sequences"
+    if rows["solved"].notna().any():
+        full = rows[rows["solved"] == rows["num_seeds"]]
+        partly = rows[(rows["solved"] > 0) & (rows["solved"] < rows["num_seeds"])]
+        none = rows[rows["solved"] == 0]
+        parts = []
+        if not full.empty:
+            quickest = full.loc[full["seconds_to_solve"].astype(float).idxmin()]
+            seeds = int(rows["num_seeds"].max())
+            every = "the one seed" if seeds == 1 else f"all {seeds} seeds"
+            text = f"solved on {every} by {_names(full)}"
+            if len(full) > 1:
+                text += f", quickest by {quickest['model']}"
+            text += f" ({quickest['seconds_to_solve']:.1f} s, {int(quickest['sequences_to_solve']):,} sequences)"
+            parts.append(text)
+        if not partly.empty:
+            counts = ", ".join(f"{r.model} {int(r.solved)} of {int(r.num_seeds)}" for r in partly.itertuples())
+            parts.append(f"on some seeds by {counts}")
+        if not none.empty:
+            who = "any model" if len(none) == len(rows) else _names(none)
+            parts.append(f"not solved within {budget} by {who}")
+        return "; ".join(parts) + "."
+    first = rows[rows["rank"] == 1]
+    best = first.iloc[0]
+    interval = ""
+    if math.isfinite(best["ci_low"]):
+        interval = f" [{best['ci_low']:.3f}, {best['ci_high']:.3f}]"
+    text = f"best {best['metric']} {best['score']:.3f}{interval} by {best['model']}"
+    if len(first) > 1:
+        text += f", not told apart from {_names(first.iloc[1:])}"
+    floors = group[(group["state"] == "floor") & (group["score"] >= best["score"])]
+    if not floors.empty:
+        beaten = floors.loc[floors["score"].idxmax()]
+        text += f"; the cheap baseline {beaten['model'].strip('()')} does as well or better ({beaten['score']:.3f})"
+    return f"{text}, within {budget}."
+
+
+def _names(rows: pd.DataFrame) -> str:
+    names = list(rows["model"])
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def write_csv(board: pd.DataFrame, path: Path) -> None:
+    """Write the leaderboard as CSV; a text cell that a spreadsheet would run as a formula gets a leading quote."""
+    safe = board.copy()
+    for column in safe.columns:
+        if safe[column].dtype.kind not in "fiub":
+            safe[column] = safe[column].map(_inert)
+    write_atomically(path, safe.to_csv(index=False, lineterminator="\n"))
+
+
+def _inert(value: Any) -> Any:
+    return f"'{value}" if isinstance(value, str) and value[:1] in tuple("=+-@\t\r\0") and value else value
+
+
+SHOWN = {
+    "model": "model",
+    "rank": "rank",
+    "score": "score",
+    "interval": "95 % interval",
+    "solved": "solved",
+    "sequences_to_solve": "sequences to solve",
+    "num_parameters": "parameters",
+    "train_step_milliseconds": "ms a step",
+    "inference_sequences_per_second": "inference seq/s",
+    "peak_memory_mib": "MiB",
+    "cell_seconds": "cell s",
+}
+"""The columns that fit a screen, and their headings there."""
+
+
+def for_people(board: pd.DataFrame) -> dict[str, list[list[str]]]:
+    """Return a table of text cells for each dataset and length, by its heading; the columns are those of SHOWN."""
+    tables: dict[str, list[list[str]]] = {}
+    for (dataset, length), group in board.groupby(["dataset", "length"], sort=False):
+        steps = group["steps"].dropna()
+        heading = f"{dataset} at {length} ({int(steps.iloc[0])} steps, {group['metric'].dropna().iloc[0]})"
+        tables[heading] = [_cells(row) for _, row in group.iterrows()]
+    return tables
+
+
+def _cells(row: "pd.Series[Any]") -> list[str]:
+    def shown(name: str, form: str) -> str:
+        return "" if pd.isna(row[name]) else format(row[name], form)
+
+    if str(row["state"]).startswith(("failed", "not")) and pd.isna(row["score"]):
+        return [row["model"], "", str(row["state"]), *[""] * (len(SHOWN) - 3)]
+    interval = "" if pd.isna(row["ci_low"]) else f"{row['ci_low']:.3f} to {row['ci_high']:.3f}"
+    solved = "" if pd.isna(row["solved"]) else f"{int(row['solved'])} of {int(row['num_seeds'])}"
+    if pd.notna(row["solved"]) and interval:
+        interval = f"solves {interval}"
+    return [
+        row["model"],
+        shown("rank", ".0f"),
+        shown("score", ".3f"),
+        interval,
+        solved,
+        shown("sequences_to_solve", ",.0f"),
+        shown("num_parameters", ",.0f"),
+        shown("train_step_milliseconds", ".2f"),
+        shown("inference_sequences_per_second", ",.0f"),
+        shown("peak_memory_mib", ".0f"),
+        shown("cell_seconds", ".1f"),
+    ]
+
+
+def to_markdown(board: pd.DataFrame) -> str:
+    """Return the leaderboard as Markdown: the answers, then a table for each dataset and length."""
+    lines = [f"- {answer}" for answer in answers(board)]
+    for heading, rows in for_people(board).items():
+        lines += ["", f"### {heading}", "", "| " + " | ".join(SHOWN.values()) + " |", "|---" * len(SHOWN) + "|"]
+        lines += ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
+    row = board[board["hardware"].notna()].iloc[:1]
+    for values in row.itertuples():
+        lines += [
+            "",
+            f"{values.hardware}, {values.device}, {int(values.threads)} thread(s) a run; Python {values.python}, "
+            f"torch {values.torch}; commit {values.commit or 'unknown'}; sweep {values.sweep}.",
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def find_sweeps(results: Path, names: Iterable[str]) -> list[Path]:
+    """Return the folders of the sweeps named, or of the latest one. Raises DeclarationError."""
+    folder = results / "sweeps"
+    known = {path.name: path for path in sorted(folder.glob("*")) if (path / "sweep.json").exists()}
+    if not known:
+        raise DeclarationError(f"{folder}: no sweep here yet; run: python -m bench sweep")
+    chosen = list(names) or [max(known, key=lambda name: (known[name] / "sweep.json").stat().st_mtime)]
+    for name in chosen:
+        if name not in known:
+            raise UnknownNameError("sweep", name, known)
+    return [known[name] for name in chosen]
+
+
+def load(results: str | Path = "results", *sweeps: str) -> pd.DataFrame:
+    """Return the records of a results folder, a row a run, nested facts flattened with dots (for notebooks).
+
+    Without names, of all sweeps.
+    """
+    folders = find_sweeps(Path(results), sweeps) if sweeps else sorted((Path(results) / "sweeps").glob("*/"))
+    rows = [record.model_dump(exclude={"epochs"}) for folder in folders for record in records(folder)]
+    return pd.json_normalize(rows)

@@ -10,6 +10,9 @@ from bench.contracts import Batch, Task
 from bench.errors import SealedSplitError
 from bench.module import Tensors
 
+STEPS_A_CALL = 16
+"""Batches handed to one call of the module's training_step, at most."""
+
 EVALUATION_STEPS = 65_536
 """Steps (sequences x length) of an evaluation batch: large enough to be fast, small enough for long sequences."""
 
@@ -21,18 +24,21 @@ def to_tensors(batch: Batch) -> Tensors:
 
 
 class _TrainBatches:
-    """The batches of one epoch: batch n of a run is the same whenever and however often it is asked for."""
+    """The batches of one epoch, several at a time: batch n of a run is the same whenever it is asked for."""
 
     def __init__(self, task: Task, config: RunConfig, trainer: pl.Trainer) -> None:
         self.task, self.config, self.trainer = task, config, trainer
 
     def __len__(self) -> int:
-        return self.config.train.steps_per_epoch
+        return -(-self.config.train.steps_per_epoch // STEPS_A_CALL)
 
-    def __iter__(self) -> Iterator[Tensors]:
-        first = self.trainer.current_epoch * len(self)
-        for number in range(first, first + len(self)):
-            yield to_tensors(self.task.train_batch(self.config.seed, number, self.config.train.batch_size))
+    def __iter__(self) -> Iterator[list[Tensors]]:
+        seed, size = self.config.seed, self.config.train.batch_size
+        first = self.trainer.current_epoch * self.config.train.steps_per_epoch
+        last = first + self.config.train.steps_per_epoch
+        for start in range(first, last, STEPS_A_CALL):
+            numbers = range(start, min(start + STEPS_A_CALL, last))
+            yield [to_tensors(self.task.train_batch(seed, number, size)) for number in numbers]
 
 
 class _SplitBatches:
@@ -85,10 +91,18 @@ class DataModule(pl.LightningDataModule):
         """Return the test split in parts. Raises SealedSplitError for a run that selects."""
         return _SplitBatches(self.test)
 
-    def transfer_batch_to_device(self, batch: Tensors, device: torch.device, dataloader_idx: int) -> Tensors:
-        """Move a batch; on the CPU there is nothing to do, and Lightning's walk over it would cost more than that."""
+    def transfer_batch_to_device(
+        self, batch: Tensors | list[Tensors], device: torch.device, dataloader_idx: int
+    ) -> Tensors | list[Tensors]:
+        """Move a batch, or several; on the CPU there is nothing to do, and Lightning's walk over it would cost more."""
         if device.type == "cpu":
             return batch
-        x, length, y, mask = (None if part is None else part.to(device, non_blocking=True) for part in batch)
-        assert x is not None and length is not None and y is not None
-        return x, length, y, mask
+        if isinstance(batch, list):
+            return [_to_device(part, device) for part in batch]
+        return _to_device(batch, device)
+
+
+def _to_device(batch: Tensors, device: torch.device) -> Tensors:
+    x, length, y, mask = batch
+    moved = (part.to(device, non_blocking=True) for part in (x, length, y))
+    return (*moved, None if mask is None else mask.to(device, non_blocking=True))  # type: ignore[return-value]

@@ -159,7 +159,6 @@ def _trainer(config: RunConfig, watch: "_Watch") -> pl.Trainer:
         devices=1,
         precision=config.precision,
         max_epochs=config.train.num_epochs,
-        gradient_clip_val=config.train.gradient_clip,
         callbacks=[watch],
         logger=False,
         enable_checkpointing=False,
@@ -186,18 +185,18 @@ class _Watch(pl.Callback):
         self.earlier_seconds = 0.0  # of training before the checkpoint this run went on from
         self._last_tick = self._last_checkpoint = time.monotonic()
 
-    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+    def on_train_batch_end(self, trainer: pl.Trainer, module: Any, *_: Any) -> None:
         now = time.monotonic()
         if now - self._last_tick > TICK_SECONDS:
             self._last_tick = now
-            self.on_report(Report("tick", trainer.global_step))
+            self.on_report(Report("tick", module.train_steps))
 
     def on_validation_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         self.ledger.switch("evaluate")
 
     def on_validation_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         assert isinstance(module, SequenceModule)
-        task, steps = module.task, trainer.global_step
+        task, steps = module.task, module.train_steps
         scores = module.evaluated(self.data.val)
         train_loss = module.train_loss.item() / self.config.train.steps_per_epoch
         module.train_loss = torch.zeros_like(module.train_loss)

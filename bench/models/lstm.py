@@ -1,0 +1,98 @@
+"""Long short-term memory: plain, stacked or bidirectional.
+
+Hochreiter & Schmidhuber, 1997, https://doi.org/10.1162/neco.1997.9.8.1735, with the forget gate of
+Gers et al., 2000, https://doi.org/10.1162/089976600300015015
+Bias of the forget gate from the length to be bridged (chrono): Tallec & Ollivier, 2018, https://arxiv.org/abs/1804.11188
+Both directions: Schuster & Paliwal, 1997, https://doi.org/10.1109/78.650093
+
+B batch, L length, D input_size, H hidden_size.
+"""
+
+import torch
+from torch import Tensor, nn
+
+State = list[tuple[Tensor, Tensor]]
+
+
+class Model(nn.Module):
+    """Encodes (B, L, D) into (B, L, H), or (B, L, 2H) if bidirectional.
+
+    `forget_bias` is the initial bias of the forget gate, or "chrono", or "default" for PyTorch's own, with which the
+    cell halves at every step. One layer at a time, so that a backward direction can be flipped inside each length.
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        length: int,
+        *,
+        hidden_size: int,
+        num_layers: int = 1,
+        bidirectional: bool = False,
+        forget_bias: float | str = "default",
+    ) -> None:
+        super().__init__()
+        if isinstance(forget_bias, str) and forget_bias not in ("default", "chrono"):
+            raise ValueError(f"forget_bias: a number, 'chrono' or 'default', but found {forget_bias!r}")
+        self.hidden_size, self.num_layers, self.bidirectional = hidden_size, num_layers, bidirectional
+        self.output_size = self.summary_size = hidden_size * (2 if bidirectional else 1)
+        self.causal = not bidirectional
+        widths = [input_size] + [self.output_size] * (num_layers - 1)
+        self.forward_layers = nn.ModuleList(nn.LSTM(width, hidden_size, batch_first=True) for width in widths)
+        self.backward_layers = nn.ModuleList(
+            nn.LSTM(width, hidden_size, batch_first=True) for width in widths if bidirectional
+        )
+        if forget_bias != "default":
+            for lstm in [*self.forward_layers, *self.backward_layers]:
+                _set_forget_bias(lstm, forget_bias, length)
+
+    def forward(self, x_BLD: Tensor, length_B: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+        """Return h_BLH and, unless bidirectional, each layer's hidden and cell state."""
+        h_BLH, states = x_BLD, []
+        # Padding lies on the right: running to the right no valid step sees it, running to the left all would.
+        flip_BL1 = _flip_inside(length_B, x_BLD.shape[1]) if self.bidirectional else None
+        for layer, lstm in enumerate(self.forward_layers):
+            forward_BLH, last = lstm(h_BLH, None if state is None else state[layer])
+            states.append(last)
+            if flip_BL1 is not None:
+                backward_BLH, _ = self.backward_layers[layer](_flip(h_BLH, flip_BL1))
+                h_BLH = torch.cat([forward_BLH, _flip(backward_BLH, flip_BL1)], dim=-1)
+            else:
+                h_BLH = forward_BLH
+        return h_BLH, [] if self.bidirectional else states
+
+    def summary(self, h_BLH: Tensor, length_B: Tensor) -> Tensor:
+        """Return the last valid step; of the backward direction, which ends there, the first."""
+        last_BH = h_BLH[torch.arange(len(h_BLH), device=h_BLH.device), length_B - 1]
+        if not self.bidirectional:
+            return last_BH
+        return torch.cat([last_BH[:, : self.hidden_size], h_BLH[:, 0, self.hidden_size :]], dim=-1)
+
+    def state_size(self, length: int) -> int:
+        """Return the hidden and cell numbers of all layers; 0 if bidirectional, which cannot go on from a state."""
+        return 0 if self.bidirectional else 2 * self.num_layers * self.hidden_size
+
+
+def _set_forget_bias(lstm: nn.LSTM, forget_bias: float | str, length: int) -> None:
+    size = lstm.hidden_size
+    input_gate, forget_gate = slice(0, size), slice(size, 2 * size)  # PyTorch's order of gates: i, f, g, o
+    with torch.no_grad():
+        # Two bias vectors are added: setting both to b would give 2 b.
+        lstm.bias_hh_l0[forget_gate] = 0
+        if forget_bias != "chrono":
+            lstm.bias_ih_l0[forget_gate] = float(forget_bias)
+            return
+        lstm.bias_hh_l0[input_gate] = 0
+        lstm.bias_ih_l0[forget_gate] = torch.empty(size).uniform_(1, max(2, length - 1)).log()
+        lstm.bias_ih_l0[input_gate] = -lstm.bias_ih_l0[forget_gate]
+
+
+def _flip_inside(length_B: Tensor, steps: int) -> Tensor:
+    """Return for each step the step it changes places with, (B, L, 1): reversed up to the length, itself after it."""
+    step_L = torch.arange(steps, device=length_B.device)
+    flip_BL = torch.where(step_L < length_B[:, None], length_B[:, None] - 1 - step_L, step_L)
+    return flip_BL[..., None]
+
+
+def _flip(h_BLH: Tensor, flip_BL1: Tensor) -> Tensor:
+    return h_BLH.gather(1, flip_BL1.expand_as(h_BLH))

@@ -1,0 +1,67 @@
+"""One item kept through noise.
+
+Hochreiter & Schmidhuber, 1997, experiment 2, https://doi.org/10.1162/neco.1997.9.8.1735
+
+B batch, L steps (lag + 1), C outputs.
+"""
+
+import numpy as np
+
+from bench.contracts import Batch, SyntheticTask
+from bench.errors import DeclarationError
+
+VARIANTS = ("distract", "clean")
+
+
+class Task(SyntheticTask):
+    """Tell the first symbol after `length` more symbols.
+
+    Symbols below `num_cues` are cues, the others fillers. The first is a cue; those that follow are fillers (variant
+    "clean") or any symbol ("distract"), so that counting cues is not enough.
+
+    x  1 5 0 7 0 3 0 2
+    y                1
+    """
+
+    tokens, per_step, loss = True, False, "cross_entropy"
+    metric, goal, solved, causal = "accuracy", "maximize", 0.99, False
+
+    def __init__(self, length: int, *, variant: str = "distract", num_cues: int = 2, num_fillers: int = 10) -> None:
+        if length < 1:
+            raise DeclarationError(f"latch: length: a lag of at least 1, but found {length}")
+        if variant not in VARIANTS:
+            raise DeclarationError(f"latch: variant: one of {', '.join(VARIANTS)}, but found {variant!r}")
+        if num_cues < 2 or num_fillers < 1:
+            raise DeclarationError(f"latch: needs 2 cues and 1 filler, but found {num_cues} and {num_fillers}")
+        self.length, self.variant, self.num_cues, self.num_fillers = length, variant, num_cues, num_fillers
+        self.arguments = {"variant": variant, "num_cues": num_cues, "num_fillers": num_fillers}
+        self.input_size, self.output_size = num_cues + num_fillers, num_cues
+        self.chance, self.num_steps = 1 / num_cues, length + 1
+
+    def sample(self, rng: np.random.Generator, size: int, stream: str) -> Batch:
+        """Draw cues and what follows them."""
+        lowest = 0 if self.variant == "distract" else self.num_cues
+        x = rng.integers(lowest, self.input_size, (size, self.num_steps))
+        x[:, 0] = rng.integers(0, self.num_cues, size)
+        return Batch(x, np.full(size, self.num_steps), x[:, 0].copy())
+
+    def oracle(self, batch: Batch) -> np.ndarray:
+        """Return outputs that name the first symbol."""
+        return np.eye(self.num_cues)[batch.x[:, 0]]
+
+    def score(self, outputs: np.ndarray, batch: Batch) -> dict[str, float]:
+        """Return the share of right answers."""
+        return {"accuracy": float((outputs.argmax(-1) == batch.y).mean())}
+
+    def bag(self, batch: Batch) -> np.ndarray:
+        """Return outputs of the best answer that knows how often each symbol occurs, and not where.
+
+        Given the first symbol, the others are as likely in any order: the posterior of a cue goes with its count.
+        """
+        return np.stack([(batch.x == cue).sum(1) for cue in range(self.num_cues)], axis=1)
+
+    def baselines(self, size: int) -> dict[str, float]:
+        """Return the accuracy of a constant answer and of the best order-blind one."""
+        test = self.split("test", size)
+        constant = np.bincount(test.y, minlength=self.num_cues).max() / size
+        return {"constant answer": float(constant), "counts, no order": self.score(self.bag(test), test)["accuracy"]}

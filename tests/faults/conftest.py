@@ -1,0 +1,146 @@
+"""Sweeps of stub runs as processes that can be killed, and what must hold of a sweep afterwards."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections import Counter
+from pathlib import Path
+
+import optuna
+import pytest
+
+from bench import search_spaces
+from bench.record import records
+
+HERE = Path(__file__).parent
+
+
+class Sweep:
+    """One sweep of stubs: starts coordinators on it and checks what they leave."""
+
+    def __init__(self, results: Path) -> None:
+        self.results = results
+        self.folder = results / "sweeps" / "s"
+        self.token = uuid.uuid4().hex
+
+    def start(self, *words: str, group: bool = True, **environment: str) -> subprocess.Popen[str]:
+        """Start a coordinator; words are KEY=JSON of SweepConfig."""
+        path = os.pathsep.join([str(HERE), str(HERE.parents[1])])
+        env = os.environ | {"PYTHONPATH": path, "BENCH_TESTING": "1", "BENCH_TOKEN": self.token} | environment
+        command = [sys.executable, str(HERE / "driver.py"), str(self.results), "s", *words]
+        return subprocess.Popen(
+            command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=group
+        )
+
+    def finish(self, *words: str, **environment: str) -> tuple[int, str]:
+        """Run a coordinator to its end; return its exit code and what it printed."""
+        process = self.start(*words, **environment)
+        output, _ = process.communicate(timeout=120)
+        return process.returncode, output
+
+    def wait_for(self, pattern: str, seconds: float = 60) -> None:
+        """Wait until a file below the sweep's folder matches."""
+        end = time.monotonic() + seconds
+        while not list(self.folder.glob(pattern)):
+            assert time.monotonic() < end, f"{pattern} did not appear"
+            time.sleep(0.01)
+
+    def alive(self) -> list[int]:
+        """Return the processes of this sweep that are alive, coordinators and all they started."""
+        found = []
+        for path in Path("/proc").glob("[0-9]*"):
+            try:
+                if self.token in (path / "environ").read_text(errors="ignore"):
+                    state = (path / "stat").read_text().rsplit(")", 1)[1].split()[0]
+                    if state not in "ZX":
+                        found.append(int(path.name))
+            except OSError:
+                continue
+        return found
+
+    def check_dead(self, within: float) -> None:
+        """Assert that no process is left."""
+        end = time.monotonic() + within
+        while self.alive():
+            assert time.monotonic() < end, f"alive after {within} s: {self.alive()}"
+            time.sleep(0.01)
+
+    def trials(self) -> dict[str, list[optuna.trial.FrozenTrial]]:
+        """Return the trials of every study."""
+        storage = optuna.storages.RDBStorage(f"sqlite:///{self.folder / 'study.db'}")
+        return {s.study_name: s.get_trials() for s in optuna.get_all_study_summaries(storage) for s in [
+            optuna.load_study(study_name=s.study_name, storage=storage)]}  # fmt: skip
+
+    def check_complete(self, trials: int, confirm_seeds: int, seed: int = 0) -> None:
+        """Assert that nothing is lost, nothing is there twice, and that study, records and MLflow agree."""
+        found = list(records(self.folder))
+        for name, study in self.trials().items():
+            space = search_spaces.read(name.rsplit("/", 1)[1])
+            assert [trial.number for trial in study] == list(range(trials)), name
+            for trial in study:
+                assert trial.state.is_finished(), f"{name} trial {trial.number} is {trial.state.name}"
+                assert trial.params == space.point(trial.number, seed)
+                mine = [record for record in found if record.config.run == f"{name}/t{trial.number}"]
+                assert len(mine) == 1
+                if trial.state == optuna.trial.TrialState.COMPLETE:
+                    assert trial.value == mine[0].val_score
+            confirmed = [r for r in found if r.config.phase == "confirm" and r.config.run.startswith(name + "/")]
+            if any(trial.state == optuna.trial.TrialState.COMPLETE for trial in study):
+                assert len(confirmed) == confirm_seeds
+        self.check_tracked()
+
+    def check_tracked(self) -> None:
+        """Assert that MLflow has each record once, ended as the record says."""
+        runs = self.mlflow_runs()
+        ids = Counter(run.data.tags.get("bench.id") for run in runs)
+        assert max(ids.values()) == 1, ids
+        by_id = {run.data.tags["bench.id"]: run for run in runs}
+        for record in records(self.folder):
+            if record.config.phase in ("screen", "confirm"):
+                run = by_id[f"s/{record.config.run}"]
+                assert run.data.tags["bench.state"] == record.state
+                assert run.info.status == ("FAILED" if record.state == "failed" else "FINISHED")
+
+    def mlflow_runs(self) -> list:
+        """Return all runs in MLflow."""
+        from mlflow import MlflowClient
+
+        from bench.tracking import store_uri
+
+        client = MlflowClient(tracking_uri=store_uri(self.results))
+        experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+        return list(client.search_runs(experiments, max_results=5000))
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An MLflow store with its tables, made once: making them takes seconds."""
+    folder = tmp_path_factory.mktemp("store")
+    from mlflow import MlflowClient
+
+    from bench.tracking import store_uri
+
+    MlflowClient(tracking_uri=store_uri(folder)).search_experiments()
+    return folder / "mlflow.db"
+
+
+@pytest.fixture
+def stub_sweep(tmp_path: Path, empty_store: Path):
+    """A sweep of stubs in a results folder of its own; whatever it left running is killed at the end."""
+    results = tmp_path / "results"
+    results.mkdir()
+    shutil.copy(empty_store, results / "mlflow.db")
+    sweep = Sweep(results)
+    yield sweep
+    for pid in sweep.alive():
+        os.kill(pid, signal.SIGKILL)
+
+
+def actions(**by_run: str) -> str:
+    """Return a BENCH_STUB value."""
+    return json.dumps({key.replace("__", "/"): value for key, value in by_run.items()})

@@ -1,0 +1,40 @@
+"""A coordinator whose runs are stubs: `python driver.py RESULTS NAME KEY=VALUE …` (keys of SweepConfig)."""
+
+import json
+import sys
+from pathlib import Path
+
+from bench import sweep
+from bench.config import SweepConfig
+from bench.engines.local import LocalEngine
+from bench.errors import BenchError
+
+
+class Lines:
+    """Shows a sweep as lines."""
+
+    def update(self, status: sweep.Status) -> None:
+        """Show nothing."""
+
+    def say(self, text: str) -> None:
+        """Show a line."""
+        print(text, flush=True)  # noqa: T201
+
+
+def main() -> int:
+    """Run or resume a sweep of stubs; return its exit code."""
+    results, name, *rest = sys.argv[1:]
+    options = {key: json.loads(value) for key, value in (word.split("=", 1) for word in rest)}
+    values = {"results": Path(results), "name": name, "datasets": ["latch"], "lengths": [8], "models": ["gru", "mlp"]}
+    try:
+        config = SweepConfig.build(None, values | {"workers": 2, "budget": "smoke"} | options)
+        plan = sweep.plan(config)
+        engine = LocalEngine(plan.slots, config.stall_seconds, run="stub:run", preload=["stub"])
+        return sweep.run(plan, Lines(), engine).exit_code
+    except BenchError as error:
+        print(f"bench: {error}", file=sys.stderr)  # noqa: T201
+        return error.exit_code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

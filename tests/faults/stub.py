@@ -1,0 +1,88 @@
+"""A run without torch: the stand-in for training in tests of recovery.
+
+What it does is said by the environment variable BENCH_STUB, a JSON object from a run's path (or a part of it, or "") to
+an action; the action of the longest matching key counts.
+"""
+
+import ctypes
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from bench.config import RunConfig
+from bench.record import Asked, Epoch, RunRecord, Seconds, add_crash, read_crashes  # noqa: F401
+from bench.sweep import crash_point
+
+ASKED = Asked(metric="accuracy", goal="maximize", chance=0.5, solved=0.99, num_steps=9)
+
+
+def score(config: RunConfig) -> float:
+    """A number between 0 and 1 that follows from configuration and seed alone."""
+    text = json.dumps([config.model_arguments, config.train.model_dump(), config.seed], sort_keys=True)
+    return int(hashlib.sha256(text.encode()).hexdigest()[:8], 16) / 0xFFFFFFFF
+
+
+def run(folder: Path, on_report, submitted: float) -> None:
+    """Carry out one run."""
+    config = RunConfig.read(folder / "config.json")
+    with (folder / "starts.txt").open("a") as file:
+        file.write(f"{os.getpid()}\n")
+    actions = json.loads(os.environ.get("BENCH_STUB", "{}"))
+    keys = [key for key in actions if key in config.run]
+    action = actions[max(keys, key=len)] if keys else ""
+    time.sleep(float(os.environ.get("BENCH_STUB_SECONDS", "0.1")))
+    first = len((folder / "starts.txt").read_text().split()) == 1
+    value: object = score(config)
+    facts: dict = {}
+    if action == "raise":
+        raise RuntimeError("stub was told to raise")
+    if action == "sleep":
+        time.sleep(3600)
+    elif action == "stop":
+        os.kill(os.getpid(), signal.SIGSTOP)
+    elif action == "die" or (action == "die once" and first):
+        os.kill(os.getpid(), signal.SIGKILL)
+    elif action == "segfault":
+        ctypes.string_at(0)
+    elif action == "helpers":
+        for _ in range(3):
+            subprocess.Popen([sys.executable, "-c", "import time; time.sleep(3600)"])
+    elif action == "infinite":
+        value = float("inf")
+    elif action == "nothing":
+        value = None
+    elif action == "text":
+        value = "good"
+    elif action == "memory":
+        facts = {"state": "failed", "cause": "out_of_memory", "message": "MemoryError: stub"}
+    elif action == "prune":
+        facts = {"state": "pruned"}
+    crash_point("in_run")
+    for steps in (10, 20):
+        if not on_report(("epoch", steps, value if isinstance(value, float) else 0.0)):
+            facts = {"state": "pruned"}
+    record = {
+        "config": config.model_dump(),
+        "asked": ASKED.model_dump(),
+        "state": "complete",
+        "epochs": [
+            Epoch(steps=10, sequences=320, train_seconds=0.1, train_loss=1.0, val={"accuracy": 0.5}).model_dump()
+        ],
+        "val": {} if value is None else {"accuracy": value},
+        "best_epoch": 0,
+        "test": {"accuracy": 0.5} if config.evaluate_test else None,
+        "solved": False,
+        "seconds": {"total": time.monotonic() - submitted},
+        "crashes": [crash["cause"] for crash in read_crashes(folder)],
+        "started_at": "2026-01-01T00:00:00+00:00",
+    } | facts
+    # As text, so that what the model would refuse (a wrong type, an infinity) reaches the coordinator.
+    temporary = folder / "record.part"
+    temporary.write_text(json.dumps(record, default=str))
+    temporary.replace(folder / "record.json")
+    crash_point("after_run_record")

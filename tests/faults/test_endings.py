@@ -1,0 +1,136 @@
+"""Every ending has one name, the same in study, record and MLflow (rows 11, 13, 15-18, 20)."""
+
+import json
+import os
+import signal
+import sqlite3
+
+import optuna
+import pytest
+
+from bench.record import RunRecord, records
+
+SIZE = ("trials=2", "confirm_seeds=1")
+
+ENDINGS = {
+    "raise": "exit 1",
+    "die": "killed",
+    "segfault": "signal 11",
+    "infinite": "bad_result",
+    "nothing": "bad_result",
+    "text": "bad_result",
+    "memory": "out_of_memory",
+}
+
+
+@pytest.mark.parametrize(("action", "cause"), ENDINGS.items())
+def test_a_failure_has_one_name_and_the_sweep_goes_on(stub_sweep, action, cause):
+    status, output = stub_sweep.finish(*SIZE, BENCH_STUB=json.dumps({"gru/t1": action}))
+    assert status == 0, output
+    assert f"failed: latch/L8/gru/t1: {cause}" in output
+    assert "Traceback" not in output
+    stub_sweep.check_complete(2, 1)
+    trial = stub_sweep.trials()["latch/L8/gru"][1]
+    assert trial.state == optuna.trial.TrialState.FAIL
+    assert trial.user_attrs["cause"] == cause
+    (run,) = [r for r in stub_sweep.mlflow_runs() if r.data.tags["bench.id"] == "s/latch/L8/gru/t1"]
+    assert run.info.status == "FAILED"
+    assert run.data.tags["bench.cause"] == cause
+
+
+def test_an_infinite_score_is_never_best(stub_sweep):
+    stub_sweep.finish(*SIZE, BENCH_STUB='{"gru/t1": "infinite"}')
+    assert (stub_sweep.folder / "runs/latch/L8/gru/t0-s0/record.json").exists()
+
+
+def test_a_run_that_hangs_is_ended_and_the_other_slot_works_on(stub_sweep):
+    status, output = stub_sweep.finish(*SIZE, "stall_seconds=1", BENCH_STUB='{"gru/t1": "sleep", "gru/t0": "stop"}')
+    assert status == 0, output
+    for number in (0, 1):
+        record = RunRecord.read(stub_sweep.folder / f"runs/latch/L8/gru/t{number}")
+        assert (record.state, record.cause) == ("failed", "stall")
+        assert record.crashes == ["stall", "stall"]  # one retry
+    stub_sweep.check_complete(2, 1)
+    stub_sweep.check_dead(0.5)
+
+
+def test_a_pruned_run_is_finished_with_a_tag(stub_sweep):
+    status, output = stub_sweep.finish(*SIZE, BENCH_STUB='{"mlp/t0": "prune"}')
+    assert status == 0, output
+    stub_sweep.check_complete(2, 1)
+    assert stub_sweep.trials()["latch/L8/mlp"][0].state == optuna.trial.TrialState.PRUNED
+
+
+def test_a_sweep_in_which_all_fails_stops_itself(stub_sweep):
+    status, output = stub_sweep.finish("trials=8", "max_failures=3", BENCH_STUB='{"": "raise"}')
+    assert status == 3
+    assert "stopped: the first 3 runs failed" in output
+    assert len(list(records(stub_sweep.folder))) <= 6
+
+
+def test_terms_that_changed_are_named(stub_sweep):
+    stub_sweep.finish(*SIZE)
+    for word, complaint in {
+        "seed=3": "seed was 0 and is now 3",
+        "trials=1": "trials was 2 and is now 1",
+        'models=["gru"]': "cells was ['latch/L8/mlp'] and is now []",
+    }.items():
+        status, output = stub_sweep.finish(*SIZE, word)
+        assert status == 2
+        assert complaint in output
+        assert "Traceback" not in output
+
+
+@pytest.mark.parametrize("damage", ["truncated", "emptied", "deleted"])
+def test_a_damaged_study_is_refused(stub_sweep, damage):
+    stub_sweep.finish(*SIZE)
+    path = stub_sweep.folder / "study.db"
+    if damage == "deleted":
+        path.unlink()
+    else:
+        os.truncate(path, 0 if damage == "emptied" else path.stat().st_size // 2)
+    status, output = stub_sweep.finish(*SIZE)
+    assert status == 2, output
+    assert "study.db" in output
+    assert "Traceback" not in output
+
+
+def test_a_reader_that_locks_the_database_only_delays(stub_sweep):
+    process = stub_sweep.start("trials=4", "confirm_seeds=1")
+    stub_sweep.wait_for("runs/*/*/*/t1/record.json")
+    with sqlite3.connect(stub_sweep.folder / "study.db", timeout=30, isolation_level=None) as reader:
+        reader.execute("BEGIN EXCLUSIVE")
+        import time
+
+        time.sleep(3)
+        reader.execute("COMMIT")
+    output, _ = process.communicate(timeout=90)
+    assert process.returncode == 0, output
+    stub_sweep.check_complete(4, 1)
+
+
+def test_mlflow_being_gone_stops_nothing_and_sync_makes_up_for_it(stub_sweep):
+    store = stub_sweep.results / "mlflow.db"
+    kept = store.read_bytes()
+    store.write_bytes(b"this is no database" * 100)
+    status, output = stub_sweep.finish(*SIZE)
+    assert status == 0, output
+    assert (stub_sweep.folder / "mlflow.log").exists()
+    store.write_bytes(kept)
+    from bench import sweep
+
+    assert sweep.sync(stub_sweep.folder, stub_sweep.results) == 6
+    stub_sweep.check_tracked()
+    assert sweep.sync(stub_sweep.folder, stub_sweep.results) == 6
+    stub_sweep.check_tracked()
+
+
+def test_signals_reach_no_run(stub_sweep):
+    """Ctrl-C on a terminal goes to the whole group; runs lead groups of their own."""
+    process = stub_sweep.start(*SIZE, BENCH_STUB_SECONDS="0.5")
+    stub_sweep.wait_for("runs/*/*/*/t0/starts.txt")
+    os.killpg(process.pid, signal.SIGINT)
+    output, _ = process.communicate(timeout=25)
+    assert process.returncode == 130
+    assert not list(stub_sweep.folder.rglob("crashes.json"))
+    assert "Traceback" not in output

@@ -1,0 +1,148 @@
+"""Coordinators and runs killed for real, at every commit point and at random moments (rows 1-9, 12, 21, 22)."""
+
+import os
+import random
+import signal
+import time
+
+import optuna
+import pytest
+
+from bench.record import RunRecord
+
+TRIALS = 3
+SIZE = (f"trials={TRIALS}", "confirm_seeds=2")
+POINTS = ["after_ask", "after_config", "after_submit", "in_run", "after_run_record", "after_record", "after_tell"]
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_a_kill_at_a_commit_point_loses_nothing(stub_sweep, point):
+    status, output = stub_sweep.finish(*SIZE, BENCH_CRASH_AT=point)
+    if point in ("in_run", "after_run_record"):  # the run dies there, at every attempt
+        assert status in (0, 3), output
+    else:
+        assert status == -signal.SIGKILL, output
+    stub_sweep.check_dead(1.0)
+    if point == "in_run":
+        for record in stub_sweep.folder.rglob("record.json"):
+            record.parent.joinpath("crashes.json").unlink(missing_ok=True)
+        return
+    status, output = stub_sweep.finish(*SIZE)
+    assert status == 0, output
+    stub_sweep.check_complete(TRIALS, 2)
+    stub_sweep.check_dead(0.5)
+
+
+def test_a_run_that_died_after_its_record_is_not_made_again(stub_sweep):
+    status, output = stub_sweep.finish(*SIZE, BENCH_CRASH_AT="after_run_record")
+    assert status == 0, output
+    for starts in stub_sweep.folder.rglob("starts.txt"):
+        assert len(starts.read_text().split()) == 1
+    stub_sweep.check_complete(TRIALS, 2)
+
+
+def test_a_record_that_was_not_told_is_told_and_not_made_again(stub_sweep):
+    stub_sweep.finish(*SIZE, BENCH_CRASH_AT="after_record")
+    (record,) = [path for path in stub_sweep.folder.rglob("record.json") if path.parent.name.startswith("t")][:1]
+    status, output = stub_sweep.finish(*SIZE)
+    assert status == 0, output
+    assert len((record.parent / "starts.txt").read_text().split()) == 1
+    stub_sweep.check_complete(TRIALS, 2)
+
+
+def test_coordinators_and_runs_killed_at_random_moments(stub_sweep):
+    rng = random.Random(0)
+    size = ("trials=6", "confirm_seeds=3")
+    for round_ in range(8):
+        process = stub_sweep.start(*size, BENCH_STUB_SECONDS="0.15")
+        if round_:
+            time.sleep(0.8)
+        else:
+            stub_sweep.wait_for("runs/*/*/*/t*/starts.txt")
+        time.sleep(rng.uniform(0, 1.2))
+        for _ in range(2):
+            runs = [pid for pid in stub_sweep.alive() if pid != process.pid and os.getsid(pid) == pid]
+            if runs and rng.random() < 0.7:
+                with __import__("contextlib").suppress(ProcessLookupError):
+                    os.kill(rng.choice(runs), signal.SIGKILL)
+            time.sleep(rng.uniform(0, 0.3))
+        (os.killpg if round_ % 2 else os.kill)(process.pid, signal.SIGKILL)
+        process.wait()
+        stub_sweep.check_dead(1.0)
+    status, output = stub_sweep.finish(*size)
+    assert status == 0, output
+    stub_sweep.check_complete(6, 3)
+    stub_sweep.check_dead(0.5)
+
+
+def test_a_run_killed_once_is_made_again_under_its_number(stub_sweep):
+    status, output = stub_sweep.finish(*SIZE, BENCH_STUB='{"gru/t1": "die once"}')
+    assert status == 0, output
+    stub_sweep.check_complete(TRIALS, 2)
+    record = RunRecord.read(stub_sweep.folder / "runs/latch/L8/gru/t1")
+    assert record.crashes == ["killed"]
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_one_signal_stops_cleanly_and_the_same_command_goes_on(stub_sweep, number, status):
+    process = stub_sweep.start(*SIZE, BENCH_STUB_SECONDS="0.4")
+    stub_sweep.wait_for("runs/*/*/*/t1/starts.txt")
+    start = time.monotonic()
+    process.send_signal(number)
+    output, _ = process.communicate(timeout=25)
+    assert process.returncode == status, output
+    assert time.monotonic() - start < 8
+    stub_sweep.check_dead(0.5)
+    states = {trial.state for study in stub_sweep.trials().values() for trial in study}
+    assert optuna.trial.TrialState.RUNNING not in states
+    assert "Traceback" not in output
+    code, output = stub_sweep.finish(*SIZE)
+    assert code == 0, output
+    stub_sweep.check_complete(TRIALS, 2)
+
+
+def test_a_second_signal_stops_at_once(stub_sweep):
+    process = stub_sweep.start(*SIZE, BENCH_STUB_SECONDS="30")
+    stub_sweep.wait_for("runs/*/*/*/t0/starts.txt")
+    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=5)
+    assert process.returncode == 130
+    stub_sweep.check_dead(1.0)
+    code, output = stub_sweep.finish(*SIZE)
+    assert code == 0, output
+    stub_sweep.check_complete(TRIALS, 2)
+
+
+def test_what_a_run_started_is_gone_when_it_ends(stub_sweep):
+    status, output = stub_sweep.finish(*SIZE, BENCH_STUB='{"": "helpers"}')
+    assert status == 0, output
+    stub_sweep.check_dead(0.5)
+
+
+def test_a_second_coordinator_is_refused(stub_sweep):
+    first = stub_sweep.start(*SIZE, BENCH_STUB_SECONDS="1")
+    stub_sweep.wait_for("runs/*/*/*/t0/starts.txt")
+    status, output = stub_sweep.finish(*SIZE)
+    assert status == 75
+    assert f"process {first.pid} on" in output
+    assert "Traceback" not in output
+    first.communicate(timeout=60)
+    assert first.returncode == 0
+    stub_sweep.check_complete(TRIALS, 2)
+
+
+def test_an_interrupted_sweep_draws_what_an_uninterrupted_one_draws(stub_sweep):
+    # check_complete compares each trial with the point of its number; here the pieces are 2 + 1 + 3 trials.
+    for trials in (2, 3, 6):
+        status, output = stub_sweep.finish(f"trials={trials}", "confirm_seeds=1", "seed=5")
+        assert status == 0, output
+    stub_sweep.check_complete(6, 1, seed=5)
+
+
+def test_a_finished_sweep_starts_no_run_again(stub_sweep):
+    stub_sweep.finish(*SIZE)
+    before = {path: path.stat().st_mtime_ns for path in stub_sweep.folder.rglob("record.json")}
+    status, output = stub_sweep.finish(*SIZE)
+    assert status == 0, output
+    assert before == {path: path.stat().st_mtime_ns for path in stub_sweep.folder.rglob("record.json")}

@@ -76,15 +76,16 @@ class Model(nn.Module):
 def _set_forget_bias(lstm: nn.LSTM, forget_bias: float | str, length: int) -> None:
     size = lstm.hidden_size
     input_gate, forget_gate = slice(0, size), slice(size, 2 * size)  # PyTorch's order of gates: i, f, g, o
+    bias_ih, bias_hh = getattr(lstm, "bias_ih_l0"), getattr(lstm, "bias_hh_l0")  # noqa: B009 - Any, for mypy
     with torch.no_grad():
         # Two bias vectors are added: setting both to b would give 2 b.
-        lstm.bias_hh_l0[forget_gate] = 0
+        bias_hh[forget_gate] = 0
         if forget_bias != "chrono":
-            lstm.bias_ih_l0[forget_gate] = float(forget_bias)
+            bias_ih[forget_gate] = float(forget_bias)
             return
-        lstm.bias_hh_l0[input_gate] = 0
-        lstm.bias_ih_l0[forget_gate] = torch.empty(size).uniform_(1, max(2, length - 1)).log()
-        lstm.bias_ih_l0[input_gate] = -lstm.bias_ih_l0[forget_gate]
+        bias_hh[input_gate] = 0
+        bias_ih[forget_gate] = torch.empty(size).uniform_(1, max(2, length - 1)).log()
+        bias_ih[input_gate] = -bias_ih[forget_gate]
 
 
 def _flip_inside(length_B: Tensor, steps: int) -> Tensor:

@@ -39,12 +39,10 @@ class Model(nn.Module):
         if position == "rope" and head_size % 2:
             raise ValueError(f"head_size: even for rotary positions, which turn pairs, but found {head_size}")
         width = num_heads * head_size
-        self.position = position
+        self.position, self.head_size = position, head_size
         self.output_size = self.summary_size = width
         self.embed = nn.Linear(input_size, width)
-        self.blocks = nn.ModuleList(
-            _Block(width, num_heads, feedforward_multiplier, position == "rope") for _ in range(num_layers)
-        )
+        self.blocks = nn.ModuleList(_Block(width, num_heads, feedforward_multiplier) for _ in range(num_layers))
         self.norm = nn.LayerNorm(width)
         for name, parameter in self.named_parameters():
             if parameter.dim() == 2:
@@ -58,11 +56,15 @@ class Model(nn.Module):
         # Padding lies on the right and attention looks to the left: no valid step sees it.
         start = 0 if state is None else state[0][0].shape[2]
         h_BLH = self.embed(x_BLD)
-        if self.position == "sinusoidal":
-            h_BLH = h_BLH + torch.cat(_angles(start, x_BLD.shape[1], self.output_size, h_BLH), dim=-1)
+        turn = None
+        if self.position != "none":
+            width = self.head_size if self.position == "rope" else self.output_size
+            turn = _angles(start, x_BLD.shape[1], width, h_BLH)
+        if self.position == "sinusoidal" and turn is not None:
+            h_BLH, turn = h_BLH + torch.cat(turn, dim=-1), None
         cache = []
         for layer, block in enumerate(self.blocks):
-            h_BLH, seen = block(h_BLH, None if state is None else state[layer])
+            h_BLH, seen = block(h_BLH, turn, None if state is None else state[layer])
             cache.append(seen)
         return self.norm(h_BLH), cache
 
@@ -76,23 +78,26 @@ class Model(nn.Module):
 
 
 class _Block(nn.Module):
-    def __init__(self, width: int, num_heads: int, feedforward_multiplier: int, rope: bool) -> None:
+    def __init__(self, width: int, num_heads: int, feedforward_multiplier: int) -> None:
         super().__init__()
-        self.num_heads, self.rope = num_heads, rope
+        self.num_heads = num_heads
         self.norm_1, self.norm_2 = nn.LayerNorm(width), nn.LayerNorm(width)
         self.qkv = nn.Linear(width, 3 * width)
         self.attention_out = nn.Linear(width, width)
         self.feedforward_in = nn.Linear(width, feedforward_multiplier * width)
         self.feedforward_out = nn.Linear(feedforward_multiplier * width, width)
 
-    def forward(self, h_BLH: Tensor, seen: tuple[Tensor, Tensor] | None) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    def forward(
+        self, h_BLH: Tensor, turn: tuple[Tensor, Tensor] | None, seen: tuple[Tensor, Tensor] | None
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         batch, length, width = h_BLH.shape
         qkv = self.qkv(self.norm_1(h_BLH)).view(batch, length, 3, self.num_heads, -1)
-        q_BNLK, k_BNSK, v_BNSK = qkv.permute(2, 0, 3, 1, 4)
+        qk, v_BLNK = qkv[:, :, :2], qkv[:, :, 2]
+        if turn is not None:
+            qk = _rotate(qk, *turn)
+        q_BNLK, k_BNSK = qk.permute(2, 0, 3, 1, 4)
+        v_BNSK = v_BLNK.transpose(1, 2)
         start = 0 if seen is None else seen[0].shape[2]
-        if self.rope:
-            cos_LK, sin_LK = _angles(start, length, q_BNLK.shape[-1], h_BLH)
-            q_BNLK, k_BNSK = _rotate(q_BNLK, cos_LK, sin_LK), _rotate(k_BNSK, cos_LK, sin_LK)
         if seen is not None:
             k_BNSK, v_BNSK = torch.cat([seen[0], k_BNSK], dim=2), torch.cat([seen[1], v_BNSK], dim=2)
         mask_LS = None
@@ -112,7 +117,8 @@ def _angles(start: int, length: int, width: int, like: Tensor) -> tuple[Tensor, 
     return angle.cos().to(like.dtype), angle.sin().to(like.dtype)
 
 
-def _rotate(x_BNLK: Tensor, cos_LK: Tensor, sin_LK: Tensor) -> Tensor:
-    """Turn the pairs (first half, second half) of each head by their position's angles."""
-    a, b = x_BNLK.chunk(2, dim=-1)
-    return torch.cat([a * cos_LK - b * sin_LK, a * sin_LK + b * cos_LK], dim=-1)
+def _rotate(qk: Tensor, cos_LK: Tensor, sin_LK: Tensor) -> Tensor:
+    """Turn the pairs (first half, second half) of each head by their step's angles; qk is (B, L, 2, N, K)."""
+    first, second = qk.chunk(2, dim=-1)
+    cos, sin = (part[:, None, None].repeat(1, 1, 1, 2) for part in (cos_LK, sin_LK))
+    return qk * cos + torch.cat([-second, first], dim=-1) * sin

@@ -230,22 +230,26 @@ class _Coordinator:
 
     def _resume(self) -> None:
         """Take up what an earlier coordinator left: its records, and the trials that were running."""
+        begun = set(optuna.get_all_study_names(self.storage))
         for cell in self.plan.cells:
-            if not (self.plan.folder / "runs" / cell.id).is_dir():
+            if cell.id not in begun:
                 continue
             study = self._study(cell)
-            for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+            for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING, TrialState.WAITING)):
                 folder = self._folder(f"{cell.id}/t{trial.number}")
                 record = RunRecord.read(folder)
-                if record is not None:
-                    self._tell(study, trial.number, self._check_score(record, folder))
-                else:
+                if record is None:
                     self.storage.set_trial_state_values(trial._trial_id, TrialState.WAITING)
+                    continue
+                if trial.state == TrialState.WAITING:  # its record came while it was given back
+                    self.storage.set_trial_state_values(trial._trial_id, TrialState.RUNNING)
+                self._tell(study, trial.number, self._check_score(record, folder))
         for record in records(self.plan.folder):
             config = record.config
             cell_id = f"{config.dataset}/L{config.length}/{config.space}"
             if config.phase in ("screen", "confirm") and cell_id in self.records:
                 self._count(cell_id, record)
+                self.tracker.write_record(record)  # the last coordinator may not have come to it
         if self.status.finished_runs:
             self.display.say(f"going on with {self.plan.name}: {self.status.finished_runs} runs are done")
 

@@ -20,6 +20,7 @@ class Task(SyntheticTask):
     The lag is the length, the load is the number of items: they vary separately. Below, 2 items and a lag of 3:
     8 is the blank and 9 the sign to go.
 
+    Task(3, num_items=2)
     x  4 1 8 8 9 9 9
     y  8 8 8 8 8 4 1
     """
@@ -66,8 +67,10 @@ class Task(SyntheticTask):
         return outputs
 
     def baselines(self, size: int) -> dict[str, float]:
-        """Return the recall of one who remembers nothing, and of one who says the last item again and again."""
+        """Return the recall of one who remembers nothing, and of one who says the last of several items every time."""
         test = self.split("test", size)
-        last = np.repeat(test.x[:, self.num_items - 1 : self.num_items], self.num_items, axis=1)
-        recalled = float((last == test.y[:, -self.num_items :]).mean())
-        return {"no memory": self.score(self.memoryless(test), test)["recall"], "last item only": recalled}
+        found = {"no memory": self.score(self.memoryless(test), test)["recall"]}
+        if self.num_items > 1:  # of one item, the last is all there is to recall
+            last = test.x[:, self.num_items - 1 : self.num_items]
+            found["last item only"] = float((last == test.y[:, -self.num_items :]).mean())
+        return found

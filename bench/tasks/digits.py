@@ -21,10 +21,18 @@ SPLITS = {"train": (0, 1197), "val": (1197, 1497), "test": (1497, 1797)}
 class Task:
     """Tell which digit is shown, row by row (length 8, 8 values a step) or pixel by pixel (length 64).
 
-    Values are scaled to 0 to 1. Below, the first picture's rows 0 to 2 of 8, columns 2 to 5:
+    Values are scaled to 0 to 1. Below, the first picture of the training part: a step is a column here, a row there.
 
-    x  0.31 0.81 0.56 0.06 | 0.81 0.94 0.62 0.94 | 0.94 0.12 0.00 0.69
-    y                                                                0
+    Task(8)
+    x0 0.00 0.00 0.00 0.00 0.00 0.00 0.00 0.00
+    x1 0.00 0.00 0.19 0.25 0.31 0.25 0.12 0.00
+    x2 0.31 0.81 0.94 0.75 0.50 0.69 0.88 0.38
+    x3 0.81 0.94 0.12 0.00 0.00 0.00 0.31 0.81
+    x4 0.56 0.62 0.00 0.00 0.00 0.06 0.62 0.62
+    x5 0.06 0.94 0.69 0.50 0.56 0.75 0.75 0.00
+    x6 0.00 0.31 0.50 0.50 0.50 0.44 0.00 0.00
+    x7 0.00 0.00 0.00 0.00 0.00 0.00 0.00 0.00
+    y                                     0
     """
 
     tokens, output_size, per_step, loss = False, 10, False, "cross_entropy"

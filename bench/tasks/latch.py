@@ -19,6 +19,7 @@ class Task(SyntheticTask):
     Symbols below `num_cues` are cues, the others fillers. The first is a cue; those that follow are fillers (variant
     "clean") or any symbol ("distract"), so that counting cues is not enough.
 
+    Task(7)
     x  1 5 0 7 0 3 0 2
     y                1
     """
@@ -63,5 +64,8 @@ class Task(SyntheticTask):
     def baselines(self, size: int) -> dict[str, float]:
         """Return the accuracy of a constant answer and of the best order-blind one."""
         test = self.split("test", size)
-        constant = np.bincount(test.y, minlength=self.num_cues).max() / size
-        return {"constant answer": float(constant), "counts, no order": self.score(self.bag(test), test)["accuracy"]}
+        constant = np.eye(self.num_cues)[np.zeros_like(test.y)]
+        return {
+            "constant answer": self.score(constant, test)["accuracy"],
+            "counts, no order": self.score(self.bag(test), test)["accuracy"],
+        }

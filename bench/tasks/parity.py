@@ -20,8 +20,9 @@ class Task(SyntheticTask):
     With supervision "steps" (dense), training lengths are uniform from 1 to `length`, and validation and test take
     longer ones, up to 6.4 times as long: a counter-task, which one bit of state solves at any length. Answers are to be
     given as the bits arrive, so no model may look ahead. With "last", every sequence has `length` bits and the answer
-    is asked once, at the end: no bit but the last-but-one says anything by itself.
+    is asked once, at the end: even all bits but one say nothing about it.
 
+    Task(5)
     x  1 0 1 1 0
     y  1 1 0 1 1
     """

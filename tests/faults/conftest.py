@@ -16,6 +16,7 @@ import pytest
 
 from bench import search_spaces
 from bench.record import records
+from bench.selection import best_trial, confirmations
 
 HERE = Path(__file__).parent
 
@@ -89,9 +90,10 @@ class Sweep:
                 assert len(mine) == 1
                 if trial.state == optuna.trial.TrialState.COMPLETE:
                     assert trial.value == mine[0].val_score
-            confirmed = [r for r in found if r.config.phase == "confirm" and r.config.run.startswith(name + "/")]
-            if any(trial.state == optuna.trial.TrialState.COMPLETE for trial in study):
-                assert len(confirmed) == confirm_seeds
+            mine = [record for record in found if record.config.run.startswith(name + "/")]
+            best = best_trial(mine)
+            if best is not None:
+                assert len(confirmations(mine, best)) == confirm_seeds
         self.check_tracked()
 
     def check_tracked(self) -> None:

@@ -16,7 +16,7 @@ ENDINGS = {
     "raise": "exit 1",
     "die": "killed",
     "segfault": "signal 11",
-    "infinite": "bad_result",
+    "infinite": "non_finite",
     "nothing": "bad_result",
     "text": "bad_result",
     "memory": "out_of_memory",

@@ -1,5 +1,6 @@
 """Coordinators and runs killed for real, at every commit point and at random moments (rows 1-9, 12, 21, 22)."""
 
+import contextlib
 import os
 import random
 import signal
@@ -63,7 +64,7 @@ def test_coordinators_and_runs_killed_at_random_moments(stub_sweep):
         for _ in range(2):
             runs = [pid for pid in stub_sweep.alive() if pid != process.pid and os.getsid(pid) == pid]
             if runs and rng.random() < 0.7:
-                with __import__("contextlib").suppress(ProcessLookupError):
+                with contextlib.suppress(ProcessLookupError):
                     os.kill(rng.choice(runs), signal.SIGKILL)
             time.sleep(rng.uniform(0, 0.3))
         (os.killpg if round_ % 2 else os.kill)(process.pid, signal.SIGKILL)

@@ -1,0 +1,327 @@
+"""Contract of tasks: held by every card of `datasets/`, at its two smallest lengths.
+
+B batch, L length, D channels, C outputs.
+"""
+
+import ast
+import inspect
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bench import plugins
+from bench.contracts import Batch, SyntheticTask
+from bench.errors import DeclarationError
+
+ROOT = Path(__file__).parents[2]
+CARDS = {path.stem: tomllib.loads(path.read_text()) for path in sorted((ROOT / "datasets").glob("*.toml"))}
+CELLS = [pytest.param(name, length, id=f"{name}-{length}") for name in CARDS for length in CARDS[name]["lengths"][:2]]
+SYNTHETIC = [cell for cell in CELLS if CARDS[cell.values[0]]["kind"] == "synthetic"]
+TASKS = plugins.names("tasks")
+KEYS = {"title", "task", "kind", "lengths", "length_meaning", "source", "licence"}
+SIZE = 2_000
+
+every_cell = pytest.mark.parametrize(("card", "length"), CELLS)
+every_synthetic_cell = pytest.mark.parametrize(("card", "length"), SYNTHETIC)
+
+
+def make(card, length, **more):
+    return plugins.load("tasks", CARDS[card]["task"]).Task(length, **CARDS[card].get("arguments", {}), **more)
+
+
+def same(a, b):
+    return all(
+        (one is None and other is None) or (one is not None and other is not None and np.array_equal(one, other))
+        for one, other in zip(a, b, strict=True)
+    )
+
+
+def sequences(batch):
+    """The valid part of every sequence, as bytes."""
+    return [row[:length].tobytes() for row, length in zip(batch.x, batch.length, strict=True)]
+
+
+def constants(task, batch):
+    """Outputs that do not look at the input: every class, or the mean target."""
+    shape = (*batch.y.shape, task.output_size)
+    if task.loss == "mse":
+        return [np.full(shape, batch.y.mean())]
+    return [np.broadcast_to(np.eye(task.output_size)[c], shape) for c in range(task.output_size)]
+
+
+def tolerance(task, batch):
+    """About four standard errors; sequences, not steps, count as independent."""
+    if task.loss == "mse":
+        return 0.1  # 1 minus a ratio of variances
+    return 4 * (task.chance * (1 - task.chance) / len(batch.x)) ** 0.5
+
+
+# The cards
+
+
+@pytest.mark.parametrize("card", CARDS)
+def test_a_card_is_complete(card):
+    found = CARDS[card]
+    assert set(found) - {"arguments"} == KEYS
+    assert all(found[key] for key in KEYS)
+    assert found["kind"] in ("synthetic", "real")
+    assert found["lengths"] == sorted(set(found["lengths"]))
+    assert len(found["lengths"]) >= 2
+    assert "https://" in found["source"]
+
+
+@pytest.mark.parametrize("card", CARDS)
+def test_a_card_says_first_what_it_is_and_why(card):
+    lines = (ROOT / "datasets" / f"{card}.toml").read_text().splitlines()
+    about = [line for line in lines if line.startswith("#")]
+    assert 1 <= len(about) <= 2
+    assert lines[: len(about)] == about
+
+
+@pytest.mark.parametrize("card", CARDS)
+def test_a_task_builds_at_every_length_of_its_card(card):
+    assert [make(card, length).length for length in CARDS[card]["lengths"]] == CARDS[card]["lengths"]
+
+
+@pytest.mark.parametrize("card", CARDS)
+def test_an_argument_that_is_not_there_is_a_type_error(card):
+    with pytest.raises(TypeError, match="no_such_argument"):
+        make(card, CARDS[card]["lengths"][0], no_such_argument=1)
+
+
+def test_every_task_has_a_card_and_every_card_a_task():
+    assert {card["task"] for card in CARDS.values()} == set(TASKS)
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_arguments_are_keyword_only_with_defaults(name):
+    _, length, *others = inspect.signature(plugins.load("tasks", name).Task.__init__).parameters.values()
+    assert (length.name, length.default) == ("length", inspect.Parameter.empty)
+    assert all(other.kind is other.KEYWORD_ONLY and other.default is not other.empty for other in others)
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_a_length_that_cannot_be_is_refused_in_one_line(name):
+    with pytest.raises(DeclarationError, match="^[^\n]*length[^\n]*found 0[^\n]*$"):
+        plugins.load("tasks", name).Task(0)
+
+
+# The imports
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_a_task_does_not_import_its_neighbours(name):
+    nodes = list(ast.walk(ast.parse((ROOT / "bench" / "tasks" / f"{name}.py").read_text())))
+    imported = {node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)}
+    imported |= {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    assert not [module for module in imported if module.startswith("bench.tasks")]
+
+
+def test_tasks_import_neither_torch_nor_scikit_learn():
+    code = "; ".join(f"import bench.tasks.{name}" for name in TASKS)
+    code += "; import sys; print({'torch', 'sklearn'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+
+
+# The batches
+
+
+@every_cell
+def test_a_batch_is_a_pure_function_of_its_arguments(card, length):
+    first = make(card, length).train_batch(3, 5, 64)
+    other = make(card, length)
+    other.train_batch(3, 4, 64)  # what was drawn before changes nothing
+    assert same(first, other.train_batch(3, 5, 64))
+
+
+@every_cell
+def test_another_number_or_seed_is_another_batch(card, length):
+    task = make(card, length)
+    first = task.train_batch(3, 5, 64)
+    assert not same(first, task.train_batch(3, 6, 64))
+    assert not same(first, task.train_batch(4, 5, 64))
+
+
+@every_cell
+@pytest.mark.parametrize("split", ["val", "test"])
+def test_a_split_is_fixed(card, length, split):
+    task = make(card, length)
+    first = task.split(split, 200)
+    task.train_batch(1, 1, 8)
+    assert same(first, task.split(split, 200))
+    assert same(first, make(card, length).split(split, 200))
+
+
+@every_cell
+def test_the_parts_share_no_sequence(card, length):
+    # Exempt: copy_one, whose one item of eight makes 8 sequences in all, and bit strings too short (of 2^40 at most)
+    # not to meet by chance. What is asked there is a lag or a length, not a sequence never seen before.
+    task = make(card, length)
+    parts = [task.split("val", SIZE), task.split("test", SIZE), task.train_batch(0, 0, 1_000)]
+    if card == "copy_one":
+        assert len({row for part in parts for row in sequences(part)}) == 8
+        assert not same(parts[0], parts[1])
+        return
+    shortest = 41 if CARDS[card]["task"] == "parity" else 1
+    val, test, train = (
+        {row for row, steps in zip(sequences(part), part.length, strict=True) if steps >= shortest} for part in parts
+    )
+    assert val
+    assert test
+    assert not val & test
+    assert not val & train
+    assert not test & train
+
+
+@every_cell
+@pytest.mark.parametrize("part", ["train", "val", "test"])
+def test_shapes_types_and_padding(card, length, part):
+    task = make(card, length)
+    batch = task.train_batch(0, 0, 33) if part == "train" else task.split(part, 33)
+    size, steps = batch.x.shape[:2]
+    assert isinstance(batch, Batch)
+    assert size == 33
+    assert batch.x.dtype == (np.int64 if task.tokens else np.float32)
+    assert batch.x.shape == ((size, steps) if task.tokens else (size, steps, task.input_size))
+    assert batch.length.dtype == np.int64
+    assert batch.length.shape == (size,)
+    assert batch.length.min() >= 1
+    assert batch.length.max() <= steps
+    assert batch.y.dtype == (np.int64 if task.loss == "cross_entropy" else np.float32)
+    assert batch.y.shape == ((size, steps) if task.per_step else (size,))
+    valid = np.arange(steps) < batch.length[:, None]
+    assert not batch.x[~valid].any()
+    if task.per_step:
+        assert batch.mask.dtype == bool
+        assert batch.mask.shape == (size, steps)
+        assert not batch.mask[~valid].any()
+        assert batch.mask.any(1).all()
+        assert not batch.y[~valid].any()
+    else:
+        assert batch.mask is None
+    if task.tokens:
+        assert batch.x.min() >= 0
+        assert batch.x.max() < task.input_size
+    if task.loss == "cross_entropy":
+        assert batch.y.min() >= 0
+        assert batch.y.max() < task.output_size
+
+
+@every_cell
+def test_all_tokens_and_classes_are_in_use(card, length):
+    task = make(card, length)
+    batch = task.train_batch(0, 0, 1_000)
+    if task.tokens:
+        assert len(np.unique(batch.x)) == task.input_size
+    if task.loss == "cross_entropy":
+        assert len(np.unique(batch.y)) == task.output_size
+
+
+@every_cell
+def test_num_steps_is_the_longest_training_sequence(card, length):
+    task = make(card, length)
+    assert max(task.train_batch(0, number, 500).length.max() for number in range(3)) == task.num_steps
+
+
+# The scores
+
+
+@every_cell
+def test_declarations(card, length):
+    task = make(card, length)
+    assert task.goal == "maximize"
+    assert 0 <= task.chance < 1
+    assert task.solved is None or task.chance < task.solved < 1
+    assert task.loss in ("cross_entropy", "mse")
+    assert (task.solved is None) == (CARDS[card]["kind"] == "real")
+
+
+@every_cell
+def test_the_declared_chance_is_what_a_constant_answer_scores(card, length):
+    task = make(card, length)
+    batch = task.split("test", SIZE)
+    best = max(task.score(outputs, batch)[task.metric] for outputs in constants(task, batch))
+    assert best == pytest.approx(task.chance, abs=tolerance(task, batch))
+
+
+@every_cell
+def test_baselines_are_plain_numbers_the_least_of_them_at_chance(card, length):
+    task = make(card, length)
+    found = task.baselines(SIZE)
+    assert all(type(value) is float and value <= 1 for value in found.values())
+    assert min(found.values()) == pytest.approx(task.chance, abs=tolerance(task, task.split("test", SIZE)))
+
+
+@every_cell
+def test_scores_are_plain_numbers_and_the_metric_is_among_them(card, length):
+    task = make(card, length)
+    batch = task.split("test", 10)
+    scores = task.score(constants(task, batch)[0], batch)
+    assert task.metric in scores
+    assert all(type(value) is float for value in scores.values())
+
+
+@every_synthetic_cell
+@pytest.mark.parametrize("part", ["train", "val", "test"])
+def test_the_oracle_scores_one_without_the_answers(card, length, part):
+    task = make(card, length)
+    assert isinstance(task, SyntheticTask)
+    batch = task.train_batch(1, 2, 200) if part == "train" else task.split(part, 200)
+    hidden = Batch(batch.x, batch.length, np.full_like(batch.y, -1), batch.mask)
+    assert task.score(task.oracle(hidden), batch)[task.metric] == pytest.approx(1, abs=1e-9)
+
+
+@every_synthetic_cell
+def test_the_oracle_of_shuffled_answers_is_at_chance(card, length):
+    task = make(card, length)
+    batch = task.split("test", SIZE)
+    shuffled = batch._replace(y=np.random.default_rng(0).permutation(batch.y))
+    score = task.score(task.oracle(batch), shuffled)[task.metric]
+    assert score <= task.chance + tolerance(task, batch)
+
+
+# The worked example of each docstring: the call, then rows of columns. A row "y" holds the targets, each beginning in
+# the column of the step where it is asked; the other rows are the channels of x.
+
+
+def read_example(cls):
+    lines = inspect.getdoc(cls).splitlines()
+    call, *rows = lines[next(i for i, line in enumerate(lines) if re.fullmatch(r"Task\(.*\)", line)) :]
+    arguments = ast.parse(call, mode="eval").body
+    task = cls(
+        *(ast.literal_eval(node) for node in arguments.args),
+        **{keyword.arg: ast.literal_eval(keyword.value) for keyword in arguments.keywords},
+    )
+    cells = {
+        row[:3].strip(): {match.start(): float(match[0]) for match in re.finditer(r"\S+", row[3:])} for row in rows
+    }
+    targets = cells.pop("y")
+    columns = sorted(next(iter(cells.values())))
+    x_LD = np.array([[channel[column] for channel in cells.values()] for column in columns])
+    return task, x_LD, {columns.index(column): target for column, target in targets.items()}
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_the_worked_example_is_right(name):
+    task, x_LD, targets = read_example(plugins.load("tasks", name).Task)
+    steps = len(x_LD)
+    assert x_LD.shape[1] == (1 if task.tokens else task.input_size)
+    assert steps == task.num_steps
+    assert list(targets) == (list(range(steps)) if task.per_step else [steps - 1])
+    y = np.array(list(targets.values()), dtype=np.float32 if task.loss == "mse" else np.int64)
+    y = y[None] if task.per_step else y
+    if isinstance(task, SyntheticTask):
+        x = x_LD.T.astype(np.int64) if task.tokens else x_LD[None].astype(np.float32)
+        mask = np.ones((1, steps), dtype=bool) if task.per_step else None
+        outputs = task.oracle(Batch(x, np.array([steps]), np.full_like(y, -1), mask))
+        np.testing.assert_allclose(outputs[..., 0] if task.loss == "mse" else outputs.argmax(-1), y, rtol=1e-6)
+    else:
+        train = task.train_batch(0, 0, SIZE)
+        (found,) = np.unique(train.y[np.isclose(train.x, x_LD, atol=0.0051).all((1, 2))])  # rounded to two places
+        assert found == y[0]

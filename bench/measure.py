@@ -152,7 +152,9 @@ def speed(module: SequenceModule, config: RunConfig) -> dict[str, float]:
     x, length, y, mask = (
         None if part is None else part.to(config.device) for part in to_tensors(task.train_batch(config.seed, 0, size))
     )
-    assert x is not None and length is not None and y is not None
+    assert x is not None
+    assert length is not None
+    assert y is not None
     module = module.to(config.device)
     configured = module.configure_optimizers()
     optimizer = configured["optimizer"] if isinstance(configured, dict) else configured
@@ -161,7 +163,7 @@ def speed(module: SequenceModule, config: RunConfig) -> dict[str, float]:
     def train_step() -> None:
         with torch.autocast(config.device, torch.bfloat16, enabled=bf16):
             loss = module.loss((x, length, y, mask))
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(module.parameters(), config.train.gradient_clip)
         optimizer.step()
         optimizer.zero_grad()

@@ -75,7 +75,7 @@ class SequenceModule(pl.LightningModule):
         for part in batch:
             loss = self.loss(part)
             optimizer.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(self._weights, self.settings.gradient_clip)
             optimizer.step()
             if scheduler is not None:

@@ -1,7 +1,7 @@
 """Plugins by file name: the tree is the registry.
 
-`names("models")` is a directory listing and `load("models", "gru")` an import. A file that begins with "_" is no plugin.
-Declarations (search spaces, dataset cards) are TOML files looked up in the user's folder first, then in the shipped one.
+`names("models")` is a directory listing and `load("models", "gru")` an import. A file that begins with "_" is none.
+Declarations (search spaces, dataset cards) are TOML files, looked up in the user's folder first, then in the shipped.
 """
 
 import ast

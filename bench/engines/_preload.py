@@ -10,7 +10,7 @@ from bench import measure, train
 from bench.config import BUDGETS, RunConfig, train_settings
 
 # Much is imported and compiled at the first training step only. One tiny run here does it for all run processes.
-# Not where a GPU might be used: after a backward pass there the autograd engine has threads, which do not survive a fork.
+# Not where a GPU might be used: there the autograd engine then has threads, which do not survive a fork.
 if torch.version.cuda is None and torch.version.hip is None:
     measure.prepare_process(threads=1)
     _CONFIG = RunConfig(

@@ -121,10 +121,10 @@ class LocalEngine:
         events: list[Event] = []
         for handle in ready:
             if handle in pipes:
-                events += self._receive(pipes[handle])  # type: ignore[index]
+                events += self._receive(pipes[handle])
         for handle in ready:
             if handle in handles:
-                events.append(self._end(handles[handle]))  # type: ignore[index]
+                events.append(self._end(handles[handle]))
         # The next job starts before anyone spends time on the events.
         self._start_waiting()
         for running in self._running.values():

@@ -119,9 +119,7 @@ def floor(length: int, trials: int, folder: Path) -> float:
     context = multiprocessing.get_context("spawn")
     barrier, times = context.Barrier(2), context.SimpleQueue()
     todo = points(folder, trials)
-    workers = [
-        context.Process(target=_raw_worker, args=(length, todo[index::2], barrier, times)) for index in range(2)
-    ]
+    workers = [context.Process(target=_raw_worker, args=(length, todo[index::2], barrier, times)) for index in range(2)]
     for worker in workers:
         worker.start()
     spans = [times.get() for _ in workers]

@@ -13,7 +13,7 @@ from bench.module import Tensors
 STEPS_A_CALL = 16
 """Batches handed to one call of the module's training_step, at most."""
 
-EVALUATION_STEPS = 65_536
+EVALUATION_STEPS = 16_384
 """Steps (sequences x length) of an evaluation batch: large enough to be fast, small enough for long sequences."""
 
 

@@ -86,13 +86,17 @@ def _best(status: "Status") -> str:
 
 
 def print_tables(tables: dict[str, list[list[str]]], headings: list[str]) -> None:
-    """Print tables of text cells to standard output, one after another."""
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 140)
+    """Print tables of text cells to standard output, one after another; columns that do not fit are left out."""
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
     for title, rows in tables.items():
         table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
+        room = console.width
         for index, heading in enumerate(headings):
-            table.add_column(heading, justify="left" if index == 0 else "right", no_wrap=index == 0)
+            room -= max(len(heading), *(len(row[index]) for row in rows)) + 2
+            if room < 0 and index:
+                break
+            table.add_column(heading, justify="right" if index else "left", no_wrap=True)
         for row in rows:
-            table.add_row(*[Text(cell) for cell in row])
+            table.add_row(*[Text(cell) for cell in row[: len(table.columns)]])
         console.print()
         console.print(table)

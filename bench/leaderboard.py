@@ -31,11 +31,15 @@ def build(folder: Path) -> pd.DataFrame:
     spec = read_spec(folder)
     found = list(records(folder))
     groups: dict[tuple[str, int], list[RunRecord]] = {}
+    for cell_id in spec["spec"]["cells"]:
+        dataset, length, _ = cell_id.split("/")
+        groups[dataset, int(length[1:])] = []
     for record in found:
-        groups.setdefault((record.config.dataset, record.config.length), []).append(record)
+        groups[record.config.dataset, record.config.length].append(record)
     rows: list[dict[str, Any]] = []
     for (dataset, length), group in groups.items():
-        rows += _group_rows(dataset, length, group, spec, folder)
+        if group:
+            rows += _group_rows(dataset, length, group, spec, folder)
     if not rows:
         raise StoreError(f"{folder}: no finished run yet")
     return pd.DataFrame(rows, columns=COLUMNS)
@@ -269,7 +273,9 @@ def for_people(board: pd.DataFrame) -> dict[str, list[list[str]]]:
     tables: dict[str, list[list[str]]] = {}
     for (dataset, length), group in board.groupby(["dataset", "length"], sort=False):
         steps = group["steps"].dropna()
-        heading = f"{dataset} at {length} ({int(steps.iloc[0])} steps, {group['metric'].dropna().iloc[0]})"
+        heading = f"{dataset} at {length} ({int(steps.iloc[0])} steps, {group['metric'].dropna().iloc[0]}"
+        of = group["ci_of"].dropna()
+        heading += f"; interval of the {of.iloc[0]})" if len(of) else ")"
         tables[heading] = [_cells(row) for _, row in group.iterrows()]
     return tables
 
@@ -279,11 +285,9 @@ def _cells(row: "pd.Series[Any]") -> list[str]:
         return "" if pd.isna(row[name]) else format(row[name], form)
 
     if str(row["state"]).startswith(("failed", "not")) and pd.isna(row["score"]):
-        return [row["model"], "", str(row["state"]), *[""] * (len(SHOWN) - 3)]
-    interval = "" if pd.isna(row["ci_low"]) else f"{row['ci_low']:.3f} to {row['ci_high']:.3f}"
+        return [f"{row['model']} ({row['state']})", *[""] * (len(SHOWN) - 1)]
+    interval = "" if pd.isna(row["ci_low"]) else f"{row['ci_low']:.2f} to {row['ci_high']:.2f}"
     solved = "" if pd.isna(row["solved"]) else f"{int(row['solved'])} of {int(row['num_seeds'])}"
-    if pd.notna(row["solved"]) and interval:
-        interval = f"solves {interval}"
     return [
         row["model"],
         shown("rank", ".0f"),

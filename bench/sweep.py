@@ -616,7 +616,7 @@ def _spec(plan: Plan) -> dict[str, Any]:
         "seed": plan.config.seed,
         "precision": plan.config.precision,
         "device": plan.device,
-        "cells": sorted(cell.id for cell in plan.cells),
+        "cells": [cell.id for cell in plan.cells],
     }
     for cell in plan.cells:
         spec[f"search space {cell.space.name}"] = cell.space.hash
@@ -641,6 +641,8 @@ def _check_spec(plan: Plan) -> None:
     old = read_spec(plan.folder)
     for key in sorted(old["spec"].keys() | spec.keys()):
         before, now = old["spec"].get(key), spec.get(key)
+        if key == "cells" and before and now:  # their order is only the leaderboard's
+            before, now = sorted(before), sorted(now)
         if before != now:
             if isinstance(before, list) and isinstance(now, list):
                 before, now = sorted(set(before) - set(now)), sorted(set(now) - set(before))

@@ -92,10 +92,12 @@ def print_tables(tables: dict[str, list[list[str]]], headings: list[str]) -> Non
         table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
         room = console.width
         for index, heading in enumerate(headings):
-            room -= max(len(heading), *(len(row[index]) for row in rows)) + 2
-            if room < 0 and index:
+            cells = [row[index] for row in rows]
+            number = all(cell[:1].isdigit() or cell[:1] in ("", "-") for cell in cells)
+            room -= max(len(heading), *map(len, cells)) + 2
+            if room < 0 and number:
                 break
-            table.add_column(heading, justify="right" if index else "left", no_wrap=True)
+            table.add_column(heading, justify="right" if number else "left", no_wrap=number or index == 0)
         for row in rows:
             table.add_row(*[Text(cell) for cell in row[: len(table.columns)]])
         console.print()

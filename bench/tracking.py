@@ -5,6 +5,7 @@ Nothing that happens here stops a sweep.
 """
 
 import fcntl
+import json
 import logging
 import math
 import os
@@ -12,14 +13,14 @@ import queue
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from bench.config import fingerprint
-from bench.record import RunRecord
+from bench.record import Asked, RunRecord
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -33,6 +34,11 @@ os.environ.update(ENVIRONMENT)  # MLflow reads them when it is imported
 
 STATUS = {"complete": "FINISHED", "pruned": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}
 """The name of every ending in MLflow. Its page shows KILLED like a failure, so pruned runs are FINISHED with a tag."""
+
+COLOURS = ("#137dae", "#c83243", "#308613", "#8a63bf", "#de7921", "#04867d", "#b45091", "#445461", "#a6630c", "#434a93")
+"""Of the cells of a dataset in turn; left alone, the page gives two models the same one."""
+CELL_METRICS = {"cell_seconds": "total_seconds", "confirmed_seeds": "test/seeds", "confirmed_solved": "test/solved"}
+"""Named as in the runs below it, and so that the score comes first: the compare page begins with the first."""
 
 
 def store_uri(results: Path) -> str:
@@ -53,6 +59,7 @@ class Tracker:
         self._results, self._sweep, self._note = results, sweep, note
         self._log = folder / "mlflow.log"
         self._known: dict[str, tuple[str, str]] = {}  # bench.id -> (run id, digest of what was written)
+        self._viewed: set[str] = set()  # datasets whose pages are set up
         self._client: MlflowClient | None = None
         self._queue: queue.SimpleQueue[tuple[Any, ...] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="mlflow", daemon=True)
@@ -90,14 +97,15 @@ class Tracker:
                 act(*arguments)
             except Exception as error:  # noqa: BLE001 - tracking never stops training, whatever it raises
                 self.errors += 1
-                with self._log.open("a") as file:
-                    file.write(f"{datetime.now().isoformat()} {act.__name__}: {type(error).__name__}: {error}\n")
+                text = " ".join(str(error).split())
+                with suppress(OSError), self._log.open("a") as file:
+                    file.write(f"{datetime.now().isoformat()} {act.__name__}: {type(error).__name__}: {text}\n")
 
     def _connect(self) -> "MlflowClient":
-        logging.getLogger("alembic").setLevel(logging.WARNING)
-        logging.getLogger("mlflow").setLevel(logging.ERROR)
         from mlflow import MlflowClient
 
+        logging.getLogger("alembic").setLevel(logging.WARNING)
+        logging.getLogger("mlflow").setLevel(logging.ERROR)  # MLflow sets its own when it is imported
         # Two processes that make the tables of a new store at once break each other's migration.
         with _locked(self._results / "mlflow.lock"):
             client = MlflowClient(tracking_uri=store_uri(self._results))
@@ -149,10 +157,13 @@ class Tracker:
         tags = {"bench.kind": "sweep", "mlflow.note.content": self._note}
         return self._ensure(dataset, f"{self._sweep}/{dataset}", self._sweep, None, tags, _now())
 
-    def _cell_run(self, dataset: str, length: int, space: str) -> str:
-        tags = {"bench.kind": "cell", "bench.length": str(length), "bench.model": space}
+    def _cell_run(self, dataset: str, length: int, space: str, start: int) -> str:
+        parent = self._sweep_run(dataset)
+        cells = [key for key in self._known if key.startswith(f"{self._sweep}/{dataset}/") and key.count("/") == 3]
+        colour = COLOURS[len(cells) % len(COLOURS)]
+        tags = {"bench.kind": "cell", "bench.length": str(length), "bench.model": space, "mlflow.runColor": colour}
         key = f"{self._sweep}/{dataset}/L{length}/{space}"
-        return self._ensure(dataset, key, f"{space} L{length}", self._sweep_run(dataset), tags, _now())
+        return self._ensure(dataset, key, f"{space} L{length}", parent, tags, start)
 
     def _put_sweep(self, datasets: list[str], state: str, artifacts: list[Path]) -> None:
         for dataset in datasets:
@@ -164,9 +175,10 @@ class Tracker:
     def _put_cell(self, dataset: str, length: int, space: str, state: str, metrics: dict[str, float]) -> None:
         from mlflow.entities import Metric, Param
 
-        run = self._cell_run(dataset, length, space)
         now = _now()
-        points = [Metric(name, value, now, 0) for name, value in metrics.items() if math.isfinite(value)]
+        run = self._cell_run(dataset, length, space, now)
+        metrics = {CELL_METRICS.get(name, name): value for name, value in metrics.items() if math.isfinite(value)}
+        points = [Metric(name, value, now, 0) for name, value in metrics.items()]
         self.client.log_batch(run, metrics=points, params=[Param("model", space), Param("length", str(length))])
         self._close(run, state)
 
@@ -188,7 +200,8 @@ class Tracker:
             "bench.data_fingerprint": config.data_fingerprint,
             "bench.test_opened": str(record.test is not None).lower(),
         }
-        parent = self._cell_run(config.dataset, config.length, config.space)
+        parent = self._cell_run(config.dataset, config.length, config.space, start)
+        self._set_views(record)
         name = f"{number} {config.space} L{config.length}"
         run = self._ensure(config.dataset, key, name, parent, tags, start)
         digest = fingerprint(record.model_dump())
@@ -213,6 +226,16 @@ class Tracker:
         self.client.set_terminated(run, STATUS[record.state], end)
         self._known[key] = (run, digest)
 
+    def _set_views(self, record: RunRecord) -> None:
+        """Set up the pages that `links` leads to."""
+        dataset = record.config.dataset
+        if dataset in self._viewed:
+            return
+        for name, view in _views(self._sweep, record.asked).items():
+            tag = f"mlflow.sharedViewState.{self._sweep}-{name}"
+            self.client.set_experiment_tag(self.experiments[dataset], tag, json.dumps(view))
+        self._viewed.add(dataset)
+
     def _close(self, run: str, state: str) -> None:
         self.client.set_tag(run, "bench.state", state)
         if state == "running":
@@ -223,16 +246,42 @@ class Tracker:
 
 def links(experiments: dict[str, str], sweep: str, port: int = 5000) -> list[tuple[str, str]]:
     """Return the pages of a sweep worth opening, each with what it shows, for the server of `bench ui`."""
-    base = f"http://127.0.0.1:{port}/#/experiments"
     found = []
     for dataset, experiment in experiments.items():
-        where = quote(f"tags.`bench.sweep` = '{sweep}'")
-        page = f"{base}/{experiment}/runs?workflowType=machine_learning&searchFilter={where}"
-        found.append((f"{dataset}: the runs, nested by model", page))
-        cells = quote(f"tags.`bench.sweep` = '{sweep}' and tags.`bench.kind` = 'cell'")
-        page = f"{base}/{experiment}/runs?workflowType=machine_learning&compareRunsMode=CHART&searchFilter={cells}"
-        found.append((f"{dataset}: charts of the models side by side", page))
+        # Without the workflowType the page opens in a mode for language models, which has no runs.
+        page = f"http://127.0.0.1:{port}/#/experiments/{experiment}/runs?workflowType=machine_learning"
+        view = f"viewStateShareKey={quote(sweep)}"
+        found.append((f"{dataset}: models side by side", f"{page}&compareRunsMode=CHART&{view}-charts"))
+        found.append((f"{dataset}: all runs; open them with [+]", f"{page}&compareRunsMode=TABLE&{view}-runs"))
     return found
+
+
+def _views(sweep: str, asked: Asked) -> dict[str, dict[str, Any]]:
+    """Return the state of the pages that `links` leads to, in the form in which MLflow's own page shares a view.
+
+    Filter and order are all given: what is not, the page takes from the last visit. Sorted by a metric, rows do not
+    nest, and only so do the charts show cells; sorted by date, they do.
+    """
+    score, where = f"test/{asked.metric}", f"tags.`bench.sweep` = '{sweep}'"
+    whole = {"startTime": "ALL", "lifecycleFilter": "Active", "datasetsFilter": [], "modelVersionFilter": "All Runs"}
+    columns = ["tags.`bench.state`", *(f"metrics.`{name}`" for name in (score, f"best_val/{asked.metric}"))]
+    columns += ["metrics.`total_seconds`", "params.`learning_rate`"]
+    section = {"uuid": "cells", "name": "models side by side", "display": True, "isReordered": False, "deleted": False}
+    bars = [score, *(["test/solved"] if asked.solved is not None else []), "total_seconds"]
+    charts: list[dict[str, Any]] = [{"type": "BAR", "metricKey": name, "displayName": name} for name in bars]
+    axes = {"xaxis": {"key": "total_seconds", "type": "METRIC"}, "yaxis": {"key": score, "type": "METRIC"}}
+    charts.append({"type": "SCATTER", "displayName": "score against cost", **axes})
+    same = {"runsCountToCompare": 100, "metricSectionId": "cells", "deleted": False, "isGenerated": False}
+    return {
+        "runs": whole
+        | {"searchFilter": where, "orderByKey": "attributes.start_time", "orderByAsc": False}
+        | {"selectedColumns": columns},
+        "charts": whole
+        | {"searchFilter": f"{where} and tags.`bench.kind` = 'cell'", "runsHiddenMode": "SHOW_ALL"}
+        | {"orderByKey": f"metrics.`{score}`", "orderByAsc": asked.goal == "minimize", "selectedColumns": columns}
+        | {"compareRunSections": [section | {"isGenerated": False}]}
+        | {"compareRunCharts": [{"uuid": f"chart{i}"} | chart | same for i, chart in enumerate(charts)]},
+    }
 
 
 def _parameters(record: RunRecord) -> dict[str, Any]:

@@ -23,7 +23,7 @@ ENDINGS = {
 }
 
 
-@pytest.mark.parametrize(("action", "cause"), ENDINGS.items())
+@pytest.mark.parametrize(("action", "cause"), list(ENDINGS.items()))
 def test_a_failure_has_one_name_and_the_sweep_goes_on(stub_sweep, action, cause):
     status, output = stub_sweep.finish(*SIZE, BENCH_STUB=json.dumps({"gru/t1": action}))
     assert status == 0, output

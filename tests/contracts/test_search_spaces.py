@@ -1,0 +1,53 @@
+"""Every search space reads, builds, and has no knob that is not connected."""
+
+import pytest
+import torch
+
+from bench import plugins, search_spaces
+from bench.config import BASELINES, RunConfig, TrainSettings
+from bench.train import run
+
+SPACES = sorted(plugins.declarations("search_spaces"))
+KNOBS = [(name, knob) for name in SPACES for knob in search_spaces.read(name).tuned]
+SETTINGS = {"max_sequences": 768, "batch_size": 16, "num_epochs": 3, "num_val": 8, "num_test": 8}
+
+
+def weights(folder, name: str, values: dict, settings: dict = SETTINGS) -> torch.Tensor:
+    """Train 48 steps, so that a warm-up of a twentieth is more than one of them, and return all weights."""
+    space = search_spaces.read(name)
+    model_arguments, train = space.split(space.default | values)
+    config = RunConfig(
+        sweep="s", run="r", phase="confirm", number=0, dataset="latch", task="latch", length=6, task_arguments={},
+        space=name, model=space.model, model_arguments=model_arguments, train=TrainSettings(**settings, **train),
+        seed=0, evaluate_test=True,
+    )  # fmt: skip
+    record = run(config, folder=folder)
+    assert record.state == "complete", record.message
+    state = torch.load(folder / "weights.pt", weights_only=True)
+    return torch.cat([tensor.flatten().float() for tensor in state.values()])
+
+
+def ends(entry: dict) -> list:
+    return entry["choices"] if entry["type"] == "categorical" else [entry["low"], entry["high"]]
+
+
+def test_the_baselines_are_the_search_spaces_that_are_shipped():
+    assert set(BASELINES) == set(SPACES)
+
+
+@pytest.mark.parametrize(("name", "knob"), KNOBS)
+def test_every_knob_is_connected(tmp_path, name, knob):
+    first, *others = [weights(tmp_path, name, {knob: end}) for end in ends(search_spaces.read(name).tuned[knob])]
+    for other in others:
+        assert first.shape != other.shape or not torch.equal(first, other)
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_the_same_configuration_and_seed_give_the_same_weights(tmp_path, name):
+    assert torch.equal(weights(tmp_path, name, {}), weights(tmp_path, name, {}))
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_every_range_has_its_reason_beside_it(name):
+    text = plugins.declarations("search_spaces")[name].read_text()
+    assert text.count("#") >= 2

@@ -1,0 +1,26 @@
+"""Published and computed numbers that the bench reproduces (N3; N2 and N14 have files of their own)."""
+
+import pytest
+
+from bench.config import RunConfig, TrainSettings
+from bench.train import run
+
+MEMORYLESS = 0.17329  # 10 ln 8 / 120: cross-entropy of one who knows the step and no item, lag 100
+
+
+@pytest.mark.parametrize(
+    ("model", "arguments"), [("rnn", {}), ("lstm", {"forget_bias": "default"}), ("gru", {"update_bias": "default"})]
+)
+def test_recurrent_nets_learn_nothing_but_the_blanks_of_copy_memory(model, arguments):
+    """N3: with PyTorch's initialisation and 10 items at lag 100 they reach the memoryless loss, and stay there."""
+    settings = TrainSettings(
+        max_sequences=12_800, batch_size=64, num_epochs=4, num_val=200, num_test=1, learning_rate=3e-3
+    )
+    config = RunConfig(
+        sweep="s", run="r", phase="screen", number=0, dataset="copy_memory", task="copy_memory", length=100,
+        task_arguments={"num_items": 10}, space=model, model=model,
+        model_arguments={"hidden_size": 32} | arguments, train=settings, seed=0,
+    )  # fmt: skip
+    record = run(config)
+    assert record.val["cross_entropy"] == pytest.approx(MEMORYLESS, rel=0.05)
+    assert record.val["recall"] < 0.2

@@ -1,0 +1,142 @@
+"""The command line: what a user types, rightly and wrongly."""
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from bench import plugins
+from bench.cli import main
+
+SWEEP = ["sweep", "--dataset", "latch", "--length", "8", "--models", "gru,mlp", "--budget", "smoke"]
+
+
+def call(*words: str) -> tuple[int, str, str]:
+    result = CliRunner().invoke(main, list(words))
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result.exit_code, result.stdout, result.stderr
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory):
+    """A results folder with one small sweep in it."""
+    folder = tmp_path_factory.mktemp("cli") / "results"
+    status, output, errors = call(*SWEEP, "--results", str(folder), "--name", "one")
+    assert status == 0, output + errors
+    return folder
+
+
+WRONG = {
+    ("swep",): "unknown command 'swep'; did you mean 'sweep'?",
+    ("sweep", "--dataset", "latsch"): "unknown dataset 'latsch'; did you mean 'latch'?",
+    ("sweep", "--models", "lstmm"): "unknown model 'lstmm'; did you mean 'lstm'?",
+    ("sweep", "--budget", "quik"): "unknown budget 'quik'; did you mean 'quick'?",
+    ("sweep", "--length", "8"): "--length needs --dataset",
+    ("sweep", "--dataset", "latch", "--length", "0"): "lengths.0: input should be greater than 0, but found 0",
+    ("sweep", "--dataset", "latch", "--length", "x"): "whole numbers expected",
+    ("sweep", "--dataset", "digits", "--length", "9"): "digits: length: 8 (rows) or 64 (pixels), but found 9",
+    ("sweep", "--dataset", "parity", "--models", "bilstm"): "none may answer these datasets",
+    ("sweep", "--trials", "0"): "trials: input should be greater than 0, but found 0",
+    ("sweep", "--name", "../x"): "--name '../x': 1 to 64 letters",
+    ("sweep", "--gpus", "many"): "--gpus 'many': a count or 'all'",
+    ("sweep", "--gpus", "99"): "--gpus 99, but",
+    ("sweep", "no.toml"): "no.toml: No such file or directory",
+    ("sweep", "--search-spaces", "nowhere"): "--search-spaces: nowhere is not a directory",
+    ("run", "no.json"): "no.json: No such file or directory",
+    ("leaderboard", "--results", "nowhere"): "no sweep here yet",
+    ("ui", "--results", "nowhere"): "no such file; run: python -m bench sweep",
+    ("sync", "--results", "nowhere"): "no sweep here yet",
+}
+
+
+@pytest.mark.parametrize("words", WRONG, ids=" ".join)
+def test_a_mistake_is_one_line_and_exit_code_2(tmp_path, monkeypatch, words):
+    monkeypatch.chdir(tmp_path)
+    status, output, errors = call(*words)
+    assert status == 2
+    assert WRONG[words] in errors
+    assert "Traceback" not in errors
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_broken_sweep_file_is_told_with_file_and_key(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "s.toml"
+    for text, complaint in {
+        "datasets = ['latch']\nmodls = ['gru']": "s.toml: modls: not a known key; did you mean 'models'?",
+        "trials = 'three'": "s.toml: trials: input should be a valid integer",
+        "datasets = [": "s.toml: not valid TOML",
+    }.items():
+        file.write_text(text)
+        status, _, errors = call("sweep", str(file))
+        assert status == 2
+        assert complaint in errors
+
+
+def test_lists_are_given_by_commas_or_by_repeating(results):
+    words = ["sweep", "--dataset", "latch", "--length", "8", "--models", "gru", "--models", "mlp", "--budget", "smoke"]
+    status, output, errors = call(*words, "--results", str(results), "--name", "one")
+    assert status == 0, errors  # the same sweep: nothing to do again
+    assert "going on with one: 4 runs are done" in errors
+
+
+def test_a_sweep_file_holds_the_same_keys(results, tmp_path):
+    file = tmp_path / "s.toml"
+    file.write_text(
+        f'datasets = ["latch"]\nlengths = [8]\nmodels = ["gru", "mlp"]\nbudget = "smoke"\n'
+        f'results = "{results}"\nname = "one"\n'
+    )
+    status, _, errors = call("sweep", str(file))
+    assert status == 0, errors
+    assert "4 runs are done" in errors
+
+
+def test_a_sweep_ends_with_an_answer_and_the_next_command(results):
+    status, output, _ = call(*SWEEP, "--results", str(results), "--name", "one")
+    assert status == 0
+    assert "* latch at 8: " in output
+    assert "leaderboard.csv" in output
+    assert "next " in output
+
+
+def test_the_leaderboard_comes_as_table_markdown_json_and_csv(results, tmp_path):
+    where = ("--results", str(results))
+    assert "(chance)" in call("leaderboard", *where)[1]
+    assert "| gru | 1 |" in call("leaderboard", "--markdown", *where)[1]
+    rows = json.loads(call("leaderboard", "--json", *where)[1])
+    assert {"gru", "mlp", "(chance)"} <= {row["model"] for row in rows}
+    status, _, errors = call("leaderboard", "--csv", str(tmp_path / "b.csv"), *where)
+    assert status == 0
+    assert "columns" in errors
+    status, _, errors = call("leaderboard", "--csv", str(tmp_path / "no" / "b.csv"), *where)
+    assert (status, "is not a directory" in errors) == (2, True)
+    status, _, errors = call("leaderboard", "onne", *where)
+    assert "unknown sweep 'onne'; did you mean 'one'?" in errors
+
+
+def test_a_row_can_be_run_again_to_the_same_scores(results):
+    folder = results / "sweeps/one/runs/latch/L8/gru/t0"
+    status, output, errors = call("run", str(folder / "config.json"), "--json")
+    assert status == 0, errors
+    again, stored = json.loads(output), json.loads((folder / "record.json").read_text())
+    assert again["val"] == stored["val"]
+    assert [epoch["train_loss"] for epoch in again["epochs"]] == [epoch["train_loss"] for epoch in stored["epochs"]]
+
+
+def test_list_and_check_speak_json():
+    listing = json.loads(call("list", "--json")[1])
+    assert {entry["name"] for entry in listing["datasets"]} == set(plugins.declarations("datasets"))
+    assert {entry["name"] for entry in listing["metrics"]} == set(plugins.names("metrics"))
+    assert call("list")[0] == 0
+    status, output, _ = call("check", "--json")
+    assert status == 0
+    assert json.loads(output)["problems"] == []
+
+
+def test_check_names_every_problem(tmp_path):
+    (tmp_path / "bad.toml").write_text('title = "x"\nmodel = "gru"\n[tune]\nhiden_size = {}\n')
+    (tmp_path / "worse.toml").write_text('title = "x"\nmodel = "grru"\n[tune]\na = {}\n')
+    status, _, errors = call("check", "--search-spaces", str(tmp_path))
+    assert status == 2
+    assert "did you mean 'hidden_size'?" in errors
+    assert "unknown model 'grru'; did you mean 'gru'?" in errors

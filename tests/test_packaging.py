@@ -1,0 +1,58 @@
+"""The wheel works outside the checkout."""
+
+import csv
+import subprocess
+import sys
+import sysconfig
+import venv
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the interpreter of a fresh environment with the wheel in it.
+
+    Dependencies are those of the test environment, made visible by a .pth file; but not its own `bench`, which is
+    installed in place: a .pth file's path comes after the environment's own packages.
+    """
+    folder = tmp_path_factory.mktemp("wheel")
+    build = [sys.executable, "-c", f"from hatchling.build import build_wheel; print(build_wheel({str(folder)!r}))"]
+    done = subprocess.run(build, cwd=ROOT, capture_output=True, text=True, check=True)
+    wheel = folder / done.stdout.split()[-1]
+    venv.create(folder / "venv", with_pip=True)
+    python = folder / "venv" / "bin" / "python"
+    install = [python, "-m", "pip", "install", "--no-deps", "--no-index", "--disable-pip-version-check", wheel]
+    subprocess.run(install, check=True, capture_output=True)
+    (site,) = (folder / "venv").glob("lib/python*/site-packages")
+    (site / "test_environment.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    return python
+
+
+def run(python: Path, folder: Path, *words: str) -> str:
+    done = subprocess.run([python, *words], cwd=folder, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_wheel_brings_its_data_and_is_what_is_imported(python, tmp_path):
+    code = "import bench, bench.plugins as p; print(bench.__file__); print(len(p.declarations('datasets')))"
+    place, count = run(python, tmp_path, "-c", code).split()
+    assert str(python.parents[1]) in place
+    assert int(count) == len(list((ROOT / "datasets").glob("*.toml")))
+    assert (Path(place).parent / "py.typed").exists()
+
+
+def test_a_sweep_runs_in_an_empty_folder(python, tmp_path):
+    words = ("sweep", "--dataset", "latch", "--length", "8", "--models", "gru,mlp", "--budget", "smoke")
+    output = run(python, tmp_path, "-m", "bench", *words, "--name", "tiny")
+    assert "latch at 8" in output
+    run(python, tmp_path, "-m", "bench", "leaderboard", "--csv", "out.csv")
+    with (tmp_path / "out.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["model"] for row in rows if row["rank"]] != []
+    assert {row["model"] for row in rows} >= {"gru", "mlp", "(chance)"}
+    assert {path.name for path in tmp_path.iterdir()} == {"results", "out.csv"}

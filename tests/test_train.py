@@ -1,0 +1,207 @@
+"""One run: what it trains, what it may see, how it ends, and how it goes on."""
+
+import pytest
+import torch
+
+from bench import train
+from bench.config import RunConfig, TrainSettings
+from bench.datamodule import DataModule, to_tensors
+from bench.datasets import make_task
+from bench.errors import SealedSplitError
+from bench.module import SequenceModule
+
+
+def config(phase: str = "screen", *, dataset: str = "latch", length: int = 8, settings: dict | None = None, **changes):
+    """Return a small run of an LSTM."""
+    given = {"max_sequences": 640, "batch_size": 16, "num_epochs": 4, "num_val": 60, "num_test": 60}
+    values = {
+        "sweep": "s", "run": "r", "phase": phase, "number": 0, "dataset": dataset, "task": dataset, "length": length,
+        "task_arguments": {}, "space": "lstm", "model": "lstm", "model_arguments": {"hidden_size": 8},
+        "train": TrainSettings(**given | {"learning_rate": 1e-2} | (settings or {})), "seed": 0,
+        "evaluate_test": phase == "confirm",
+    }  # fmt: skip
+    return RunConfig(**values | changes)
+
+
+def losses(record) -> list[float]:
+    return [epoch.train_loss for epoch in record.epochs]
+
+
+def test_the_seed_decides_everything():
+    first, again, other = (train.run(config(seed=seed)) for seed in (1, 1, 2))
+    assert losses(first) == losses(again)
+    assert first.val == again.val
+    assert losses(first) != losses(other)
+
+
+@pytest.mark.parametrize("schedule", ["constant", "cosine"])
+def test_the_losses_are_those_of_a_plain_loop(schedule):
+    """The fast path (many steps a call, fused Adam, nothing logged) against the textbook."""
+    settings = {"schedule": schedule, "warmup_fraction": 0.1, "gradient_clip": 0.5}
+    run_config = config(dataset="parity", settings=settings)  # masked, of many lengths
+    record = train.run(run_config)
+    task = make_task("parity", 8, {})
+    torch.manual_seed(0)
+    module = SequenceModule(task, run_config)
+    optimizer = torch.optim.Adam(module.parameters(), lr=1e-2)
+    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, module._learning_rate_factor)
+    plain: list[float] = []
+    for number in range(run_config.train.max_steps):
+        x, length_B, y, mask = to_tensors(task.train_batch(0, number, 16))
+        answers = module(x, length_B)
+        chosen = torch.ones_like(y, dtype=torch.bool) if mask is None else mask
+        loss = torch.nn.functional.cross_entropy(answers[chosen], y[chosen])
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(module.parameters(), 0.5)
+        optimizer.step()
+        scheduler.step()
+        plain.append(loss.item())
+    steps = run_config.train.steps_per_epoch
+    means = [sum(plain[i : i + steps]) / steps for i in range(0, len(plain), steps)]
+    assert losses(record) == pytest.approx(means, abs=1e-5)
+
+
+def test_batches_are_asked_for_in_order_and_once(monkeypatch):
+    from bench.tasks import latch
+
+    asked: list[int] = []
+    original = latch.Task.train_batch
+    monkeypatch.setattr(
+        latch.Task, "train_batch", lambda self, seed, n, size: (asked.append(n), original(self, seed, n, size))[1]
+    )
+    run_config = config(settings={"max_sequences": 16 * 40, "num_epochs": 2})
+    assert train.run(run_config).train_steps == 40
+    assert asked == list(range(40))
+
+
+def test_a_run_that_selects_has_no_way_to_the_test_split():
+    data = DataModule(make_task("latch", 8, {}), config("screen"))
+    with pytest.raises(SealedSplitError):
+        _ = data.test
+    with pytest.raises(SealedSplitError):
+        data.test_dataloader()
+    assert train.run(config("screen")).test is None
+
+
+def test_only_confirm_runs_may_open_the_test_split():
+    with pytest.raises(ValueError, match="opened by confirm runs only"):
+        config("screen", evaluate_test=True)
+
+
+def test_what_is_tested_is_the_best_epoch(tmp_path):
+    run_config = config("confirm", dataset="digits", settings={"learning_rate": 0.05})
+    record = train.run(run_config, folder=tmp_path)
+    scores = [epoch.val["accuracy"] for epoch in record.epochs]
+    assert record.best_epoch == scores.index(max(scores))
+    task = make_task("digits", 8, {})
+    module = SequenceModule(task, run_config)
+    module.load_state_dict(torch.load(tmp_path / "weights.pt", weights_only=True))
+    module.eval()
+    split = task.split("test", 60)
+    with torch.inference_mode():
+        answers = module(*to_tensors(split)[:2]).numpy()
+    assert task.score(answers, split) == record.test
+
+
+def test_training_stops_at_the_second_solved_validation():
+    settings = {"max_sequences": 20_000, "num_epochs": 50, "batch_size": 32}
+    record = train.run(config(model_arguments={"hidden_size": 16, "forget_bias": "chrono"}, settings=settings))
+    scores = [epoch.val["accuracy"] for epoch in record.epochs]
+    assert record.solved
+    assert min(scores[-2:]) >= 0.99
+    assert not any(min(pair) >= 0.99 for pair in zip(scores[:-2], scores[1:-1], strict=True))
+    assert record.sequences_to_solve == record.train_sequences == record.epochs[-1].sequences < 20_000
+
+
+def test_a_report_can_end_a_run():
+    reports = []
+    record = train.run(config(), lambda report: (reports.append(report), report.kind == "tick")[1])
+    assert record.state == "pruned"
+    assert len(record.epochs) == 1
+    assert [(report.kind, report.steps) for report in reports if report.kind == "epoch"] == [("epoch", 10)]
+
+
+def test_a_loss_that_is_no_number_is_a_failure_with_a_cause():
+    record = train.run(config(dataset="adding", length=30, settings={"learning_rate": 1e30}))
+    assert (record.state, record.cause) == ("failed", "non_finite")
+
+
+def test_an_error_in_a_model_is_a_failure_with_its_message(capfd):
+    record = train.run(config(model_arguments={"hidden_size": 8, "forget_bias": "chronos"}))
+    assert (record.state, record.cause) == ("failed", "error")
+    assert "but found 'chronos'" in record.message
+    assert "Traceback" in capfd.readouterr().err  # for log.txt
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried")]
+)
+def test_memory_that_is_not_there_is_a_failure_of_its_own(monkeypatch, error):
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr(SequenceModule, "forward", fail)
+    record = train.run(config())
+    assert (record.state, record.cause) == ("failed", "out_of_memory")
+
+
+def test_a_model_that_looks_ahead_is_refused_by_a_causal_task():
+    record = train.run(config(dataset="parity", model_arguments={"hidden_size": 4, "bidirectional": True}))
+    assert record.state == "failed"
+    assert "not applicable" in record.message
+
+
+class Interrupted(BaseException):
+    """Stands for a kill: no code of the run may catch it."""
+
+
+def interrupt_after(epochs: int):
+    seen = []
+
+    def on_report(report) -> bool:
+        if report.kind == "epoch":
+            seen.append(report)
+            if len(seen) > epochs:
+                raise Interrupted
+        return True
+
+    return on_report
+
+
+LONG = {
+    "max_sequences": 16 * 48,
+    "num_epochs": 6,
+    "dropout": 0.3,
+    "schedule": "cosine",
+}
+
+
+def test_an_interrupted_run_goes_on_as_if_it_had_not_been(tmp_path):
+    run_config = config("confirm", dataset="digits", settings=LONG, checkpoint_seconds=1e-9)
+    (tmp_path / "whole").mkdir()
+    (tmp_path / "parts").mkdir()
+    whole = train.run(run_config, folder=tmp_path / "whole")
+    with pytest.raises(Interrupted):
+        train.run(run_config, interrupt_after(3), tmp_path / "parts")
+    assert list((tmp_path / "parts").glob("checkpoint-*.ckpt"))
+    parts = train.run(run_config, folder=tmp_path / "parts")
+    assert losses(parts) == losses(whole)
+    assert [epoch.steps for epoch in parts.epochs] == [8, 16, 24, 32, 40, 48]
+    assert (parts.val, parts.test, parts.best_epoch) == (whole.val, whole.test, whole.best_epoch)
+    assert not list((tmp_path / "parts").glob("checkpoint*"))
+    assert not parts.checkpoint_ignored
+
+
+@pytest.mark.parametrize("damage", ["flipped", "truncated"])
+def test_a_damaged_checkpoint_is_left_aside(tmp_path, damage):
+    run_config = config(dataset="digits", settings=LONG, checkpoint_seconds=1e-9)
+    with pytest.raises(Interrupted):
+        train.run(run_config, interrupt_after(2), tmp_path)
+    (path,) = tmp_path.glob("checkpoint-*.ckpt")
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data if damage == "flipped" else data[:-9])
+    record = train.run(run_config, folder=tmp_path)
+    assert record.checkpoint_ignored
+    assert losses(record) == losses(train.run(run_config))

@@ -17,8 +17,7 @@ import numpy as np
 import torch
 
 from bench.config import RunConfig
-from bench.datamodule import to_tensors
-from bench.module import SequenceModule
+from bench.module import SequenceModule, Tensors
 
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3  # malloc.h of glibc
 
@@ -141,20 +140,16 @@ def environment(device: str) -> dict[str, Any]:
     }
 
 
-def speed(module: SequenceModule, config: RunConfig) -> dict[str, float]:
+def speed(module: SequenceModule, batch: Tensors, config: RunConfig) -> dict[str, float]:
     """Time training steps and inference of a configuration, with nothing else running.
 
     A training step is forward, backward, clipping and optimiser on one batch of training length that lies in memory;
     inference is forward only. Each is warmed up, then repeated for about a quarter of a second; medians and the spread
     (quartiles over median) are returned, in milliseconds a step and sequences a second.
     """
-    task, size = module.task, config.train.batch_size
-    x, length, y, mask = (
-        None if part is None else part.to(config.device) for part in to_tensors(task.train_batch(config.seed, 0, size))
-    )
-    assert x is not None
-    assert length is not None
-    assert y is not None
+    x, length, y = (part.to(config.device) for part in batch[:3])
+    mask = None if batch[3] is None else batch[3].to(config.device)
+    size = len(x)
     module = module.to(config.device)
     configured = module.configure_optimizers()
     optimizer = configured["optimizer"] if isinstance(configured, dict) else configured

@@ -19,7 +19,7 @@ import torch
 
 from bench import measure
 from bench.config import RunConfig
-from bench.datamodule import DataModule
+from bench.datamodule import DataModule, to_tensors
 from bench.datasets import make_task
 from bench.errors import BenchError
 from bench.module import SequenceModule
@@ -59,13 +59,13 @@ def run(config: RunConfig, on_report: OnReport = lambda report: True, folder: Pa
         facts = {"state": "failed", "cause": cause, "message": _last_line(error)}
         if not isinstance(error, BenchError):
             traceback.print_exc()
+    facts = {"peak_memory_bytes": memory.bytes()} | facts
     seconds = {name: ledger.seconds.get(name, 0.0) for name in ("setup", "train", "evaluate")}
     return RunRecord(
         config=config,
         asked=Asked.model_validate(make_task(config.task, config.length, config.task_arguments)),
         **facts,
         seconds=Seconds(**seconds, total=sum(ledger.seconds.values())),
-        peak_memory_bytes=memory.bytes(),
         environment=measure.environment(config.device),
         started_at=started_at,
     )
@@ -143,8 +143,12 @@ def _test(
 
 def _speed(config: RunConfig) -> dict[str, Any]:
     torch.manual_seed(config.seed)
-    module = SequenceModule(make_task(config.task, config.length, config.task_arguments), config)
-    return {"speed": measure.speed(module, config), "parameters": module.parameter_counts()}
+    task = make_task(config.task, config.length, config.task_arguments)
+    module = SequenceModule(task, config)
+    batch = to_tensors(task.train_batch(config.seed, 0, config.train.batch_size))
+    memory = measure.PeakMemory(config.device)  # after the data, and what loads them, are there
+    speed = measure.speed(module, batch, config)
+    return {"speed": speed, "parameters": module.parameter_counts(), "peak_memory_bytes": memory.bytes()}
 
 
 def _baselines(config: RunConfig) -> dict[str, Any]:

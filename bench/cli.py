@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -350,14 +349,7 @@ def ui(results: Path, port: int) -> None:
     if not (results / "mlflow.db").exists():
         raise DeclarationError(f"{results / 'mlflow.db'}: no such file; run: python -m bench sweep")
     click.echo(f"http://127.0.0.1:{port}/?workflowType=machine_learning   (some seconds to start; Ctrl-C ends it)")
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    address = tracking.store_uri(results)
-    with subprocess.Popen([*command, "--backend-store-uri", address], env=os.environ | tracking.ENVIRONMENT) as server:
-        try:
-            sys.exit(server.wait())
-        except KeyboardInterrupt:
-            server.terminate()
-            raise
+    sys.exit(tracking.serve(results, port))
 
 
 @main.command()

@@ -212,7 +212,7 @@ class SweepConfig(_Strict):
             raise DeclarationError(
                 f"--name '{config.name}': 1 to 64 letters, digits, '.', '_' or '-', beginning with a letter or digit"
             )
-        if config.gpus != "all" and not config.gpus.isdigit():
+        if config.gpus != "all" and not config.gpus.isdecimal():
             raise DeclarationError(f"--gpus '{config.gpus}': a count or 'all'")
         return config
 

@@ -135,6 +135,8 @@ def read_spec(folder: Path) -> dict[str, Any]:
         raise StoreError(f"{folder}: no sweep here (sweep.json is missing)") from None
     except ValueError as error:
         raise StoreError(f"{folder / 'sweep.json'}: damaged ({error})") from None
+    if not isinstance(spec, dict):
+        raise StoreError(f"{folder / 'sweep.json'}: damaged (an object expected)")
     return spec
 
 

@@ -97,6 +97,8 @@ def read(name: str, folder: Path | None = None) -> SearchSpace:
     for key, kind in (("title", str), ("model", str), ("tune", dict)):
         if not isinstance(values.get(key), kind) or not values[key]:
             raise DeclarationError(f"{path}: {key}: every search space needs it")
+    if not isinstance(values.get("fixed", {}), dict):
+        raise DeclarationError(f"{path}: fixed: a table expected, but found {values['fixed']!r}")
     model = values["model"]
     knobs = plugins.keyword_arguments("models", model, "Model") | TUNABLE
     fixed, tuned = values.get("fixed", {}), values["tune"]
@@ -120,13 +122,14 @@ def read(name: str, folder: Path | None = None) -> SearchSpace:
 
 
 def _check(where: str, entry: Any) -> None:
-    if not isinstance(entry, dict) or entry.get("type") not in _TYPES:
+    if not isinstance(entry, dict) or entry.get("type") not in tuple(_TYPES):
         raise DeclarationError(f"{where}: needs type = 'float', 'int' or 'categorical', but found {entry!r}")
     required, optional = _TYPES[entry["type"]]
     allowed = required | optional | {"type", "default"}
     for key in entry:
         if key not in allowed:
-            raise DeclarationError(f"{where}: {key}: not a field of a {entry['type']} knob{did_you_mean(key, allowed)}")
+            hint = did_you_mean(key, allowed - entry.keys())
+            raise DeclarationError(f"{where}: {key}: not a field of a {entry['type']} knob{hint}")
     for key in sorted(required | {"default"}):
         if key not in entry:
             raise DeclarationError(f"{where}: {key} is missing")
@@ -158,6 +161,12 @@ def _check(where: str, entry: Any) -> None:
         raise DeclarationError(f"{where}: step > 0 must hold, but found {entry['step']}")
     if not low <= default <= high:
         raise DeclarationError(f"{where}: default {default} lies outside [{low}, {high}]")
+    if "step" in entry:
+        for key in ("high", "default"):
+            steps = (entry[key] - low) / entry["step"]
+            if abs(steps - round(steps)) > 1e-8:  # Optuna's tolerance
+                rule = f"low plus a number of steps of {entry['step']} expected"
+                raise DeclarationError(f"{where}: {key}: {rule}, but found {entry[key]}")
 
 
 def _check_settings(path: Path, space: SearchSpace) -> None:
@@ -184,10 +193,12 @@ def _at(entry: dict[str, Any], u: float) -> Any:
     low, high = entry["low"], entry["high"]
     if entry["type"] == "float":
         if entry.get("log"):
-            return min(high, math.exp(math.log(low) + u * (math.log(high) - math.log(low))))
-        if "step" in entry:
-            return low + entry["step"] * int(u * (math.floor((high - low) / entry["step"] + 1e-9) + 1))
-        return low + u * (high - low)
+            value = math.exp(math.log(low) + u * (math.log(high) - math.log(low)))
+        elif "step" in entry:
+            value = low + entry["step"] * int(u * (round((high - low) / entry["step"]) + 1))
+        else:
+            value = low + u * (high - low)
+        return float(min(high, max(low, value)))  # rounding may leave the range
     if entry.get("log"):
         # Half a unit on either side, so that the ends are drawn as often as their neighbours.
         return min(high, max(low, round(math.exp(math.log(low - 0.5) + u * math.log((high + 0.5) / (low - 0.5))))))

@@ -10,6 +10,7 @@ import os
 import signal
 import socket
 import sqlite3
+import statistics
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -165,14 +166,49 @@ def sync(folder: Path, results: Path) -> int:
     with _locked(folder / "sweep.lock", folder.name):
         spec = read_spec(folder)
         tracker = Tracker(results, folder.name, folder, spec["command"])
-        count = 0
+        cells: dict[str, list[RunRecord]] = {cell_id: [] for cell_id in spec["spec"]["cells"]}
         for record in records(folder):
             if record.config.phase in ("screen", "confirm"):
+                cells[_cell_id(record)].append(record)
                 tracker.write_record(record)
-                count += 1
+        finished = True
+        for cell_id, mine in cells.items():
+            dataset, length, space = cell_id.split("/")
+            state, metrics = _summary(mine)
+            if len([record for record in mine if record.config.phase == "screen"]) < spec["trials"] or (
+                state == "complete" and metrics["test/seeds"] < spec["confirm_seeds"]
+            ):
+                state, finished = "interrupted", False
+            if mine:
+                tracker.write_cell(dataset, int(length[1:]), space, state, metrics)
+        datasets = sorted({cell_id.split("/")[0] for cell_id, mine in cells.items() if mine})
+        tracker.write_sweep(datasets, "complete" if finished else "interrupted", [])
         if not tracker.close(timeout=3600):
             raise StoreError(f"{folder / 'mlflow.log'}: {tracker.errors} runs could not be written to MLflow")
-        return count
+        return sum(map(len, cells.values()))
+
+
+def _cell_id(record: RunRecord) -> str:
+    return f"{record.config.dataset}/L{record.config.length}/{record.config.space}"
+
+
+def _summary(mine: list[RunRecord]) -> tuple[str, dict[str, float]]:
+    """Return the state of a cell whose runs are done, and what stands for it on its MLflow page."""
+    metrics: dict[str, float] = {"total_seconds": sum(record.seconds.total for record in mine)}
+    best = best_trial(mine)
+    if best is None:
+        return "failed", metrics
+    confirmed = confirmations(mine, best)
+    name = f"test/{best.asked.metric}"
+    scores = [record.test_score for record in confirmed if record.test_score is not None]
+    metrics["test/seeds"] = len(confirmed)
+    if best.asked.solved is not None:
+        metrics["test/solved"] = sum(bool(record.solved) for record in confirmed)
+        metrics[name] = statistics.median(scores) if scores else math.nan
+    elif scores:
+        metrics[name] = statistics.fmean(scores)
+        metrics[f"{name}_ci_low"], metrics[f"{name}_ci_high"] = mean_interval(scores)
+    return "complete", metrics
 
 
 class _Coordinator:
@@ -246,7 +282,7 @@ class _Coordinator:
                 self._tell(study, trial.number, self._check_score(record, folder))
         for record in records(self.plan.folder):
             config = record.config
-            cell_id = f"{config.dataset}/L{config.length}/{config.space}"
+            cell_id = _cell_id(record)
             if config.phase in ("screen", "confirm") and cell_id in self.records:
                 self._count(cell_id, record)
                 self.tracker.write_record(record)  # the last coordinator may not have come to it
@@ -304,7 +340,7 @@ class _Coordinator:
         best = best_trial(self.records[cell.id])
         if best is None:
             if not mine:
-                self._finish_cell(cell, None)
+                self._finish_cell(cell)
             return None, not mine
         done = {record.config.run for record in confirmations(self.records[cell.id], best)}
         for index in range(self.plan.confirm_seeds):
@@ -312,7 +348,7 @@ class _Coordinator:
             if run_id not in done and run_id not in mine:
                 return self._confirm_job(cell, best, run_id, index), False
         if not mine:
-            self._finish_cell(cell, best)
+            self._finish_cell(cell)
         return None, not mine
 
     def _trial_job(self, cell: Cell) -> Job:
@@ -514,25 +550,11 @@ class _Coordinator:
         if score is not None and (key not in self.status.best or score > self.status.best[key][1]):
             self.status.best[key] = (record.config.space, score)
 
-    def _finish_cell(self, cell: Cell, best: RunRecord | None) -> None:
+    def _finish_cell(self, cell: Cell) -> None:
         self.finished.add(cell.id)
         self.status.finished_cells = len(self.finished)
-        mine = self.records[cell.id]
-        metrics = {"cell_seconds": sum(record.seconds.total for record in mine)}
-        if best is not None:
-            confirmed = confirmations(mine, best)
-            scores = [record.test_score for record in confirmed if record.test_score is not None]
-            low, high = mean_interval(scores) if scores else (math.nan, math.nan)
-            metrics |= {
-                "confirmed_seeds": len(confirmed),
-                "confirmed_solved": sum(bool(record.solved) for record in confirmed),
-                f"test/{cell.task.metric}": sum(scores) / len(scores) if scores else math.nan,
-                f"test/{cell.task.metric}_ci_low": low,
-                f"test/{cell.task.metric}_ci_high": high,
-            }
-        self.tracker.write_cell(
-            cell.dataset.name, cell.length, cell.space.name, "failed" if best is None else "complete", metrics
-        )
+        state, metrics = _summary(self.records[cell.id])
+        self.tracker.write_cell(cell.dataset.name, cell.length, cell.space.name, state, metrics)
 
     def _release_trials(self) -> None:
         """Let trials that were stopped wait for the next start, under their numbers and with their parameters."""

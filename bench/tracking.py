@@ -10,10 +10,14 @@ import logging
 import math
 import os
 import queue
+import signal
+import sqlite3
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,8 +41,6 @@ STATUS = {"complete": "FINISHED", "pruned": "FINISHED", "failed": "FAILED", "int
 
 COLOURS = ("#137dae", "#c83243", "#308613", "#8a63bf", "#de7921", "#04867d", "#b45091", "#445461", "#a6630c", "#434a93")
 """Of the cells of a dataset in turn; left alone, the page gives two models the same one."""
-CELL_METRICS = {"cell_seconds": "total_seconds", "confirmed_seeds": "test/seeds", "confirmed_solved": "test/solved"}
-"""Named as in the runs below it, and so that the score comes first: the compare page begins with the first."""
 
 
 def store_uri(results: Path) -> str:
@@ -83,11 +85,6 @@ class Tracker:
         self._thread.join(timeout)
         return not self._thread.is_alive() and not self.errors
 
-    def run_id(self, dataset: str) -> str | None:
-        """Return the id of the sweep's run in a dataset's experiment."""
-        known = self._known.get(f"{self._sweep}/{dataset}")
-        return known[0] if known else None
-
     def _work(self) -> None:
         while (item := self._queue.get()) is not None:
             act, *arguments = item
@@ -108,6 +105,8 @@ class Tracker:
         logging.getLogger("mlflow").setLevel(logging.ERROR)  # MLflow sets its own when it is imported
         # Two processes that make the tables of a new store at once break each other's migration.
         with _locked(self._results / "mlflow.lock"):
+            with closing(sqlite3.connect(self._results / "mlflow.db")) as store:
+                store.execute("PRAGMA schema_version")  # raises at once where MLflow would try for minutes
             client = MlflowClient(tracking_uri=store_uri(self._results))
             client.search_experiments(max_results=1)
         return client
@@ -177,8 +176,8 @@ class Tracker:
 
         now = _now()
         run = self._cell_run(dataset, length, space, now)
-        metrics = {CELL_METRICS.get(name, name): value for name, value in metrics.items() if math.isfinite(value)}
-        points = [Metric(name, value, now, 0) for name, value in metrics.items()]
+        # Sorted, which puts the score first: the compare page begins with what was written first.
+        points = [Metric(name, value, now, 0) for name, value in sorted(metrics.items()) if math.isfinite(value)]
         self.client.log_batch(run, metrics=points, params=[Param("model", space), Param("length", str(length))])
         self._close(run, state)
 
@@ -242,6 +241,25 @@ class Tracker:
             self.client.update_run(run, "RUNNING")
         else:
             self.client.set_terminated(run, STATUS[state])
+
+
+def serve(results: Path, port: int) -> int:
+    """Serve the pages at 127.0.0.1 until the server ends, SIGINT or SIGTERM; leave none of its processes behind."""
+    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    command += ["--backend-store-uri", store_uri(results)]
+
+    def stop(number: int, frame: Any) -> None:
+        raise SystemExit(128 + number)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
+    # The server is two processes, and the first does not end the second: a group of their own ends them both.
+    with subprocess.Popen(command, env=os.environ | ENVIRONMENT, start_new_session=True) as server:
+        try:
+            return server.wait()
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(server.pid, signal.SIGTERM)
 
 
 def links(experiments: dict[str, str], sweep: str, port: int = 5000) -> list[tuple[str, str]]:

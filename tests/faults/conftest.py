@@ -102,6 +102,9 @@ class Sweep:
         ids = Counter(run.data.tags.get("bench.id") for run in runs)
         assert max(ids.values()) == 1, ids
         by_id = {run.data.tags["bench.id"]: run for run in runs}
+        for run in runs:
+            if run.data.tags["bench.kind"] in ("cell", "sweep"):
+                assert run.info.status in ("FINISHED", "FAILED"), run.info.run_name
         for record in records(self.folder):
             if record.config.phase in ("screen", "confirm"):
                 run = by_id[f"s/{record.config.run}"]

@@ -1,0 +1,89 @@
+"""Contract of metrics: a unit, a goal, and a pure function of a stored record."""
+
+import math
+
+import pytest
+
+from bench import plugins
+from bench.config import RunConfig, TrainSettings
+from bench.record import Asked, RunRecord, Seconds
+
+METRICS = plugins.names("metrics")
+
+
+def golden(phase: str, **facts) -> RunRecord:
+    settings = TrainSettings(max_sequences=640, batch_size=16, num_epochs=4, num_val=8, num_test=8)
+    config = RunConfig(
+        sweep="s", run="r", phase=phase, number=0, dataset="latch", task="latch", length=8, task_arguments={},
+        space="lstm", model="lstm", model_arguments={}, train=settings, seed=0,
+    )  # fmt: skip
+    asked = Asked(metric="accuracy", goal="maximize", chance=0.5, solved=0.99, num_steps=8)
+    return RunRecord(config=config, asked=asked, **{"state": "complete"} | facts)
+
+
+CONFIRM = golden(
+    "confirm",
+    solved=True,
+    sequences_to_solve=480,
+    seconds_to_solve=1.5,
+    parameters={"encoder": 40, "embedding": 20, "head": 2},
+    state_size=16,
+    seconds=Seconds(setup=0.5, train=2.0, evaluate=0.25, total=3.0),
+    peak_memory_bytes=7 * 2**20,
+)
+SPEED = golden(
+    "speed",
+    parameters={"encoder": 40, "embedding": 20, "head": 2},
+    peak_memory_bytes=3 * 2**20,
+    seconds=Seconds(total=1.0),
+    speed={
+        "batch_size": 16,
+        "train_step_milliseconds": 4.0,
+        "train_sequences_per_second": 4_000.0,
+        "inference_step_milliseconds": 1.0,
+        "inference_sequences_per_second": 16_000.0,
+    },
+)
+EMPTY = golden("confirm", state="failed", cause="killed")
+
+BY_HAND = {  # of the confirm run, and of the exclusive pass
+    "inference_sequences_per_second": (None, 16 / 0.001),
+    "num_parameters": (40 + 20 + 2, 40 + 20 + 2),
+    "peak_memory_mib": (None, 3),
+    "seconds_to_solve": (1.5, None),
+    "sequences_to_solve": (480, None),
+    "state_size": (16, None),
+    "train_seconds": (2, None),
+    "train_sequences_per_second": (None, 16 / 0.004),
+    "train_step_milliseconds": (None, 4),
+}
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_a_metric_says_what_it_is(name):
+    metric = plugins.load("metrics", name)
+    assert metric.__doc__.splitlines()[0].endswith(".")
+    assert isinstance(metric.UNIT, str)
+    assert metric.UNIT
+    assert metric.GOAL in ("minimize", "maximize")
+
+
+@pytest.mark.parametrize("name", METRICS)
+@pytest.mark.parametrize("record", [CONFIRM, SPEED, EMPTY], ids=["confirm", "speed", "failed"])
+def test_a_metric_is_a_finite_number_or_none(name, record):
+    value = plugins.load("metrics", name).compute(record)
+    assert value is None or math.isfinite(value)
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_a_metric_is_what_it_is_by_hand(name):
+    compute = plugins.load("metrics", name).compute
+    assert (compute(CONFIRM), compute(SPEED)) == BY_HAND[name]
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_a_metric_is_the_same_after_a_record_was_stored(tmp_path, name):
+    compute = plugins.load("metrics", name).compute
+    for record in (CONFIRM, SPEED):
+        record.write(tmp_path)
+        assert compute(RunRecord.read(tmp_path)) == compute(record)

@@ -1,0 +1,139 @@
+"""Records on disk: whole or not at all."""
+
+import json
+import os
+import threading
+
+import pytest
+
+from bench import record
+from bench.config import RunConfig, TrainSettings
+from bench.errors import StoreError
+from bench.record import Asked, Epoch, RunRecord, Seconds
+
+
+def made(**changes) -> RunRecord:
+    settings = TrainSettings(max_sequences=64, batch_size=8, num_epochs=2, num_val=8, num_test=8)
+    config = RunConfig(
+        sweep="s", run="latch/L8/lstm/t0", phase="screen", number=0, dataset="latch", task="latch", length=8,
+        task_arguments={}, space="lstm", model="lstm", model_arguments={"forget_bias": "chrono"}, train=settings, seed=3,
+    )  # fmt: skip
+    values = {
+        "config": config,
+        "asked": Asked(metric="accuracy", goal="maximize", chance=0.5, solved=0.99, num_steps=8),
+        "state": "complete",
+        "epochs": [Epoch(steps=4, sequences=32, train_seconds=0.1 + 0.2, train_loss=1 / 3, val={"accuracy": 0.75})],
+        "val": {"accuracy": 0.75},
+        "parameters": {"encoder": 40, "embedding": 0, "head": 2},
+        "seconds": Seconds(train=0.3, total=1.0),
+    }
+    return RunRecord(**values | changes)
+
+
+def test_what_is_written_is_read(tmp_path):
+    written = made(message="ümlaut\nand line", environment={"torch": "2.12"})
+    written.write(tmp_path)
+    assert RunRecord.read(tmp_path) == written
+    assert [path.name for path in tmp_path.iterdir()] == ["record.json"]
+
+
+def test_a_folder_without_a_record_has_none(tmp_path):
+    assert RunRecord.read(tmp_path) is None
+
+
+def test_derived_facts():
+    assert made().num_parameters == 42
+    assert made().val_score == 0.75
+    assert made().test_score is None
+    assert made(test={"accuracy": 0.5}).test_score == 0.5
+    assert made(val={}).val_score is None
+
+
+@pytest.mark.parametrize(("goal", "sign"), [("maximize", 1), ("minimize", -1)])
+def test_the_sign_of_a_goal(goal, sign):
+    assert Asked(metric="m", goal=goal, chance=0, solved=None, num_steps=1).sign == sign
+
+
+@pytest.mark.parametrize(
+    "damage", [b"", b"{", b"[]", b"\xff\xfe", b'{"state": "complete"}', b'{"schema_version": 2}'], ids=repr
+)
+def test_a_damaged_record_is_told_in_one_line(tmp_path, damage):
+    (tmp_path / "record.json").write_bytes(damage)
+    with pytest.raises(StoreError, match="^[^\n]*record.json: not a run record [^\n]*delete it[^\n]*$"):
+        RunRecord.read(tmp_path)
+
+
+def test_a_record_cut_off_anywhere_is_refused(tmp_path):
+    made().write(tmp_path)
+    path = tmp_path / "record.json"
+    data = path.read_bytes()
+    for size in range(0, len(data) - 1, 97):
+        path.write_bytes(data[:size])
+        with pytest.raises(StoreError):
+            RunRecord.read(tmp_path)
+
+
+def test_a_field_that_is_not_known_is_refused(tmp_path):
+    made().write(tmp_path)
+    path = tmp_path / "record.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"colour": "red"}))
+    with pytest.raises(StoreError):
+        RunRecord.read(tmp_path)
+
+
+def test_a_reader_finds_the_old_text_or_the_new_one(tmp_path):
+    path = tmp_path / "file"
+    texts = {"a" * 100_000, "b" * 50_000}
+    record.write_atomically(path, "a" * 100_000)
+    done = threading.Event()
+
+    def write() -> None:
+        for _ in range(20):
+            for text in texts:
+                record.write_atomically(path, text)
+        done.set()
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    seen = set()
+    while not done.is_set():
+        seen.add(path.read_text())
+    writer.join()
+    assert seen <= texts
+
+
+@pytest.mark.parametrize("call", ["fsync", "replace"])
+def test_a_write_that_fails_leaves_the_old_text(tmp_path, monkeypatch, call):
+    def fail(*_):
+        raise OSError("no space left on device")
+
+    path = tmp_path / "file"
+    path.write_text("old")
+    monkeypatch.setattr(os, call, fail)
+    with pytest.raises(OSError, match="no space"):
+        record.write_atomically(path, "new")
+    assert path.read_text() == "old"
+
+
+def test_the_records_of_a_sweep_come_in_the_order_of_their_paths(tmp_path):
+    for name in ("b/t0", "a/t1", "a/t0"):
+        folder = tmp_path / "runs" / name
+        folder.mkdir(parents=True)
+        made(message=name).write(folder)
+    (tmp_path / "runs" / "c").mkdir()
+    assert [found.message for found in record.records(tmp_path)] == ["a/t0", "a/t1", "b/t0"]
+
+
+def test_crashes_add_up(tmp_path):
+    assert record.read_crashes(tmp_path) == []
+    record.add_crash(tmp_path, "killed", 1.23456)
+    record.add_crash(tmp_path, "stall", 2)
+    assert record.read_crashes(tmp_path) == [{"cause": "killed", "seconds": 1.235}, {"cause": "stall", "seconds": 2}]
+
+
+@pytest.mark.parametrize(("text", "rule"), [(None, "sweep.json is missing"), ("{", "damaged"), ("[]", "damaged")])
+def test_a_sweep_that_cannot_be_read_is_told_in_one_line(tmp_path, text, rule):
+    if text is not None:
+        (tmp_path / "sweep.json").write_text(text)
+    with pytest.raises(StoreError, match=f"^[^\n]*{rule}[^\n]*$"):
+        record.read_spec(tmp_path)

@@ -1,0 +1,170 @@
+"""Search spaces: read strictly, drawn evenly."""
+
+import math
+import warnings
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bench import search_spaces
+from bench.errors import DeclarationError, UnknownNameError
+
+HEAD = 'title = "T"\nmodel = "lstm"\n'
+RATE = 'type = "float", low = 1e-4, high = 1e-2, default = 1e-3'
+
+
+def read(tmp_path, text: str) -> search_spaces.SearchSpace:
+    (tmp_path / "mine.toml").write_text(text)
+    return search_spaces.read("mine", tmp_path)
+
+
+def tune(entry: str, knob: str = "learning_rate") -> str:
+    return f"{HEAD}[tune]\n{knob} = {{ {entry} }}\n"
+
+
+BROKEN = {
+    "a key that is not known": (HEAD + "[tun]\n", "tun: not a known key; did you mean 'tune'?"),
+    "no title": ('model = "lstm"\n', "title: every search space needs it"),
+    "nothing tuned": (HEAD + "[tune]\n", "tune: every search space needs it"),
+    "fixed is no table": ("fixed = 3\n" + tune(RATE), "fixed: a table expected, but found 3"),
+    "no TOML": (HEAD + "[tune\n", "not valid TOML: Expected ']' at the end of a table declaration (at line 3"),
+    "a knob of no model": (tune(RATE, "hidden_sise"), "[tune] hidden_sise: neither an argument of bench/models/lstm.py"),
+    "a knob misspelled": (tune(RATE, "hidden_sise"), "did you mean 'hidden_size'?"),
+    "a fixed knob of no model": (HEAD + "[fixed]\nwidth = 3\n[tune]\nlearning_rate = {" + RATE + "}", "[fixed] width: nei"),
+    "fixed and tuned": (tune(RATE) + "[fixed]\nlearning_rate = 1e-3\n", "learning_rate: fixed and tuned at once"),
+    "a seed tuned": (tune('type = "int", low = 0, high = 9, default = 0', "seed"), "[tune] seed: a seed is never"),
+    "a seed fixed": (tune(RATE) + "[fixed]\nseed = 1\n", "[fixed] seed: a seed is never fixed nor tuned"),
+    "no type": (tune("low = 0.1, high = 1.0, default = 0.5"), "learning_rate: needs type = 'float', 'int' or"),
+    "a type of no name": (tune('type = "real", low = 0.1, high = 1.0, default = 0.5'), "needs type ="),
+    "a type that is a list": (tune('type = ["float"], default = 0.5'), "needs type ="),
+    "no table": (HEAD + "[tune]\nlearning_rate = 1e-3\n", "learning_rate: needs type ="),
+    "no default": (tune('type = "float", low = 0.1, high = 1.0'), "learning_rate: default is missing"),
+    "no high": (tune('type = "float", low = 0.1, default = 1.0'), "learning_rate: high is missing"),
+    "a default outside": (tune('type = "float", low = 0.1, high = 1.0, default = 2.0'), "default 2.0 lies outside [0.1, 1.0]"),
+    "low above high": (tune('type = "float", low = 1.0, high = 0.1, default = 0.5'), "low < high must hold, but found low = 1.0"),
+    "low equal to high": (tune('type = "float", low = 1.0, high = 1.0, default = 1.0'), "low < high must hold"),
+    "a log scale from zero": (tune('type = "float", low = 0.0, high = 1.0, log = true, default = 0.5'), "a log scale needs low > 0"),
+    "log that is a word": (tune('type = "float", low = 0.1, high = 1.0, log = "yes", default = 0.5'), "log: true or false, but found 'yes'"),
+    "log misspelled": (tune('type = "float", low = 0.1, high = 1.0, lgo = true, default = 0.5'), "lgo: not a field of a float knob; did you mean 'log'?"),
+    "log with step": (tune('type = "float", low = 0.1, high = 1.0, log = true, step = 0.1, default = 0.5'), "log and step exclude"),
+    "a step of zero": (tune('type = "int", low = 8, high = 64, step = 0, default = 8', "hidden_size"), "step > 0 must hold, but found 0"),
+    "a default between steps": (tune('type = "int", low = 8, high = 64, step = 8, default = 12', "hidden_size"), "default: low plus a number of steps of 8 expected, but found 12"),
+    "a high between steps": (tune('type = "int", low = 8, high = 60, step = 8, default = 8', "hidden_size"), "high: low plus a number of steps of 8 expected, but found 60"),
+    "a word for a number": (tune('type = "float", low = "a", high = 1.0, default = 0.5'), "low: float expected, but found 'a'"),
+    "an int given a float": (tune('type = "int", low = 8, high = 64.0, default = 8', "hidden_size"), "high: int expected, but found 64.0"),
+    "an int given a bool": (tune('type = "int", low = 1, high = 4, default = true', "num_layers"), "default: int expected, but found True"),
+    "an infinite end": (tune('type = "float", low = 0.1, high = inf, default = 0.5'), "high: finite number expected, but found inf"),
+    "choices of one": (tune('type = "categorical", choices = ["cosine"], default = "cosine"', "schedule"), "choices: a list of at least two"),
+    "a default that is no choice": (tune('type = "categorical", choices = [0.0, 1.0], default = 2.0', "forget_bias"), "default 2.0 is not among the choices"),
+    "a default that equals a choice": (tune("type = 'categorical', choices = [1, 2], default = true", "num_layers"), "default True is not among the choices [1, 2]"),
+    "a setting training refuses": (tune('type = "float", low = 0.0, high = 1.0, default = 0.5', "dropout"), "dropout: input should be less than 1, but found 1.0"),
+    "a fixed setting training refuses": (tune(RATE) + "[fixed]\nschedule = 'linear'\n", "schedule: input should be 'constant' or 'cosine'"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_a_mistake_is_one_line_with_file_key_and_rule(tmp_path, case):
+    text, complaint = BROKEN[case]
+    with pytest.raises(DeclarationError) as caught:
+        read(tmp_path, text)
+    message = str(caught.value)
+    assert message.startswith(f"{tmp_path / 'mine.toml'}: ")
+    assert complaint in message
+    assert "\n" not in message
+
+
+def test_a_space_that_no_file_answers_to(tmp_path):
+    with pytest.raises(UnknownNameError, match="unknown model 'lstmm'; did you mean 'lstm'"):
+        search_spaces.read("lstmm", tmp_path)
+
+
+def test_a_model_that_no_file_answers_to(tmp_path):
+    with pytest.raises(UnknownNameError, match="unknown model 'lstmm'; did you mean 'lstm'"):
+        read(tmp_path, tune(RATE).replace('"lstm"', '"lstmm"'))
+
+
+def test_the_users_file_goes_before_the_shipped_one(tmp_path):
+    (tmp_path / "lstm.toml").write_text(tune(RATE))
+    assert search_spaces.read("lstm", tmp_path).title == "T"
+
+
+EVERY_TYPE = (
+    HEAD
+    + """
+[fixed]
+bidirectional = true
+[tune]
+learning_rate = { type = "float", low = 1e-4, high = 1e-2, log = true, default = 1e-3 }
+weight_decay = { type = "float", low = 0.1, high = 0.3, default = 0.2 }
+dropout = { type = "float", low = 0.1, high = 0.3, step = 0.1, default = 0.2 }
+hidden_size = { type = "int", low = 8, high = 64, step = 8, default = 32 }
+embedding_size = { type = "int", low = 1, high = 100, log = true, default = 10 }
+num_layers = { type = "int", low = 1, high = 3, default = 1 }
+schedule = { type = "categorical", choices = ["constant", "cosine"], default = "cosine" }
+forget_bias = { type = "categorical", choices = [0.0, 1.0, "chrono"], default = "chrono" }
+"""
+)
+
+
+@pytest.fixture(scope="module")
+def space(tmp_path_factory):
+    return read(tmp_path_factory.mktemp("space"), EVERY_TYPE)
+
+
+def test_the_first_point_is_the_default(space):
+    assert space.point(0, 7) == space.default
+    assert space.default["hidden_size"] == 32
+
+
+def test_a_point_is_a_pure_function(tmp_path, space):
+    points = [space.point(number, 3) for number in (5, 1, 5)]
+    assert points[0] == points[2] == read(tmp_path, EVERY_TYPE).point(5, 3)
+    assert points[0] != points[1]
+
+
+def test_another_seed_draws_other_points(space):
+    assert space.point(1, 0) != space.point(1, 1)
+
+
+@settings(max_examples=50, deadline=None)
+@given(number=st.integers(0, 1_000), seed=st.integers(0, 2**63 - 1))
+def test_optuna_takes_every_point(space, number, seed):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        distributions = space.distributions()
+    point = space.point(number, seed)
+    assert point.keys() == distributions.keys()
+    for knob, distribution in distributions.items():
+        assert distribution._contains(distribution.to_internal_repr(point[knob]))
+        assert type(point[knob]) is type(space.default[knob]) or knob == "forget_bias"
+
+
+@given(u=st.floats(0, 1, exclude_max=True))
+def test_no_knob_leaves_its_range(space, u):
+    distributions = space.distributions()
+    for knob, entry in space.tuned.items():
+        value = search_spaces._at(entry, u)
+        assert distributions[knob]._contains(distributions[knob].to_internal_repr(value)), (knob, value)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_first_eight_points_fall_into_different_eighths(space, seed):
+    points = [space.point(number, seed) for number in range(1, 9)]
+    rates = [math.log10(point["learning_rate"] / 1e-4) / 2 for point in points]
+    decays = [(point["weight_decay"] - 0.1) / 0.2 for point in points]
+    for shares in (rates, decays):
+        assert sorted(int(8 * share) for share in shares) == list(range(8))
+    assert sorted(point["hidden_size"] for point in points) == list(range(8, 65, 8))
+    assert [point["schedule"] for point in points].count("cosine") == 4
+
+
+def test_a_configuration_is_split_between_model_and_training(space):
+    model, train = space.split(space.default)
+    assert model == {"bidirectional": True, "hidden_size": 32, "num_layers": 1, "forget_bias": "chrono"}
+    assert train.keys() == {"learning_rate", "weight_decay", "dropout", "embedding_size", "schedule"}
+
+
+def test_equal_spaces_have_equal_hashes(tmp_path, space):
+    assert read(tmp_path, EVERY_TYPE.replace('title = "T"', 'title = "U"')).hash == space.hash
+    assert read(tmp_path, EVERY_TYPE.replace("high = 64", "high = 72")).hash != space.hash

@@ -1,0 +1,76 @@
+"""Intervals and tests for few seeds, against published and exact values."""
+
+import math
+
+import numpy as np
+import pytest
+
+from bench import stats
+
+
+@pytest.mark.parametrize(("n", "lower"), [(5, 0.4782), (8, 0.6306), (10, 0.6915), (20, 0.8316), (29, 0.8806)])
+def test_all_of_n_solved_leaves_this_much_doubt(n, lower):
+    low, high = stats.clopper_pearson(n, n)
+    assert low == pytest.approx(lower, abs=5e-5)
+    assert low == pytest.approx(0.025 ** (1 / n))
+    assert high == 1
+
+
+def test_the_interval_of_a_proportion_is_symmetric():
+    low, high = stats.clopper_pearson(1, 5)
+    assert stats.clopper_pearson(4, 5) == pytest.approx((1 - high, 1 - low))
+    assert stats.clopper_pearson(0, 5) == pytest.approx((0, 0.5218), abs=5e-5)
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "n", "more"),
+    [(3, 0, 3, True), (3, 1, 3, False), (2, 0, 3, False), (5, 1, 5, True), (5, 2, 5, False), (0, 3, 3, False)],
+)
+def test_what_n_seeds_can_tell_apart(a, b, n, more):
+    # By hand: 3 of 3 against 0 of 3 is 1 / C(6, 3) = .05; 5 of 5 against 1 of 5 is (5 + 1) / C(10, 5) = .024.
+    assert stats.solves_more([i < a for i in range(n)], [i < b for i in range(n)]) is more
+
+
+def test_one_seed_tells_nothing():
+    assert not stats.solves_more([True], [False])
+    assert all(math.isnan(end) for end in stats.mean_interval([0.5]))
+
+
+def test_equal_scores_leave_no_doubt():
+    assert stats.mean_interval([0.7, 0.7, 0.7]) == (0.7, 0.7)
+
+
+def test_the_interval_of_few_scores_is_students():
+    # Mean 3, sd sqrt(2.5), t(.975, 4) = 2.776: 3 -+ 2.776 * sqrt(2.5 / 5).
+    assert stats.mean_interval([1, 2, 3, 4, 5]) == pytest.approx((1.0367, 4.9633), abs=1e-4)
+
+
+@pytest.mark.parametrize("n", [5, pytest.param(20, marks=pytest.mark.slow)])
+def test_nineteen_of_twenty_intervals_hold_the_mean(n):
+    draws = np.random.default_rng(0).normal(size=(1_000, n))
+    intervals = [stats.mean_interval(scores) for scores in draws]
+    covered = np.mean([low <= 0 <= high for low, high in intervals])
+    assert covered == pytest.approx(0.95 if n < 20 else 0.93, abs=0.02)
+
+
+def test_many_scores_give_the_same_interval_each_time():
+    scores = np.random.default_rng(1).exponential(size=30)
+    low, high = stats.mean_interval(scores)
+    assert (low, high) == stats.mean_interval(scores)
+    assert low < scores.mean() < high
+
+
+def test_scores_are_compared_in_pairs():
+    # Far apart from seed to seed, and yet one is better on each.
+    a, b = [0.1, 0.5, 0.9], [0.05, 0.44, 0.86]
+    assert stats.scores_higher(a, b)
+    assert not stats.scores_higher(a, [0.44, 0.05, 0.86])
+    assert not stats.scores_higher(b, a)
+    assert not stats.scores_higher(a, a)
+
+
+def test_models_that_cannot_be_told_apart_share_a_rank():
+    # The first is better than the third only; the second is not told apart from either.
+    assert stats.ranks([[False, False, True], [False, False, False], [False, False, False]]) == [1, 1, 2]
+    assert stats.ranks([[False, True, True], [False, False, True], [False, False, False]]) == [1, 2, 3]
+    assert stats.ranks([]) == []

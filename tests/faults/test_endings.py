@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import sqlite3
 
@@ -64,7 +65,7 @@ def test_a_pruned_run_is_finished_with_a_tag(stub_sweep):
 def test_a_sweep_in_which_all_fails_stops_itself(stub_sweep):
     status, output = stub_sweep.finish("trials=8", "max_failures=3", BENCH_STUB='{"": "raise"}')
     assert status == 3
-    assert "stopped: the first 3 runs failed" in output
+    assert re.search(r"stopped: the first [34] runs failed", output)  # two may end at once
     assert len(list(records(stub_sweep.folder))) <= 6
 
 

@@ -64,10 +64,13 @@ def _group_rows(
             others.append(row)
     _rank(ranked)
     rows = sorted((row for row, _ in ranked), key=_order) + others
-    for cell_id, reason in spec["not_applicable"].items():
-        if cell_id.startswith(f"{dataset}/L{length}/"):
-            model = cell_id.rsplit("/", 1)[1]
-            rows.append({"dataset": dataset, "length": length, "model": model, "state": f"not applicable: {reason}"})
+    prefix = f"{dataset}/L{length}/"
+    states = {cell_id: "not finished" for cell_id in spec["spec"]["cells"]}
+    states |= {cell_id: f"not applicable: {reason}" for cell_id, reason in spec["not_applicable"].items()}
+    for cell_id, state in states.items():
+        model = cell_id.removeprefix(prefix)
+        if cell_id.startswith(prefix) and model not in cells:
+            rows.append({"dataset": dataset, "length": length, "model": model, "state": state})
     asked = group[0].asked
     floor = {"dataset": dataset, "length": length, "steps": asked.num_steps, "metric": asked.metric, "state": "floor"}
     for record in group:
@@ -124,6 +127,10 @@ def _cell_row(cell: list[RunRecord], spec: dict[str, Any], folder: Path) -> tupl
     validated = [record.val_score for record in confirmed if record.val_score is not None]
     row["val_confirmation"] = statistics.fmean(validated) if validated else None
     row |= _score(confirmed)
+    if confirmed and row["score"] is None and first.asked.solved is None:  # all seeds failed: nothing to rank
+        if row["state"] == "complete":
+            row["state"] = f"failed: {', '.join(sorted({record.cause or record.state for record in confirmed}))}"
+        return row, []
     return row, confirmed
 
 
@@ -194,7 +201,7 @@ def answers(board: pd.DataFrame) -> list[str]:
 
 
 def _answer(group: pd.DataFrame) -> str:
-    rows = group[group["num_seeds"].fillna(0) > 0]
+    rows = group[group["rank"].notna()]
     if rows.empty:
         return "no model has been confirmed yet."
     budget = f"{int(rows['max_sequences'].iloc[0]):,} sequences"

@@ -38,6 +38,7 @@ from bench.tracking import Tracker
 
 RETRIES = {"stall": 1}  # of an attempt that died by this cause; signals otherwise:
 SIGNAL_RETRIES = 3
+PRUNER_STARTUP_TRIALS = 10  # full ones, before any is ended early, and none before a quarter of its steps
 SEEDS_A_SWEEP = 1_000  # run seeds of sweep seed s: 1000 s for screening, 1000 s + 1 … for confirmation
 
 
@@ -182,7 +183,7 @@ def sync(folder: Path, results: Path) -> int:
             if mine:
                 tracker.write_cell(dataset, int(length[1:]), space, state, metrics)
         datasets = sorted({cell_id.split("/")[0] for cell_id, mine in cells.items() if mine})
-        tracker.write_sweep(datasets, "complete" if finished else "interrupted", [])
+        tracker.write_sweep(datasets, "complete" if finished else "interrupted")
         if not tracker.close(timeout=3600):
             raise StoreError(f"{folder / 'mlflow.log'}: {tracker.errors} runs could not be written to MLflow")
         return sum(map(len, cells.values()))
@@ -228,7 +229,7 @@ class _Coordinator:
         self.storage = _open_storage(plan.folder / "study.db")
         datasets = sorted({cell.dataset.name for cell in plan.cells})
         self.tracker = Tracker(plan.config.results, plan.name, plan.folder, read_spec(plan.folder)["command"])
-        self.tracker.write_sweep(datasets, "running", [])
+        self.tracker.write_sweep(datasets, "running")
         self.datasets = datasets
 
     def run(self) -> Outcome:
@@ -251,7 +252,7 @@ class _Coordinator:
                 if self.records[cell.id] and cell.id not in self.finished:
                     self.tracker.write_cell(cell.dataset.name, cell.length, cell.space.name, "interrupted", {})
         state = "interrupted" if self.stop_signals else "complete" if self.any_success else "failed"
-        self.tracker.write_sweep(self.datasets, state, [])
+        self.tracker.write_sweep(self.datasets, state)
         # Whoever stops a sweep does not wait for its projection: the next start, or `sync`, makes up for it.
         tracked = self.tracker.close(timeout=3.0 if self.stop_signals else 600.0)
         if self.stop_signals:
@@ -567,11 +568,10 @@ class _Coordinator:
 
     def _study(self, cell: Cell) -> optuna.Study:
         if cell.id not in self.studies:
-            startup, share = 10, 4  # science of pruning few and flat curves: ten full ones first, a quarter of each
             pruner: optuna.pruners.BasePruner = optuna.pruners.NopPruner()
             if self._prunes(cell):
-                warmup = train_settings(self.plan.budget, {}).max_steps // share
-                pruner = optuna.pruners.MedianPruner(n_startup_trials=startup, n_warmup_steps=warmup)
+                warmup = train_settings(self.plan.budget, {}).max_steps // 4
+                pruner = optuna.pruners.MedianPruner(n_startup_trials=PRUNER_STARTUP_TRIALS, n_warmup_steps=warmup)
             self.studies[cell.id] = optuna.create_study(
                 study_name=cell.id,
                 storage=self.storage,
@@ -582,10 +582,9 @@ class _Coordinator:
             )
         return self.studies[cell.id]
 
-    @staticmethod
-    def _prunes(cell: Cell) -> bool:
+    def _prunes(self, cell: Cell) -> bool:
         """A task that is solved of a sudden has a flat curve until then: a pruner would kill the winners."""
-        return cell.task.solved is None
+        return cell.task.solved is None and self.plan.trials > PRUNER_STARTUP_TRIALS
 
     def _folder(self, run_id: str) -> Path:
         return self.plan.folder / "runs" / run_id

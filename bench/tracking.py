@@ -75,9 +75,9 @@ class Tracker:
         """Write the aggregate of a cell: mean, interval, bill."""
         self._queue.put((self._put_cell, dataset, length, space, state, metrics))
 
-    def write_sweep(self, datasets: list[str], state: str, artifacts: list[Path]) -> None:
-        """Write the state of the sweep, one run in each dataset's experiment, with files that belong to it."""
-        self._queue.put((self._put_sweep, datasets, state, artifacts))
+    def write_sweep(self, datasets: list[str], state: str) -> None:
+        """Write the state of the sweep, one run in each dataset's experiment."""
+        self._queue.put((self._put_sweep, datasets, state))
 
     def close(self, timeout: float) -> bool:
         """Wait for all that was handed over; return whether it was written in time."""
@@ -164,12 +164,9 @@ class Tracker:
         key = f"{self._sweep}/{dataset}/L{length}/{space}"
         return self._ensure(dataset, key, f"{space} L{length}", parent, tags, start)
 
-    def _put_sweep(self, datasets: list[str], state: str, artifacts: list[Path]) -> None:
+    def _put_sweep(self, datasets: list[str], state: str) -> None:
         for dataset in datasets:
-            run = self._sweep_run(dataset)
-            for path in artifacts:
-                self.client.log_artifact(run, str(path))
-            self._close(run, state)
+            self._close(self._sweep_run(dataset), state)
 
     def _put_cell(self, dataset: str, length: int, space: str, state: str, metrics: dict[str, float]) -> None:
         from mlflow.entities import Metric, Param

@@ -9,7 +9,7 @@ from bench.selection import best_trial, confirmations
 SETTINGS = TrainSettings(max_sequences=64, batch_size=8, num_epochs=2, num_val=8, num_test=8)
 
 
-def made(run: str, score: float = 0.5, solved_at: int | None = None, *, goal: str = "maximize", state: str = "complete"):
+def made(run: str, score=0.5, solved_at: int | None = None, *, goal="maximize", state="complete") -> RunRecord:
     trial, _, part = run.partition("-s")
     config = RunConfig(
         sweep="s", run=f"latch/L8/lstm/{run}", phase="confirm" if part else "screen", number=int(part or trial[1:]),

@@ -73,13 +73,13 @@ RECORDS = [
 
 def write(results: Path, folder: Path, state: str = "complete") -> Tracker:
     tracker = Tracker(results, "demo", folder, "python -m bench sweep --name demo")
-    tracker.write_sweep(["latch"], "running", [])
+    tracker.write_sweep(["latch"], "running")
     for record in RECORDS:
         tracker.write_record(record)
     scores = {"total_seconds": 2.0, "test/seeds": 1, "test/solved": 0, "test/accuracy": 0.75}
     tracker.write_cell("latch", 8, "gru", "complete", scores | {"test/accuracy_ci_low": float("nan")})
     tracker.write_cell("latch", 8, "mlp", "interrupted", {})
-    tracker.write_sweep(["latch"], state, [])
+    tracker.write_sweep(["latch"], state)
     assert tracker.close(60), (folder / "mlflow.log").read_text()
     return tracker
 
@@ -227,7 +227,7 @@ def test_broken_store_is_counted_and_never_raises(tmp_path, broken):
     else:
         results = tmp_path / "gone"
     tracker = Tracker(results, "demo", tmp_path, "")
-    tracker.write_sweep(["latch"], "running", [])
+    tracker.write_sweep(["latch"], "running")
     tracker.write_record(RECORDS[0])
     assert not tracker.close(60)
     assert tracker.errors == 2
@@ -238,7 +238,7 @@ def test_broken_store_is_counted_and_never_raises(tmp_path, broken):
 def start(results: Path, name: str, barrier, outcome) -> None:
     barrier.wait()
     tracker = Tracker(results, name, results, "")
-    tracker.write_sweep(["latch"], "complete", [])
+    tracker.write_sweep(["latch"], "complete")
     outcome.put((tracker.close(200), tracker.errors))
 
 

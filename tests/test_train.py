@@ -189,6 +189,8 @@ def test_an_interrupted_run_goes_on_as_if_it_had_not_been(tmp_path):
     assert losses(parts) == losses(whole)
     assert [epoch.steps for epoch in parts.epochs] == [8, 16, 24, 32, 40, 48]
     assert (parts.val, parts.test, parts.best_epoch) == (whole.val, whole.test, whole.best_epoch)
+    weights = [torch.load(tmp_path / name / "weights.pt", weights_only=True) for name in ("whole", "parts")]
+    torch.testing.assert_close(*weights, rtol=0, atol=0)
     assert not list((tmp_path / "parts").glob("checkpoint*"))
     assert not parts.checkpoint_ignored
 

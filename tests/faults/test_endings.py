@@ -135,3 +135,20 @@ def test_signals_reach_no_run(stub_sweep):
     assert process.returncode == 130
     assert not list(stub_sweep.folder.rglob("crashes.json"))
     assert "Traceback" not in output
+
+
+def test_pruning_ends_runs_below_the_median_where_the_task_allows_it(stub_sweep):
+    words = ('models=["mlp"]', "trials=16", "confirm_seeds=1")
+    status, output = stub_sweep.finish(*words, 'datasets=["digits", "latch"]', BENCH_STUB_SECONDS="0.01")
+    assert status == 0, output
+    states = {name: [trial.state.name for trial in study] for name, study in stub_sweep.trials().items()}
+    assert states["latch/L8/mlp"] == ["COMPLETE"] * 16  # solved of a sudden: never pruned
+    assert states["digits/L8/mlp"][:10] == ["COMPLETE"] * 10
+    pruned = [number for number, state in enumerate(states["digits/L8/mlp"]) if state == "PRUNED"]
+    assert pruned
+    for number in pruned:
+        trials = stub_sweep.trials()["digits/L8/mlp"]
+        value = trials[number].intermediate_values[10]
+        others = [trial.intermediate_values[10] for trial in trials[:number] if trial.intermediate_values]
+        assert value < sorted(others)[-1]
+    stub_sweep.check_complete(16, 1)

@@ -1,0 +1,311 @@
+"""The leaderboard of a sweep written by hand: latch is a task to be solved, digits a matter of degree."""
+
+import json
+import math
+
+import pandas as pd
+import pytest
+
+from bench import leaderboard, stats
+from bench.config import RunConfig, TrainSettings
+from bench.errors import DeclarationError, StoreError, UnknownNameError
+from bench.record import Asked, RunRecord, Seconds
+
+SETTINGS = TrainSettings(max_sequences=6_400, batch_size=16, num_epochs=4, num_val=8, num_test=8)
+ASKED = {
+    "latch": Asked(metric="accuracy", goal="maximize", chance=0.5, solved=0.99, num_steps=8),
+    "digits": Asked(metric="accuracy", goal="maximize", chance=0.1, solved=None, num_steps=8),
+}
+ENVIRONMENT = {"hardware": "a machine (2 cores)", "python": "3.13", "torch": "2.12"}
+
+
+def write(folder, dataset: str, space: str, run: str, **facts) -> None:
+    """Write the record of one run: t0 a trial, t0-s1 a confirm run, t0-speed the exclusive pass, or baselines."""
+    trial, _, part = run.partition("-")
+    phase = "baselines" if run == "baselines" else "speed" if part == "speed" else "confirm" if part else "screen"
+    number = int(part[1:]) if phase == "confirm" else int(trial[1:]) if phase == "screen" else 0
+    path = f"{dataset}/L8/_baselines" if phase == "baselines" else f"{dataset}/L8/{space}/{run}"
+    config = RunConfig(
+        sweep=folder.name, run=path, phase=phase, number=number, dataset=dataset, task=dataset, length=8,
+        task_arguments={}, space=space, model=space, model_arguments={"hidden_size": 4}, train=SETTINGS,
+        seed=100 + number, evaluate_test=phase == "confirm",
+    )  # fmt: skip
+    if "score" in facts:
+        score = facts.pop("score")
+        facts |= {"val": {"accuracy": score + 0.01}} | ({"test": {"accuracy": score}} if phase == "confirm" else {})
+    values = {"state": "complete", "seconds": Seconds(total=1.0), "environment": ENVIRONMENT} | facts
+    (folder / "runs" / path).mkdir(parents=True)
+    RunRecord(config=config, asked=ASKED[dataset], **values).write(folder / "runs" / path)
+
+
+def solved(at: int, seconds: float = 1.0) -> dict:
+    return {"score": 1.0, "solved": True, "sequences_to_solve": at, "seconds_to_solve": seconds}
+
+
+FAILED = {"state": "failed", "cause": "non_finite"}
+UNSOLVED = {"score": 0.5, "solved": False}
+
+
+@pytest.fixture(scope="module")
+def sweep(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("results") / "sweeps" / "one"
+    models = ("mlp", "rnn", "lstm", "stacked_lstm", "gru", "transformer")
+    spec = {
+        "spec": {"cells": [f"latch/L8/{model}" for model in models] + ["digits/L8/lstm", "digits/L8/gru", "digits/L8/mlp"]},
+        "trials": 2, "confirm_seeds": 3, "not_applicable": {"latch/L8/bilstm": "sees the future"},
+    }  # fmt: skip
+
+    def latch(space, run, **facts):
+        write(folder, "latch", space, run, **facts)
+
+    # Solves on all seeds; one trial failed after an attempt that died.
+    latch("lstm", "t0", **solved(1_000))
+    latch("lstm", "t1", **FAILED, crashes=["killed", "stall"], seconds=Seconds(crashed=5.0, total=7.0))
+    for number, at in enumerate((900, 1_100, 1_300)):
+        latch("lstm", f"t0-s{number}", **solved(at, at / 100), parameters={"encoder": 40, "head": 2}, state_size=8)
+    latch("lstm", "t0-speed", speed=dict.fromkeys(
+        ("train_sequences_per_second", "inference_sequences_per_second", "train_step_milliseconds"), 4.0
+    ), peak_memory_bytes=3 * 2**20)  # fmt: skip
+    # Solves on all seeds too, quicker in sequences, slower in seconds.
+    latch("gru", "t0", state="pruned", val={"accuracy": 1.0})
+    latch("gru", "t1", **solved(900))
+    for number, at in enumerate((500, 600, 700)):
+        latch("gru", f"t1-s{number}", **solved(at, at / 10))
+    # On one seed of three, the others unsolved and failed.
+    latch("rnn", "t0", **UNSOLVED)
+    latch("rnn", "t1", **UNSOLVED)
+    for number, facts in enumerate((solved(2_000), UNSOLVED, FAILED)):
+        latch("rnn", f"t0-s{number}", **facts)
+    # On none.
+    latch("mlp", "t0", **UNSOLVED)
+    latch("mlp", "t1", **UNSOLVED)
+    for number in range(3):
+        latch("mlp", f"t0-s{number}", **UNSOLVED)
+    # No trial succeeded; and one still has a trial to make.
+    latch("stacked_lstm", "t0", **FAILED)
+    latch("stacked_lstm", "t1", state="failed", cause="killed")
+    latch("transformer", "t0", **FAILED)
+    latch("lstm", "baselines", baselines={"majority": 0.52, "bag": 0.6})
+
+    for space, scores in {"lstm": (0.9, 0.92, 0.94), "gru": (0.89, 0.93, 0.94), "mlp": (0.4, 0.45)}.items():
+        write(folder, "digits", space, "t0", score=0.8)
+        write(folder, "digits", space, "t1", score=0.7)
+        for number, score in enumerate(scores):
+            write(folder, "digits", space, f"t0-s{number}", score=score)
+    write(folder, "digits", "lstm", "baselines", baselines={"nearest": 0.95, "majority": 0.1})
+    (folder / "sweep.json").write_text(json.dumps(spec))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def board(sweep) -> pd.DataFrame:
+    return leaderboard.build(sweep)
+
+
+def row(board, dataset, model) -> pd.Series:
+    (found,) = (row for _, row in board.iterrows() if (row["dataset"], row["model"]) == (dataset, model))
+    return found
+
+
+def test_the_columns_are_as_defined(board):
+    assert list(board.columns) == leaderboard.COLUMNS
+
+
+def test_rows_go_from_best_to_floor(board):
+    latch, digits = (board[board["dataset"] == name]["model"].tolist() for name in ("latch", "digits"))
+    others = ["stacked_lstm", "transformer", "bilstm"]
+    assert latch == ["gru", "lstm", "rnn", "mlp", *others, "(majority)", "(bag)", "(chance)"]
+    assert digits == ["lstm", "gru", "mlp", "(nearest)", "(majority)", "(chance)"]
+
+
+def test_models_that_cannot_be_told_apart_share_a_rank(board):
+    # Of three seeds, 3 against 0 is told apart and 3 against 1 is not. digits: on the seeds both have, mlp is worse.
+    ranked = {(r.dataset, r.model): r.rank for r in board.dropna(subset="rank").itertuples()}
+    assert [ranked["latch", model] for model in ("gru", "lstm", "rnn", "mlp")] == [1, 1, 1, 3]
+    assert [ranked["digits", model] for model in ("lstm", "gru", "mlp")] == [1, 1, 3]
+
+
+@pytest.mark.parametrize(("model", "k", "score"), [("lstm", 3, 1.0), ("rnn", 1, 0.75), ("mlp", 0, 0.5)])
+def test_a_task_to_be_solved_is_scored_by_k_of_n(board, model, k, score):
+    found = row(board, "latch", model)
+    assert (found["solved"], found["num_seeds"], found["score"], found["score_is"]) == (k, 3, score, "median")
+    assert (found["ci_low"], found["ci_high"]) == pytest.approx(stats.clopper_pearson(k, 3))
+    assert found["ci_of"] == "share of seeds that solve"
+
+
+def test_a_matter_of_degree_is_scored_by_the_mean(board):
+    found = row(board, "digits", "lstm")
+    assert found["score"] == pytest.approx(0.92)
+    assert (found["score_is"], found["ci_of"]) == ("mean", "mean score")
+    # sd .02, t(.975, 2) = 4.303
+    assert (found["ci_low"], found["ci_high"]) == pytest.approx((0.92 - 0.0497, 0.92 + 0.0497), abs=1e-4)
+    assert pd.isna(found["solved"])
+
+
+def test_figures_are_medians_of_the_runs_that_have_them(board):
+    lstm, rnn = row(board, "latch", "lstm"), row(board, "latch", "rnn")
+    assert (lstm["sequences_to_solve"], lstm["seconds_to_solve"]) == (1_100, 11)
+    assert (lstm["num_parameters"], lstm["state_size"]) == (42, 8)
+    assert (lstm["train_step_milliseconds"], lstm["peak_memory_mib"]) == (4, 3)
+    assert rnn["sequences_to_solve"] == 2_000
+    assert pd.isna(rnn["train_step_milliseconds"])
+
+
+def test_the_bill_holds_what_failed_and_died(board):
+    found = row(board, "latch", "lstm")
+    assert found["cell_seconds"] == 1 + 7 + 3 * 1 + 1
+    assert (found["num_trials"], found["num_failed"], found["num_pruned"], found["num_crashes"]) == (2, 1, 0, 2)
+    assert row(board, "latch", "rnn")["num_failed"] == 1
+    assert row(board, "latch", "gru")["num_pruned"] == 1
+
+
+def test_validation_and_choice_are_shown(board):
+    found = row(board, "latch", "gru")
+    assert found["config_file"] == "runs/latch/L8/gru/t1/config.json"
+    assert json.loads(found["configuration"])["hidden_size"] == 4
+    assert found["configurations_tested"] == 1
+    assert found["val_screening"] == found["val_confirmation"] == pytest.approx(1.01)
+
+
+def test_every_cell_says_how_it_stands(board):
+    states = {(r.dataset, r.model): r.state for r in board.itertuples()}
+    assert states["latch", "lstm"] == "complete"
+    assert states["latch", "stacked_lstm"] == "failed: killed, non_finite"
+    assert states["latch", "transformer"] == "not finished"
+    assert states["latch", "bilstm"] == "not applicable: sees the future"
+    assert states["digits", "mlp"] == "not finished"
+    assert states["latch", "(chance)"] == "floor"
+
+
+def test_floors_have_a_score_and_no_rank(board):
+    chance, bag = row(board, "latch", "(chance)"), row(board, "latch", "(bag)")
+    assert (chance["score"], bag["score"], chance["steps"]) == (0.5, 0.6, 8)
+    assert pd.isna(chance["rank"])
+    assert pd.isna(bag["num_seeds"])
+
+
+def test_answers_say_what_the_evidence_says(board):
+    assert leaderboard.answers(board) == [
+        "latch at 8: solved on all 3 seeds by gru and lstm, quickest by lstm (11.0 s, 1,100 sequences); on some seeds "
+        "by rnn 1 of 3; not solved within 6,400 sequences by mlp.",
+        "digits at 8: best accuracy 0.920 [0.870, 0.970] by lstm, not told apart from gru; the cheap baseline nearest "
+        "does as well or better (0.950), within 6,400 sequences.",
+    ]
+
+
+def test_no_answer_says_what_a_model_cannot(board):
+    assert "cannot" not in leaderboard.to_markdown(board)
+
+
+def test_a_group_in_which_every_confirm_run_failed_has_no_best(tmp_path):
+    for model in ("lstm", "gru"):
+        write(tmp_path, "digits", model, "t0", score=0.8)
+        for number in range(2):
+            write(tmp_path, "digits", model, f"t0-s{number}", **FAILED)
+    spec = {"spec": {"cells": ["digits/L8/lstm", "digits/L8/gru"]}, "trials": 1, "confirm_seeds": 2}
+    (tmp_path / "sweep.json").write_text(json.dumps(spec | {"not_applicable": {}}))
+    board = leaderboard.build(tmp_path)
+    assert leaderboard.answers(board) == ["digits at 8: no model has been confirmed yet."]
+    found = row(board, "digits", "lstm")
+    assert found["state"] == "failed: non_finite"
+    assert pd.isna(found["score"])
+    assert pd.isna(found["rank"])
+    assert "nan" not in leaderboard.to_markdown(board)
+
+
+def test_a_model_whose_confirm_runs_failed_is_not_the_best(tmp_path):
+    write(tmp_path, "digits", "lstm", "t0", score=0.8)
+    write(tmp_path, "digits", "gru", "t0", score=0.8)
+    write(tmp_path, "digits", "lstm", "t0-s0", **FAILED)
+    write(tmp_path, "digits", "gru", "t0-s0", score=0.7)
+    spec = {"spec": {"cells": ["digits/L8/lstm", "digits/L8/gru"]}, "trials": 1, "confirm_seeds": 1}
+    (tmp_path / "sweep.json").write_text(json.dumps(spec | {"not_applicable": {}}))
+    board = leaderboard.build(tmp_path)
+    assert board["model"].tolist() == ["gru", "lstm", "(chance)"]
+    assert pd.isna(row(board, "digits", "lstm")["rank"])
+    assert leaderboard.answers(board) == ["digits at 8: best accuracy 0.700 by gru, within 6,400 sequences."]
+
+
+def test_a_sweep_in_which_nothing_has_ended(tmp_path):
+    spec = {"spec": {"cells": ["latch/L8/lstm"]}, "trials": 1, "confirm_seeds": 1, "not_applicable": {}}
+    (tmp_path / "sweep.json").write_text(json.dumps(spec))
+    with pytest.raises(StoreError, match="no finished run yet"):
+        leaderboard.build(tmp_path)
+
+
+def test_before_a_confirmation_no_answer_is_given(tmp_path):
+    write(tmp_path, "latch", "lstm", "t0", **solved(100))
+    spec = {"spec": {"cells": ["latch/L8/lstm"]}, "trials": 1, "confirm_seeds": 1, "not_applicable": {}}
+    (tmp_path / "sweep.json").write_text(json.dumps(spec))
+    board = leaderboard.build(tmp_path)
+    assert leaderboard.answers(board) == ["latch at 8: no model has been confirmed yet."]
+    assert row(board, "latch", "lstm")["state"] == "not finished"
+
+
+def test_the_csv_holds_the_board(board, tmp_path):
+    leaderboard.write_csv(board, tmp_path / "board.csv")
+    found = pd.read_csv(tmp_path / "board.csv")
+    assert list(found.columns) == leaderboard.COLUMNS
+    assert found["model"].tolist() == board["model"].tolist()
+    assert found["score"].tolist() == pytest.approx(board["score"].tolist(), nan_ok=True)
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@x", "\tx"])
+def test_text_that_a_spreadsheet_would_run_is_made_inert(tmp_path, text):
+    board = pd.DataFrame({"model": [text, "plain"], "score": [-1.5, 2.0], "solved": [-1, None]})
+    leaderboard.write_csv(board, tmp_path / "board.csv")
+    found = pd.read_csv(tmp_path / "board.csv")
+    assert found["model"].tolist() == [f"'{text}", "plain"]
+    assert found["score"].tolist() == [-1.5, 2.0]
+    assert found["solved"][0] == -1
+
+
+def test_a_table_has_a_row_a_model_and_fits_its_headings(board):
+    tables = leaderboard.for_people(board)
+    assert list(tables) == [
+        "latch at 8 (8 steps, accuracy; interval of the share of seeds that solve)",
+        "digits at 8 (8 steps, accuracy; interval of the mean score)",
+    ]
+    rows = [cells for table in tables.values() for cells in table]
+    assert len(rows) == len(board)
+    assert {len(cells) for cells in rows} == {len(leaderboard.SHOWN)}
+    assert all(type(cell) is str and "nan" not in cell for cells in rows for cell in cells)
+    assert rows[1][:6] == ["lstm", "1", "1.000", "0.29 to 1.00", "3 of 3", "1,100"]
+
+
+def test_markdown_keeps_its_columns(board):
+    lines = [line for line in leaderboard.to_markdown(board).splitlines() if line.startswith("|")]
+    assert {line.count("|") for line in lines} == {len(leaderboard.SHOWN) + 1}
+
+
+def test_records_load_flat(sweep):
+    frame = leaderboard.load(sweep.parents[1])
+    assert len(frame) == len(list(sweep.rglob("record.json")))
+    assert {"config.train.learning_rate", "val.accuracy", "seconds.total", "asked.metric"} <= set(frame.columns)
+    assert frame.equals(leaderboard.load(sweep.parents[1], "one"))
+    assert leaderboard.load(sweep.parents[1] / "nowhere").empty
+
+
+def test_sweeps_are_found_by_name_the_latest_without(sweep):
+    results = sweep.parents[1]
+    assert leaderboard.find_sweeps(results, []) == leaderboard.find_sweeps(results, ["one"]) == [sweep]
+
+
+def test_a_sweep_misspelled(sweep):
+    with pytest.raises(UnknownNameError, match="unknown sweep 'ome'; did you mean 'one'"):
+        leaderboard.find_sweeps(sweep.parents[1], ["ome"])
+
+
+def test_a_folder_without_sweeps(tmp_path):
+    with pytest.raises(DeclarationError, match="no sweep here yet; run: python -m bench sweep"):
+        leaderboard.find_sweeps(tmp_path, [])
+
+
+def test_one_seed_has_no_interval_of_the_mean(tmp_path):
+    write(tmp_path, "digits", "lstm", "t0", score=0.8)
+    write(tmp_path, "digits", "lstm", "t0-s0", score=0.7)
+    spec = {"spec": {"cells": ["digits/L8/lstm"]}, "trials": 1, "confirm_seeds": 1, "not_applicable": {}}
+    (tmp_path / "sweep.json").write_text(json.dumps(spec))
+    found = row(leaderboard.build(tmp_path), "digits", "lstm")
+    assert found["score"] == 0.7
+    assert math.isnan(found["ci_low"])

@@ -25,6 +25,9 @@ COLUMNS = (
 )
 """What results/README.md defines, in its order."""
 
+COUNTS = ["length", "steps", "rank", "num_seeds", "solved", "num_parameters", "state_size", "num_trials", "num_failed"]
+COUNTS += ["num_pruned", "num_crashes", "configurations_tested", "max_sequences", "batch_size", "threads"]
+
 
 def build(folder: Path) -> pd.DataFrame:
     """Return the leaderboard of a sweep: per dataset and length a row a model, then its cheap baselines and chance."""
@@ -42,7 +45,10 @@ def build(folder: Path) -> pd.DataFrame:
             rows += _group_rows(dataset, length, group, spec, folder)
     if not rows:
         raise StoreError(f"{folder}: no finished run yet")
-    return pd.DataFrame(rows, columns=COLUMNS)
+    board = pd.DataFrame(rows, columns=COLUMNS)
+    for column in COUNTS:
+        board[column] = board[column].astype("Int64")  # whole numbers stay so beside empty cells
+    return board
 
 
 def _group_rows(

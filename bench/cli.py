@@ -13,7 +13,8 @@ import click
 from bench.errors import BenchError
 
 if TYPE_CHECKING:
-    from bench.sweep import Outcome, Plan
+    from bench.plan import Plan
+    from bench.sweep import Outcome
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 RESULTS = click.option(
@@ -111,11 +112,11 @@ def sweep(file: Path | None, as_json: bool, **options: Any) -> None:
 
     screen = Screen()
     screen.say("bench: reading search spaces and datasets")
+    from bench import plan as plans
     from bench import sweep as sweeps
     from bench.config import SweepConfig
 
-    config = SweepConfig.build(file, options)
-    plan = sweeps.plan(config)
+    plan = plans.make(SweepConfig.build(file, options))
     screen.say(_plan_line(plan))
     for cell, reason in plan.not_applicable:
         screen.say(f"not applicable: {cell.space.name} on {cell.dataset.name}: {reason}")

@@ -14,7 +14,7 @@ LAYERS = (
     + ["search_spaces", "datasets"]
     + ["models", "tasks", "metrics"]
     + ["module", "datamodule", "measure", "train"]
-    + ["engines", "stats", "tracking", "sweep", "leaderboard", "display", "cli", "__main__"]
+    + ["engines", "stats", "tracking", "plan", "sweep", "leaderboard", "display", "cli", "__main__"]
 )
 """Lower ones first: a module imports only from those before it; inside a folder no file imports another."""
 

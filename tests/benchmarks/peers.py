@@ -48,7 +48,7 @@ def task(length: int):
 def bench(length: int, trials: int, folder: Path) -> float:
     from datetime import datetime
 
-    from bench import sweep
+    from bench import plan, sweep
     from bench.config import Budget, SweepConfig
     from bench.record import records
 
@@ -61,9 +61,9 @@ def bench(length: int, trials: int, folder: Path) -> float:
         datasets=["adding"], lengths=[length], models=["lstm"], trials=trials, confirm_seeds=0, workers=2,
         results=folder / "results", search_spaces=folder / "spaces", name=f"work-{time.time_ns()}",
     )  # fmt: skip
-    plan = dataclasses.replace(sweep.plan(config), budget=budget)
-    sweep.run(plan, Silent())
-    found = [record for record in records(plan.folder) if record.config.phase == "screen"]
+    made = dataclasses.replace(plan.make(config), budget=budget)
+    sweep.run(made, Silent())
+    found = [record for record in records(made.folder) if record.config.phase == "screen"]
     assert len(found) == trials
     assert all(record.state == "complete" and record.train_steps == EPOCHS * SEQUENCES // BATCH for record in found)
     starts = [datetime.fromisoformat(record.started_at).timestamp() for record in found]

@@ -4,7 +4,7 @@ import json
 import sys
 from pathlib import Path
 
-from bench import sweep
+from bench import plan, sweep
 from bench.config import SweepConfig
 from bench.engines.local import LocalEngine
 from bench.errors import BenchError
@@ -28,9 +28,9 @@ def main() -> int:
     values = {"results": Path(results), "name": name, "datasets": ["latch"], "lengths": [8], "models": ["gru", "mlp"]}
     try:
         config = SweepConfig.build(None, values | {"workers": 2, "budget": "smoke"} | options)
-        plan = sweep.plan(config)
-        engine = LocalEngine(plan.slots, config.stall_seconds, run="stub:run", preload=["stub"])
-        return sweep.run(plan, Lines(), engine).exit_code
+        made = plan.make(config)
+        engine = LocalEngine(made.slots, config.stall_seconds, run="stub:run", preload=["stub"])
+        return sweep.run(made, Lines(), engine).exit_code
     except BenchError as error:
         print(f"bench: {error}", file=sys.stderr)  # noqa: T201
         return error.exit_code

@@ -243,7 +243,7 @@ class Tracker:
 def serve(results: Path, port: int) -> int:
     """Serve the pages at 127.0.0.1 until the server ends, SIGINT or SIGTERM; leave none of its processes behind."""
     command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    command += ["--backend-store-uri", store_uri(results)]
+    command += ["--backend-store-uri", store_uri(results), "--uvicorn-opts", "--log-level warning"]
 
     def stop(number: int, frame: Any) -> None:
         raise SystemExit(128 + number)

@@ -298,7 +298,7 @@ def _cells(row: "pd.Series[Any]") -> list[str]:
         return "" if pd.isna(row[name]) else format(row[name], form)
 
     if str(row["state"]).startswith(("failed", "not")) and pd.isna(row["score"]):
-        return [f"{row['model']} ({row['state']})", *[""] * (len(SHOWN) - 1)]
+        return [f"{row['model']} ({str(row['state']).split(':')[0]})", *[""] * (len(SHOWN) - 1)]
     interval = "" if pd.isna(row["ci_low"]) else f"{row['ci_low']:.2f} to {row['ci_high']:.2f}"
     solved = "" if pd.isna(row["solved"]) else f"{int(row['solved'])} of {int(row['num_seeds'])}"
     return [

@@ -48,7 +48,7 @@ check: $(VENV)/.test  ## Lint, types, search spaces and dataset cards
 	$(VENV)/bin/mypy
 	$(PYTHON) -m bench check
 
-benchmark: $(VENV)/.runtime  ## Compare speed with the peers (installs Ray into .venv-benchmark); ARGS="P1 P7" for some
+benchmark: $(VENV)/.made  ## Compare speed with the peers (installs Ray into .venv-benchmark); ARGS="P1 P7" for some
 	@test -e .venv-benchmark/.made || python3 -m venv .venv-benchmark
 	.venv-benchmark/bin/python -m pip install -q -e '.[benchmark]' -c constraints.txt
 	@touch .venv-benchmark/.made

@@ -27,7 +27,7 @@ WARM_UP_SECONDS, MEASURE_SECONDS, MAX_REPEATS = 0.05, 0.25, 30
 def prepare_process(threads: int) -> None:
     """Make this process fit for long sequences; to be called before the first tensor operation.
 
-    Vanishing gradients pass through subnormal floats, which the CPU handles 10 to 20 times slower: they are flushed to
+    Vanishing gradients pass through subnormal floats, which the CPU handles many times slower: they are flushed to
     zero. The setting is a thread's own, and threads started later inherit it. And glibc returns every large block to
     the kernel, to fault it in again at the next step: it is told to keep them, which makes time linear in length.
     """

@@ -103,7 +103,7 @@ class _Block(nn.Module):
         mask_LS = None
         if start and length > 1:
             mask_LS = torch.ones(length, start + length, dtype=torch.bool, device=h_BLH.device).tril(start)
-        # No dropout on attention: with it PyTorch leaves the fused kernel, ten times slower and quadratic in memory.
+        # No dropout on attention: with it PyTorch leaves the fused kernel for one quadratic in memory.
         mixed_BNLK = F.scaled_dot_product_attention(q_BNLK, k_BNSK, v_BNSK, mask_LS, is_causal=not start)
         h_BLH = h_BLH + self.attention_out(mixed_BNLK.transpose(1, 2).reshape(batch, length, width))
         h_BLH = h_BLH + self.feedforward_out(F.gelu(self.feedforward_in(self.norm_2(h_BLH))))

@@ -10,13 +10,20 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from bench.errors import DeclarationError, UnknownNameError, did_you_mean
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
-Phase = Literal["screen", "confirm", "speed", "baselines"]
+Phase = Literal["screen", "confirm", "test", "speed", "baselines", "probe"]
+
+Sampler = Literal["sobol", "random", "tpe", "gp", "cmaes", "nsga2"]
+INDEPENDENT_SAMPLERS = ("sobol", "random")
+"""Whose draws do not depend on earlier scores: only from them are expected-performance curves valid."""
+
+Pruner = Literal["none", "median", "asha", "hyperband"]
+Objective = Literal["quality", "latency", "cost", "memory", "parameters"]
 
 
 class _Strict(BaseModel):
@@ -62,10 +69,19 @@ TUNABLE = {
 """The training settings a search space may fix or tune; budget and batch are the same for every baseline."""
 
 
+class Limits(_Strict):
+    """What a configuration may cost at most to be chosen; None: no limit."""
+
+    inference_ms: Annotated[float, Field(gt=0)] | None = None  # to answer one sequence, alone in its batch
+    parameters: Annotated[int, Field(gt=0)] | None = None  # trainable numbers
+    memory_gb: Annotated[float, Field(gt=0)] | None = None  # peak of a training run, in 2^30 bytes
+    cost_usd: Annotated[float, Field(gt=0)] | None = None  # of one training run
+
+
 class RunConfig(_Strict):
     """One run: everything a process needs to train one configuration with one seed, or to time it."""
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
     sweep: str
     run: str  # path below the sweep's runs/, for example adding/L50/lstm/t3
     phase: Phase
@@ -82,8 +98,14 @@ class RunConfig(_Strict):
     device: Literal["cpu", "cuda"] = "cpu"
     threads: int = Field(default=1, gt=0)
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
-    evaluate_test: bool = False
     ask_pruner: bool = False  # wait after every epoch for the coordinator's word
+    origin: str = "default"  # who drew the configuration: default, warm start (from what), or a sampler's name
+    num_devices: int = Field(default=1, gt=0)  # processes that share each batch (DDP)
+    max_seconds: float | None = Field(default=None, gt=0)  # of training; a run that needs more ends as a timeout
+    limits: Limits = Limits()
+    objectives: tuple[Objective, ...] = ("quality",)
+    usd_per_hour: float | None = Field(default=None, ge=0)  # this run's share of the machine's price
+    opens_test_of: tuple[str, ...] = ()  # of a test run: the confirm runs whose weights meet the test split
     checkpoint_seconds: float = Field(default=60.0, gt=0)
     space_hash: str = ""
     data_fingerprint: str = ""
@@ -91,8 +113,10 @@ class RunConfig(_Strict):
 
     @model_validator(mode="after")
     def _seal(self) -> "RunConfig":
-        if self.evaluate_test and self.phase != "confirm":
-            raise ValueError(f"the test split is opened by confirm runs only, not by phase '{self.phase}'")
+        if bool(self.opens_test_of) != (self.phase == "test"):
+            raise ValueError(f"the test split is opened by test runs only, not by phase '{self.phase}'")
+        if self.train.batch_size % self.num_devices:
+            raise ValueError(f"batch_size {self.train.batch_size}: a multiple of num_devices {self.num_devices}")
         return self
 
     @classmethod
@@ -113,7 +137,8 @@ class Budget(_Strict):
 
     title: str
     trials: int  # configurations tried a cell: the default and Sobol points
-    confirm_seeds: int  # fresh seeds for the chosen configuration
+    top_k: int  # best configurations of a cell that are confirmed; the default always is
+    confirm_seeds: int  # fresh seeds for each of them
     max_sequences: int
     batch_size: int = 32
     num_epochs: int
@@ -125,6 +150,7 @@ BUDGETS = {
     "smoke": Budget(
         title="does it run at all; says nothing about models",
         trials=1,
+        top_k=1,
         confirm_seeds=1,
         max_sequences=640,
         num_epochs=2,
@@ -134,6 +160,7 @@ BUDGETS = {
     "quick": Budget(
         title="a first impression in minutes",
         trials=3,
+        top_k=1,
         confirm_seeds=3,
         max_sequences=32_000,
         num_epochs=20,
@@ -143,11 +170,22 @@ BUDGETS = {
     "standard": Budget(
         title="overnight on two cores",
         trials=16,
+        top_k=3,
         confirm_seeds=10,
         max_sequences=200_000,
         num_epochs=50,
         num_val=2_000,
         num_test=5_000,
+    ),
+    "full": Budget(
+        title="for publication: days, or a GPU",
+        trials=60,
+        top_k=5,
+        confirm_seeds=29,
+        max_sequences=1_000_000,
+        num_epochs=100,
+        num_val=5_000,
+        num_test=10_000,
     ),
 }
 
@@ -171,6 +209,14 @@ BASELINES = ("mlp", "rnn", "lstm", "stacked_lstm", "bilstm", "gru", "transformer
 """The order in which baselines are run and shown; any other search space comes after them."""
 
 
+def _seconds(value: Any) -> Any:
+    found = re.fullmatch(r"([0-9.]+)([smhd])", value) if isinstance(value, str) else None
+    return float(found[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[found[2]] if found else value
+
+
+Duration = Annotated[float, BeforeValidator(_seconds), Field(gt=0)]
+
+
 class SweepConfig(_Strict):
     """One sweep: the same keys on the command line and in a sweep file."""
 
@@ -179,10 +225,28 @@ class SweepConfig(_Strict):
     models: Annotated[list[str], Field(min_length=1)] | None = None  # search spaces; None: the seven baselines
     budget: str = "quick"
     trials: Annotated[int, Field(gt=0)] | None = None  # in all, a cell; None: the budget's
+    top_k: Annotated[int, Field(gt=0)] | None = None  # None: the budget's
     confirm_seeds: Annotated[int, Field(ge=0)] | None = None  # None: the budget's
+    max_sequences: Annotated[int, Field(gt=0)] | None = None  # of a run; None: the budget's
+    wall_time: Duration | None = None  # in seconds, or as 90s, 30m, 2h: of the sweep, interruptions not counted
+    device_time: Duration | None = None  # likewise, summed over runs and their devices
+    max_usd: Annotated[float, Field(gt=0)] | None = None  # for all runs; needs price_per_hour
+    price_per_hour: Annotated[float, Field(ge=0)] | str | None = None  # of the machine in USD, or a name in the table
+    cpu_watts: Annotated[float, Field(gt=0)] | None = None  # of a busy core: energy is then estimated from CPU time
+    sampler: Sampler = "sobol"
+    pruner: Pruner = "none"
+    objectives: Annotated[list[Objective], Field(min_length=1)] = ["quality"]
+    max_inference_ms: Annotated[float, Field(gt=0)] | None = None
+    max_parameters: Annotated[int, Field(gt=0)] | None = None
+    max_memory_gb: Annotated[float, Field(gt=0)] | None = None
+    max_cost_usd: Annotated[float, Field(gt=0)] | None = None  # of one training run
+    match: list[str] = []  # rules such as parameters=70k: widths are solved for each
+    warm_start: list[str] = []  # sweeps whose best configurations are tried first
+    max_run_seconds: Annotated[float, Field(gt=0)] | None = None
     workers: Annotated[int, Field(gt=0)] | None = None  # runs at a time; None: one a core, or one a GPU slot
     gpus: str = "0"  # a count, or "all"
     runs_per_gpu: int = Field(default=1, gt=0)
+    gpus_per_run: int = Field(default=1, gt=0)
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
     seed: int = Field(default=0, ge=0, lt=2**31)
     name: str | None = None

@@ -14,6 +14,9 @@ from bench.errors import StoreError
 
 State = Literal["complete", "pruned", "failed"]
 
+CAUSES = ("non_finite", "diverged", "out_of_memory", "timeout", "stall", "killed", "error", "bad_result")
+"""Why a run failed; and `signal N` or `exit N`, where its process did."""
+
 
 class Asked(BaseModel):
     """What the task asked, so that a record can be understood without it."""
@@ -50,10 +53,14 @@ class Seconds(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     setup: float = 0.0  # data, weights and trainer made
-    train: float = 0.0  # from first to last step, without the validations between
+    data: float = 0.0  # training batches drawn
+    burn_in: float = 0.0  # first training step, which compiles and allocates
+    train: float = 0.0  # all later training steps, with Lightning's share
     evaluate: float = 0.0  # validations and the test
+    logging: float = 0.0  # reports, checkpoints and weights
+    waiting: float = 0.0  # from hand-over to the start of the work, and for the pruner's word
     crashed: float = 0.0  # attempts of this run that died
-    total: float = 0.0  # all of it, with the process's start and the crashed attempts
+    total: float = 0.0  # all of it, with what lies between the parts
 
 
 class RunRecord(BaseModel):
@@ -61,26 +68,33 @@ class RunRecord(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
     config: RunConfig
     asked: Asked
     state: State
-    cause: str | None = None  # of a failure: non_finite, out_of_memory, error, killed, signal N, stall, bad_result
+    cause: str | None = None  # of a failure: a word of CAUSES, signal N or exit N; of a pruned run: who ended it
     message: str | None = None
     epochs: list[Epoch] = []
     val: dict[str, float] = {}  # of the best epoch by the task's primary metric
     best_epoch: int | None = None  # index into epochs
-    test: dict[str, float] | None = None  # of the best epoch's weights; only where the split was opened
+    test: dict[str, float] | None = None  # of a confirm run, filled in from the test run; see bench/selection.py
+    tests: dict[str, dict[str, float]] = {}  # of a test run: by confirm run, with the weights of its best epoch
     solved: bool | None = None  # None: the task is a matter of degree
     sequences_to_solve: int | None = None
     seconds_to_solve: float | None = None  # of training, validations not counted
     train_steps: int = 0
     train_sequences: int = 0
+    train_tokens: int = 0  # valid steps of all training sequences
     parameters: dict[str, int] = {}  # encoder, embedding, head
     state_size: int | None = None
     seconds: Seconds = Seconds()
     peak_memory_bytes: int | None = None  # that the run added to its process, or peak of the GPU's allocator
+    cpu_seconds: float | None = None  # of all threads of the run's processes
+    energy_joules: float | None = None  # read from a meter of the device while the run was on it
+    energy_from: str | None = None  # nvml or rapl; None: no meter could be read
+    inference_milliseconds: float | None = None  # to answer one sequence; beside other runs
     speed: dict[str, float] | None = None  # of an exclusive pass; see bench/measure.py
+    kernels: list[str] = []  # that the exclusive pass ran on
     baselines: dict[str, float] | None = None  # cheap baselines on the test split
     environment: dict[str, Any] = {}
     crashes: list[str] = []  # causes of the attempts that died
@@ -101,6 +115,17 @@ class RunRecord(BaseModel):
     def num_parameters(self) -> int:
         """All trainable numbers."""
         return sum(self.parameters.values())
+
+    @property
+    def device_seconds(self) -> float:
+        """Seconds on the bill: wall time of the run on each of its devices."""
+        return self.seconds.total * self.config.num_devices
+
+    @property
+    def cost_usd(self) -> float | None:
+        """What the run cost at the price of its share of the machine; None where no price was given."""
+        price = self.config.usd_per_hour
+        return None if price is None else price * self.seconds.total / 3600
 
     def write(self, folder: Path) -> None:
         """Write `record.json` into `folder`, whole or not at all."""

@@ -1,0 +1,56 @@
+"""What a machine costs an hour: a number the user gives, or a name in the dated table `prices.toml`."""
+
+import math
+from datetime import date
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from bench.config import one_line, read_toml
+from bench.errors import DeclarationError, UnknownNameError
+
+TABLE = Path(__file__).with_name("prices.toml")
+
+
+class Price(BaseModel):
+    """The on-demand price of one whole machine, as somebody published it on a day."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    usd_per_hour: float = Field(gt=0)  # before tax, without storage and traffic
+    hardware: str
+    provider: str
+    region: str
+    source: str = Field(pattern="^https://")  # the page it was read from
+    read: date  # of the page, where it has one
+    note: str | None = None
+
+
+def read(path: Path = TABLE) -> dict[str, Price]:
+    """Return the prices by name. Raises DeclarationError."""
+    prices = {}
+    for name, values in read_toml(path).items():
+        try:
+            prices[name] = Price.model_validate(values)
+        except ValidationError as error:
+            raise DeclarationError(one_line(f"{path}: {name}", error, Price)) from None
+    return prices
+
+
+def usd_per_hour(value: float | str | None) -> float | None:
+    """Return the price of a machine in USD an hour: the number given, or that of the name in the table.
+
+    Raises UnknownNameError, and DeclarationError for a number that is no price.
+    """
+    if value is None:
+        return None
+    try:
+        number = float(value)
+    except ValueError:
+        prices = read()
+        if value not in prices:
+            raise UnknownNameError("price", str(value), prices) from None
+        return prices[str(value)].usd_per_hour
+    if not 0 <= number < math.inf:
+        raise DeclarationError(f"price_per_hour: USD an hour, 0 or more, or a name in the table, but found '{value}'")
+    return number

@@ -115,8 +115,9 @@ def sweep(file: Path | None, as_json: bool, **options: Any) -> None:
     from bench import plan as plans
     from bench import sweep as sweeps
     from bench.config import SweepConfig
+    from bench.engines.local import call
 
-    plan = plans.make(SweepConfig.build(file, options))
+    plan = plans.make(SweepConfig.build(file, options), call)
     screen.say(_plan_line(plan))
     for cell, reason in plan.not_applicable:
         screen.say(f"not applicable: {cell.space.name} on {cell.dataset.name}: {reason}")
@@ -131,8 +132,9 @@ def _plan_line(plan: "Plan") -> str:
     where = f"{len(plan.slots)} at a time on {plan.device}"
     sequences = f"{plan.budget.max_sequences:,} training sequences a run at most"
     return (
-        f"sweep {plan.name}: {cells} cells x ({plan.trials} trials + {plan.confirm_seeds} fresh seeds) = "
-        f"{plan.num_runs} runs, {where}; {sequences}; {plan.folder}"
+        f"sweep {plan.name}: {cells} cells x ({plan.budget.trials} trials, then {plan.budget.confirm_seeds} fresh "
+        f"seeds for the best {plan.budget.top_k} and the default) = at most {plan.num_runs} runs, {where}; "
+        f"{sequences}; {plan.folder}"
     )
 
 

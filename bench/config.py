@@ -102,6 +102,7 @@ class RunConfig(_Strict):
     origin: str = "default"  # who drew the configuration: default, warm start (from what), or a sampler's name
     num_devices: int = Field(default=1, gt=0)  # processes that share each batch (DDP)
     max_seconds: float | None = Field(default=None, gt=0)  # of training; a run that needs more ends as a timeout
+    device_sharers: int = Field(default=1, gt=0)  # slots on the run's device, which share its meter of energy
     limits: Limits = Limits()
     objectives: tuple[Objective, ...] = ("quality",)
     usd_per_hour: float | None = Field(default=None, ge=0)  # this run's share of the machine's price

@@ -8,7 +8,8 @@ import torch
 from bench.config import RunConfig
 from bench.contracts import Batch, Task
 from bench.errors import SealedSplitError
-from bench.module import Tensors
+from bench.measure import Ledger
+from bench.module import Share, Tensors
 
 STEPS_A_CALL = 16
 """Batches handed to one call of the module's training_step, at most."""
@@ -24,21 +25,43 @@ def to_tensors(batch: Batch) -> Tensors:
 
 
 class _TrainBatches:
-    """The batches of one epoch, several at a time: batch n of a run is the same whenever it is asked for."""
+    """The batches of one epoch, several at a time: batch n of a run is the same whenever it is asked for.
 
-    def __init__(self, task: Task, config: RunConfig, trainer: pl.Trainer) -> None:
-        self.task, self.config, self.trainer = task, config, trainer
+    Where ranks share a run, each draws the whole batch and keeps its part, with the weight that its mean loss has in
+    the mean over all parts. The first call of an epoch makes one step, so that the very first can be timed apart.
+    """
+
+    def __init__(self, task: Task, config: RunConfig, trainer: pl.Trainer, ledger: Ledger) -> None:
+        self.task, self.config, self.trainer, self.ledger = task, config, trainer, ledger
 
     def __len__(self) -> int:
-        return -(-self.config.train.steps_per_epoch // STEPS_A_CALL)
+        return len(self._chunks())
 
-    def __iter__(self) -> Iterator[list[Tensors]]:
-        seed, size = self.config.seed, self.config.train.batch_size
+    def __iter__(self) -> Iterator[list[Share]]:
         first = self.trainer.current_epoch * self.config.train.steps_per_epoch
-        last = first + self.config.train.steps_per_epoch
-        for start in range(first, last, STEPS_A_CALL):
-            numbers = range(start, min(start + STEPS_A_CALL, last))
-            yield [to_tensors(self.task.train_batch(seed, number, size)) for number in numbers]
+        for chunk in self._chunks():
+            # The GPU may be at work meanwhile: waiting for it here would make it wait for us.
+            self.ledger.switch("data", synchronised=False)
+            shares = [self._share(first + number) for number in chunk]
+            self.ledger.back(synchronised=False)
+            yield shares
+
+    def _chunks(self) -> list[range]:
+        steps = self.config.train.steps_per_epoch
+        # Gradients of several ranks meet once a call.
+        size = STEPS_A_CALL if self.config.num_devices == 1 else 1
+        return [range(1), *(range(start, min(start + size, steps)) for start in range(1, steps, size))]
+
+    def _share(self, number: int) -> Share:
+        batch = self.task.train_batch(self.config.seed, number, self.config.train.batch_size)
+        tokens, ranks = int(batch.length.sum()), self.config.num_devices
+        if ranks == 1:
+            return Share(to_tensors(batch), 1.0, tokens)
+        part = slice(self.trainer.global_rank, None, ranks)
+        mask = None if batch.mask is None else batch.mask[part]
+        mine = Batch(batch.x[part], batch.length[part], batch.y[part], mask)
+        weight = 1.0 if batch.mask is None or mine.mask is None else ranks * mine.mask.sum() / batch.mask.sum()
+        return Share(to_tensors(mine), float(weight), tokens)
 
 
 class _SplitBatches:
@@ -60,11 +83,11 @@ class _SplitBatches:
 
 
 class DataModule(pl.LightningDataModule):
-    """The splits of one run. The test split exists only for a run whose config opens it."""
+    """The splits of one run. The test split exists only for a test run."""
 
-    def __init__(self, task: Task, config: RunConfig) -> None:
+    def __init__(self, task: Task, config: RunConfig, ledger: Ledger) -> None:
         super().__init__()
-        self.task, self.config = task, config
+        self.task, self.config, self.ledger = task, config, ledger
         self.val = task.split("val", config.train.num_val)
         self._val_batches = _SplitBatches(self.val)
         self._test: Batch | None = None
@@ -72,7 +95,7 @@ class DataModule(pl.LightningDataModule):
     @property
     def test(self) -> Batch:
         """The test split. Raises SealedSplitError for a run that selects."""
-        if not self.config.evaluate_test:
+        if self.config.phase != "test":
             raise SealedSplitError(f"{self.config.run}: a {self.config.phase} run has no access to the test split")
         if self._test is None:
             self._test = self.task.split("test", self.config.train.num_test)
@@ -81,7 +104,7 @@ class DataModule(pl.LightningDataModule):
     def train_dataloader(self) -> _TrainBatches:
         """Return the training batches, one epoch a pass."""
         assert self.trainer is not None
-        return _TrainBatches(self.task, self.config, self.trainer)
+        return _TrainBatches(self.task, self.config, self.trainer, self.ledger)
 
     def val_dataloader(self) -> _SplitBatches:
         """Return the validation split in parts."""
@@ -92,13 +115,13 @@ class DataModule(pl.LightningDataModule):
         return _SplitBatches(self.test)
 
     def transfer_batch_to_device(
-        self, batch: Tensors | list[Tensors], device: torch.device, dataloader_idx: int
-    ) -> Tensors | list[Tensors]:
+        self, batch: Tensors | list[Share], device: torch.device, dataloader_idx: int
+    ) -> Tensors | list[Share]:
         """Move a batch, or several; on the CPU there is nothing to do, and Lightning's walk over it would cost more."""
         if device.type == "cpu":
             return batch
         if isinstance(batch, list):
-            return [_to_device(part, device) for part in batch]
+            return [share._replace(batch=_to_device(share.batch, device)) for share in batch]
         return _to_device(batch, device)
 
 

@@ -1,48 +1,57 @@
 """The leaderboard: a pure function of run records, and its forms on paper."""
 
+import collections
 import json
 import math
 import statistics
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from bench import plugins, stats
+from bench import bill, plugins, stats
 from bench.config import BASELINES
 from bench.errors import DeclarationError, StoreError, UnknownNameError
-from bench.record import RunRecord, read_spec, records, write_atomically
-from bench.selection import best_trial, confirmations
+from bench.record import RunRecord, outcome, read_spec, records, write_atomically
+from bench.selection import choose, confirmations
 
 COLUMNS = (
-    ["dataset", "length", "steps", "model", "rank", "state", "metric", "score", "score_is"]
-    + ["ci_low", "ci_high", "ci_of", "num_seeds", "solved", "val_screening", "val_confirmation"]
+    ["dataset", "length", "steps", "match", "model", "rank", "state", "metric", "score", "score_is"]
+    + ["ci_low", "ci_high", "ci_of", "num_seeds", "solved", "val_screening", "val_confirmation", "drop", "val_default"]
     + plugins.names("metrics")
-    + ["cell_seconds", "num_trials", "num_failed", "num_pruned", "num_crashes", "configuration", "config_file"]
-    + ["configurations_tested", "max_sequences", "batch_size", "device", "threads", "precision"]
+    + ["kernels", "device_seconds", "usd", "kwh", "energy_is", "num_trials", "num_failed", "num_pruned", "outcomes"]
+    + ["num_crashes", "origin", "configuration", "config_file", "configurations_confirmed", "configurations_tested"]
+    + ["sampler", "pruner", "max_sequences", "batch_size", "device", "num_devices", "threads", "precision"]
     + ["hardware", "python", "torch", "pytorch_lightning", "optuna", "mlflow", "numpy", "commit", "sweep"]
 )
 """What results/README.md defines, in its order."""
 
 COUNTS = ["length", "steps", "rank", "num_seeds", "solved", "num_parameters", "state_size", "num_trials", "num_failed"]
-COUNTS += ["num_pruned", "num_crashes", "configurations_tested", "max_sequences", "batch_size", "threads"]
+COUNTS += ["num_pruned", "num_crashes", "configurations_confirmed", "configurations_tested", "max_sequences"]
+COUNTS += ["batch_size", "num_devices", "threads"]
 
 
 def build(folder: Path) -> pd.DataFrame:
     """Return the leaderboard of a sweep: per dataset and length a row a model, then its cheap baselines and chance."""
     spec = read_spec(folder)
     found = list(records(folder))
-    groups: dict[tuple[str, int], list[RunRecord]] = {}
+    groups: dict[tuple[str, int, str], list[RunRecord]] = {}
+    floors: dict[tuple[str, int], list[RunRecord]] = {}
     for cell_id in spec["spec"]["cells"]:
-        dataset, length, _ = cell_id.split("/")
-        groups[dataset, int(length[1:])] = []
+        dataset, length, space = cell_id.split("/")
+        groups[dataset, int(length[1:]), _match(space)] = []
     for record in found:
-        groups[record.config.dataset, record.config.length].append(record)
+        config = record.config
+        if config.phase == "baselines":
+            floors.setdefault((config.dataset, config.length), []).append(record)
+        else:
+            groups[config.dataset, config.length, _match(config.space)].append(record)
     rows: list[dict[str, Any]] = []
-    for (dataset, length), group in groups.items():
-        if group:
-            rows += _group_rows(dataset, length, group, spec, folder)
+    for (dataset, length, match), group in groups.items():
+        below = floors.get((dataset, length), [])
+        if group or below:
+            rows += _group_rows(dataset, length, match, group, below, spec, folder)
     if not rows:
         raise StoreError(f"{folder}: no finished run yet")
     board = pd.DataFrame(rows, columns=COLUMNS)
@@ -51,15 +60,26 @@ def build(folder: Path) -> pd.DataFrame:
     return board
 
 
+def _match(space: str) -> str:
+    """Return the rule of capacity matching in a search space's name; empty where the space says the width."""
+    return space.partition("@")[2]
+
+
 def _group_rows(
-    dataset: str, length: int, group: list[RunRecord], spec: dict[str, Any], folder: Path
+    dataset: str,
+    length: int,
+    match: str,
+    group: list[RunRecord],
+    floors: list[RunRecord],
+    spec: dict[str, Any],
+    folder: Path,
 ) -> list[dict[str, Any]]:
-    """Return the rows of one dataset and length, best first."""
+    """Return the rows of one dataset and length under one rule of capacity, best first."""
     cells: dict[str, list[RunRecord]] = {}
     for record in group:
-        if record.config.phase != "baselines":
-            cells.setdefault(record.config.space, []).append(record)
-    names = sorted(cells, key=lambda name: (BASELINES.index(name) if name in BASELINES else len(BASELINES), name))
+        cells.setdefault(record.config.space, []).append(record)
+    known = {name: place for place, name in enumerate(BASELINES)}
+    names = sorted(cells, key=lambda name: (known.get(name.split("@")[0], len(known)), name))
     ranked: list[tuple[dict[str, Any], list[RunRecord]]] = []
     others: list[dict[str, Any]] = []
     for name in names:
@@ -75,23 +95,25 @@ def _group_rows(
     states |= {cell_id: f"not applicable: {reason}" for cell_id, reason in spec["not_applicable"].items()}
     for cell_id, state in states.items():
         model = cell_id.removeprefix(prefix)
-        if cell_id.startswith(prefix) and model not in cells:
+        if cell_id.startswith(prefix) and model not in cells and _match(model) == match:
             rows.append({"dataset": dataset, "length": length, "model": model, "state": state})
-    asked = group[0].asked
+    asked = (group or floors)[0].asked
     floor = {"dataset": dataset, "length": length, "steps": asked.num_steps, "metric": asked.metric, "state": "floor"}
-    for record in group:
+    for record in floors:
         for name, value in (record.baselines or {}).items():
             rows.append(floor | {"model": f"({name})", "score": value})
     rows.append(floor | {"model": "(chance)", "score": asked.chance})
-    return [{"sweep": folder.name} | row for row in rows]
+    shared = {"sweep": folder.name, "match": match or None}
+    return [shared | row for row in rows]
 
 
 def _cell_row(cell: list[RunRecord], spec: dict[str, Any], folder: Path) -> tuple[dict[str, Any], list[RunRecord]]:
     """Return a model's row, and the confirm runs that it rests on."""
     first = cell[0]
     screened = [record for record in cell if record.config.phase == "screen"]
-    chosen = best_trial(cell)
+    chosen = choose(cell, spec["top_k"])
     confirmed = confirmations(cell, chosen) if chosen else []
+    kwh, energy_is = bill.energy(cell, spec.get("cpu_watts"))
     row: dict[str, Any] = {
         "dataset": first.config.dataset,
         "length": first.config.length,
@@ -99,12 +121,20 @@ def _cell_row(cell: list[RunRecord], spec: dict[str, Any], folder: Path) -> tupl
         "model": first.config.space,
         "metric": first.asked.metric,
         "state": "complete",
-        "cell_seconds": sum(record.seconds.total for record in cell),
+        "device_seconds": sum(record.device_seconds for record in cell),
+        "usd": bill.usd(cell),
+        "kwh": kwh,
+        "energy_is": energy_is,
         "num_trials": len(screened),
         "num_failed": sum(record.state == "failed" for record in cell),
         "num_pruned": sum(record.state == "pruned" for record in cell),
+        "outcomes": _outcomes(cell),
         "num_crashes": sum(len(record.crashes) for record in cell),
-        "configurations_tested": len({r.config.run.rsplit("-s", 1)[0] for r in cell if r.test is not None}),
+        "configurations_confirmed": len({r.config.run.rsplit("-s", 1)[0] for r in cell if r.config.phase == "confirm"}),
+        "configurations_tested": len({run.rsplit("-s", 1)[0] for r in cell for run in r.tests}),
+        "sampler": spec["spec"].get("sampler"),
+        "pruner": spec["spec"].get("pruner"),
+        "num_devices": first.config.num_devices,
         "max_sequences": first.config.train.max_sequences,
         "batch_size": first.config.train.batch_size,
         "device": first.config.device,
@@ -114,30 +144,50 @@ def _cell_row(cell: list[RunRecord], spec: dict[str, Any], folder: Path) -> tupl
     }
     row |= {key: first.environment.get(key) for key in _ENVIRONMENT}
     if chosen is None:
-        causes = sorted({record.cause or record.state for record in screened})
-        row["state"] = f"failed: {', '.join(causes)}" if len(screened) >= spec["trials"] else "not finished"
+        causes = sorted({outcome(record) for record in screened})
+        if any(record.state == "complete" for record in screened):
+            causes = ["no configuration keeps to the limits"]
+        done = len(screened) >= spec["trials"] or (screened and spec.get("ended_by"))
+        row["state"] = f"failed: {', '.join(causes)}" if done else "not finished"
         return row, []
     speed = [record for record in cell if record.config.run == f"{chosen.config.run}-speed"]
     row |= {
         "val_screening": chosen.val_score,
+        "origin": chosen.config.origin,
         "configuration": json.dumps(_configuration(chosen), sort_keys=True),
         "config_file": str(Path("runs") / chosen.config.run / "config.json"),
     }
     if len(confirmed) < spec["confirm_seeds"]:
-        row["state"] = "not finished"
+        row["state"] = f"not finished: {spec['ended_by']}" if spec.get("ended_by") else "not finished"
+    for kernel in (", ".join(record.kernels) for record in speed):
+        row["kernels"] = kernel
     for name in plugins.names("metrics"):
         values = [plugins.load("metrics", name).compute(record) for record in [*confirmed, *speed]]
         known = [value for value in values if value is not None]
         row[name] = statistics.median(known) if known else None
     row["num_seeds"] = len(confirmed)
-    validated = [record.val_score for record in confirmed if record.val_score is not None]
-    row["val_confirmation"] = statistics.fmean(validated) if validated else None
+    row["val_confirmation"] = _mean_val(confirmed)
+    if row["val_confirmation"] is not None and chosen.val_score is not None:
+        row["drop"] = chosen.asked.sign * (chosen.val_score - row["val_confirmation"])
+    default = [record for record in screened if record.config.number == 0]
+    row["val_default"] = _mean_val(confirmations(cell, default[0])) if default else None
     row |= _score(confirmed)
     if confirmed and row["score"] is None and first.asked.solved is None:  # all seeds failed: nothing to rank
         if row["state"] == "complete":
             row["state"] = f"failed: {', '.join(sorted({record.cause or record.state for record in confirmed}))}"
         return row, []
     return row, confirmed
+
+
+def _mean_val(runs: list[RunRecord]) -> float | None:
+    scores = [run.val_score for run in runs if run.val_score is not None]
+    return statistics.fmean(scores) if scores else None
+
+
+def _outcomes(cell: list[RunRecord]) -> str:
+    """Return how the trials and confirm runs of a cell ended: `complete 12, pruned 3, out_of_memory 1`."""
+    counts = collections.Counter(outcome(run) for run in cell if run.config.phase in ("screen", "confirm"))
+    return ", ".join(f"{name} {count}" for name, count in sorted(counts.items()))
 
 
 def _score(confirmed: list[RunRecord]) -> dict[str, Any]:
@@ -200,10 +250,13 @@ def _configuration(record: RunRecord) -> dict[str, Any]:
 
 def answers(board: pd.DataFrame) -> list[str]:
     """Return one sentence for each dataset and length: what the evidence says, and no more."""
-    return [
-        f"{dataset} at {length}: {_answer(group)}"
-        for (dataset, length), group in board.groupby(["dataset", "length"], sort=False)
-    ]
+    return [f"{title}: {_answer(group)}" for title, group in _groups(board)]
+
+
+def _groups(board: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Yield what is compared with each other: a dataset at a length, under one rule of capacity."""
+    for (dataset, length, match), group in board.groupby(["dataset", "length", "match"], sort=False, dropna=False):
+        yield f"{dataset} at {length}" + ("" if pd.isna(match) else f" with {match}"), group
 
 
 def _answer(group: pd.DataFrame) -> str:
@@ -221,12 +274,15 @@ def _answer(group: pd.DataFrame) -> str:
             seeds = int(rows["num_seeds"].max())
             every = "the one seed" if seeds == 1 else f"all {seeds} seeds"
             text = f"solved on {every} by {_names(full)}"
-            if len(full) > 1:
-                text += f", quickest by {quickest['model']}"
-            text += f" ({quickest['seconds_to_solve']:.1f} s, {int(quickest['sequences_to_solve']):,} sequences)"
+            if len(full) == 1 or full["hardware"].nunique() == 1:
+                if len(full) > 1:
+                    text += f", quickest by {_bare(quickest['model'])}"
+                text += f" ({quickest['seconds_to_solve']:.1f} s, {int(quickest['sequences_to_solve']):,} sequences)"
+            else:
+                text += " (on different hardware: not compared by time)"
             parts.append(text)
         if not partly.empty:
-            counts = ", ".join(f"{r.model} {int(r.solved)} of {int(r.num_seeds)}" for r in partly.itertuples())
+            counts = ", ".join(f"{_bare(r.model)} {int(r.solved)} of {int(r.num_seeds)}" for r in partly.itertuples())
             parts.append(f"on some seeds by {counts}")
         if not none.empty:
             who = "any model" if len(none) == len(rows) else _names(none)
@@ -237,7 +293,7 @@ def _answer(group: pd.DataFrame) -> str:
     interval = ""
     if math.isfinite(best["ci_low"]):
         interval = f" [{best['ci_low']:.3f}, {best['ci_high']:.3f}]"
-    text = f"best {best['metric']} {best['score']:.3f}{interval} by {best['model']}"
+    text = f"best {best['metric']} {best['score']:.3f}{interval} by {_bare(best['model'])}"
     if len(first) > 1:
         text += f", not told apart from {_names(first.iloc[1:])}"
     floors = group[(group["state"] == "floor") & (group["score"] >= best["score"])]
@@ -248,8 +304,13 @@ def _answer(group: pd.DataFrame) -> str:
 
 
 def _names(rows: pd.DataFrame) -> str:
-    names = list(rows["model"])
+    names = [_bare(name) for name in rows["model"]]
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def _bare(model: str) -> str:
+    """Return a model's name without the rule of capacity, which the sentence has named."""
+    return model.partition("@")[0]
 
 
 def write_csv(board: pd.DataFrame, path: Path) -> None:
@@ -276,7 +337,7 @@ SHOWN = {
     "train_step_milliseconds": "ms a step",
     "inference_sequences_per_second": "inference seq/s",
     "peak_memory_mib": "MiB",
-    "cell_seconds": "cell s",
+    "device_seconds": "device s",
 }
 """The columns that fit a screen, and their headings there."""
 
@@ -284,9 +345,9 @@ SHOWN = {
 def for_people(board: pd.DataFrame) -> dict[str, list[list[str]]]:
     """Return a table of text cells for each dataset and length, by its heading; the columns are those of SHOWN."""
     tables: dict[str, list[list[str]]] = {}
-    for (dataset, length), group in board.groupby(["dataset", "length"], sort=False):
+    for title, group in _groups(board):
         steps = group["steps"].dropna()
-        heading = f"{dataset} at {length} ({int(steps.iloc[0])} steps, {group['metric'].dropna().iloc[0]}"
+        heading = f"{title} ({int(steps.iloc[0])} steps, {group['metric'].dropna().iloc[0]}"
         of = group["ci_of"].dropna()
         heading += f"; interval of the {of.iloc[0]})" if len(of) else ")"
         tables[heading] = [_cells(row) for _, row in group.iterrows()]
@@ -298,11 +359,11 @@ def _cells(row: "pd.Series[Any]") -> list[str]:
         return "" if pd.isna(row[name]) else format(row[name], form)
 
     if str(row["state"]).startswith(("failed", "not")) and pd.isna(row["score"]):
-        return [f"{row['model']} ({str(row['state']).split(':')[0]})", *[""] * (len(SHOWN) - 1)]
+        return [f"{_bare(row['model'])} ({str(row['state']).split(':')[0]})", *[""] * (len(SHOWN) - 1)]
     interval = "" if pd.isna(row["ci_low"]) else f"{row['ci_low']:.2f} to {row['ci_high']:.2f}"
     solved = "" if pd.isna(row["solved"]) else f"{int(row['solved'])} of {int(row['num_seeds'])}"
     return [
-        row["model"],
+        _bare(row["model"]),
         shown("rank", ".0f"),
         shown("score", ".3f"),
         interval,
@@ -312,7 +373,7 @@ def _cells(row: "pd.Series[Any]") -> list[str]:
         shown("train_step_milliseconds", ".2f"),
         shown("inference_sequences_per_second", ",.0f"),
         shown("peak_memory_mib", ".0f"),
-        shown("cell_seconds", ".1f"),
+        shown("device_seconds", ".1f"),
     ]
 
 

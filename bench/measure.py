@@ -58,14 +58,14 @@ class Ledger:
         finally:
             self.back()
 
-    def switch(self, purpose: str) -> None:
+    def switch(self, purpose: str, synchronised: bool = True) -> None:
         """Begin to book under `purpose`; `back` returns to what was booked before."""
-        self._book()
+        self._book(synchronised)
         self._stack.append(purpose)
 
-    def back(self) -> None:
+    def back(self, synchronised: bool = True) -> None:
         """Return to the purpose before the last `switch`."""
-        self._book()
+        self._book(synchronised)
         self._stack.pop()
 
     def so_far(self, purpose: str) -> float:
@@ -73,8 +73,9 @@ class Ledger:
         self._book()
         return self.seconds.get(purpose, 0.0)
 
-    def _book(self) -> None:
-        synchronise(self._device)
+    def _book(self, synchronised: bool = True) -> None:
+        if synchronised:
+            synchronise(self._device)
         now = time.perf_counter()
         if self._stack:
             self.seconds[self._stack[-1]] = self.seconds.get(self._stack[-1], 0.0) + now - self._last

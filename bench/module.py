@@ -6,7 +6,7 @@ B batch, L length, D input width, H hidden width, C outputs.
 """
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytorch_lightning as pl
@@ -19,6 +19,14 @@ from bench.config import RunConfig
 from bench.contracts import Batch, Task
 
 Tensors = tuple[Tensor, Tensor, Tensor, Tensor | None]  # x, length, y, mask
+
+
+class Share(NamedTuple):
+    """What one process trains on in one step."""
+
+    batch: Tensors
+    weight: float  # of its loss: 1, unless ranks were asked unequally many steps
+    tokens: int  # valid steps of the whole batch
 
 
 class SequenceModule(pl.LightningModule):
@@ -42,7 +50,9 @@ class SequenceModule(pl.LightningModule):
         self.dropout = nn.Dropout(config.train.dropout) if config.train.dropout else nn.Identity()
         self.automatic_optimization = False  # see training_step
         self.train_loss = torch.zeros(())  # of the epoch so far, summed
-        self.train_steps = 0
+        self.train_steps = self.train_tokens = 0
+        # Through Lightning, which readies DDP's exchange of gradients, where ranks share the run; it costs time.
+        self._backward = self.manual_backward if config.num_devices > 1 else torch.Tensor.backward
         self._outputs: list[Tensor] = []
 
     def forward(self, x: Tensor, length_B: Tensor) -> Tensor:
@@ -63,7 +73,7 @@ class SequenceModule(pl.LightningModule):
             return F.mse_loss(answers.flatten(), y.flatten())
         return F.cross_entropy(answers.flatten(0, -2), y.flatten())
 
-    def training_step(self, batch: list[Tensors], batch_idx: int) -> None:
+    def training_step(self, batch: list[Share], batch_idx: int) -> None:
         """Make one optimiser step on each of the batches handed over.
 
         Lightning's bookkeeping costs 0.7 ms a call, as much as a short step: so a call makes several steps. Their loss
@@ -72,16 +82,17 @@ class SequenceModule(pl.LightningModule):
         optimizer, scheduler = self.optimizers(use_pl_optimizer=False), self.lr_schedulers()
         assert isinstance(optimizer, torch.optim.Optimizer)
         assert scheduler is None or isinstance(scheduler, torch.optim.lr_scheduler.LRScheduler)
-        for part in batch:
-            loss = self.loss(part)
+        for part, weight, tokens in batch:
+            loss = self.loss(part) if weight == 1 else weight * self.loss(part)
             optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            self._backward(loss)
             nn.utils.clip_grad_norm_(self._weights, self.settings.gradient_clip)
             optimizer.step()
             if scheduler is not None:
                 scheduler.step()
             self.train_loss += loss.detach()
             self.train_steps += 1
+            self.train_tokens += tokens
 
     def validation_step(self, batch: Tensors, batch_idx: int) -> None:
         """Keep the answers to one part of a split: metrics are of the whole split, never means of batches."""
@@ -96,12 +107,12 @@ class SequenceModule(pl.LightningModule):
         return self.task.score(np.concatenate(outputs), split)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the number of steps."""
-        checkpoint["train_steps"] = self.train_steps
+        """Keep the numbers of steps and tokens."""
+        checkpoint["train_steps"], checkpoint["train_tokens"] = self.train_steps, self.train_tokens
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Go on counting steps."""
-        self.train_steps = checkpoint["train_steps"]
+        self.train_steps, self.train_tokens = checkpoint["train_steps"], checkpoint["train_tokens"]
 
     def configure_optimizers(self) -> Any:
         """Adam, or AdamW where weights decay (Kingma & Ba 2015; Loshchilov & Hutter 2019), in its fused form."""

@@ -1,18 +1,38 @@
 """What a sweep will do: read, checked and frozen before anything is spent."""
 
-from dataclasses import dataclass, field
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bench import datasets, search_spaces
-from bench.config import BASELINES, BUDGETS, DEFAULT_SWEEP, Budget, SweepConfig, fingerprint
+from bench import datasets, prices, search_spaces
+from bench.config import (
+    BASELINES,
+    BUDGETS,
+    DEFAULT_SWEEP,
+    Budget,
+    Limits,
+    Phase,
+    RunConfig,
+    SweepConfig,
+    fingerprint,
+    train_settings,
+)
 from bench.contracts import Task
 from bench.datasets import Dataset, make_task
 from bench.engines.local import make_slots
 from bench.errors import DeclarationError, StoreError
-from bench.record import read_spec, write_json
+from bench.record import RunRecord, read_spec, records, write_json
 from bench.search_spaces import SearchSpace
+from bench.selection import choose
+
+WARM_STARTS_A_CELL = 3
+
+COUNTS = ("trials", "top_k", "confirm_seeds")
+"""Of a budget: what may be raised while a sweep goes on."""
 
 SEEDS_A_SWEEP = 1_000  # run seeds of sweep seed s: 1000 s for screening, 1000 s + 1 … for confirmation
 
@@ -32,6 +52,10 @@ class Cell:
         return f"{self.dataset.name}/L{self.length}/{self.space.name}"
 
 
+Points = list[tuple[str, dict[str, Any]]]
+"""Configurations to be tried before any is drawn: whence, and the values."""
+
+
 @dataclass(frozen=True)
 class Plan:
     """All that was read and checked before anything is spent."""
@@ -39,25 +63,119 @@ class Plan:
     config: SweepConfig
     name: str
     folder: Path
-    budget: Budget
-    trials: int
-    confirm_seeds: int
+    budget: Budget  # with what the command line changed of it
     cells: list[Cell]
     not_applicable: list[tuple[Cell, str]]
+    warm_starts: dict[str, Points]  # by cell
     slots: list[dict[str, str]]
     device: str
     threads: int
+    usd_per_hour: float | None  # of the machine
 
     @property
     def num_runs(self) -> int:
-        """Trials and confirm runs, if nothing fails."""
-        return len(self.cells) * (self.trials + self.confirm_seeds)
+        """Trials, confirm and test runs, if nothing fails and the default is never among the best."""
+        top_k = min(self.budget.top_k + 1, self.budget.trials) if self.budget.confirm_seeds else 0
+        return len(self.cells) * (self.budget.trials + top_k * self.budget.confirm_seeds)
+
+    @property
+    def max_steps(self) -> int:
+        """Optimiser steps of a run that is not ended early."""
+        return train_settings(self.budget, {}).max_steps
+
+    @property
+    def limits(self) -> Limits:
+        """What a configuration may cost at most to be chosen."""
+        names = ("inference_ms", "parameters", "memory_gb", "cost_usd")
+        return Limits(**{name: getattr(self.config, f"max_{name}") for name in names})
+
+    def first_points(self, cell: Cell) -> Points:
+        """Return what a cell tries before anything is drawn: its default, then the best of earlier sweeps."""
+        return [("default", cell.space.default), *self.warm_starts.get(cell.id, [])][: self.budget.trials]
 
 
-def make(config: SweepConfig) -> Plan:
-    """Read and check everything that can be wrong. Raises BenchError; spends and writes nothing."""
-    budget = BUDGETS[config.budget]
+def make(config: SweepConfig, call: Callable[..., Any]) -> Plan:
+    """Read and check everything that can be wrong. Raises BenchError; spends and writes nothing.
+
+    `call("module:function", …)` works something out where torch is loaded; only capacity matching needs it.
+    """
+    named = BUDGETS[config.budget]
+    changed = {key: getattr(config, key) for key in ("trials", "top_k", "confirm_seeds", "max_sequences")}
+    budget = named.model_copy(update={key: value for key, value in changed.items() if value is not None})
+    if budget.confirm_seeds >= SEEDS_A_SWEEP:
+        raise DeclarationError(f"--confirm-seeds {budget.confirm_seeds}: below {SEEDS_A_SWEEP}")
+    if len(set(config.objectives)) < len(config.objectives) or "quality" not in config.objectives:
+        raise DeclarationError(f"--objectives {','.join(config.objectives)}: quality and others, each once")
+    if config.sampler == "cmaes" and len(config.objectives) > 1:
+        raise DeclarationError("--sampler cmaes searches for one objective; give --objectives quality, or another")
+    usd_per_hour = prices.usd_per_hour(config.price_per_hour)
+    if usd_per_hour is None and (config.max_usd or config.max_cost_usd):
+        raise DeclarationError("--max-usd and --max-cost-usd need --price-per-hour, of the whole machine")
+    slots, device, threads = make_slots(config.workers, config.gpus, config.runs_per_gpu, config.gpus_per_run)
+    if budget.batch_size % config.gpus_per_run:
+        rule = f"a divisor of the batch of {budget.batch_size} sequences"
+        raise DeclarationError(f"--gpus-per-run {config.gpus_per_run}: {rule}")
+    cells, not_applicable = _cells(config, budget, call)
+    if not cells:
+        names = ",".join(config.models or BASELINES)
+        reason = f": {not_applicable[0][1]}" if not_applicable else ""
+        raise DeclarationError(f"--models {names}: none may answer these datasets{reason}")
+    name = config.name or _default_name(config, cells)
+    folder = config.results / "sweeps" / name
+    return Plan(
+        config=config,
+        name=name,
+        folder=folder,
+        budget=budget,
+        cells=cells,
+        not_applicable=not_applicable,
+        warm_starts=_warm_starts(config, cells, folder),
+        slots=slots,
+        device=device,
+        threads=threads,
+        usd_per_hour=usd_per_hour,
+    )
+
+
+def run_config(plan: Plan, cell: Cell, run_id: str, phase: Phase, values: dict[str, Any], **more: Any) -> RunConfig:
+    """Return a run of a cell with the configuration `values`; `more` are fields of RunConfig."""
+    model_arguments, train = cell.space.split(values)
+    price = plan.usd_per_hour
+    fields: dict[str, Any] = {
+        "number": 0,
+        "seed": plan.config.seed * SEEDS_A_SWEEP,
+        "num_devices": plan.config.gpus_per_run,
+        "device_sharers": plan.config.runs_per_gpu if plan.device == "cuda" else len(plan.slots),
+        "max_seconds": plan.config.max_run_seconds,
+        "limits": plan.limits,
+        "objectives": tuple(plan.config.objectives),
+        "usd_per_hour": None if price is None else price / len(plan.slots),
+        "space_hash": cell.space.hash,
+        "data_fingerprint": cell.dataset.fingerprint,
+    }
+    return RunConfig(
+        sweep=plan.name,
+        run=run_id,
+        phase=phase,
+        dataset=cell.dataset.name,
+        task=cell.dataset.task,
+        length=cell.length,
+        task_arguments=cell.dataset.arguments,
+        space=cell.space.name,
+        model=cell.space.model,
+        model_arguments=model_arguments,
+        train=train_settings(plan.budget, train),
+        device=plan.device,  # type: ignore[arg-type]
+        threads=plan.threads,
+        precision=plan.config.precision,
+        **(fields | more),
+    )
+
+
+def _cells(config: SweepConfig, budget: Budget, call: Callable[..., Any]) -> tuple[list[Cell], list[tuple[Cell, str]]]:
+    """Return the cells of a sweep, and those that make no sense, with the reason."""
     spaces = [search_spaces.read(name, config.search_spaces) for name in config.models or BASELINES]
+    rules = [_rule(text) for text in config.match]
     cells: list[Cell] = []
     not_applicable: list[tuple[Cell, str]] = []
     for name, lengths in _datasets(config):
@@ -68,27 +186,85 @@ def make(config: SweepConfig) -> Plan:
                 cell = Cell(space, dataset, length, task)
                 if task.causal and space.bidirectional:
                     not_applicable.append((cell, "sees the future, which the task forbids"))
-                else:
+                elif not rules:
                     cells.append(cell)
-    if not cells:
-        raise DeclarationError(f"--models {','.join(space.name for space in spaces)}: none may answer these datasets")
-    if config.confirm_seeds is not None and config.confirm_seeds >= SEEDS_A_SWEEP:
-        raise DeclarationError(f"--confirm-seeds {config.confirm_seeds}: below {SEEDS_A_SWEEP}")
-    slots, device, threads = make_slots(config.workers, config.gpus, config.runs_per_gpu)
-    name = config.name or _default_name(config, cells)
-    return Plan(
-        config=config,
-        name=name,
-        folder=config.results / "sweeps" / name,
-        budget=budget,
-        trials=config.trials or budget.trials,
-        confirm_seeds=budget.confirm_seeds if config.confirm_seeds is None else config.confirm_seeds,
-        cells=cells,
-        not_applicable=not_applicable,
-        slots=slots,
-        device=device,
-        threads=threads,
+                for text, rule, target in rules:
+                    matched, reason = _match(cell, text, rule, target, budget, call)
+                    if reason:
+                        not_applicable.append((matched, reason))
+                    else:
+                        cells.append(matched)
+    return cells, not_applicable
+
+
+def _rule(text: str) -> tuple[str, str, float]:
+    """Return a rule of capacity matching, as text, as its measure and as its target. Raises DeclarationError."""
+    found = re.fullmatch(r"(parameters|flops|state)=([0-9.]+)([kKMG]?)", text)
+    if found is None or not float(found[2]):
+        raise DeclarationError(f"--match {text}: parameters=N, flops=N or state=N expected, N such as 20k or 1.5M")
+    scale = {"": 1, "k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9}[found[3]]
+    return text, found[1], float(found[2]) * scale
+
+
+def _match(
+    cell: Cell, text: str, rule: str, target: float, budget: Budget, call: Callable[..., Any]
+) -> tuple[Cell, str | None]:
+    """Return a cell at the width that a rule asks for; or, where there is none, the reason."""
+    space = cell.space
+    if space.width is None:
+        raise DeclarationError(f"--match {text}: search space {space.name} names no knob as its `width`")
+    arguments, train = space.split(space.default)
+    config = RunConfig(
+        sweep="",
+        run="match",
+        phase="probe",
+        number=0,
+        dataset=cell.dataset.name,
+        task=cell.dataset.task,
+        length=cell.length,
+        task_arguments=cell.dataset.arguments,
+        space=space.name,
+        model=space.model,
+        model_arguments=arguments,
+        train=train_settings(budget, train),
+        seed=0,
     )
+    width, found = call("bench.capacity:solve", config, space.width, rule, target)
+    matched = replace(cell, space=space.matched(text, width or 1))
+    if width is not None:
+        return matched, None
+    return matched, "has no state to match" if not found else f"no width comes nearer than {rule} {found:,.0f}"
+
+
+def _warm_starts(config: SweepConfig, cells: list[Cell], folder: Path) -> dict[str, Points]:
+    """Return the best configurations of earlier sweeps for each cell, those of the nearest length first.
+
+    A sweep that goes on keeps what it began with, whatever has become of the earlier ones.
+    """
+    if (folder / "sweep.json").exists():
+        frozen = read_spec(folder).get("warm_starts", {})
+        return {cell_id: [(origin, values) for origin, values in points] for cell_id, points in frozen.items()}
+    found: dict[str, Points] = {}
+    for name in config.warm_start:
+        earlier = config.results / "sweeps" / name
+        spec = read_spec(earlier)
+        groups: dict[tuple[str, str, int], list[RunRecord]] = {}
+        for record in records(earlier):
+            key = (record.config.dataset, record.config.space.split("@")[0], record.config.length)
+            groups.setdefault(key, []).append(record)
+        for cell in cells:
+            mine = [
+                (abs(math.log(length / cell.length)), choose(group, spec["top_k"]))
+                for (dataset, space, length), group in groups.items()
+                if dataset == cell.dataset.name and space == cell.space.name.split("@")[0]
+            ]
+            for _, best in sorted(((d, b) for d, b in mine if b is not None), key=lambda pair: pair[0]):
+                values = cell.space.values_of(best.config.model_arguments | best.config.train.model_dump())
+                points = found.setdefault(cell.id, [])
+                known = [cell.space.default, *(point for _, point in points)]
+                if values is not None and values not in known and len(points) < WARM_STARTS_A_CELL:
+                    points.append((f"warm start from {name}/{best.config.run}", values))
+    return found
 
 
 def _datasets(config: SweepConfig) -> list[tuple[str, list[int] | None]]:
@@ -104,15 +280,22 @@ def _default_name(config: SweepConfig, cells: list[Cell]) -> str:
     """Return a name from what is asked: the same question asked again is the same sweep."""
     ids = [cell.id for cell in cells]
     what = "+".join(dict.fromkeys(cell.dataset.name for cell in cells)) if config.datasets else "default"
-    digits = fingerprint([ids, config.seed, config.precision, config.gpus != "0"])[:6]
+    # Searched in another way, the same cells are another question.
+    how = config.model_dump(include=_HOW, exclude_defaults=True)
+    digits = fingerprint([ids, config.seed, config.precision, config.gpus != "0", *([how] if how else [])])[:6]
     return f"{what[:40]}-{config.budget}-{digits}".replace("+", "_")
+
+
+_HOW = {"max_sequences", "sampler", "pruner", "objectives", "warm_start", "gpus_per_run", "max_run_seconds"}
+_HOW |= {"max_inference_ms", "max_parameters", "max_memory_gb", "max_cost_usd"}
 
 
 def _terms(plan: Plan) -> dict[str, Any]:
     """Return what must not change while a sweep goes on."""
     spec: dict[str, Any] = {
         "budget": plan.config.budget,
-        "budget_settings": plan.budget.model_dump(exclude={"title", "trials", "confirm_seeds"}),
+        "budget_settings": plan.budget.model_dump(exclude={"title", *COUNTS}),
+        **plan.config.model_dump(mode="json", include=_HOW),
         "seed": plan.config.seed,
         "precision": plan.config.precision,
         "device": plan.device,
@@ -127,7 +310,7 @@ def _terms(plan: Plan) -> dict[str, Any]:
 def freeze(plan: Plan) -> None:
     """Freeze the sweep's terms, or compare them with the frozen ones. Raises DeclarationError naming what differs."""
     path, spec = plan.folder / "sweep.json", _terms(plan)
-    counts = {"trials": plan.trials, "confirm_seeds": plan.confirm_seeds}
+    counts = plan.budget.model_dump(include=set(COUNTS))
     if not path.exists():
         if (plan.folder / "runs").exists():
             raise StoreError(f"{plan.folder}: has runs but no sweep.json; restore it, or use another --name")
@@ -135,7 +318,18 @@ def freeze(plan: Plan) -> None:
         created = datetime.now(UTC).isoformat(timespec="seconds")
         not_applicable = {cell.id: reason for cell, reason in plan.not_applicable}
         write_json(
-            path, {"spec": spec, **counts, "not_applicable": not_applicable, "command": command, "created": created}
+            path,
+            {
+                "spec": spec,
+                **counts,
+                "warm_starts": plan.warm_starts,
+                "not_applicable": not_applicable,
+                "cpu_watts": plan.config.cpu_watts,
+                "usd_per_hour": plan.usd_per_hour,
+                "slots": len(plan.slots),
+                "command": command,
+                "created": created,
+            },
         )
         return
     old = read_spec(plan.folder)
@@ -151,11 +345,16 @@ def freeze(plan: Plan) -> None:
                 "use another --name"
             )
     for key, count in counts.items():
-        if count < old[key]:
+        if count < old.get(key, 0):
             raise DeclarationError(
                 f"sweep {plan.name}: {key} was {old[key]} and is now {count}; it may only be raised: use another --name"
             )
     write_json(path, old | counts)
+
+
+def note_end(plan: Plan, ended_by: str | None) -> None:
+    """Note in sweep.json which budget, if any, ended the sweep before all its runs were made."""
+    write_json(plan.folder / "sweep.json", read_spec(plan.folder) | {"ended_by": ended_by})
 
 
 def _command(config: SweepConfig) -> str:

@@ -144,6 +144,13 @@ class RunRecord(BaseModel):
             raise StoreError(f"{path}: not a run record ({reason}); delete it and the run is made again") from None
 
 
+def outcome(run: RunRecord) -> str:
+    """Return the word for how a run ended: complete, pruned, over the limit, or the cause of its failure."""
+    if run.state == "failed":
+        return run.cause or "error"
+    return "over the limit" if run.cause == "limit" else run.state
+
+
 def records(folder: Path) -> Iterator[RunRecord]:
     """Return the records of a sweep's folder, in the order of their paths. Raises StoreError for a damaged one."""
     for path in sorted((folder / "runs").rglob("record.json")):

@@ -7,7 +7,7 @@ a misspelled field, an unknown knob or a default outside its range is an error b
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
 _TYPES = {
-    "float": ({"low", "high"}, {"log", "step"}),
-    "int": ({"low", "high"}, {"log", "step"}),
-    "categorical": ({"choices"}, set()),
+    "float": ({"low", "high"}, {"log", "step", "when"}),
+    "int": ({"low", "high"}, {"log", "step", "when"}),
+    "categorical": ({"choices"}, {"when"}),
 }
 
 
@@ -33,7 +33,8 @@ class SearchSpace:
     title: str
     model: str
     fixed: dict[str, Any]
-    tuned: dict[str, dict[str, Any]]  # by knob: type, its range, and default
+    tuned: dict[str, dict[str, Any]]  # by knob: type, its range, default, and when it counts
+    width: str | None = None  # the knob that capacity matching solves for
 
     @property
     def hash(self) -> str:
@@ -56,7 +57,7 @@ class SearchSpace:
 
         made: dict[str, BaseDistribution] = {}
         for name, entry in self.tuned.items():
-            fields = {key: value for key, value in entry.items() if key not in ("type", "default")}
+            fields = {key: value for key, value in entry.items() if key not in ("type", "default", "when")}
             if entry["type"] == "float":
                 made[name] = distributions.FloatDistribution(**fields)
             elif entry["type"] == "int":
@@ -65,32 +66,58 @@ class SearchSpace:
                 made[name] = distributions.CategoricalDistribution(**fields)
         return made
 
-    def point(self, number: int, seed: int) -> dict[str, Any]:
-        """Return the configuration of trial `number`: the default for 0, then scrambled Sobol points.
+    def sobol_point(self, index: int, seed: int) -> dict[str, Any]:
+        """Return point `index` (from 0) of the scrambled Sobol sequence of `seed`.
 
-        A pure function of (space, seed, number), so that an interrupted sweep draws what an uninterrupted one draws.
+        A pure function of (space, seed, index), so that an interrupted sweep draws what an uninterrupted one draws.
         The points of one seed fill the space evenly; re-seeding at each trial would destroy that (Owen 1998).
         """
-        if number == 0:
-            return self.default
         from scipy.stats import qmc
 
         sobol = qmc.Sobol(len(self.tuned), scramble=True, rng=seed)
-        unit = sobol.fast_forward(number - 1).random(1)[0] if number > 1 else sobol.random(1)[0]
+        unit = sobol.fast_forward(index).random(1)[0] if index else sobol.random(1)[0]
         return {name: _at(entry, float(u)) for (name, entry), u in zip(sorted(self.tuned.items()), unit, strict=True)}
 
     def split(self, values: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Return the model's arguments and the training settings of a configuration, fixed ones included."""
-        merged = self.fixed | values
+        """Return the model's arguments and the training settings of a configuration, fixed ones included.
+
+        A knob whose `when` does not hold is drawn like the others, so that points stay even, and left out here.
+        """
+        merged = self.fixed | {name: value for name, value in values.items() if self._counts(name, values)}
         train = {name: value for name, value in merged.items() if name in TUNABLE}
         return {name: value for name, value in merged.items() if name not in TUNABLE}, train
+
+    def _counts(self, name: str, values: dict[str, Any]) -> bool:
+        when = self.tuned[name].get("when", {})
+        return all(_among(values[knob], choices) for knob, choices in when.items())
+
+    def values_of(self, arguments: dict[str, Any]) -> dict[str, Any] | None:
+        """Return the point of this space with the knobs of `arguments`; None where one lies outside its range.
+
+        `arguments` are a model's arguments and training settings, from a run of this or of an earlier space. What
+        they do not name is at its default.
+        """
+        values = {name: arguments.get(name, entry["default"]) for name, entry in self.tuned.items()}
+        for name, distribution in self.distributions().items():
+            try:
+                if not distribution._contains(distribution.to_internal_repr(values[name])):
+                    return None
+            except ValueError:
+                return None
+        return values
+
+    def matched(self, rule: str, width: int) -> SearchSpace:
+        """Return this space at the width that `rule` (parameters=70k) asks for."""
+        assert self.width is not None
+        tuned = {name: entry for name, entry in self.tuned.items() if name != self.width}
+        return replace(self, name=f"{self.name}@{rule}", fixed=self.fixed | {self.width: width}, tuned=tuned)
 
 
 def read(name: str, folder: Path | None = None) -> SearchSpace:
     """Read and check a search space. Raises UnknownNameError and DeclarationError."""
     path = plugins.declaration("search_spaces", name, folder)
     values = read_toml(path)
-    known = {"title", "model", "fixed", "tune"}
+    known = {"title", "model", "width", "fixed", "tune"}
     for key in values:
         if key not in known:
             raise DeclarationError(f"{path}: {key}: not a known key{did_you_mean(key, known)}")
@@ -116,7 +143,11 @@ def read(name: str, folder: Path | None = None) -> SearchSpace:
         raise DeclarationError(f"{path}: {knob}: fixed and tuned at once; keep one")
     for knob, entry in tuned.items():
         _check(f"{path}: [tune] {knob}", entry)
-    space = SearchSpace(name, values["title"], model, fixed, tuned)
+        _check_when(f"{path}: [tune] {knob}: when", entry.get("when", {}), tuned)
+    width = values.get("width")
+    if width is not None and (width in TUNABLE or width not in knobs):
+        raise DeclarationError(f"{path}: width: an argument of bench/models/{model}.py, but found {width!r}")
+    space = SearchSpace(name, values["title"], model, fixed, tuned, width)
     _check_settings(path, space)
     return space
 
@@ -138,8 +169,7 @@ def _check(where: str, entry: Any) -> None:
         choices = entry["choices"]
         if not isinstance(choices, list) or len(choices) < 2:
             raise DeclarationError(f"{where}: choices: a list of at least two, but found {choices!r}")
-        # 1 == True == 1.0 in Python; a default has to be the very choice.
-        if not any(type(default) is type(choice) and default == choice for choice in choices):
+        if not _among(default, choices):
             raise DeclarationError(f"{where}: default {default!r} is not among the choices {choices}")
         return
     number = (int,) if entry["type"] == "int" else (int, float)
@@ -167,6 +197,23 @@ def _check(where: str, entry: Any) -> None:
             if abs(steps - round(steps)) > 1e-8:  # Optuna's tolerance
                 rule = f"low plus a number of steps of {entry['step']} expected"
                 raise DeclarationError(f"{where}: {key}: {rule}, but found {entry[key]}")
+
+
+def _check_when(where: str, when: Any, tuned: dict[str, Any]) -> None:
+    """A condition names choices of another knob, which always counts itself."""
+    if not isinstance(when, dict):
+        raise DeclarationError(f"{where}: {{ knob = [choices] }} expected, but found {when!r}")
+    for knob, choices in when.items():
+        other = tuned.get(knob, {})
+        if other.get("type") != "categorical" or "when" in other:
+            raise DeclarationError(f"{where}: {knob}: not a categorical knob of this space that is always tuned")
+        if not isinstance(choices, list) or not choices or not all(_among(c, other["choices"]) for c in choices):
+            raise DeclarationError(f"{where}: {knob}: some of {other['choices']} expected, but found {choices!r}")
+
+
+def _among(value: Any, choices: list[Any]) -> bool:
+    """Whether the very value is there: 1 == True == 1.0 in Python."""
+    return any(type(value) is type(choice) and value == choice for choice in choices)
 
 
 def _check_settings(path: Path, space: SearchSpace) -> None:

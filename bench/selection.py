@@ -119,7 +119,7 @@ def confirmations(records: Iterable[RunRecord], trial: RunRecord) -> list[RunRec
 
 
 def _tested(record: RunRecord, test: dict[str, float]) -> RunRecord:
-    update = {"test": test}
+    update: dict[str, object] = {"test": test}
     threshold, sign = record.asked.solved, record.asked.sign
     if record.solved and threshold is not None and sign * test[record.asked.metric] < sign * threshold:
         update |= {"solved": False, "sequences_to_solve": None, "seconds_to_solve": None}

@@ -32,6 +32,31 @@ def mean_interval(scores: Sequence[float]) -> tuple[float, float]:
     return float(interval.low), float(interval.high)
 
 
+def expected_performance(scores: Sequence[float], unbiased: bool = True) -> list[float]:
+    """Return the expected best of n = 1 … B scores of independent trials, of which more is better.
+
+    Unbiased: n of the B scores drawn without replacement, sum of v_(i) C(i-1, n-1) / C(B, n) (Tang et al. 2020). Else
+    the plug-in estimate of Dodge et al. 2019, section 3, with replacement, which is too low for n near B. Neither says
+    anything beyond B, of trials that a sampler chose by earlier scores, or of pruned ones.
+    """
+    ordered, total = sorted(scores), len(scores)
+    curve = []
+    for n in range(1, total + 1):
+        if unbiased:
+            weights = [math.comb(i, n - 1) / math.comb(total, n) for i in range(total)]
+        else:
+            weights = [((i + 1) / total) ** n - (i / total) ** n for i in range(total)]
+        curve.append(math.fsum(w * v for w, v in zip(weights, ordered, strict=True)))
+    return curve
+
+
+def hypervolume(losses: Sequence[Sequence[float]], reference: Sequence[float]) -> float:
+    """Return the volume between a set of points, of which less is better, and a reference point worse than all."""
+    import moocore
+
+    return float(moocore.hypervolume(np.asarray(losses, dtype=float), ref=np.asarray(reference, dtype=float)))
+
+
 def solves_more(a: Sequence[bool], b: Sequence[bool]) -> bool:
     """Whether a solves more often than b: Fisher's exact test, one-sided, p <= .05.
 

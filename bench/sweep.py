@@ -9,7 +9,6 @@ import math
 import os
 import signal
 import socket
-import sqlite3
 import statistics
 import subprocess
 from collections.abc import Iterator
@@ -19,23 +18,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-import optuna
-from optuna.trial import FrozenTrial, TrialState
-
-from bench import plugins
-from bench.config import RunConfig, train_settings
+from bench import bill, plugins
+from bench.config import RunConfig
 from bench.engines.local import Event, Job, LocalEngine
 from bench.errors import StoreError, SweepLockedError
-from bench.plan import SEEDS_A_SWEEP, Cell, Plan, freeze
+from bench.plan import SEEDS_A_SWEEP, Cell, Plan, freeze, note_end, run_config
 from bench.record import Asked, RunRecord, add_crash, read_crashes, read_spec, records, write_json
-from bench.search_spaces import SearchSpace
-from bench.selection import best_trial, confirmations
+from bench.selection import choose, confirmations, to_confirm
 from bench.stats import mean_interval
+from bench.studies import Studies
 from bench.tracking import Tracker
 
 RETRIES = {"stall": 1}  # of an attempt that died by this cause; signals otherwise:
 SIGNAL_RETRIES = 3
-PRUNER_STARTUP_TRIALS = 10  # full ones, before any is ended early, and none before a quarter of its steps
 
 
 @dataclass
@@ -67,6 +62,7 @@ class Outcome:
     """How a sweep ended."""
 
     exit_code: int  # 0 done, 3 nothing succeeded, 130 and 143 interrupted
+    ended_by: str | None  # the budget that ended it before all runs were made
     tracked: bool  # MLflow has everything
     experiments: dict[str, str]  # dataset -> MLflow experiment id
 
@@ -91,16 +87,20 @@ def sync(folder: Path, results: Path) -> int:
         tracker = Tracker(results, folder.name, folder, spec["command"])
         cells: dict[str, list[RunRecord]] = {cell_id: [] for cell_id in spec["spec"]["cells"]}
         for record in records(folder):
-            if record.config.phase in ("screen", "confirm"):
+            if record.config.phase in ("screen", "confirm", "test"):
                 cells[_cell_id(record)].append(record)
-                tracker.write_record(record)
-        finished = True
+        finished, count = True, 0
         for cell_id, mine in cells.items():
             dataset, length, space = cell_id.split("/")
-            state, metrics = _summary(mine)
-            if len([record for record in mine if record.config.phase == "screen"]) < spec["trials"] or (
-                state == "complete" and metrics["test/seeds"] < spec["confirm_seeds"]
-            ):
+            runs = _with_tests(mine, spec["top_k"])
+            count += len(runs)
+            for record in runs:
+                tracker.write_record(record)
+            state, metrics = _summary(mine, spec["top_k"])
+            if (
+                len([record for record in mine if record.config.phase == "screen"]) < spec["trials"]
+                or (state == "complete" and metrics["test/seeds"] < spec["confirm_seeds"])
+            ) and not spec.get("ended_by"):
                 state, finished = "interrupted", False
             if mine:
                 tracker.write_cell(dataset, int(length[1:]), space, state, metrics)
@@ -108,17 +108,24 @@ def sync(folder: Path, results: Path) -> int:
         tracker.write_sweep(datasets, "complete" if finished else "interrupted")
         if not tracker.close(timeout=3600):
             raise StoreError(f"{folder / 'mlflow.log'}: {tracker.errors} runs could not be written to MLflow")
-        return sum(map(len, cells.values()))
+        return count
 
 
 def _cell_id(record: RunRecord) -> str:
     return f"{record.config.dataset}/L{record.config.length}/{record.config.space}"
 
 
-def _summary(mine: list[RunRecord]) -> tuple[str, dict[str, float]]:
+def _with_tests(mine: list[RunRecord], top_k: int) -> list[RunRecord]:
+    """Return the trials and confirm runs of a cell, those of the chosen configuration with their test scores."""
+    chosen = choose(mine, top_k)
+    tested = {run.config.run: run for run in (confirmations(mine, chosen) if chosen else [])}
+    return [tested.get(run.config.run, run) for run in mine if run.config.phase != "test"]
+
+
+def _summary(mine: list[RunRecord], top_k: int) -> tuple[str, dict[str, float]]:
     """Return the state of a cell whose runs are done, and what stands for it on its MLflow page."""
-    metrics: dict[str, float] = {"total_seconds": sum(record.seconds.total for record in mine)}
-    best = best_trial(mine)
+    metrics: dict[str, float] = {"total_seconds": sum(record.device_seconds for record in mine)}
+    best = choose(mine, top_k)
     if best is None:
         return "failed", metrics
     confirmed = confirmations(mine, best)
@@ -141,14 +148,15 @@ class _Coordinator:
         self.stop_signals: list[int] = []
         self.failures_in_a_row = 0
         self.any_success = False
-        self.jobs: dict[str, tuple[Cell, RunConfig, optuna.Trial | None]] = {}
+        self.jobs: dict[str, tuple[Cell, RunConfig]] = {}
         self.records: dict[str, list[RunRecord]] = {cell.id: [] for cell in plan.cells}
         self.screened: set[str] = set()
         self.finished: set[str] = set()
-        self.studies: dict[str, optuna.Study] = {}
         self.run_seconds: list[float] = []
         self.commit = _commit()
-        self.storage = _open_storage(plan.folder / "study.db")
+        self.studies = Studies(plan)
+        self.meter = bill.Meter(plan)
+        self.ended_by: str | None = None
         datasets = sorted({cell.dataset.name for cell in plan.cells})
         self.tracker = Tracker(plan.config.results, plan.name, plan.folder, read_spec(plan.folder)["command"])
         self.tracker.write_sweep(datasets, "running")
@@ -173,13 +181,15 @@ class _Coordinator:
             for cell in self.plan.cells:
                 if self.records[cell.id] and cell.id not in self.finished:
                     self.tracker.write_cell(cell.dataset.name, cell.length, cell.space.name, "interrupted", {})
+        if not self.stop_signals:
+            note_end(self.plan, self.ended_by)
         state = "interrupted" if self.stop_signals else "complete" if self.any_success else "failed"
         self.tracker.write_sweep(self.datasets, state)
         # Whoever stops a sweep does not wait for its projection: the next start, or `sync`, makes up for it.
         tracked = self.tracker.close(timeout=3.0 if self.stop_signals else 600.0)
         if self.stop_signals:
-            return Outcome(128 + self.stop_signals[0], tracked, self.tracker.experiments)
-        return Outcome(0 if self.any_success else 3, tracked, self.tracker.experiments)
+            return Outcome(128 + self.stop_signals[0], None, tracked, self.tracker.experiments)
+        return Outcome(0 if self.any_success else 3, self.ended_by, tracked, self.tracker.experiments)
 
     def _on_signal(self, number: int, frame: Any) -> None:
         self.stop_signals.append(number)
@@ -189,25 +199,21 @@ class _Coordinator:
 
     def _resume(self) -> None:
         """Take up what an earlier coordinator left: its records, and the trials that were running."""
-        begun = set(optuna.get_all_study_names(self.storage))
         for cell in self.plan.cells:
-            if cell.id not in begun:
-                continue
-            study = self._study(cell)
-            for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING, TrialState.WAITING)):
-                folder = self._folder(f"{cell.id}/t{trial.number}")
+            for number in self.studies.unfinished(cell):
+                folder = self._folder(f"{cell.id}/t{number}")
                 record = RunRecord.read(folder)
                 if record is None:
-                    self.storage.set_trial_state_values(trial._trial_id, TrialState.WAITING)
-                    continue
-                if trial.state == TrialState.WAITING:  # its record came while it was given back
-                    self.storage.set_trial_state_values(trial._trial_id, TrialState.RUNNING)
-                self._tell(study, trial.number, self._check_score(record, folder))
+                    self.studies.give_back(cell, number)
+                else:
+                    self.studies.tell(cell, self._check_score(record, folder))
         for record in records(self.plan.folder):
-            config = record.config
             cell_id = _cell_id(record)
-            if config.phase in ("screen", "confirm") and cell_id in self.records:
+            self.meter.add(record, of_earlier_session=True)
+            if record.config.phase in ("screen", "confirm", "test") and cell_id in self.records:
                 self._count(cell_id, record)
+        for mine in self.records.values():
+            for record in _with_tests(mine, self.plan.budget.top_k):
                 self.tracker.write_record(record)  # the last coordinator may not have come to it
         if self.status.finished_runs:
             self.display.say(f"going on with {self.plan.name}: {self.status.finished_runs} runs are done")
@@ -220,9 +226,12 @@ class _Coordinator:
         """
         groups: dict[tuple[str, int], list[Cell]] = {}
         for cell in self.plan.cells:
-            groups.setdefault((cell.dataset.name, cell.length), []).append(cell)
+            # Where the budget may end the sweep anywhere, all cells go forward together.
+            group = ("all", 0) if self.meter.is_limited else (cell.dataset.name, cell.length)
+            groups.setdefault(group, []).append(cell)
         open_cells: list[Cell] = []
-        pending = [self._baseline_job(cells[0]) for cells in groups.values()]
+        firsts = {(cell.dataset.name, cell.length): cell for cell in reversed(self.plan.cells)}
+        pending = [self._baseline_job(cell) for cell in reversed(firsts.values())]
         yield from (job for job in pending if job is not None)
         for cells in groups.values():
             open_cells += cells
@@ -242,6 +251,8 @@ class _Coordinator:
         """Return the next run among `cells`, and the cells that are not finished."""
         still_open: list[Cell] = []
         job: Job | None = None
+        if self.meter.is_limited:
+            cells = sorted(cells, key=lambda cell: len(self.records[cell.id]) + len(self._running(cell)))
         for index, cell in enumerate(cells):
             job, finished = self._cell_job(cell)
             if not finished:
@@ -252,96 +263,96 @@ class _Coordinator:
 
     def _cell_job(self, cell: Cell) -> tuple[Job | None, bool]:
         """Return a run that the cell can start now, if any, and whether the cell is finished."""
-        mine = {run_id for run_id in self.jobs if run_id.startswith(cell.id + "/")}
+        mine, running = self.records[cell.id], self._running(cell)
+        top_k, seeds = self.plan.budget.top_k, self.plan.budget.confirm_seeds
         if cell.id not in self.screened:
-            asked = len([record for record in self.records[cell.id] if record.config.phase == "screen"])
-            if asked + len(mine) < self.plan.trials:
+            asked = len([record for record in mine if record.config.phase == "screen"])
+            if asked + len(running) < self.plan.budget.trials and not self._is_spent(cell, reserve=seeds):
                 return self._trial_job(cell), False
-            if mine:
+            if running:
                 return None, False
             self.screened.add(cell.id)
-        best = best_trial(self.records[cell.id])
-        if best is None:
-            if not mine:
-                self._finish_cell(cell)
-            return None, not mine
-        done = {record.config.run for record in confirmations(self.records[cell.id], best)}
-        for index in range(self.plan.confirm_seeds):
-            run_id = f"{cell.id}/t{best.config.number}-s{index}"
-            if run_id not in done and run_id not in mine:
-                return self._confirm_job(cell, best, run_id, index), False
-        if not mine:
-            self._finish_cell(cell)
-        return None, not mine
+        done = {record.config.run for record in mine}
+        for trial in to_confirm(mine, top_k):
+            for index in range(seeds):
+                run_id = f"{trial.config.run}-s{index}"
+                if run_id not in done and run_id not in running and not self._is_spent(cell):
+                    return self._confirm_job(cell, trial, run_id, index), False
+        if running:
+            return None, False
+        chosen = choose(mine, top_k)
+        if chosen is not None:
+            job = self._test_job(cell, chosen)
+            if job is not None:
+                return job, False
+        self._finish_cell(cell)
+        return None, True
+
+    def _running(self, cell: Cell) -> set[str]:
+        return {run_id for run_id in self.jobs if run_id.startswith(cell.id + "/")}
+
+    def _is_spent(self, cell: Cell, reserve: int = 0) -> bool:
+        """Whether a further run of the cell, and `reserve` seeds for each cell's best, would exceed a budget."""
+        reason = self.meter.reason_to_stop(self.records, cell, reserve, [run for _, run in self.jobs.values()])
+        if reason and not self.ended_by:
+            self.ended_by = reason
+            self.display.say(f"budget: {reason}; no more trials are begun, the best so far are confirmed")
+        return reason is not None
 
     def _trial_job(self, cell: Cell) -> Job:
-        study = self._study(cell)
-        trial = study.ask(fixed_distributions=cell.space.distributions())
+        draw = self.studies.ask(cell, self.records[cell.id])
         crash_point("after_ask")
-        seed = self.plan.config.seed * SEEDS_A_SWEEP
-        run_id = f"{cell.id}/t{trial.number}"
-        config = self._config(cell, run_id, "screen", trial.number, seed, trial.params)
-        return self._prepare(cell, config, trial)
+        run_id = f"{cell.id}/t{draw.number}"
+        more = {"number": draw.number, "origin": draw.origin, "ask_pruner": self.studies.prunes(cell)}
+        return self._prepare(cell, run_config(self.plan, cell, run_id, "screen", draw.values, **more))
 
-    def _confirm_job(self, cell: Cell, best: RunRecord, run_id: str, index: int) -> Job:
+    def _confirm_job(self, cell: Cell, trial: RunRecord, run_id: str, index: int) -> Job:
         seed = self.plan.config.seed * SEEDS_A_SWEEP + 1 + index
-        update = {
-            "run": run_id,
-            "phase": "confirm",
-            "number": index,
-            "seed": seed,
-            "evaluate_test": True,
-            "ask_pruner": False,
-        }
-        return self._prepare(cell, best.config.model_copy(update=update), None)
+        update = {"run": run_id, "phase": "confirm", "number": index, "seed": seed, "ask_pruner": False}
+        return self._prepare(cell, trial.config.model_copy(update=update))
+
+    def _test_job(self, cell: Cell, chosen: RunRecord) -> Job | None:
+        """Return the run that opens the test split for the chosen configuration, where it has not been opened yet."""
+        mine = self.records[cell.id]
+        tested = {run_id for record in mine for run_id in record.config.opens_test_of}
+        untested = [
+            run for run in confirmations(mine, chosen) if run.state == "complete" and run.config.run not in tested
+        ]
+        for run in untested:
+            if not (self._folder(run.config.run) / "weights.pt").exists():  # it was not the chosen one before
+                mine.remove(run)
+                return self._confirm_job(cell, chosen, run.config.run, run.config.number)
+        if not untested:
+            return None
+        times = sum(record.config.phase == "test" for record in mine)
+        run_id = f"{chosen.config.run}-test{times or ''}"
+        opens = tuple(run.config.run for run in untested)
+        update = {"run": run_id, "phase": "test", "opens_test_of": opens, "ask_pruner": False}
+        return self._prepare(cell, chosen.config.model_copy(update=update))
 
     def _baseline_job(self, cell: Cell) -> Job | None:
         run_id = f"{cell.dataset.name}/L{cell.length}/_baselines"
         if RunRecord.read(self._folder(run_id)) is not None:
             return None
-        return self._prepare(cell, self._config(cell, run_id, "baselines", 0, 0, cell.space.default), None)
+        return self._prepare(cell, run_config(self.plan, cell, run_id, "baselines", cell.space.default))
 
     def _speed_jobs(self) -> Iterator[Job | None]:
         for cell in self.plan.cells:
-            best = best_trial(self.records[cell.id])
+            best = choose(self.records[cell.id], self.plan.budget.top_k)
             if best is None:
                 continue
-            run_id = f"{cell.id}/t{best.config.number}-speed"
+            run_id = f"{best.config.run}-speed"
             if RunRecord.read(self._folder(run_id)) is None:
                 update = {"run": run_id, "phase": "speed", "ask_pruner": False}
-                yield self._prepare(cell, best.config.model_copy(update=update), None)
+                yield self._prepare(cell, best.config.model_copy(update=update))
 
-    def _config(self, cell: Cell, run_id: str, phase: str, number: int, seed: int, values: dict[str, Any]) -> RunConfig:
-        model_arguments, train = cell.space.split(values)
-        return RunConfig(
-            sweep=self.plan.name,
-            run=run_id,
-            phase=phase,  # type: ignore[arg-type]
-            number=number,
-            dataset=cell.dataset.name,
-            task=cell.dataset.task,
-            length=cell.length,
-            task_arguments=cell.dataset.arguments,
-            space=cell.space.name,
-            model=cell.space.model,
-            model_arguments=model_arguments,
-            train=train_settings(self.plan.budget, train),
-            seed=seed,
-            device=self.plan.device,  # type: ignore[arg-type]
-            threads=self.plan.threads,
-            precision=self.plan.config.precision,
-            ask_pruner=phase == "screen" and self._prunes(cell),
-            space_hash=cell.space.hash,
-            data_fingerprint=cell.dataset.fingerprint,
-            commit=self.commit,
-        )
-
-    def _prepare(self, cell: Cell, config: RunConfig, trial: optuna.Trial | None) -> Job:
+    def _prepare(self, cell: Cell, config: RunConfig) -> Job:
+        config = config.model_copy(update={"commit": self.commit})
         folder = self._folder(config.run)
         folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / "config.json", config.model_dump(mode="json"))
         crash_point("after_config")
-        self.jobs[config.run] = (cell, config, trial)
+        self.jobs[config.run] = (cell, config)
         return Job(config.run, folder, config.ask_pruner)
 
     def _work(self, jobs: Iterator[Job | None]) -> None:
@@ -372,19 +383,17 @@ class _Coordinator:
         self.display.update(self.status)
 
     def _on_report(self, happened: Event) -> None:
-        cell, config, trial = self.jobs[happened.job.id]
+        cell, config = self.jobs[happened.job.id]
         share = f"{100 * happened.steps // config.train.max_steps} %"
         self.status.running[happened.job.id] = (
             share if happened.value is None else f"{share}, {cell.task.metric} {happened.value:.3f}"
         )
         if happened.kind == "epoch" and config.ask_pruner:
-            assert trial is not None
-            if happened.steps not in self._frozen(trial).intermediate_values:  # a repeated attempt reports again
-                trial.report(happened.value or 0.0, happened.steps)
-            self.engine.decide(happened.job, not trial.should_prune())
+            keep_going = self.studies.keep_going(cell, config.number, happened.steps, happened.value or 0.0)
+            self.engine.decide(happened.job, keep_going)
 
     def _on_end(self, happened: Event) -> None:
-        cell, config, trial = self.jobs[happened.job.id]
+        cell, config = self.jobs[happened.job.id]
         folder = happened.job.folder
         try:
             record = RunRecord.read(folder)
@@ -403,11 +412,14 @@ class _Coordinator:
         if config.phase in ("screen", "confirm"):
             record = self._check_score(record, folder)
         crash_point("after_record")
-        if trial is not None:
-            self._tell(self._study(cell), trial.number, record)
+        if config.phase == "screen":
+            self.studies.tell(cell, record)
         crash_point("after_tell")
         del self.jobs[happened.job.id]
         self.status.running.pop(happened.job.id, None)
+        self.meter.add(record)
+        if config.phase == "test":
+            self._on_tested(cell, record)
         if config.phase in ("screen", "confirm"):
             self._count(cell.id, record)
             self.tracker.write_record(record)
@@ -419,7 +431,7 @@ class _Coordinator:
             self.display.say(f"failed: {config.run}: {record.cause}: {record.message}")
 
     def _failure(self, happened: Event, cause: str, message: str) -> RunRecord:
-        cell, config, _ = self.jobs[happened.job.id]
+        cell, config = self.jobs[happened.job.id]
         folder = happened.job.folder
         crashes = read_crashes(folder)
         seconds = sum(crash["seconds"] for crash in crashes) or happened.seconds
@@ -449,18 +461,19 @@ class _Coordinator:
         record.write(folder)
         return record
 
-    def _tell(self, study: optuna.Study, number: int, record: RunRecord) -> None:
-        if record.state == "complete":
-            study.tell(number, record.val_score)
-        elif record.state == "pruned":
-            study.tell(number, state=TrialState.PRUNED)
-        else:
-            trial_id = self.storage.get_trial_id_from_study_id_trial_number(study._study_id, number)
-            self.storage.set_trial_user_attr(trial_id, "cause", record.cause)
-            study.tell(number, state=TrialState.FAIL)
+    def _on_tested(self, cell: Cell, record: RunRecord) -> None:
+        mine = self.records[cell.id]
+        mine.append(record)
+        for run in _with_tests(mine, self.plan.budget.top_k):
+            if run.config.run in record.config.opens_test_of:
+                self.tracker.write_record(run)
+            elif run.config.phase == "confirm" and record.state == "complete":
+                (self._folder(run.config.run) / "weights.pt").unlink(missing_ok=True)  # only the chosen one's are kept
 
     def _count(self, cell_id: str, record: RunRecord) -> None:
         self.records[cell_id].append(record)
+        if record.config.phase == "test":
+            return
         self.status.finished_runs += 1
         if record.state == "failed":
             self.status.failed += 1
@@ -476,56 +489,17 @@ class _Coordinator:
     def _finish_cell(self, cell: Cell) -> None:
         self.finished.add(cell.id)
         self.status.finished_cells = len(self.finished)
-        state, metrics = _summary(self.records[cell.id])
+        state, metrics = _summary(self.records[cell.id], self.plan.budget.top_k)
         self.tracker.write_cell(cell.dataset.name, cell.length, cell.space.name, state, metrics)
 
     def _release_trials(self) -> None:
         """Let trials that were stopped wait for the next start, under their numbers and with their parameters."""
-        for _, _, trial in self.jobs.values():
-            if trial is not None and not self._frozen(trial).state.is_finished():
-                self.storage.set_trial_state_values(trial._trial_id, TrialState.WAITING)
-
-    def _frozen(self, trial: optuna.Trial) -> FrozenTrial:
-        return self.storage.get_trial(trial._trial_id)
-
-    def _study(self, cell: Cell) -> optuna.Study:
-        if cell.id not in self.studies:
-            pruner: optuna.pruners.BasePruner = optuna.pruners.NopPruner()
-            if self._prunes(cell):
-                warmup = train_settings(self.plan.budget, {}).max_steps // 4
-                pruner = optuna.pruners.MedianPruner(n_startup_trials=PRUNER_STARTUP_TRIALS, n_warmup_steps=warmup)
-            self.studies[cell.id] = optuna.create_study(
-                study_name=cell.id,
-                storage=self.storage,
-                direction=cell.task.goal,
-                sampler=_Points(cell.space, self.plan.config.seed),
-                pruner=pruner,
-                load_if_exists=True,
-            )
-        return self.studies[cell.id]
-
-    def _prunes(self, cell: Cell) -> bool:
-        """A task that is solved of a sudden has a flat curve until then: a pruner would kill the winners."""
-        return cell.task.solved is None and self.plan.trials > PRUNER_STARTUP_TRIALS
+        for cell, config in self.jobs.values():
+            if config.phase == "screen":
+                self.studies.give_back(cell, config.number)
 
     def _folder(self, run_id: str) -> Path:
         return self.plan.folder / "runs" / run_id
-
-
-class _Points(optuna.samplers.BaseSampler):
-    """Hands Optuna the point that the search space has for a trial's number."""
-
-    def __init__(self, space: SearchSpace, seed: int) -> None:
-        self.space, self.seed = space, seed
-
-    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, Any]:
-        return self.space.distributions()
-
-    def sample_relative(self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, Any]) -> dict[str, Any]:
-        return self.space.point(trial.number, self.seed)
-
-    def sample_independent(self, study: optuna.Study, trial: FrozenTrial, name: str, distribution: Any) -> Any:
-        raise AssertionError(f"{name} is not in the search space of {study.study_name}")
 
 
 def crash_point(name: str) -> None:
@@ -549,21 +523,6 @@ def _locked(path: Path, name: str) -> Iterator[None]:
         file.flush()
         os.set_inheritable(file.fileno(), False)
         yield
-
-
-def _open_storage(path: Path) -> optuna.storages.RDBStorage:
-    """Open the study's database. Raises StoreError where it is damaged, or gone although there were runs."""
-    if path.exists():
-        try:
-            with sqlite3.connect(path) as connection:
-                if connection.execute("PRAGMA quick_check").fetchone()[0] != "ok" or not path.stat().st_size:
-                    raise sqlite3.DatabaseError("quick_check failed")
-        except sqlite3.DatabaseError as error:
-            raise StoreError(f"{path}: damaged ({error}); use another --name, or restore the file") from None
-    elif (path.parent / "runs").exists():
-        raise StoreError(f"{path}: missing although there are runs; restore it, or use another --name")
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    return optuna.storages.RDBStorage(f"sqlite:///{path}", engine_kwargs={"connect_args": {"timeout": 60}})
 
 
 def _commit() -> str:

@@ -1,6 +1,7 @@
 """One run: a configuration in, a record out.
 
-Knows neither Optuna nor MLflow. Whoever starts a run hears of it through `on_report` and may end it early.
+Knows neither Optuna nor MLflow. Whoever starts a run hears of it through `on_report` and may end it early. The ranks
+of a run on several devices are made here, in its own process.
 """
 
 import hashlib
@@ -17,10 +18,12 @@ from typing import Any, Literal, NamedTuple
 import pytorch_lightning as pl
 import torch
 
-from bench import measure
+from bench import energy as energies
+from bench import measure, ranks
 from bench.config import RunConfig
 from bench.datamodule import DataModule, to_tensors
 from bench.datasets import make_task
+from bench.energy import EnergyMeter
 from bench.errors import BenchError
 from bench.module import SequenceModule
 from bench.record import Asked, Epoch, RunRecord, Seconds, read_crashes
@@ -43,14 +46,25 @@ TICK_SECONDS = 1.0
 def run(config: RunConfig, on_report: OnReport = lambda report: True, folder: Path | None = None) -> RunRecord:
     """Carry out one run and return its record; whatever goes wrong inside it is a record too.
 
-    With a `folder`, long runs leave a checkpoint there and go on from it, and confirm runs leave their weights.
+    With a `folder`, long runs leave a checkpoint there and go on from it, and confirm runs leave their weights. A test
+    run finds these weights beside its own folder.
     """
     started_at = datetime.now(UTC).isoformat(timespec="milliseconds")
     ledger, memory = measure.Ledger(config.device), measure.PeakMemory(config.device)
+    energy, cpu_seconds = EnergyMeter(config.device), energies.cpu_seconds()
+
+    def metered(report: Report) -> bool:
+        energy.joules()  # a counter of the CPU turns over after some minutes
+        return on_report(report)
+
     facts: dict[str, Any] = {"state": "complete"}
     try:
-        act = {"baselines": _baselines, "speed": _speed}.get(config.phase)
-        facts |= act(config) if act else _train(config, on_report, folder, ledger)
+        if config.phase in ("screen", "confirm", "probe"):
+            facts |= _train(config, metered, folder, ledger)
+        elif config.phase == "test":
+            facts |= _test(config, folder, ledger)
+        else:
+            facts |= {"baselines": _baselines, "speed": _speed}[config.phase](config)
     except (torch.OutOfMemoryError, MemoryError) as error:
         facts = {"state": "failed", "cause": "out_of_memory", "message": _last_line(error)}
     except Exception as error:  # noqa: BLE001 - model code may raise anything, and a failed run is a result
@@ -59,13 +73,16 @@ def run(config: RunConfig, on_report: OnReport = lambda report: True, folder: Pa
         facts = {"state": "failed", "cause": cause, "message": _last_line(error)}
         if not isinstance(error, BenchError):
             traceback.print_exc()
+    joules, source = energy.joules()
     facts = {"peak_memory_bytes": memory.bytes()} | facts
-    seconds = {name: ledger.seconds.get(name, 0.0) for name in ("setup", "train", "evaluate")}
     return RunRecord(
         config=config,
         asked=Asked.model_validate(make_task(config.task, config.length, config.task_arguments)),
         **facts,
-        seconds=Seconds(**seconds, total=sum(ledger.seconds.values())),
+        seconds=Seconds(**ledger.seconds, total=sum(ledger.seconds.values())),
+        cpu_seconds=(energies.cpu_seconds() - cpu_seconds) * config.num_devices,
+        energy_joules=joules,
+        energy_from=source,
         environment=measure.environment(config.device),
         started_at=started_at,
     )
@@ -77,27 +94,42 @@ def run_in_folder(folder: Path, on_report: OnReport, submitted: float) -> None:
     `submitted` is the monotonic time at which the run was handed over, so that the process's start is on the bill.
     """
     config = RunConfig.read(folder / "config.json")
-    measure.prepare_process(config.threads)
-    record = run(config, on_report, folder)
-    crashes = read_crashes(folder)
-    crashed = sum(crash["seconds"] for crash in crashes)
-    total = time.monotonic() - submitted + crashed
-    record = record.model_copy(
-        update={
-            "crashes": [crash["cause"] for crash in crashes],
-            "seconds": record.seconds.model_copy(update={"crashed": crashed, "total": total}),
-        }
-    )
-    record.write(folder)
+
+    def work(rank: int) -> None:
+        waited = time.monotonic() - submitted
+        measure.prepare_process(config.threads)
+        record = run(config, on_report if rank == 0 else lambda report: True, folder)
+        if rank > 0 and record.state != "failed":
+            return
+        crashes = read_crashes(folder)
+        crashed = sum(crash["seconds"] for crash in crashes)
+        seconds = {"waiting": record.seconds.waiting + waited, "crashed": crashed}
+        seconds["total"] = time.monotonic() - submitted + crashed
+        update = {"crashes": [crash["cause"] for crash in crashes]}
+        record = record.model_copy(update=update | {"seconds": record.seconds.model_copy(update=seconds)})
+        record.write(folder)
+        if rank > 0:
+            raise SystemExit(1)  # the other ranks wait for this one, in vain
+
+    if config.num_devices > 1 and config.phase in ("screen", "confirm", "probe"):
+        ranks.spread(config.num_devices, work)
+    else:
+        work(0)
 
 
 def _train(config: RunConfig, on_report: OnReport, folder: Path | None, ledger: measure.Ledger) -> dict[str, Any]:
     with ledger.spent_on("setup"):
         torch.manual_seed(config.seed)
         task = make_task(config.task, config.length, config.task_arguments)
-        data, module = DataModule(task, config), SequenceModule(task, config)
+        module = SequenceModule(task, config)
         if task.causal and not module.encoder.causal:
             raise BenchError(f"{config.task} may not see the future, and {config.space} does: not applicable")
+        known = {"parameters": module.parameter_counts(), "state_size": module.encoder.state_size(task.num_steps)}
+        allowed, found = config.limits.parameters, sum(known["parameters"].values())
+        if config.phase == "screen" and allowed is not None and found > allowed:
+            message = f"{found:,} parameters, and --max-parameters is {allowed:,}"
+            return known | {"state": "pruned", "cause": "limit", "message": message}
+        data = DataModule(task, config, ledger)
         watch = _Watch(config, data, on_report, folder, ledger)
         trainer = _trainer(config, watch)
         checkpoint, ignored = _find_checkpoint(folder)
@@ -109,36 +141,38 @@ def _train(config: RunConfig, on_report: OnReport, folder: Path | None, ledger: 
         for path in (checkpoint, watch.checkpoint):
             if path is not None:
                 path.unlink(missing_ok=True)
-    facts = watch.facts() | {
-        "parameters": module.parameter_counts(),
-        "state_size": module.encoder.state_size(task.num_steps),
-        "checkpoint_ignored": ignored,
-    }
-    if config.evaluate_test and facts["state"] == "complete":
-        with ledger.spent_on("evaluate"):
-            facts |= _test(config, trainer, module, data, watch, facts["solved"])
-            if folder is not None:
+    facts = watch.facts(module) | known | {"checkpoint_ignored": ignored}
+    if facts["state"] == "complete":
+        if config.limits.inference_ms is not None or "latency" in config.objectives:
+            from bench import timing
+
+            with ledger.spent_on("evaluate"):
+                facts["inference_milliseconds"] = timing.latency(module, to_tensors(data.val), config)
+        if config.phase == "confirm" and folder is not None:
+            with ledger.spent_on("logging"):
                 torch.save(watch.best_weights, folder / "weights.pt")
     return facts
 
 
-def _test(
-    config: RunConfig,
-    trainer: pl.Trainer,
-    module: SequenceModule,
-    data: DataModule,
-    watch: "_Watch",
-    solved: bool | None,
-) -> dict[str, Any]:
-    """Open the test split, once, with the weights of the best epoch."""
-    module.load_state_dict(watch.best_weights)
-    trainer.test(module, datamodule=data, verbose=False)
-    test = module.evaluated(data.test)
-    threshold = module.task.solved
-    if solved and threshold is not None and not test[module.task.metric] >= threshold:
-        # Solved on validation by luck: the test does not bear it out.
-        return {"test": test, "solved": False, "sequences_to_solve": None, "seconds_to_solve": None}
-    return {"test": test}
+def _test(config: RunConfig, folder: Path | None, ledger: measure.Ledger) -> dict[str, Any]:
+    """Open the test split, with the weights that each of the confirm runs had in its best epoch."""
+    if folder is None:
+        raise BenchError(f"{config.run}: a test run needs the folder where the confirm runs left their weights")
+    with ledger.spent_on("setup"):
+        task = make_task(config.task, config.length, config.task_arguments)
+        data, module = DataModule(task, config, ledger), SequenceModule(task, config)
+        trainer = _trainer(config, None)
+        split = data.test
+    tests: dict[str, dict[str, float]] = {}
+    for run_id in config.opens_test_of:
+        with ledger.spent_on("setup"):
+            path = folder.parent / Path(run_id).name / "weights.pt"
+            module.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+        with ledger.spent_on("evaluate"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            trainer.test(module, datamodule=data, verbose=False)
+            tests[run_id] = module.evaluated(split)
+    return {"tests": tests, "parameters": module.parameter_counts()}
 
 
 def _speed(config: RunConfig) -> dict[str, Any]:
@@ -156,14 +190,16 @@ def _baselines(config: RunConfig) -> dict[str, Any]:
     return {"baselines": {name: float(value) for name, value in task.baselines(config.train.num_test).items()}}
 
 
-def _trainer(config: RunConfig, watch: "_Watch") -> pl.Trainer:
+def _trainer(config: RunConfig, watch: "_Watch | None") -> pl.Trainer:
     """Return a Trainer without what costs time at every step: logging, progress bars, summaries, sanity checks."""
+    shared = config.num_devices > 1 and watch is not None
     return pl.Trainer(
         accelerator="gpu" if config.device == "cuda" else "cpu",
-        devices=1,
+        devices=config.num_devices if shared else 1,
+        strategy=ranks.strategy(config.device) if shared else "auto",
         precision=config.precision,
         max_epochs=config.train.num_epochs,
-        callbacks=[watch],
+        callbacks=[watch] if watch is not None else None,
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
@@ -184,16 +220,32 @@ class _Watch(pl.Callback):
         self.best_epoch = -1
         self.best_weights: dict[str, torch.Tensor] = {}
         self.solved_at: Epoch | None = None
-        self.pruned = self.non_finite = False
+        self.ended: dict[str, Any] = {}  # state, cause and message of a run that was ended before its time
         self.checkpoint: Path | None = None
         self.earlier_seconds = 0.0  # of training before the checkpoint this run went on from
+        self._burnt_in = False
         self._last_tick = self._last_checkpoint = time.monotonic()
 
+    @property
+    def train_seconds(self) -> float:
+        """Seconds of training so far, validations not counted."""
+        return self.earlier_seconds + sum(self.ledger.so_far(part) for part in ("data", "burn_in", "train"))
+
+    def on_train_batch_start(self, trainer: pl.Trainer, module: Any, *_: Any) -> None:
+        if not self._burnt_in:
+            self.ledger.switch("burn_in")
+
     def on_train_batch_end(self, trainer: pl.Trainer, module: Any, *_: Any) -> None:
+        if not self._burnt_in:
+            self.ledger.back()
+            self._burnt_in = True
         now = time.monotonic()
         if now - self._last_tick > TICK_SECONDS:
             self._last_tick = now
             self.on_report(Report("tick", module.train_steps))
+            # The ranks of a shared run have to stop at the same step, and see each other at validations only.
+            if self.config.num_devices == 1:
+                self._check_time(trainer)
 
     def on_validation_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         self.ledger.switch("evaluate")
@@ -202,35 +254,59 @@ class _Watch(pl.Callback):
         assert isinstance(module, SequenceModule)
         task, steps = module.task, module.train_steps
         scores = module.evaluated(self.data.val)
-        train_loss = module.train_loss.item() / self.config.train.steps_per_epoch
+        train_loss = ranks.mean(trainer, module.train_loss) / self.config.train.steps_per_epoch
         module.train_loss = torch.zeros_like(module.train_loss)
         self.ledger.back()
+        if self.ended:
+            return
         if not math.isfinite(train_loss) or not all(map(math.isfinite, scores.values())):
-            self.non_finite = trainer.should_stop = True
+            message = f"loss or score became non-finite in epoch {len(self.epochs)}"
+            self._end(trainer, "failed", "non_finite", message)
             return
         sequences = steps * self.config.train.batch_size
-        train_seconds = self.earlier_seconds + self.ledger.so_far("train")
-        epoch = Epoch(steps=steps, sequences=sequences, train_seconds=train_seconds, train_loss=train_loss, val=scores)
+        epoch = Epoch(
+            steps=steps, sequences=sequences, train_seconds=self.train_seconds, train_loss=train_loss, val=scores
+        )
         self.epochs.append(epoch)
         sign = 1 if task.goal == "maximize" else -1
         score = scores[task.metric]
         if self.best_epoch < 0 or sign * score > sign * self.epochs[self.best_epoch].val[task.metric]:
             self.best_epoch = len(self.epochs) - 1
-            if self.config.evaluate_test:
+            if self.config.phase == "confirm":
                 self.best_weights = {name: tensor.clone() for name, tensor in module.state_dict().items()}
         # Two validations in a row: one may be a lucky peak.
         if task.solved is not None and len(self.epochs) > 1:
             last = [sign * past.val[task.metric] for past in self.epochs[-2:]]
             if min(last) >= sign * task.solved:
                 self.solved_at, trainer.should_stop = epoch, True
-        if not self.on_report(Report("epoch", steps, score)) and not trainer.should_stop:
-            self.pruned = trainer.should_stop = True
+        with self.ledger.spent_on("waiting" if self.config.ask_pruner else "logging"):
+            keep_going = ranks.agree(trainer, self.on_report(Report("epoch", steps, score)))
+        if trainer.should_stop:
+            return
+        if not keep_going:
+            self._end(trainer, "pruned", "pruner", f"ended after {sequences:,} sequences, worse than others there")
+        elif _diverged([past.train_loss for past in self.epochs]):
+            best = min(past.train_loss for past in self.epochs)
+            message = f"loss {train_loss:.3g} in epoch {len(self.epochs) - 1}, after {best:.3g} at its best"
+            self._end(trainer, "failed", "diverged", message)
+        else:
+            self._check_time(trainer)
+
+    def _check_time(self, trainer: pl.Trainer) -> None:
+        allowed = self.config.max_seconds
+        if allowed is not None and not ranks.agree(trainer, self.train_seconds <= allowed) and not self.ended:
+            message = f"trained for {self.train_seconds:.0f} s, and --max-run-seconds is {allowed:g}"
+            self._end(trainer, "failed", "timeout", message)
+
+    def _end(self, trainer: pl.Trainer, state: str, cause: str, message: str) -> None:
+        self.ended = {"state": state, "cause": cause, "message": message}
+        trainer.should_stop = True
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         due = time.monotonic() - self._last_checkpoint > self.config.checkpoint_seconds
         if self.folder is None or not due or trainer.should_stop:
             return
-        self._last_checkpoint = time.monotonic()
+        self.ledger.switch("logging")
         # Lightning's own writing is atomic only where TMPDIR is on the same file system; and a flipped byte would load.
         temporary = self.folder / "checkpoint.part"
         trainer.save_checkpoint(temporary)
@@ -239,6 +315,8 @@ class _Watch(pl.Callback):
         if self.checkpoint is not None:
             self.checkpoint.unlink()
         self.checkpoint = path
+        self.ledger.back()
+        self._last_checkpoint = time.monotonic()
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a run needs to go on as if it had not stopped."""
@@ -261,23 +339,31 @@ class _Watch(pl.Callback):
         if state_dict["cuda_rng"] is not None:
             torch.cuda.set_rng_state(state_dict["cuda_rng"].cpu())
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self, module: SequenceModule) -> dict[str, Any]:
         """Return the part of the record that training decides."""
         facts: dict[str, Any] = {
-            "state": "failed" if self.non_finite else "pruned" if self.pruned else "complete",
+            "state": "complete",
             "epochs": self.epochs,
-            "train_steps": self.epochs[-1].steps if self.epochs else 0,
-            "train_sequences": self.epochs[-1].sequences if self.epochs else 0,
+            "train_steps": module.train_steps,
+            "train_sequences": module.train_steps * self.config.train.batch_size,
+            "train_tokens": module.train_tokens,
             "solved": self.solved_at is not None if self.data.task.solved is not None else None,
-        }
-        if self.non_finite:
-            facts |= {"cause": "non_finite", "message": f"loss or score became non-finite in epoch {len(self.epochs)}"}
+        } | self.ended
         if self.best_epoch >= 0:
             facts |= {"best_epoch": self.best_epoch, "val": self.epochs[self.best_epoch].val}
         if self.solved_at is not None:
             facts["sequences_to_solve"] = self.solved_at.sequences
             facts["seconds_to_solve"] = self.solved_at.train_seconds
         return facts
+
+
+def _diverged(losses: list[float]) -> bool:
+    """Whether the loss of the last three epochs was more than twice the best one, and not by a hair.
+
+    An epoch's loss close to zero doubles by chance: the excess has to be a tenth of the first epoch's loss as well.
+    """
+    best = min(losses)
+    return len(losses) > 3 and min(losses[-3:]) > max(2 * best, best + 0.1 * losses[0])
 
 
 def _find_checkpoint(folder: Path | None) -> tuple[Path | None, bool]:

@@ -10,25 +10,29 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "bench"
 LAYERS = (
-    ["errors", "plugins", "contracts", "config", "record", "selection"]
+    ["errors", "plugins", "contracts", "config", "record", "prices", "selection"]
     + ["search_spaces", "datasets"]
     + ["models", "tasks", "metrics"]
-    + ["module", "datamodule", "measure", "train"]
-    + ["engines", "stats", "tracking", "plan", "sweep", "leaderboard", "display", "cli", "__main__"]
+    + ["measure", "energy", "module", "timing", "capacity", "datamodule", "ranks", "train"]
+    + ["engines", "stats", "tracking", "plan", "bill", "studies", "sweep", "forecast", "figures", "speed"]
+    + ["leaderboard", "evidence", "report", "display", "cli", "__main__"]
 )
 """Lower ones first: a module imports only from those before it; inside a folder no file imports another."""
 
 HOMES = {
-    "optuna": {"search_spaces", "sweep"},
+    "optuna": {"search_spaces", "studies"},
     "mlflow": {"tracking"},
-    "pytorch_lightning": {"module", "datamodule", "measure", "train"},
-    "torch": {"models", "module", "datamodule", "measure", "train", "engines"},
-    "pandas": {"leaderboard", "cli"},
+    "pytorch_lightning": {"module", "datamodule", "ranks", "train"},
+    "torch": {"models", "measure", "module", "timing", "capacity", "datamodule", "ranks", "train", "engines"},
+    "pandas": {"speed", "leaderboard", "evidence", "report", "cli"},
     "rich": {"display"},
     "click": {"cli"},
     "sklearn": {"tasks"},
     "scipy": {"stats", "search_spaces"},
-    "pynvml": {"engines"},
+    "pynvml": {"engines", "energy"},
+    "matplotlib": {"figures"},
+    "jinja2": {"report"},
+    "moocore": {"stats"},
 }
 
 

@@ -16,7 +16,7 @@ if torch.version.cuda is None and torch.version.hip is None:
     _CONFIG = RunConfig(
         sweep="",
         run="warm-up",
-        phase="confirm",
+        phase="screen",
         number=0,
         dataset="latch",
         task="latch",
@@ -27,7 +27,6 @@ if torch.version.cuda is None and torch.version.hip is None:
         model_arguments={"hidden_size": 8},
         train=train_settings(BUDGETS["smoke"], {"schedule": "cosine"}),
         seed=0,
-        evaluate_test=True,
     )
     # A warm-up that fails is told by the first run, in its own log.
     with contextlib.redirect_stderr(io.StringIO()):

@@ -17,6 +17,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -184,14 +185,26 @@ class LocalEngine:
         return Event(running.job, "ended", cause=cause, seconds=time.monotonic() - running.started)
 
 
-def make_slots(workers: int | None, gpus: str, runs_per_gpu: int) -> tuple[list[dict[str, str]], str, int]:
-    """Return the slots, the device of their runs, and the CPU threads of each. Raises HardwareError.
+def call(function: str, *arguments: Any) -> Any:
+    """Return what "module:function" returns for the arguments, worked out in a process that has torch loaded."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(list(PRELOAD))
+    with ProcessPoolExecutor(1, mp_context=context) as pool:
+        return pool.submit(_call, function, *arguments).result()
 
-    Without GPUs: one slot a core, or `workers` of them, and the cores divided among them. With GPUs: `runs_per_gpu`
-    slots on each of the first `gpus` that CUDA_VISIBLE_DEVICES leaves visible.
+
+def make_slots(
+    workers: int | None, gpus: str, runs_per_gpu: int, gpus_per_run: int = 1
+) -> tuple[list[dict[str, str]], str, int]:
+    """Return the slots, the device of their runs, and the CPU threads of each of their processes. Raises HardwareError.
+
+    Without GPUs: one slot a core, or `workers` of them, and the cores divided among them. With GPUs: of the first
+    `gpus` that CUDA_VISIBLE_DEVICES leaves visible, `runs_per_gpu` slots on each, or one slot on every `gpus_per_run`.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if gpus == "0":
+        if gpus_per_run > 1 or runs_per_gpu > 1:
+            raise HardwareError("--gpus-per-run and --runs-per-gpu divide GPUs among runs: add --gpus all, or a count")
         slots = [{"CUDA_VISIBLE_DEVICES": ""} for _ in range(workers or cores)]
         return slots, "cpu", max(1, cores // len(slots))
     visible = visible_gpus()
@@ -199,9 +212,16 @@ def make_slots(workers: int | None, gpus: str, runs_per_gpu: int) -> tuple[list[
     if wanted > len(visible) or not visible:
         shown = os.environ.get("CUDA_VISIBLE_DEVICES", "not set")
         raise HardwareError(f"--gpus {gpus}, but {len(visible)} are visible (CUDA_VISIBLE_DEVICES: {shown})")
-    slots = [{"CUDA_VISIBLE_DEVICES": gpu} for _ in range(runs_per_gpu) for gpu in visible[:wanted]]
+    if gpus_per_run > 1 and runs_per_gpu > 1:
+        raise HardwareError(f"--gpus-per-run {gpus_per_run} and --runs-per-gpu {runs_per_gpu}: give one of them")
+    if wanted % gpus_per_run:
+        raise HardwareError(f"--gpus-per-run {gpus_per_run} does not divide {wanted} GPUs: some would stand idle")
+    groups = [",".join(visible[i : i + gpus_per_run]) for i in range(0, wanted, gpus_per_run)]
+    # In the order of the bus, which is how NVML counts them.
+    order = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
+    slots = [{"CUDA_VISIBLE_DEVICES": group} | order for _ in range(runs_per_gpu) for group in groups]
     slots = slots[: workers or len(slots)]
-    return slots, "cuda", max(1, cores // len(slots))
+    return slots, "cuda", max(1, cores // (len(slots) * gpus_per_run))
 
 
 def visible_gpus() -> list[str]:
@@ -235,8 +255,12 @@ def _run_process(
         pipe.send(tuple(report))
         return bool(pipe.recv()) if ask_pruner and report[0] == "epoch" else True
 
-    module, function = run.split(":")
-    getattr(importlib.import_module(module), function)(Path(folder), on_report, submitted)
+    _call(run, Path(folder), on_report, submitted)
+
+
+def _call(function: str, *arguments: Any) -> Any:
+    module, name = function.split(":")
+    return getattr(importlib.import_module(module), name)(*arguments)
 
 
 def _die_with(life: int) -> None:

@@ -18,7 +18,9 @@ class Model(nn.Module):
     """Encodes (B, L, D) into (B, L, H), or (B, L, 2H) if bidirectional.
 
     `forget_bias` is the initial bias of the forget gate, or "chrono", or "default" for PyTorch's own, with which the
-    cell halves at every step. One layer at a time, so that a backward direction can be flipped inside each length.
+    cell halves at every step. `input_bias` is that of the input gate: negative, it keeps noise out (Hochreiter &
+    Schmidhuber 1997, section 4); None leaves PyTorch's own, and chrono sets it itself. One layer at a time, so that a
+    backward direction can be flipped inside each length.
     """
 
     def __init__(
@@ -30,10 +32,13 @@ class Model(nn.Module):
         num_layers: int = 1,
         bidirectional: bool = False,
         forget_bias: float | str = "default",
+        input_bias: float | None = None,
     ) -> None:
         super().__init__()
         if isinstance(forget_bias, str) and forget_bias not in ("default", "chrono"):
             raise ValueError(f"forget_bias: a number, 'chrono' or 'default', but found {forget_bias!r}")
+        if input_bias is not None and forget_bias == "chrono":
+            raise ValueError(f"input_bias: chrono sets it from the forget gate's, but found {input_bias!r} beside it")
         self.hidden_size, self.num_layers, self.bidirectional = hidden_size, num_layers, bidirectional
         self.output_size = self.summary_size = hidden_size * (2 if bidirectional else 1)
         self.causal = not bidirectional
@@ -42,9 +47,11 @@ class Model(nn.Module):
         self.backward_layers = nn.ModuleList(
             nn.LSTM(width, hidden_size, batch_first=True) for width in widths if bidirectional
         )
-        if forget_bias != "default":
-            for lstm in [*self.forward_layers, *self.backward_layers]:
+        for lstm in [*self.forward_layers, *self.backward_layers]:
+            if forget_bias != "default":
                 _set_forget_bias(lstm, forget_bias, length)
+            if input_bias is not None:
+                _set_bias(lstm, slice(hidden_size), input_bias)
 
     def forward(self, x_BLD: Tensor, length_B: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """Return h_BLH and, unless bidirectional, each layer's hidden and cell state."""
@@ -76,16 +83,19 @@ class Model(nn.Module):
 def _set_forget_bias(lstm: nn.LSTM, forget_bias: float | str, length: int) -> None:
     size = lstm.hidden_size
     input_gate, forget_gate = slice(0, size), slice(size, 2 * size)  # PyTorch's order of gates: i, f, g, o
+    if forget_bias != "chrono":
+        _set_bias(lstm, forget_gate, float(forget_bias))
+        return
+    bias = torch.empty(size).uniform_(1, max(2, length - 1)).log()
+    _set_bias(lstm, forget_gate, bias)
+    _set_bias(lstm, input_gate, -bias)
+
+
+def _set_bias(lstm: nn.LSTM, gate: slice, bias: Tensor | float) -> None:
     bias_ih, bias_hh = getattr(lstm, "bias_ih_l0"), getattr(lstm, "bias_hh_l0")  # noqa: B009 - Any, for mypy
     with torch.no_grad():
         # Two bias vectors are added: setting both to b would give 2 b.
-        bias_hh[forget_gate] = 0
-        if forget_bias != "chrono":
-            bias_ih[forget_gate] = float(forget_bias)
-            return
-        bias_hh[input_gate] = 0
-        bias_ih[forget_gate] = torch.empty(size).uniform_(1, max(2, length - 1)).log()
-        bias_ih[input_gate] = -bias_ih[forget_gate]
+        bias_ih[gate], bias_hh[gate] = bias, 0
 
 
 def _flip_inside(length_B: Tensor, steps: int) -> Tensor:

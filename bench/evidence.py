@@ -1,0 +1,217 @@
+"""What a report shows, as tables: each a pure function of the run records of a sweep, a row a baseline and length.
+
+The leaderboard says who is best; these say at what price, how sure, and what else was tried.
+"""
+
+import math
+import statistics
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from bench import bill, stats
+from bench.config import INDEPENDENT_SAMPLERS
+from bench.record import RunRecord, outcome
+from bench.selection import choose, confirmations, losses, objective, pareto
+
+Cells = dict[tuple[str, int, str], list[RunRecord]]
+"""Runs by dataset, length and model (search space)."""
+
+
+def cells(records: Sequence[RunRecord]) -> Cells:
+    """Return the runs of each cell, in the order in which the cells first appear; cheap baselines are of none."""
+    found: Cells = {}
+    for record in records:
+        config = record.config
+        if config.phase != "baselines":
+            found.setdefault((config.dataset, config.length, config.space), []).append(record)
+    return found
+
+
+def outcomes(records: Sequence[RunRecord]) -> pd.DataFrame:
+    """Return how the trials and confirm runs of each cell ended: a column `complete`, `pruned` and each cause.
+
+    Columns: dataset, length, model, runs, complete, pruned, then every cause of failure that occurs.
+    """
+    rows = []
+    for (dataset, length, model), runs in cells(records).items():
+        ended = [run for run in runs if run.config.phase in ("screen", "confirm")]
+        row: dict[str, Any] = {"dataset": dataset, "length": length, "model": model, "runs": len(ended)}
+        row |= {"complete": 0, "pruned": 0}
+        for run in ended:
+            name = outcome(run)
+            row[name] = row.get(name, 0) + 1
+        rows.append(row)
+    frame = pd.DataFrame(rows)
+    counts = [name for name in frame.columns if name not in ("dataset", "length", "model")]
+    frame[counts] = frame[counts].fillna(0).astype(int)
+    return frame
+
+
+def expected_performance(records: Sequence[RunRecord], unbiased: bool = True) -> pd.DataFrame:
+    """Return the expected best validation score after n trials of a cell, and the device seconds they cost.
+
+    Only where it is valid: trials that a sampler drew without regard to earlier scores (the default and warm starts
+    are no draws), in cells without pruning. A failed trial is on the bill with the chance score. Columns: dataset,
+    length, model, trials (n), device_seconds (n times the mean of a trial), score.
+    """
+    rows = []
+    for (dataset, length, model), runs in cells(records).items():
+        drawn = [r for r in runs if r.config.phase == "screen" and r.config.origin in INDEPENDENT_SAMPLERS]
+        if not drawn or any(run.config.ask_pruner or run.state == "pruned" for run in drawn):
+            continue
+        asked = drawn[0].asked
+        scores = [asked.chance if run.val_score is None else run.val_score for run in drawn]
+        curve = stats.expected_performance([asked.sign * score for score in scores], unbiased)
+        seconds = statistics.fmean(run.device_seconds for run in drawn)
+        for n, value in enumerate(curve, 1):
+            row = {"dataset": dataset, "length": length, "model": model, "trials": n}
+            rows.append(row | {"device_seconds": n * seconds, "score": asked.sign * value})
+    return pd.DataFrame(rows, columns=["dataset", "length", "model", "trials", "device_seconds", "score"])
+
+
+def default_against_tuned(records: Sequence[RunRecord], top_k: int) -> pd.DataFrame:
+    """Return what tuning brought: mean validation scores of the default and the chosen configuration, on fresh seeds.
+
+    Columns: dataset, length, model, metric, default, tuned, gain (positive is better), low and high (95 % interval of
+    the gain, paired by seed; NaN below two seeds), default_solved, tuned_solved, seeds, screened (score with which the
+    chosen one was picked), drop (by how much it was better then than on fresh seeds), chosen (its trial).
+    """
+    rows = []
+    for (dataset, length, model), runs in cells(records).items():
+        default = next((r for r in runs if r.config.phase == "screen" and r.config.number == 0), None)
+        chosen = choose(runs, top_k)
+        if default is None or chosen is None:
+            continue
+        untested = [run for run in runs if run.config.phase != "test"]
+        pair = [confirmations(untested, trial) for trial in (default, chosen)]
+        if not all(pair):
+            continue
+        scores = [{r.config.seed: r.val_score for r in found if r.val_score is not None} for found in pair]
+        means = [statistics.fmean(s.values()) if s else math.nan for s in scores]
+        sign = chosen.asked.sign
+        gains = [sign * (scores[1][seed] - scores[0][seed]) for seed in scores[0].keys() & scores[1].keys()]
+        low, high = stats.mean_interval(gains) if gains else (math.nan, math.nan)
+        solved = [sum(bool(r.solved) for r in found) if chosen.asked.solved is not None else None for found in pair]
+        rows.append(
+            {
+                "dataset": dataset,
+                "length": length,
+                "model": model,
+                "metric": chosen.asked.metric,
+                "default": means[0],
+                "tuned": means[1],
+                "gain": sign * (means[1] - means[0]),
+                "low": low,
+                "high": high,
+                "default_solved": solved[0],
+                "tuned_solved": solved[1],
+                "seeds": len(pair[1]),
+                "screened": chosen.val_score,
+                "drop": sign * ((chosen.val_score or math.nan) - means[1]),
+                "chosen": chosen.config.number,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def pareto_front(records: Sequence[RunRecord], objectives: Sequence[str]) -> pd.DataFrame:
+    """Return every complete trial of all models with its objectives, marked if nothing of its dataset dominates it.
+
+    Columns: dataset, length, model, trial, one a objective, on_front, and hypervolume: of the front of a dataset and
+    length, between it and the worst value of each objective there, as a share of the box from the best to the worst.
+    """
+    groups: dict[tuple[str, int], list[RunRecord]] = {}
+    for record in records:
+        known = all(objective(record, name) is not None for name in objectives)
+        if record.config.phase == "screen" and record.state == "complete" and known:
+            groups.setdefault((record.config.dataset, record.config.length), []).append(record)
+    rows = []
+    for (dataset, length), runs in groups.items():
+        front = pareto(runs, objectives)
+        on_front = {run.config.run for run in front}
+        volume = _share_of_box([losses(run, objectives) for run in runs], [losses(run, objectives) for run in front])
+        for run in runs:
+            row: dict[str, Any] = {"dataset": dataset, "length": length, "model": run.config.space}
+            row |= {"trial": run.config.number} | {name: objective(run, name) for name in objectives}
+            rows.append(row | {"on_front": run.config.run in on_front, "hypervolume": volume})
+    columns = ["dataset", "length", "model", "trial", *objectives, "on_front", "hypervolume"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _share_of_box(points: list[tuple[float, ...]], front: list[tuple[float, ...]]) -> float:
+    worst = [max(axis) for axis in zip(*points, strict=True)]
+    best = [min(axis) for axis in zip(*points, strict=True)]
+    box = math.prod(w - b for w, b in zip(worst, best, strict=True))
+    return stats.hypervolume(front, worst) / box if box > 0 else math.nan
+
+
+def study_bill(records: Sequence[RunRecord], cpu_watts: float | None) -> pd.DataFrame:
+    """Return what each baseline cost over the whole study, with all that failed, was pruned, confirmed or tested.
+
+    Columns: model, runs, failed, pruned, device_hours, screening_hours, confirming_hours, cpu_hours, kwh, energy_is,
+    usd, train_sequences.
+    """
+    models: dict[str, list[RunRecord]] = {}
+    for (_, _, model), runs in cells(records).items():
+        models.setdefault(model, []).extend(runs)
+    rows = []
+    for model, runs in models.items():
+        kwh, energy_is = bill.energy(runs, cpu_watts)
+        hours = {phase: sum(r.device_seconds for r in runs if r.config.phase == phase) / 3600 for phase in _PHASES}
+        cpu = [run.cpu_seconds for run in runs if run.cpu_seconds is not None]
+        rows.append(
+            {
+                "model": model,
+                "runs": len(runs),
+                "failed": sum(run.state == "failed" for run in runs),
+                "pruned": sum(run.state == "pruned" for run in runs),
+                "device_hours": sum(run.device_seconds for run in runs) / 3600,
+                "screening_hours": hours["screen"],
+                "confirming_hours": hours["confirm"] + hours["test"],
+                "cpu_hours": sum(cpu) / 3600,
+                "kwh": kwh,
+                "energy_is": energy_is,
+                "usd": bill.usd(runs),
+                "train_sequences": sum(run.train_sequences for run in runs),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+_PHASES = ("screen", "confirm", "test")
+
+
+def cost_to_reach(records: Sequence[RunRecord], quality: float | None = None) -> pd.DataFrame:
+    """Return what reaching a validation score costs with tuning, per cell.
+
+    A sampler that draws independently needs 1 / p trials on average, where p is the share of trials that reach it; so
+    the cost is the mean cost of a trial over p. `quality` is the score; None: the threshold of a task that is solved,
+    else nine tenths of the way from chance to the best confirmed model. Columns: dataset, length, model, quality,
+    reached, trials, device_seconds (NaN: not reached within the trials made), usd.
+    """
+    by_cell = cells(records)
+    best: dict[tuple[str, int], float] = {}
+    for (dataset, length, _), runs in by_cell.items():
+        for run in runs:
+            if run.config.phase == "screen" and run.val_score is not None:
+                value = run.asked.sign * run.val_score
+                best[dataset, length] = max(best.get((dataset, length), -math.inf), value)
+    rows = []
+    for (dataset, length, model), runs in by_cell.items():
+        drawn = [run for run in runs if run.config.phase == "screen" and not run.config.origin.startswith("warm")]
+        if not drawn or (dataset, length) not in best:
+            continue
+        asked = drawn[0].asked
+        wanted = quality if quality is not None else asked.solved
+        if wanted is None:
+            wanted = asked.chance + 0.9 * (asked.sign * best[dataset, length] - asked.chance)
+        reached = [r for r in drawn if r.val_score is not None and asked.sign * (r.val_score - wanted) >= 0]
+        seconds = sum(run.device_seconds for run in drawn) / len(reached) if reached else math.nan
+        money = bill.usd(drawn)
+        row = {"dataset": dataset, "length": length, "model": model, "quality": wanted, "reached": len(reached)}
+        usd = money / len(reached) if money is not None and reached else math.nan
+        rows.append(row | {"trials": len(drawn), "device_seconds": seconds, "usd": usd})
+    columns = ["dataset", "length", "model", "quality", "reached", "trials", "device_seconds", "usd"]
+    return pd.DataFrame(rows, columns=columns)

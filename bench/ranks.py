@@ -1,0 +1,77 @@
+"""Several processes that train one run together (DDP), made by the run's own process.
+
+Lightning's `strategy="ddp"` would start the other ranks with the coordinator's command line: a second sweep. Here the
+run process forks them before any tensor work and says so in the environment, as a cluster's launcher does.
+"""
+
+import os
+import signal
+import socket
+import sys
+import traceback
+from collections.abc import Callable
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.strategies import DDPStrategy
+
+
+def spread(num_ranks: int, work: Callable[[int], None]) -> None:
+    """Fork `num_ranks` processes that each call `work(rank)`; return when all are done.
+
+    Where one fails, the others, which would wait for it, are killed; raises SystemExit then.
+    """
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), WORLD_SIZE=str(num_ranks), NODE_RANK="0")
+    children = set()
+    for rank in range(num_ranks):
+        pid = os.fork()
+        if pid == 0:
+            os._exit(_call(work, rank))
+        children.add(pid)
+    code = 0
+    while children:
+        pid, status = os.wait()
+        children.discard(pid)
+        if status and not code:
+            code = os.waitstatus_to_exitcode(status)
+            for other in children:
+                os.kill(other, signal.SIGKILL)
+    if code < 0:
+        os.kill(os.getpid(), -code)  # whoever started this process hears of the same signal
+    elif code:
+        sys.exit(code)
+
+
+def _call(work: Callable[[int], None], rank: int) -> int:
+    os.environ.update(LOCAL_RANK=str(rank), RANK=str(rank))
+    try:
+        work(rank)
+    except SystemExit as end:
+        return int(end.code or 0)
+    except BaseException:  # noqa: BLE001 - nothing may climb out of a forked process
+        traceback.print_exc()
+        return 1
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    return 0
+
+
+def strategy(device: str) -> DDPStrategy:
+    """Return Lightning's DDP for ranks that are there already."""
+    return DDPStrategy(process_group_backend="nccl" if device == "cuda" else "gloo")
+
+
+def mean(trainer: pl.Trainer, value: torch.Tensor) -> float:
+    """Return the mean of a number over the ranks; the same on each."""
+    if trainer.world_size > 1:
+        value = trainer.strategy.reduce(value, reduce_op="mean")
+    return float(value)
+
+
+def agree(trainer: pl.Trainer, answer: bool) -> bool:
+    """Return what rank 0 answers, on every rank."""
+    return bool(trainer.strategy.broadcast(answer)) if trainer.world_size > 1 else answer

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from bench.plan import Plan
     from bench.sweep import Outcome
 
+LISTS = ("models", "datasets", "budgets", "metrics", "prices", "sweeps")
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 RESULTS = click.option(
     "--results", type=click.Path(path_type=Path, file_okay=False), default="results", help="Folder of all results."
@@ -80,12 +81,34 @@ def _sweep_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--length", "lengths", multiple=True, callback=_split_lengths, metavar="NUMBERS",
                      help="Sequence lengths; what one means is on the dataset's card."),
         click.option("--models", multiple=True, callback=_split, metavar="NAMES", help="Search spaces."),
-        click.option("--budget", metavar="smoke|quick|standard", help="Work for each cell, the same for all."),
+        click.option("--budget", metavar="smoke|quick|standard|full", help="Work for each cell, the same for all."),
         click.option("--trials", type=int, help="Configurations a cell, in all."),
-        click.option("--confirm-seeds", type=int, help="Fresh seeds for the chosen configuration."),
+        click.option("--top-k", type=int, help="Best configurations that are confirmed, beside the default."),
+        click.option("--confirm-seeds", type=int, help="Fresh seeds for each of them."),
+        click.option("--max-sequences", type=int, help="Training sequences of a run."),
+        click.option("--wall-time", metavar="30m", help="Of the sweep: 90s, 30m, 2h; then the best are confirmed."),
+        click.option("--device-time", metavar="2h", help="Likewise, summed over runs and their devices."),
+        click.option("--max-usd", type=float, help="Likewise, in money; needs --price-per-hour."),
+        click.option("--max-run-seconds", type=float, help="A run that trains longer ends as a timeout."),
+        click.option("--price-per-hour", metavar="USD|NAME", help="Of the machine: a number, or `bench list prices`."),
+        click.option("--cpu-watts", type=float, help="Of a busy core: where no meter is, energy is estimated."),
+        click.option("--sampler", metavar="sobol|random|tpe|gp|cmaes|nsga2", help="Who draws configurations."),
+        click.option("--pruner", metavar="none|median|asha|hyperband", help="Who ends runs early; not where a task "
+                     "is solved of a sudden."),
+        click.option("--objectives", multiple=True, callback=_split, metavar="quality,latency,cost,memory,parameters",
+                     help="What to search for; more than quality: the Pareto front."),
+        click.option("--max-inference-ms", type=float, help="Limit: to answer one sequence."),
+        click.option("--max-parameters", type=int, help="Limit: trainable numbers."),
+        click.option("--max-memory-gb", type=float, help="Limit: peak of a training run, in 2^30 bytes."),
+        click.option("--max-cost-usd", type=float, help="Limit: of one training run; needs --price-per-hour."),
+        click.option("--match", multiple=True, callback=_split, metavar="parameters=70k|flops=N|state=N",
+                     help="Solve each model's width for an equal capacity; results under each rule."),
+        click.option("--warm-start", multiple=True, callback=_split, metavar="SWEEPS",
+                     help="Try the best configurations of earlier sweeps first."),
         click.option("--workers", type=int, help="Runs at a time."),
         click.option("--gpus", metavar="all|N", help="GPUs to use."),
         click.option("--runs-per-gpu", type=int, help="Runs that share a GPU."),
+        click.option("--gpus-per-run", type=int, help="GPUs that share a run's batches (DDP)."),
         click.option("--precision", metavar="32-true|bf16-mixed", help="Arithmetic; recorded with each run."),
         click.option("--seed", type=int, help="Seed of the whole sweep."),
         click.option("--name", help="Name of the sweep; the same name goes on with it."),
@@ -94,7 +117,7 @@ def _sweep_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--datasets", "dataset_cards", type=click.Path(path_type=Path), help="Likewise, of cards."),
         click.option("--max-failures", type=int, help="Stop if so many runs fail and none succeeds."),
         click.option("--stall-seconds", type=float, help="End a run that makes no step for so long."),
-        click.option("--json", "as_json", is_flag=True, help="Print the leaderboard as JSON."),
+        click.option("--json", "as_json", is_flag=True, help="Print as JSON."),
     ]  # fmt: skip
     for option in reversed(options):
         command = option(command)
@@ -119,8 +142,8 @@ def sweep(file: Path | None, as_json: bool, **options: Any) -> None:
 
     plan = plans.make(SweepConfig.build(file, options), call)
     screen.say(_plan_line(plan))
-    for cell, reason in plan.not_applicable:
-        screen.say(f"not applicable: {cell.space.name} on {cell.dataset.name}: {reason}")
+    for line in plans.remarks(plan):
+        screen.say(line)
     with screen:
         outcome = sweeps.run(plan, screen)
     _show_end(plan, outcome, as_json)
@@ -163,6 +186,8 @@ def _show_end(plan: "Plan", outcome: "Outcome", as_json: bool) -> None:
         click.echo(f"* {answer}")
     if plan.config.budget == "smoke":
         click.echo("(budget smoke: shows that it runs, and says nothing about models)")
+    if outcome.ended_by:
+        click.echo(f"(ended early: {outcome.ended_by})")
     click.echo(f"\nleaderboard  {plan.folder / 'leaderboard.csv'}")
     if not outcome.tracked:
         click.echo(f"MLflow       not all runs were written; see {plan.folder / 'mlflow.log'}, then: bench sync {name}")
@@ -171,7 +196,58 @@ def _show_end(plan: "Plan", outcome: "Outcome", as_json: bool) -> None:
     here = "" if results == Path("results") else f" --results {results}"
     for title, link in links(outcome.experiments, name):
         click.echo(f"MLflow       {link}\n             {title}")
-    click.echo(f"next         python -m bench ui{here}   (serves the pages above)")
+    click.echo(f"next         python -m bench report{here}   (one page with all of it)")
+    click.echo(f"             python -m bench ui{here}   (serves the pages above)")
+
+
+@main.command()
+@_sweep_options
+@click.option("--frontier", is_flag=True, help="Find the longest trainable length of each model instead.")
+@click.option("--memory-gb", type=float, help="Of one run, for what fits and for --frontier; default: what is free.")
+def plan(file: Path | None, as_json: bool, frontier: bool, memory_gb: float | None, **options: Any) -> None:
+    """Predict what a sweep will take before anything is spent; takes the arguments of `sweep`.
+
+    Trains a few steps of every cell and predicts time, memory, money and disk; what cannot fit is marked. The report
+    later prints the prediction beside what it was.
+    """
+    from bench.display import Screen, print_tables
+
+    screen = Screen()
+    screen.say("bench: reading search spaces and datasets")
+    from bench import estimate
+    from bench import plan as plans
+    from bench.config import SweepConfig
+    from bench.engines.local import call
+
+    made = plans.make(SweepConfig.build(file, options), call)
+    screen.say(_plan_line(made))
+    for line in plans.remarks(made):
+        screen.say(line)
+    found = (estimate.frontier if frontier else estimate.make)(made, memory_gb, screen.say)
+    if as_json:
+        click.echo(found.model_dump_json(indent=1))
+        return
+    print_tables({found.title: found.table()}, list(found.SHOWN))
+    click.echo()
+    for line in found.sentences():
+        click.echo(f"* {line}")
+
+
+@main.command()
+@click.argument("sweeps", nargs=-1)
+@RESULTS
+@click.option("--quality", type=float, help="Validation score for `cost to reach`; default: the task's threshold.")
+def report(sweeps: tuple[str, ...], results: Path, quality: float | None) -> None:
+    """Write the report of the latest sweep, or of those named: one HTML file that needs no network."""
+    from bench import leaderboard as boards
+    from bench import report as reports
+    from bench import tracking
+
+    for folder in boards.find_sweeps(results, sweeps):
+        path = reports.write(folder, quality)
+        click.echo(path)
+        if not tracking.log_report(results, folder.name, path):
+            click.echo("bench: the report could not be logged to MLflow; the file is there", err=True)
 
 
 @main.command()
@@ -186,14 +262,16 @@ def run(config: Path, as_json: bool) -> None:
     from bench import measure, train
 
     measure.prepare_process(settings.threads)
-    record = train.run(settings)
+    # A test run finds the weights beside its own folder; all others leave nothing there.
+    record = train.run(settings, folder=config.absolute().parent if settings.phase == "test" else None)
     if as_json:
         click.echo(record.model_dump_json(indent=1))
     else:
         for key, text in {"state": record.state, "cause": record.cause, "message": record.message}.items():
             if text:
                 click.echo(f"{key:12} {text}")
-        facts = {"validation": record.val, "test": record.test, "speed": record.speed, "baselines": record.baselines}
+        facts = {"validation": record.val, "speed": record.speed, "baselines": record.baselines}
+        facts |= {f"test {Path(run_id).name}": scores for run_id, scores in record.tests.items()}
         for key, value in facts.items():
             if value:
                 click.echo(f"{key:12} " + ", ".join(f"{name} {number:.4g}" for name, number in value.items()))
@@ -240,12 +318,12 @@ def leaderboard(sweeps: tuple[str, ...], results: Path, csv: Path | None, markdo
 
 
 @main.command("list")
-@click.argument("kind", required=False, type=click.Choice(["models", "datasets", "budgets", "metrics", "sweeps"]))
+@click.argument("kind", required=False, type=click.Choice(LISTS))
 @RESULTS
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 def list_(kind: str | None, results: Path, as_json: bool) -> None:
-    """List models, datasets, budgets, metrics and sweeps."""
-    from bench import datasets, plugins, search_spaces
+    """List models, datasets, budgets, metrics, prices and sweeps."""
+    from bench import datasets, plugins, prices, search_spaces
     from bench.config import BUDGETS
 
     listing: dict[str, list[dict[str, Any]]] = {}
@@ -277,6 +355,11 @@ def list_(kind: str | None, results: Path, as_json: bool) -> None:
         listing["metrics"] = [
             {"name": name, "unit": module.UNIT, "goal": module.GOAL, "title": (module.__doc__ or "").strip()}
             for name, module in modules.items()
+        ]
+    if kind in (None, "prices"):
+        listing["prices"] = [
+            {"name": name, "USD/h": f"{price.usd_per_hour:g}", "hardware": price.hardware, "read": str(price.read)}
+            for name, price in prices.read().items()
         ]
     if kind in (None, "sweeps"):
         folders = sorted((results / "sweeps").glob("*/sweep.json"))

@@ -12,6 +12,7 @@ import pandas as pd
 
 from bench import bill, stats
 from bench.config import INDEPENDENT_SAMPLERS
+from bench.estimate import Estimate
 from bench.record import RunRecord, outcome
 from bench.selection import choose, confirmations, losses, objective, pareto
 
@@ -215,3 +216,30 @@ def cost_to_reach(records: Sequence[RunRecord], quality: float | None = None) ->
         rows.append(row | {"trials": len(drawn), "device_seconds": seconds, "usd": usd})
     columns = ["dataset", "length", "model", "quality", "reached", "trials", "device_seconds", "usd"]
     return pd.DataFrame(rows, columns=columns)
+
+
+def predicted_against_actual(records: Sequence[RunRecord], estimate: Estimate) -> pd.DataFrame:
+    """Return what was predicted for each cell beside what it took.
+
+    A run that is solved, pruned or fails early does less than was planned: `predicted_for_work_done` is the prediction
+    for the steps that were made. Columns: dataset, length, model, predicted_seconds, actual_seconds (device seconds of
+    trials, confirm and test runs), ratio (predicted over actual), work_done (share of the steps planned),
+    predicted_for_work_done. `attrs` of the frame: wall_predicted, wall_actual, in seconds.
+    """
+    by_cell = cells(records)
+    rows = []
+    for cell in estimate.cells:
+        runs = [run for run in by_cell.get((cell.dataset, cell.length, cell.model), []) if run.config.phase in _PHASES]
+        if not runs or cell.device_seconds is None or cell.run_seconds is None:
+            continue
+        trained = [run for run in runs if run.config.phase != "test"]
+        actual = sum(run.device_seconds for run in runs)
+        done = sum(run.train_steps for run in trained) / (cell.runs * trained[0].config.train.max_steps)
+        row: dict[str, Any] = {"dataset": cell.dataset, "length": cell.length, "model": cell.model}
+        row |= {"predicted_seconds": cell.device_seconds, "actual_seconds": actual}
+        row |= {"ratio": cell.device_seconds / actual, "work_done": done}
+        rows.append(row | {"predicted_for_work_done": done * cell.device_seconds})
+    columns = ["dataset", "length", "model", "predicted_seconds", "actual_seconds", "ratio", "work_done"]
+    frame = pd.DataFrame(rows, columns=[*columns, "predicted_for_work_done"])
+    frame.attrs = {"wall_predicted": estimate.wall_seconds, "wall_actual": bill.wall_seconds(records)}
+    return frame

@@ -13,6 +13,7 @@ from bench.config import (
     BASELINES,
     BUDGETS,
     DEFAULT_SWEEP,
+    INDEPENDENT_SAMPLERS,
     Budget,
     Limits,
     Phase,
@@ -135,6 +136,26 @@ def make(config: SweepConfig, call: Callable[..., Any]) -> Plan:
         threads=threads,
         usd_per_hour=usd_per_hour,
     )
+
+
+def remarks(plan: Plan) -> list[str]:
+    """Return what a person should know of a plan before it is carried out."""
+    found = [f"not applicable: {cell.id}: {reason}" for cell, reason in plan.not_applicable]
+    sudden = sorted({cell.dataset.name for cell in plan.cells if cell.task.solved is not None})
+    if plan.config.pruner != "none" and sudden:
+        reason = "solved of a sudden after a flat curve, where a pruner would end the winners"
+        found.append(f"not pruned: {', '.join(sudden)}: {reason}")
+    if plan.config.sampler not in INDEPENDENT_SAMPLERS or plan.config.pruner != "none":
+        found.append("no expected-performance curves: they hold for --sampler sobol or random without a pruner")
+    for cell_id, points in plan.warm_starts.items():
+        found.append(f"warm start: {cell_id}: {len(points)} from {', '.join(plan.config.warm_start)}")
+    if plan.config.warm_start and not plan.warm_starts:
+        found.append(f"warm start: nothing of {', '.join(plan.config.warm_start)} fits these cells")
+    if plan.config.match:
+        for cell in plan.cells:
+            assert cell.space.width is not None
+            found.append(f"matched: {cell.id}: {cell.space.width} = {cell.space.fixed[cell.space.width]}")
+    return found
 
 
 def run_config(plan: Plan, cell: Cell, run_id: str, phase: Phase, values: dict[str, Any], **more: Any) -> RunConfig:

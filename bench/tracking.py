@@ -240,6 +240,27 @@ class Tracker:
             self.client.set_terminated(run, STATUS[state])
 
 
+def log_report(results: Path, sweep: str, report: Path) -> bool:
+    """Put a sweep's report beside its runs in MLflow, one in each dataset's experiment; return whether that worked."""
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    if not (results / "mlflow.db").exists():
+        return False
+    logging.getLogger("mlflow").setLevel(logging.ERROR)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    client = MlflowClient(tracking_uri=store_uri(results))
+    try:
+        experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+        where = f"tags.`bench.sweep` = '{sweep}' and tags.`bench.kind` = 'sweep'"
+        runs = client.search_runs(experiments, where)
+        for run in runs:
+            client.log_artifact(run.info.run_id, str(report))
+    except (MlflowException, OSError):
+        return False
+    return bool(runs)
+
+
 def serve(results: Path, port: int) -> int:
     """Serve the pages at 127.0.0.1 until the server ends, SIGINT or SIGTERM; leave none of its processes behind."""
     command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]

@@ -14,7 +14,7 @@ LAYERS = (
     + ["search_spaces", "datasets"]
     + ["models", "tasks", "metrics"]
     + ["measure", "energy", "module", "timing", "capacity", "datamodule", "ranks", "train"]
-    + ["engines", "stats", "tracking", "plan", "bill", "studies", "sweep", "forecast", "figures", "speed"]
+    + ["engines", "stats", "tracking", "plan", "bill", "studies", "sweep", "estimate", "figures", "speed"]
     + ["leaderboard", "evidence", "report", "display", "cli", "__main__"]
 )
 """Lower ones first: a module imports only from those before it; inside a folder no file imports another."""

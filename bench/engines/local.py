@@ -240,6 +240,28 @@ def visible_gpus() -> list[str]:
     return [str(index) for index in range(count)]
 
 
+def free_memory(slots: Sequence[dict[str, str]], device: str) -> int:
+    """Return the bytes that one run may use if all slots are taken: of its GPU's memory, or of what is free here."""
+    if device == "cuda":
+        import pynvml
+
+        pynvml.nvmlInit()
+        first = slots[0]["CUDA_VISIBLE_DEVICES"].split(",")[0]
+        find = pynvml.nvmlDeviceGetHandleByIndex if first.isdecimal() else pynvml.nvmlDeviceGetHandleByUUID
+        total = int(pynvml.nvmlDeviceGetMemoryInfo(find(int(first) if first.isdecimal() else first)).total)
+        pynvml.nvmlShutdown()
+        return total // sum(slot == slots[0] for slot in slots)
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        free = next(1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
+    except OSError:  # not Linux
+        free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    limit = Path("/sys/fs/cgroup/memory.max")  # of a container
+    if limit.exists() and limit.read_text().strip().isdecimal():
+        free = min(free, int(limit.read_text()))
+    return free // len(slots)
+
+
 def _run_process(
     run: str, folder: str, ask_pruner: bool, pipe: Connection, life: Connection, slot: dict[str, str], submitted: float
 ) -> None:

@@ -138,9 +138,8 @@ def sweep(file: Path | None, as_json: bool, **options: Any) -> None:
     from bench import plan as plans
     from bench import sweep as sweeps
     from bench.config import SweepConfig
-    from bench.engines.local import call
 
-    plan = plans.make(SweepConfig.build(file, options), call)
+    plan = plans.make(SweepConfig.build(file, options))
     screen.say(_plan_line(plan))
     for line in plans.remarks(plan):
         screen.say(line)
@@ -217,9 +216,8 @@ def plan(file: Path | None, as_json: bool, frontier: bool, memory_gb: float | No
     from bench import estimate
     from bench import plan as plans
     from bench.config import SweepConfig
-    from bench.engines.local import call
 
-    made = plans.make(SweepConfig.build(file, options), call)
+    made = plans.make(SweepConfig.build(file, options))
     screen.say(_plan_line(made))
     for line in plans.remarks(made):
         screen.say(line)

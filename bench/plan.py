@@ -2,7 +2,6 @@
 
 import math
 import re
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,7 +23,7 @@ from bench.config import (
 )
 from bench.contracts import Task
 from bench.datasets import Dataset, make_task
-from bench.engines.local import make_slots
+from bench.engines.local import call, make_slots
 from bench.errors import DeclarationError, StoreError
 from bench.record import RunRecord, read_spec, records, write_json
 from bench.search_spaces import SearchSpace
@@ -95,11 +94,8 @@ class Plan:
         return [("default", cell.space.default), *self.warm_starts.get(cell.id, [])][: self.budget.trials]
 
 
-def make(config: SweepConfig, call: Callable[..., Any]) -> Plan:
-    """Read and check everything that can be wrong. Raises BenchError; spends and writes nothing.
-
-    `call("module:function", …)` works something out where torch is loaded; only capacity matching needs it.
-    """
+def make(config: SweepConfig) -> Plan:
+    """Read and check everything that can be wrong. Raises BenchError; spends and writes nothing."""
     named = BUDGETS[config.budget]
     changed = {key: getattr(config, key) for key in ("trials", "top_k", "confirm_seeds", "max_sequences")}
     budget = named.model_copy(update={key: value for key, value in changed.items() if value is not None})
@@ -116,7 +112,7 @@ def make(config: SweepConfig, call: Callable[..., Any]) -> Plan:
     if budget.batch_size % config.gpus_per_run:
         rule = f"a divisor of the batch of {budget.batch_size} sequences"
         raise DeclarationError(f"--gpus-per-run {config.gpus_per_run}: {rule}")
-    cells, not_applicable = _cells(config, budget, call)
+    cells, not_applicable = _cells(config, budget)
     if not cells:
         names = ",".join(config.models or BASELINES)
         reason = f": {not_applicable[0][1]}" if not_applicable else ""
@@ -193,7 +189,7 @@ def run_config(plan: Plan, cell: Cell, run_id: str, phase: Phase, values: dict[s
     )
 
 
-def _cells(config: SweepConfig, budget: Budget, call: Callable[..., Any]) -> tuple[list[Cell], list[tuple[Cell, str]]]:
+def _cells(config: SweepConfig, budget: Budget) -> tuple[list[Cell], list[tuple[Cell, str]]]:
     """Return the cells of a sweep, and those that make no sense, with the reason."""
     spaces = [search_spaces.read(name, config.search_spaces) for name in config.models or BASELINES]
     rules = [_rule(text) for text in config.match]
@@ -210,7 +206,7 @@ def _cells(config: SweepConfig, budget: Budget, call: Callable[..., Any]) -> tup
                 elif not rules:
                     cells.append(cell)
                 for text, rule, target in rules:
-                    matched, reason = _match(cell, text, rule, target, budget, call)
+                    matched, reason = _match(cell, text, rule, target, budget)
                     if reason:
                         not_applicable.append((matched, reason))
                     else:
@@ -227,9 +223,7 @@ def _rule(text: str) -> tuple[str, str, float]:
     return text, found[1], float(found[2]) * scale
 
 
-def _match(
-    cell: Cell, text: str, rule: str, target: float, budget: Budget, call: Callable[..., Any]
-) -> tuple[Cell, str | None]:
+def _match(cell: Cell, text: str, rule: str, target: float, budget: Budget) -> tuple[Cell, str | None]:
     """Return a cell at the width that a rule asks for; or, where there is none, the reason."""
     space = cell.space
     if space.width is None:

@@ -96,14 +96,14 @@ def test_gpus_are_nothing_else(gpus):
         SweepConfig.build(None, {"gpus": gpus})
 
 
-@pytest.mark.parametrize("phase", ["screen", "speed", "baselines"])
-def test_only_confirm_runs_open_the_test_split(phase):
-    with pytest.raises(ValueError, match=f"opened by confirm runs only, not by phase '{phase}'"):
-        RunConfig(**RUN | {"phase": phase, "evaluate_test": True})
+@pytest.mark.parametrize("phase", ["screen", "confirm", "speed", "baselines"])
+def test_only_test_runs_open_the_test_split(phase):
+    with pytest.raises(ValueError, match=f"opened by test runs only, not by phase '{phase}'"):
+        RunConfig(**RUN | {"phase": phase, "opens_test_of": ["a/t0-s0"]})
 
 
 def test_a_run_reads_what_it_wrote(tmp_path):
-    config = RunConfig(**RUN | {"phase": "confirm", "evaluate_test": True})
+    config = RunConfig(**RUN | {"phase": "test", "opens_test_of": ["a/t0-s0"]})
     (tmp_path / "config.json").write_text(config.model_dump_json())
     assert RunConfig.read(tmp_path / "config.json") == config
 

@@ -112,19 +112,14 @@ def space(tmp_path_factory):
     return read(tmp_path_factory.mktemp("space"), EVERY_TYPE)
 
 
-def test_the_first_point_is_the_default(space):
-    assert space.point(0, 7) == space.default
-    assert space.default["hidden_size"] == 32
-
-
 def test_a_point_is_a_pure_function(tmp_path, space):
-    points = [space.point(number, 3) for number in (5, 1, 5)]
-    assert points[0] == points[2] == read(tmp_path, EVERY_TYPE).point(5, 3)
+    points = [space.sobol_point(number, 3) for number in (5, 1, 5)]
+    assert points[0] == points[2] == read(tmp_path, EVERY_TYPE).sobol_point(5, 3)
     assert points[0] != points[1]
 
 
 def test_another_seed_draws_other_points(space):
-    assert space.point(1, 0) != space.point(1, 1)
+    assert space.sobol_point(1, 0) != space.sobol_point(1, 1)
 
 
 @settings(max_examples=50, deadline=None)
@@ -133,7 +128,7 @@ def test_optuna_takes_every_point(space, number, seed):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         distributions = space.distributions()
-    point = space.point(number, seed)
+    point = space.sobol_point(number, seed)
     assert point.keys() == distributions.keys()
     for knob, distribution in distributions.items():
         assert distribution._contains(distribution.to_internal_repr(point[knob]))
@@ -150,7 +145,7 @@ def test_no_knob_leaves_its_range(space, u):
 
 @pytest.mark.parametrize("seed", range(5))
 def test_the_first_eight_points_fall_into_different_eighths(space, seed):
-    points = [space.point(number, seed) for number in range(1, 9)]
+    points = [space.sobol_point(number, seed) for number in range(8)]
     rates = [math.log10(point["learning_rate"] / 1e-4) / 2 for point in points]
     decays = [(point["weight_decay"] - 0.1) / 0.2 for point in points]
     for shares in (rates, decays):

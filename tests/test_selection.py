@@ -4,7 +4,7 @@ import pytest
 
 from bench.config import RunConfig, TrainSettings
 from bench.record import Asked, RunRecord
-from bench.selection import best_trial, confirmations
+from bench.selection import best_trials, confirmations
 
 SETTINGS = TrainSettings(max_sequences=64, batch_size=8, num_epochs=2, num_val=8, num_test=8)
 
@@ -24,8 +24,8 @@ def made(run: str, score=0.5, solved_at: int | None = None, *, goal="maximize", 
 
 
 def chosen(*records: RunRecord) -> str | None:
-    best = best_trial(records)
-    return best.config.run.rsplit("/", 1)[1] if best else None
+    best = best_trials(records, 1)
+    return best[0].config.run.rsplit("/", 1)[1] if best else None
 
 
 def test_a_solved_trial_goes_before_a_better_one_that_is_not():

@@ -8,6 +8,7 @@ from bench.config import RunConfig, TrainSettings
 from bench.datamodule import DataModule, to_tensors
 from bench.datasets import make_task
 from bench.errors import SealedSplitError
+from bench.measure import Ledger
 from bench.module import SequenceModule
 
 
@@ -18,7 +19,6 @@ def config(phase: str = "screen", *, dataset: str = "latch", length: int = 8, se
         "sweep": "s", "run": "r", "phase": phase, "number": 0, "dataset": dataset, "task": dataset, "length": length,
         "task_arguments": {}, "space": "lstm", "model": "lstm", "model_arguments": {"hidden_size": 8},
         "train": TrainSettings(**given | {"learning_rate": 1e-2} | (settings or {})), "seed": 0,
-        "evaluate_test": phase == "confirm",
     }  # fmt: skip
     return RunConfig(**values | changes)
 
@@ -76,32 +76,42 @@ def test_batches_are_asked_for_in_order_and_once(monkeypatch):
 
 
 def test_a_run_that_selects_has_no_way_to_the_test_split():
-    data = DataModule(make_task("latch", 8, {}), config("screen"))
+    data = DataModule(make_task("latch", 8, {}), config("screen"), Ledger("cpu"))
     with pytest.raises(SealedSplitError):
         _ = data.test
     with pytest.raises(SealedSplitError):
         data.test_dataloader()
-    assert train.run(config("screen")).test is None
+    assert not train.run(config("screen")).tests
 
 
-def test_only_confirm_runs_may_open_the_test_split():
-    with pytest.raises(ValueError, match="opened by confirm runs only"):
-        config("screen", evaluate_test=True)
+@pytest.mark.parametrize("phase", ["screen", "confirm", "speed"])
+def test_only_test_runs_may_open_the_test_split(phase):
+    with pytest.raises(ValueError, match="opened by test runs only"):
+        config(phase, opens_test_of=("d/t0-s0",))
+    with pytest.raises(ValueError, match="opened by test runs only"):
+        config("test")
 
 
 def test_what_is_tested_is_the_best_epoch(tmp_path):
-    run_config = config("confirm", dataset="digits", settings={"learning_rate": 0.05})
-    record = train.run(run_config, folder=tmp_path)
+    run_config = config("confirm", dataset="digits", run="d/t0-s0", settings={"learning_rate": 0.05})
+    folders = [tmp_path / name for name in ("t0-s0", "t0-test")]
+    for folder in folders:
+        folder.mkdir()
+    record = train.run(run_config, folder=folders[0])
+    assert record.test is None
+    update = {"phase": "test", "run": "d/t0-test", "opens_test_of": ("d/t0-s0",)}
+    tested = train.run(run_config.model_copy(update=update), folder=folders[1])
+    assert tested.state == "complete", tested.message
     scores = [epoch.val["accuracy"] for epoch in record.epochs]
     assert record.best_epoch == scores.index(max(scores))
     task = make_task("digits", 8, {})
     module = SequenceModule(task, run_config)
-    module.load_state_dict(torch.load(tmp_path / "weights.pt", weights_only=True))
+    module.load_state_dict(torch.load(folders[0] / "weights.pt", weights_only=True))
     module.eval()
     split = task.split("test", 60)
     with torch.inference_mode():
         answers = module(*to_tensors(split)[:2]).numpy()
-    assert task.score(answers, split) == record.test
+    assert tested.tests == {"d/t0-s0": task.score(answers, split)}
 
 
 def test_training_stops_at_the_second_solved_validation():

@@ -36,7 +36,8 @@ def space(folder: Path):
 
 
 def points(folder: Path, trials: int) -> list[dict]:
-    return [space(folder).point(number, 0) for number in range(trials)]
+    mine = space(folder)
+    return [mine.sobol_point(number - 1, 0) if number else mine.default for number in range(trials)]
 
 
 def task(length: int):
@@ -54,7 +55,7 @@ def bench(length: int, trials: int, folder: Path) -> float:
 
     space(folder)
     budget = Budget(
-        title="", trials=trials, confirm_seeds=0, max_sequences=EPOCHS * SEQUENCES, batch_size=BATCH,
+        title="", trials=trials, top_k=1, confirm_seeds=0, max_sequences=EPOCHS * SEQUENCES, batch_size=BATCH,
         num_epochs=EPOCHS, num_val=VALIDATION, num_test=10,
     )  # fmt: skip
     config = SweepConfig(

@@ -119,7 +119,7 @@ def test_the_seed_decides_the_weights(name):
 def test_every_point_of_the_space_builds(name):
     space = search_spaces.read(name)
     for number in range(12):
-        arguments = space.split(space.point(number, 0))[0]
+        arguments = space.split(space.sobol_point(number, 0))[0]
         plugins.load("models", space.model).Model(D, 2, **arguments)
 
 

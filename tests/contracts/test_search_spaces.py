@@ -19,7 +19,7 @@ def weights(folder, name: str, values: dict, settings: dict = SETTINGS) -> torch
     config = RunConfig(
         sweep="s", run="r", phase="confirm", number=0, dataset="latch", task="latch", length=6, task_arguments={},
         space=name, model=space.model, model_arguments=model_arguments, train=TrainSettings(**settings, **train),
-        seed=0, evaluate_test=True,
+        seed=0,
     )  # fmt: skip
     record = run(config, folder=folder)
     assert record.state == "complete", record.message
@@ -37,9 +37,19 @@ def test_the_baselines_are_the_search_spaces_that_are_shipped():
 
 @pytest.mark.parametrize(("name", "knob"), KNOBS)
 def test_every_knob_is_connected(tmp_path, name, knob):
-    first, *others = [weights(tmp_path, name, {knob: end}) for end in ends(search_spaces.read(name).tuned[knob])]
+    entry = search_spaces.read(name).tuned[knob]
+    counted = {other: choices[0] for other, choices in entry.get("when", {}).items()}
+    first, *others = [weights(tmp_path, name, counted | {knob: end}) for end in ends(entry)]
     for other in others:
         assert first.shape != other.shape or not torch.equal(first, other)
+
+
+@pytest.mark.parametrize(
+    ("name", "knob"), [(name, knob) for name, knob in KNOBS if search_spaces.read(name).tuned[knob].get("when")]
+)
+def test_a_knob_that_does_not_count_is_left_out(name, knob):
+    space = search_spaces.read(name)
+    assert knob not in space.split(space.default)[0]
 
 
 @pytest.mark.parametrize("name", SPACES)

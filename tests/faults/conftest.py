@@ -16,7 +16,7 @@ import pytest
 
 from bench import search_spaces
 from bench.record import records
-from bench.selection import best_trial, confirmations
+from bench.selection import choose, confirmations, to_confirm
 
 HERE = Path(__file__).parent
 
@@ -85,15 +85,21 @@ class Sweep:
             assert [trial.number for trial in study] == list(range(trials)), name
             for trial in study:
                 assert trial.state.is_finished(), f"{name} trial {trial.number} is {trial.state.name}"
-                assert trial.params == space.point(trial.number, seed)
+                drawn = space.sobol_point(trial.number - 1, seed) if trial.number else space.default
+                assert trial.params == drawn
                 mine = [record for record in found if record.config.run == f"{name}/t{trial.number}"]
                 assert len(mine) == 1
                 if trial.state == optuna.trial.TrialState.COMPLETE:
                     assert trial.value == mine[0].val_score
             mine = [record for record in found if record.config.run.startswith(name + "/")]
-            best = best_trial(mine)
-            if best is not None:
-                assert len(confirmations(mine, best)) == confirm_seeds
+            for trial in to_confirm(mine, 1):
+                assert len(confirmations(mine, trial)) == confirm_seeds
+            # The test split met the chosen configuration's weights, each once, and no others.
+            chosen = choose(mine, 1)
+            opened = sorted(run for record in mine for run in record.config.opens_test_of)
+            runs = confirmations(mine, chosen) if chosen else []
+            assert opened == sorted(run.config.run for run in runs if run.state == "complete")
+            assert all(run.test for run in runs if run.state == "complete")
         self.check_tracked()
 
     def check_tracked(self) -> None:

@@ -1,0 +1,339 @@
+"""What the bench costs when there is much of it.
+
+    python scale.py trials SAMPLER COUNT [MORE]   the coordinator's own cost a trial, in a cell of COUNT trials
+    python scale.py runs COUNT                    leaderboard, report and resume of a sweep of COUNT runs
+
+Each prints JSON. Runs are stubs that write a record and train nothing. The sweep they stand in is made quickly: the
+real coordinator carries out the first two trials, the confirmation and the rest of every cell, and trial 1 is then
+copied as often as needed: its record, and its rows in Optuna's and MLflow's tables. `--profile FILE` with `trials`
+writes what Python's profiler finds of the coordinator.
+"""
+
+import contextlib
+import cProfile
+import dataclasses
+import hashlib
+import json
+import math
+import os
+import pstats
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from datetime import UTC, datetime
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+sys.path[:0] = [str(ROOT), str(HERE)]
+PATH = os.pathsep.join([str(ROOT), str(HERE)])
+
+TRIALS = 30  # that are timed
+EPOCHS = 5  # of a stub in a timed trial; 20 to 50 in a sweep of many runs
+SEEDS = 5
+MODELS = ["mlp", "rnn", "lstm", "stacked_lstm", "bilstm", "gru", "transformer"]
+ENVIRONMENT = {"hardware": "stub", "platform": "stub", "python": "3", "torch": "2", "pytorch_lightning": "2"}
+
+
+def stub(folder: Path, on_report, submitted: float) -> None:
+    """A run process's whole work, without the training; sleeps for STUB_SECONDS."""
+    from bench.config import RunConfig
+
+    config = RunConfig.read(folder / "config.json")
+    seconds = float(os.environ.get("STUB_SECONDS", "0"))
+    time.sleep(seconds)
+    on_report(("epoch", config.train.max_steps, 0.5))
+    made_record(config, EPOCHS, seconds).write(folder)
+
+
+def made_record(config, num_epochs: int, train_seconds: float = 1.0):
+    """A record as training would leave it, of made-up figures."""
+    from bench.datasets import make_task
+    from bench.record import Asked, RunRecord
+
+    asked = Asked.model_validate(make_task(config.task, config.length, config.task_arguments))
+    facts: dict = {"config": config, "asked": asked, "state": "complete", "environment": ENVIRONMENT}
+    facts |= {"started_at": datetime.now(UTC).isoformat(timespec="milliseconds"), "cpu_seconds": train_seconds}
+    facts |= {"seconds": {"train": train_seconds, "total": train_seconds}, "peak_memory_bytes": 50_000_000}
+    facts |= {"parameters": {"encoder": 5_000, "embedding": 0, "head": 99}, "state_size": 64}
+    if config.phase == "baselines":
+        facts["baselines"] = {"constant answer": 0.1}
+    elif config.phase == "test":
+        facts["tests"] = {run: {asked.metric: score(run)} for run in config.opens_test_of}
+    elif config.phase == "speed":
+        names = ("inference_sequences_per_second", "train_sequences_per_second", "train_step_milliseconds")
+        facts["speed"] = dict.fromkeys(names, 1000.0)
+    else:
+        facts |= curve(config, num_epochs, train_seconds, asked.metric)
+        facts["solved"] = None if asked.solved is None else False
+        if config.phase == "confirm":
+            facts["peak_memory_bytes"] = None
+    return RunRecord.model_validate(facts)
+
+
+def curve(config, num_epochs: int, train_seconds: float, metric: str) -> dict:
+    sequences, steps = config.train.max_sequences, config.train.max_steps
+    best, shares = score(config.run), [(number + 1) / num_epochs for number in range(num_epochs)]
+    epochs = [
+        {"steps": math.ceil(share * steps), "sequences": math.ceil(share * sequences), "train_loss": 1 / (1 + share)}
+        | {"train_seconds": share * train_seconds, "val": {metric: best * math.sqrt(share)}}
+        for share in shares
+    ]
+    val = {"epochs": epochs, "val": epochs[-1]["val"], "best_epoch": num_epochs - 1}
+    return val | {"train_steps": steps, "train_sequences": sequences, "train_tokens": sequences * config.length}
+
+
+def score(run: str) -> float:
+    """Between 0.5 and 0.8, from the run's name alone; the first configurations are the best."""
+    noise = int(hashlib.sha256(run.encode()).hexdigest()[:8], 16) / 0xFFFFFFFF
+    return 0.5 + 0.3 * noise + (0.1 if "/t0" in run else 0.15 if run.rsplit("/t", 1)[-1][:2] in ("1", "1-") else 0.0)
+
+
+class Instant:
+    """An engine whose runs have ended as soon as they are handed over, without a process."""
+
+    concurrency = 1
+
+    def __init__(self, num_epochs: int) -> None:
+        self.num_epochs, self.ended = num_epochs, []
+
+    @property
+    def idle(self) -> int:
+        return 0 if self.ended else 1
+
+    @property
+    def busy(self) -> bool:
+        return bool(self.ended)
+
+    def submit(self, job) -> None:
+        from bench.config import RunConfig
+
+        config = RunConfig.read(job.folder / "config.json")
+        made_record(config, self.num_epochs).write(job.folder)
+        if config.phase == "confirm":
+            (job.folder / "weights.pt").touch()
+        self.ended.append(job)
+
+    def wait(self, timeout: float) -> list:
+        from bench.engines.local import Event
+
+        jobs, self.ended = self.ended, []
+        return [Event(job, "ended", seconds=1.0) for job in jobs]
+
+    def start_server(self) -> None: ...
+
+    def decide(self, job, keep_going: bool) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class Quiet:
+    def update(self, status) -> None: ...
+
+    def say(self, text: str) -> None: ...
+
+
+def plan(results: Path, trials: int, **options):
+    from bench import plan as plans
+    from bench.config import SweepConfig
+
+    budget = {"budget": "quick", "trials": trials, "name": "x", "results": results, "workers": 1}
+    return plans.make(SweepConfig.build(None, budget | options))
+
+
+def fill(results: Path, trials: int, **options) -> int:
+    """Make a sweep in which every cell has `trials` finished trials; return how many runs it has."""
+    from bench import sweep
+    from bench.plan import freeze
+
+    made = plan(results, 2, **options)
+    outcome = sweep.run(made, Quiet(), Instant(20))
+    assert outcome.exit_code == 0 and outcome.tracked, outcome
+    made = plan(results, trials, **options)
+    freeze(made)
+    study, pages = sqlite3.connect(made.folder / "study.db"), sqlite3.connect(results / "mlflow.db")
+    with contextlib.closing(study), contextlib.closing(pages):
+        for cell in made.cells:
+            copy_trial(made, cell, range(2, trials), study, pages)
+        study.commit()
+        pages.commit()
+    return sum(1 for _ in (made.folder / "runs").rglob("record.json"))
+
+
+def copy_trial(made, cell, numbers: range, study: sqlite3.Connection, pages: sqlite3.Connection) -> None:
+    """Give a cell the trials `numbers`, in the likeness of its trial 1."""
+    from bench.config import fingerprint
+    from bench.plan import run_config
+
+    where = "select trial_id from trials join studies using (study_id) where study_name = ? and number = 1"
+    trial = study.execute(where, [cell.id]).fetchone()[0]
+    where = "select run_uuid from tags where key = 'bench.id' and value = ?"
+    page = pages.execute(where, [f"{made.name}/{cell.id}/t1"]).fetchone()[0]
+    (trial_row,) = _rows(study, "trials", "trial_id", trial)
+    trial_params = _rows(study, "trial_params", "trial_id", trial)
+    trial_values = _rows(study, "trial_values", "trial_id", trial)
+    (page_row,) = _rows(pages, "runs", "run_uuid", page)
+    page_rows = {table: _rows(pages, table, "run_uuid", page) for table in ("params", "latest_metrics", "tags")}
+    distributions = cell.space.distributions()
+    first = json.loads((made.folder / "runs" / cell.id / "t1" / "config.json").read_text())
+    for number in numbers:
+        values = cell.space.point(number, made.config.seed) if number < 2 else _drawn(distributions, number)
+        run = f"{cell.id}/t{number}"
+        config = run_config(made, cell, run, "screen", values, number=number, origin="sobol", commit=first["commit"])
+        record = made_record(config, 20 + number * 7 % 31)
+        folder = made.folder / "runs" / run
+        folder.mkdir()
+        (folder / "config.json").write_text(json.dumps(config.model_dump(mode="json"), indent=1))
+        (folder / "record.json").write_text(record.model_dump_json(indent=1))
+        new = study.execute("select max(trial_id) from trials").fetchone()[0] + 1
+        _insert(study, "trials", [trial_row | {"trial_id": new, "number": number}])
+        internal = {name: distributions[name].to_internal_repr(value) for name, value in values.items()}
+        changed = [{"trial_id": new, "param_id": None, "param_value": internal[r["param_name"]]} for r in trial_params]
+        _insert(study, "trial_params", [row | change for row, change in zip(trial_params, changed, strict=True)])
+        change = {"trial_id": new, "trial_value_id": None, "value": record.val_score}
+        _insert(study, "trial_values", [row | change for row in trial_values])
+        new = {"run_uuid": uuid.uuid4().hex}
+        name = f"t{number} {cell.space.name} L{cell.length}"
+        _insert(pages, "runs", [page_row | new | {"name": name}])
+        tags = {"bench.id": f"{made.name}/{run}", "bench.digest": fingerprint(record.model_dump())}
+        tags["mlflow.runName"] = name
+        for table, rows in page_rows.items():
+            rows = [row | new | ({"value": tags[row["key"]]} if row["key"] in tags else {}) for row in rows]
+            _insert(pages, table, rows)
+        metrics = [
+            {"key": key, "value": value, "timestamp": page_row["start_time"], "step": epoch.steps, "is_nan": 0} | new
+            for epoch in record.epochs
+            for key, value in {"train_loss": epoch.train_loss, **{f"val/{k}": v for k, v in epoch.val.items()}}.items()
+        ]
+        _insert(pages, "metrics", metrics)
+
+
+def _drawn(distributions: dict, number: int) -> dict:
+    import numpy as np
+    from optuna.distributions import CategoricalDistribution
+
+    rng, values = np.random.default_rng(number), {}
+    for name, d in distributions.items():
+        if isinstance(d, CategoricalDistribution):
+            values[name] = d.choices[rng.integers(len(d.choices))]
+            continue
+        low, high = (math.log(d.low), math.log(d.high)) if d.log else (d.low, d.high)
+        value = rng.uniform(low, high)
+        value = min(d.high, max(d.low, math.exp(value) if d.log else value))
+        step = getattr(d, "step", None) or 0
+        value = d.low + step * ((value - d.low) // step) if step else value
+        values[name] = int(value) if isinstance(d.low, int) else float(value)
+    return values
+
+
+def _rows(connection: sqlite3.Connection, table: str, key: str, value: object) -> list[dict]:
+    found = connection.execute(f"select * from {table} where {key} = ?", [value])
+    names = [column[0] for column in found.description]
+    return [dict(zip(names, row, strict=True)) for row in found]
+
+
+def _insert(connection: sqlite3.Connection, table: str, rows: list[dict]) -> None:
+    if rows:
+        names = ", ".join(f'"{name}"' for name in rows[0])
+        marks = ", ".join("?" * len(rows[0]))
+        connection.executemany(f"insert into {table} ({names}) values ({marks})", [list(row.values()) for row in rows])
+
+
+def trials(sampler: str, count: int, more: int = TRIALS, profile: Path | None = None) -> dict:
+    """The coordinator's own cost a trial, from trial `count` on."""
+    from bench import sweep
+    from bench.engines.local import PRELOAD, LocalEngine
+    from bench.record import records
+
+    os.environ["PYTHONPATH"] = PATH
+    found: dict = {"sampler": sampler, "count": count}
+    with tempfile.TemporaryDirectory(prefix="bench-scale-") as folder:
+        options = {"datasets": ["adding"], "lengths": [8], "models": ["lstm"], "sampler": sampler, "confirm_seeds": 0}
+        found["runs"] = fill(Path(folder), count, **options)
+        for name, seconds in {"own_seconds": 0.0, "behind_seconds": 0.5}.items():
+            os.environ["STUB_SECONDS"] = str(seconds)
+            begun, count = count, count + more
+            made = plan(Path(folder), count, **options)
+            # The fork server has torch loaded, as that of a sweep: a larger process takes longer to fork.
+            engine = LocalEngine(made.slots, 600.0, run="scale:stub", preload=[*PRELOAD, "scale"])
+            profiler = cProfile.Profile() if profile and not seconds else contextlib.nullcontext()
+            start = time.perf_counter()
+            with profiler:
+                outcome = sweep.run(made, Quiet(), engine)
+            found[f"{name}_session"] = time.perf_counter() - start
+            assert outcome.exit_code == 0, outcome
+            if profile and not seconds:
+                with profile.open("w") as file:
+                    pstats.Stats(profiler, stream=file).sort_stats("cumulative").print_stats(60)
+            new = [r for r in records(made.folder) if r.config.phase == "screen" and r.config.number >= begun]
+            starts = sorted(datetime.fromisoformat(record.started_at).timestamp() for record in new)
+            assert len(starts) == more
+            # Without the first few, which were asked for while the fork server was still loading torch.
+            found[name] = (starts[-1] - starts[4]) / (len(starts) - 5) - seconds
+    return found
+
+
+def runs(count: int) -> dict:
+    """Seconds and peak memory of leaderboard, report and resume of a finished sweep of about `count` runs."""
+    found: dict = {}
+    with tempfile.TemporaryDirectory(prefix="bench-scale-") as name:
+        folder = Path(name)
+        options = {"lengths": [25, 50, 100, 200], "models": MODELS, "datasets": ["adding"], "confirm_seeds": SEEDS}
+        cells = len(options["lengths"]) * len(MODELS)
+        trials_a_cell = count // cells - 2 * SEEDS - 2  # two configurations are confirmed; a test run and a speed run
+        start = time.perf_counter()
+        found["runs"] = fill(folder, trials_a_cell, **options)
+        found["fill_seconds"] = time.perf_counter() - start
+        words = ["--dataset", "adding", "--models", ",".join(MODELS), "--confirm-seeds", SEEDS, "--workers", 1]
+        words += [word for length in options["lengths"] for word in ("--length", length)]
+        before = _pages(folder)
+        found["leaderboard"] = _timed("leaderboard", "x", "--results", folder)
+        if (ROOT / "bench" / "report.py").exists():
+            found["report"] = _timed("report", "x", "--results", folder)
+        found["resume"] = _timed("sweep", *words, "--name", "x", "--trials", trials_a_cell, "--results", folder)
+        assert _pages(folder) == before, "the resumed sweep found something to do"
+    return found
+
+
+def _pages(results: Path) -> tuple[int, ...]:
+    """How many runs there are on disk and in MLflow, and how many points their curves have."""
+    with contextlib.closing(sqlite3.connect(results / "mlflow.db")) as store:
+        counts = [store.execute(f"select count(*) from {table}").fetchone()[0] for table in ("runs", "metrics")]
+    return sum(1 for _ in results.rglob("record.json")), *counts
+
+
+def _timed(*words: object) -> dict:
+    """Seconds and peak resident MB of a command of the bench."""
+    command = [sys.executable, "-m", "bench", *map(str, words)]
+    with tempfile.TemporaryFile() as output:
+        start = time.perf_counter()
+        process = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=output)
+        _, status, usage = os.wait4(process.pid, 0)
+        seconds = time.perf_counter() - start
+        process.returncode = os.waitstatus_to_exitcode(status)
+        output.seek(0)
+        text = output.read().decode()
+    if process.returncode:
+        raise SystemExit(f"{' '.join(command)} ended with {process.returncode}:\n{text[-3000:]}")
+    return {"seconds": seconds, "peak_mb": usage.ru_maxrss / 1000, "output": text[-300:]}
+
+
+def main() -> None:
+    words = sys.argv[1:]
+    profile = None
+    if "--profile" in words:
+        at = words.index("--profile")
+        profile = Path(words[at + 1])
+        del words[at : at + 2]
+    if words[0] == "trials":
+        found = trials(words[1], *map(int, words[2:]), profile=profile)
+    else:
+        found = runs(int(words[1]))
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()

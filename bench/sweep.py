@@ -411,7 +411,7 @@ class _Coordinator:
             record = self._failure(happened, cause, f"the process ended ({cause}); see {folder}/log.txt")
         if config.phase in ("screen", "confirm"):
             record = self._check_score(record, folder)
-        crash_point("after_record")
+            crash_point("after_record")
         if config.phase == "screen":
             self.studies.tell(cell, record)
         crash_point("after_tell")

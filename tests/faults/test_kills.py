@@ -44,7 +44,7 @@ def test_a_run_that_died_after_its_record_is_not_made_again(stub_sweep):
 
 def test_a_record_that_was_not_told_is_told_and_not_made_again(stub_sweep):
     stub_sweep.finish(*SIZE, BENCH_CRASH_AT="after_record")
-    (record,) = [path for path in stub_sweep.folder.rglob("record.json") if path.parent.name.startswith("t")][:1]
+    record = next(path for path in stub_sweep.folder.rglob("record.json") if path.parent.name.startswith("t"))
     status, output = stub_sweep.finish(*SIZE)
     assert status == 0, output
     assert len((record.parent / "starts.txt").read_text().split()) == 1

@@ -161,15 +161,15 @@ class _Shadow:
     """
 
     def __init__(self, cell: Cell, pruner: optuna.pruners.BasePruner, known: list[RunRecord]) -> None:
-        self.study = optuna.create_study(direction=cell.task.goal, pruner=pruner)
+        self.study = optuna.create_study(study_name=cell.id, direction=cell.task.goal, pruner=pruner)
         self.trials: dict[int, Trial] = {}
-        for record in known:
-            if record.config.phase == "screen" and record.state != "failed":
-                states = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED}
-                curve = {epoch.steps: epoch.val[record.asked.metric] for epoch in record.epochs}
-                value = record.val_score if record.state == "complete" else None
-                trial = optuna.trial.create_trial(state=states[record.state], value=value, intermediate_values=curve)
-                self.study.add_trial(trial)
+        # Replayed, because some pruners keep notes of their own on every report.
+        for record in sorted(known, key=lambda record: record.config.number):
+            if record.config.phase == "screen":
+                self.begin(record.config.number)
+                for epoch in record.epochs:
+                    self.keep_going(record.config.number, epoch.steps, epoch.val[record.asked.metric])
+                self.end(record)
 
     def begin(self, number: int) -> None:
         self.trials[number] = self.study.ask()

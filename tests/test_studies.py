@@ -1,0 +1,140 @@
+"""Who draws the next configuration, and who is ended early; without any training."""
+
+from pathlib import Path
+
+import optuna
+import pytest
+
+from bench import plan as plans
+from bench.config import SweepConfig
+from bench.errors import DeclarationError
+from bench.record import Asked, Epoch, RunRecord
+from bench.studies import Studies
+
+
+def make(tmp_path: Path, **options) -> plans.Plan:
+    values = {"datasets": ["digits"], "lengths": [8], "models": ["lstm"], "trials": 8, "results": tmp_path, "name": "s"}
+    plan = plans.make(SweepConfig.build(None, values | options))
+    plan.folder.mkdir(parents=True, exist_ok=True)
+    return plan
+
+
+def record(plan: plans.Plan, draw, score: float = 0.5, state: str = "complete", **facts) -> RunRecord:
+    cell = plan.cells[0]
+    config = plans.run_config(
+        plan, cell, f"{cell.id}/t{draw.number}", "screen", draw.values, number=draw.number, origin=draw.origin
+    )
+    steps = plan.max_steps
+    curve = [
+        Epoch(steps=steps * i // 4, sequences=i, train_seconds=i, train_loss=1, val={"accuracy": score})
+        for i in (1, 2, 3, 4)
+    ]
+    values = {"epochs": curve, "val": {"accuracy": score}, "parameters": {"encoder": 100}} | facts
+    return RunRecord(config=config, asked=Asked.model_validate(cell.task), state=state, **values)
+
+
+def follow(plan: plans.Plan, trials: int, state: str = "complete", known: list | None = None) -> list:
+    """Ask and tell some trials; the score is best at a learning rate of 1e-3."""
+    studies, cell = Studies(plan), plan.cells[0]
+    known = [] if known is None else known
+    draws = []
+    for _ in range(trials):
+        draw = studies.ask(cell, known)
+        score = 1 - abs(draw.values["learning_rate"] - 1e-3)
+        known.append(record(plan, draw, score, state, inference_milliseconds=1.0 + draw.number))
+        studies.tell(cell, known[-1])
+        draws.append(draw)
+    return draws
+
+
+@pytest.mark.parametrize("sampler", ["sobol", "random", "tpe", "gp", "cmaes", "nsga2"])
+def test_every_sampler_begins_with_the_default_and_stays_in_range(tmp_path, sampler):
+    plan = make(tmp_path, sampler=sampler)
+    space = plan.cells[0].space
+    draws = follow(plan, 14)
+    assert [draw.number for draw in draws] == list(range(14))
+    assert (draws[0].values, draws[0].origin) == (space.default, "default")
+    assert {draw.origin for draw in draws[1:]} == {sampler}
+    assert all(space.values_of(draw.values) == draw.values for draw in draws)
+    assert len({draw.values["learning_rate"] for draw in draws}) > 10
+
+
+@pytest.mark.parametrize("sampler", ["sobol", "random"])
+def test_interrupted_draws_are_those_of_an_uninterrupted_sweep(tmp_path, sampler):
+    whole = follow(make(tmp_path / "a", sampler=sampler), 6)
+    plan = make(tmp_path / "b", sampler=sampler)
+    parts = follow(plan, 2) + follow(plan, 1) + follow(plan, 3)
+    assert parts == whole
+
+
+def test_tpe_goes_on_from_what_it_has_learned(tmp_path):
+    plan = make(tmp_path, sampler="tpe", trials=40)
+    follow(plan, 20)
+    rates = [draw.values["learning_rate"] for draw in follow(plan, 20)]
+    assert sorted(rates)[10] < 5e-3  # the range goes to 3e-2 in log scale: half of random draws lie above 1.7e-3 …
+    assert sum(3e-4 < rate < 4e-3 for rate in rates) >= 12  # … and less than half of them here
+
+
+@pytest.mark.parametrize("sampler", ["random", "tpe", "gp", "nsga2"])
+def test_several_objectives_are_searched(tmp_path, sampler):
+    plan = make(tmp_path, sampler=sampler, objectives=["quality", "latency"])
+    follow(plan, 13)
+    study = optuna.load_study(study_name=plan.cells[0].id, storage=f"sqlite:///{plan.folder / 'study.db'}")
+    assert [direction.name for direction in study.directions] == ["MAXIMIZE", "MINIMIZE"]
+    assert study.trials[4].values[1] == 5.0
+
+
+def test_cmaes_is_refused_several_objectives(tmp_path):
+    with pytest.raises(DeclarationError, match="cmaes"):
+        make(tmp_path, sampler="cmaes", objectives=["quality", "latency"])
+
+
+@pytest.mark.parametrize("objectives", [["quality"], ["quality", "latency"]])
+@pytest.mark.parametrize("pruner", ["median", "asha", "hyperband"])
+def test_a_bad_run_is_pruned_on_quality_also_with_several_objectives(tmp_path, pruner, objectives):
+    plan = make(tmp_path, pruner=pruner, objectives=objectives, trials=60)
+    studies, cell, known = Studies(plan), plan.cells[0], []
+    kept = 0
+    for number in range(30):
+        draw = studies.ask(cell, known)
+        good = number % 2 == 0
+        state = "complete"
+        for step in range(1, 21):
+            if not studies.keep_going(cell, draw.number, plan.max_steps * step // 20, 0.9 if good else 0.1):
+                state = "pruned"
+                break
+        kept += good and state == "complete"
+        known.append(record(plan, draw, 0.9 if good else 0.1, state, inference_milliseconds=1.0))
+        studies.tell(cell, known[-1])
+    pruned = {run.config.number % 2 for run in known if run.state == "pruned"}
+    assert 1 in pruned
+    assert kept >= 5
+    # A coordinator that comes later knows the curves of the earlier ones.
+    later = Studies(plan)
+    draw = later.ask(cell, known)
+    answers = [later.keep_going(cell, draw.number, plan.max_steps * step // 20, 0.01) for step in range(1, 21)]
+    assert not all(answers)
+
+
+def test_what_exceeds_a_limit_is_told_as_a_constraint(tmp_path):
+    plan = make(tmp_path, sampler="tpe", max_parameters=80)
+    follow(plan, 1)
+    study = optuna.load_study(study_name=plan.cells[0].id, storage=f"sqlite:///{plan.folder / 'study.db'}")
+    assert study.trials[0].constraints == {"parameters": pytest.approx(0.25)}
+
+
+def test_solve_type_tasks_are_not_pruned(tmp_path):
+    plan = make(tmp_path, datasets=["latch"], pruner="median")
+    assert not Studies(plan).prunes(plan.cells[0])
+    assert any(line.startswith("not pruned: latch") for line in plans.remarks(plan))
+
+
+def test_a_trial_given_back_comes_first_under_its_number(tmp_path):
+    plan = make(tmp_path, sampler="tpe")
+    studies, cell = Studies(plan), plan.cells[0]
+    first, second = studies.ask(cell, []), studies.ask(cell, [])
+    studies.give_back(cell, second.number)
+    later = Studies(plan)
+    assert later.unfinished(cell) == [0, 1]
+    later.give_back(cell, first.number)
+    assert [later.ask(cell, []) for _ in range(2)] == [first, second]

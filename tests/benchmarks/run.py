@@ -107,22 +107,27 @@ def _sweep(folder: Path, *arguments: str) -> tuple[float, float, Path]:
 
 
 def p5() -> None:
-    from bench.record import records
+    for sampler in ("sobol", "tpe"):
+        for count, wanted in ((10, "<= 0.15 s"), (3_000, "<= 0.3 s"), (10_000, "(none)")):
+            found = call("scale.py", "trials", sampler, count)
+            what = f"own cost a trial, {sampler}, from trial {count:,} on"
+            row("P5", f"{what}: runs of 0 s, nothing to hide behind", f"{found['own_seconds']:.3f} s", wanted)
+            row("P5", f"{what}: beside runs of half a second", f"{found['behind_seconds']:.3f} s", wanted)
 
-    with tempfile.TemporaryDirectory(prefix="bench-speed-") as folder:
-        words = ("--dataset", "adding", "--length", "8", "--models", "lstm", "--budget", "smoke")
-        _, _, sweep = _sweep(Path(folder), *words, "--trials", "20", "--workers", "1", "--confirm-seeds", "0")
-        found = sorted(
-            (datetime.fromisoformat(record.started_at).timestamp(), record)
-            for record in records(sweep)
-            if record.config.phase == "screen"
-        )
-    # From one run's start to the next one's, less what the run spent on set-up, training and validation.
-    cost = [
-        after - before - (record.seconds.setup + record.seconds.train + record.seconds.evaluate)
-        for (before, record), (after, _) in zip(found[5:15], found[6:16], strict=True)
-    ]
-    row("P5", "own cost a trial, around trial 10, one worker", f"{statistics.median(cost):.3f} s", "<= 0.15 s")
+
+def p6() -> None:
+    found = call("scale.py", "runs", 10_000)
+    names = {
+        "leaderboard": "python -m bench leaderboard",
+        "report": "python -m bench report",
+        "resume": "python -m bench sweep, going on with what is finished",
+    }
+    for key, command in names.items():
+        what, wanted = f"{command}, {found['runs']:,} runs", "<= 10 s, <= 500 MB"
+        if key in found:
+            row("P6", what, f"{found[key]['seconds']:.1f} s, {found[key]['peak_mb']:.0f} MB", wanted)
+        else:
+            row("P6", what, "there is no bench/report.py yet", wanted)
 
 
 def p7() -> None:
@@ -160,7 +165,7 @@ def _version(name: str) -> str | None:
 
 
 def main() -> None:
-    known = {"P1": p1, "P2": p2, "P3": p3, "P4": p4, "P5": p5, "P7": p7, "P8": p8, "P9": p9}
+    known = {"P1": p1, "P2": p2, "P3": p3, "P4": p4, "P5": p5, "P6": p6, "P7": p7, "P8": p8, "P9": p9}
     wanted = sys.argv[1:] or list(known)
     for name in wanted:
         if name not in known:

@@ -1,0 +1,474 @@
+"""The report of sweeps written by hand, read as text, as HTML, and in Chromium."""
+
+import json
+import random
+import re
+import shutil
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from bench import leaderboard, report
+from bench.config import BASELINES, RunConfig, TrainSettings
+from bench.errors import StoreError
+from bench.estimate import CellEstimate, Estimate
+from bench.record import Asked, Epoch, RunRecord, Seconds
+from bench.selection import choose, to_confirm
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+SETTINGS = TrainSettings(max_sequences=6_400, batch_size=16, num_epochs=4, num_val=8, num_test=8)
+ENVIRONMENT = {"hardware": "a machine (2 cores)", "python": "3.13", "torch": "2.12"}
+ASKED = {
+    "latch": {"metric": "accuracy", "goal": "maximize", "chance": 0.5, "solved": 0.99},
+    "digits": {"metric": "accuracy", "goal": "maximize", "chance": 0.1, "solved": None},
+    "drift": {"metric": "mean_squared_error", "goal": "minimize", "chance": 4.0, "solved": None},
+}
+SECTIONS = ["scores", "outcomes", "bill", "expected", "tuning", "pareto", "plan", "speed", "reading"]
+
+
+class Builder:
+    """Writes the records of a sweep, as its coordinator would; all figures follow from one seed."""
+
+    def __init__(self, folder: Path, questions, models=("lstm", "gru", "mlp"), trials=4, seeds=3, **terms) -> None:
+        self.folder, self.questions, self.models = folder, questions, models
+        self.trials, self.seeds, self.random = trials, seeds, random.Random(0)
+        self.more = {}  # of every run's configuration
+        self.epochs = []
+        cells = [f"{dataset}/L{length}/{model}" for dataset, length in questions for model in models]
+        spec = {"budget": "quick", "sampler": "sobol", "pruner": "none", "objectives": ["quality"], "seed": 0}
+        self.spec = {
+            "spec": {"cells": cells, "max_sequences": 6_400} | spec | terms,
+            "trials": trials, "top_k": 1, "confirm_seeds": seeds, "not_applicable": {}, "cpu_watts": None, "slots": 2,
+            "command": "python -m bench sweep --dataset latch", "created": "2026-11-23T10:00:00+00:00",
+        }  # fmt: skip
+
+    def write(self, dataset: str, length: int, space: str, run: str, phase: str, number: int, **facts) -> RunRecord:
+        path = f"{dataset}/L{length}/{space}/{run}"
+        config = RunConfig(
+            sweep=self.folder.name, run=path, phase=phase, number=number, dataset=dataset, task=dataset, length=length,
+            task_arguments={}, space=space, model=space, model_arguments={"hidden_size": 4}, train=SETTINGS,
+            seed=100 + number, origin="default" if number == 0 else "sobol", **self.more,
+            **({"opens_test_of": tuple(facts["tests"])} if phase == "test" else {}),
+        )  # fmt: skip
+        total = facts.pop("total", 1.0 + self.random.random())
+        values = {
+            "state": "complete",
+            "seconds": Seconds(total=total),
+            "environment": ENVIRONMENT,
+            "cpu_seconds": total,
+        }
+        values |= {"started_at": "2026-11-23T10:00:00+00:00", "epochs": self.epochs}
+        asked = Asked(num_steps=2 * length, **ASKED[dataset])
+        record = RunRecord(config=config, asked=asked, **(values | facts))
+        (self.folder / "runs" / path).mkdir(parents=True)
+        record.write(self.folder / "runs" / path)
+        return record
+
+    def score(self, dataset: str, length: int, model: str) -> float:
+        skill = 1 - 0.05 * self.models.index(model) - length / 400 + self.random.gauss(0, 0.02)
+        return 4 * (1.2 - skill) if dataset == "drift" else min(1.0, skill)
+
+    def facts(self, dataset: str, length: int, model: str) -> dict:
+        score = self.score(dataset, length, model)
+        found = {"val": {ASKED[dataset]["metric"]: score}, "train_steps": 400, "train_sequences": 6_400}
+        found |= {
+            "inference_milliseconds": self.random.uniform(0.5, 4),
+            "parameters": {"encoder": 1_000 + self.random.randrange(9_000)},
+        }
+        if ASKED[dataset]["solved"] is not None:
+            solved = score > 0.9
+            found |= {
+                "solved": solved,
+                "sequences_to_solve": 3_200 if solved else None,
+                "seconds_to_solve": 0.5 if solved else None,
+            }
+        return found
+
+    def cell(self, dataset: str, length: int, model: str) -> None:
+        where = (dataset, length, model)
+        runs = [self.write(*where, f"t{n}", "screen", n, **self.facts(*where)) for n in range(self.trials)]
+        for trial in to_confirm(runs, 1):
+            name = f"t{trial.config.number}"
+            runs += [self.write(*where, f"{name}-s{s}", "confirm", s, **self.facts(*where)) for s in range(self.seeds)]
+        chosen = choose(runs, 1)
+        tests = {run.config.run: run.val for run in runs if run.config.run.startswith(f"{chosen.config.run}-s")}
+        self.write(*where, f"t{chosen.config.number}-test", "test", 0, tests=tests)
+        speed = dict.fromkeys(("train_sequences_per_second", "inference_sequences_per_second"), 1e5 / length)
+        speed["train_step_milliseconds"] = length / 10
+        name = f"t{chosen.config.number}-speed"
+        self.write(*where, name, "speed", 0, speed=speed, peak_memory_bytes=length * 2**20)
+
+    def build(self) -> Path:
+        for dataset, length in self.questions:
+            for model in self.models:
+                self.cell(dataset, length, model)
+            baselines = {"most frequent answer": 0.2, "logistic regression": 0.6}
+            self.write(dataset, length, "_baselines", "baselines", "baselines", 0, baselines=baselines)
+        return self.close()
+
+    def close(self) -> Path:
+        (self.folder / "sweep.json").write_text(json.dumps(self.spec))
+        return self.folder
+
+
+class Page(HTMLParser):
+    """The elements of a page, and whether they close in order."""
+
+    VOID = {"meta", "br", "link", "img", "input", "hr"}
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open, self.tags, self.ids, self.texts, self.section = [], [], [], {}, None
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+        if "id" in dict(attributes):
+            self.ids.append(dict(attributes)["id"])
+        if tag == "section":
+            self.section = dict(attributes)["id"]
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attributes):
+        self.handle_starttag(tag, attributes)
+        if tag not in self.VOID:
+            self.handle_endtag(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+        if tag == "section":
+            self.section = None
+
+    def handle_data(self, data):
+        if "style" not in self.open:
+            self.texts[self.section] = f"{self.texts.get(self.section, '')} {data}"
+
+    def words(self, section: str | None) -> str:
+        return " ".join(self.texts[section].split())
+
+
+QUESTIONS = [("latch", 16), ("latch", 32), ("latch", 64), ("digits", 8), ("drift", 10), ("drift", 20)]
+
+
+@pytest.fixture(scope="module")
+def sweep(tmp_path_factory) -> Path:
+    """Three datasets, four causes of failure, a limit, crashes, and a name that is no name."""
+    builder = Builder(tmp_path_factory.mktemp("results") / "sweeps" / "<b>bold & $x_1$", QUESTIONS)
+    for number, cause in enumerate(("non_finite", "out_of_memory", "signal 11", "a new cause"), start=10):
+        facts = {"state": "failed", "cause": cause, "message": f"<i>{cause}</i>", "crashes": ["killed"]}
+        builder.write("latch", 16, "gru", f"t{number}", "screen", number, **facts)
+    builder.write("digits", 8, "gru", "t9", "screen", 9, state="pruned", cause="limit")
+    builder.write("latch", 64, "odd", "t0", "screen", 0, **builder.facts("latch", 64, "mlp"))
+    builder.spec["spec"]["cells"].append("latch/L64/odd")
+    return builder.build()
+
+
+@pytest.fixture(scope="module")
+def text(sweep) -> str:
+    return report.render(sweep)
+
+
+@pytest.fixture(scope="module")
+def page(text) -> Page:
+    return Page(text)
+
+
+def test_the_page_is_well_formed(page):
+    assert page.open == []
+    assert len(page.ids) == len(set(page.ids))
+    assert [attributes["id"] for tag, attributes in page.tags if tag == "section"] == SECTIONS
+
+
+def test_the_page_loads_nothing(text, page):
+    assert not {"script", "link", "img", "iframe", "object"} & {tag for tag, _ in page.tags}
+    assert "http:" not in text
+    assert "https:" not in text
+    assert "@import" not in text
+    assert set(re.findall(r"url\(([^)]*)\)", text)) <= {f"#{name}" for name in page.ids}
+    targets = {attributes["href"] for _, attributes in page.tags if "href" in attributes}
+    assert targets <= {f"#{name}" for name in page.ids}
+
+
+def test_names_are_text(text, page):
+    assert "<b>bold" not in text
+    assert "<i>" not in text
+    assert "<b>bold & $x_1$" in page.words(None)
+    assert "<i>non_finite</i>" in page.words("outcomes")
+
+
+def test_the_same_folder_gives_the_same_bytes(sweep, text):
+    assert report.render(sweep) == text
+    path = report.write(sweep)
+    assert path == sweep / "report.html"
+    assert path.read_text(encoding="utf-8") == text
+
+
+def test_nothing_is_said_to_be_nan_or_none(page):
+    said = " ".join(page.texts.values()) + " ".join(a.get("aria-label", "") for _, a in page.tags)
+    assert not re.search(r"\b(nan|NaN|None|NaT|inf|<NA>)\b|<NA>", said)
+
+
+def test_every_answer_is_on_top(sweep, page):
+    for answer in leaderboard.answers(leaderboard.build(sweep)):
+        question, _, sentence = answer.partition(": ")
+        assert f"{question} {sentence[:1].upper()}{sentence[1:]}" in page.words(None)
+
+
+def test_the_head_says_what_was_run_where(page):
+    head = page.words(None)
+    for words in (
+        "python -m bench sweep --dataset latch",
+        "2026-11-23 10:00:00 UTC",
+        "a machine (2 cores)",
+        "torch 2.12",
+    ):
+        assert words in head
+
+
+def test_every_figure_says_what_it_shows(page):
+    figures = [a for tag, a in page.tags if tag == "figure"]
+    assert len(figures) == len([tag for tag, _ in page.tags if tag == "figcaption"]) >= 5
+    charts = [a for _, a in page.tags if a.get("class") == "chart"]
+    assert charts
+    assert all(a["role"] == "img" and len(a["aria-label"]) > 20 for a in charts)
+
+
+def test_every_model_is_in_the_figures_of_its_dataset(page):
+    (label,) = [a["aria-label"] for _, a in page.tags if a.get("aria-label", "").startswith("latch: solved")]
+    assert "16, 32 and 64" in label
+    assert all(model in label for model in ("lstm", "gru", "mlp"))
+
+
+def test_outcomes_are_counted_and_explained(page):
+    words = page.words("outcomes")
+    assert "4 failed" in words
+    assert "4 attempts died" in words
+    assert "over the limit" in words
+    assert "The process died of signal 11." in words
+    assert "A cause without a description" in words
+    assert "runs/latch/L16/gru/t10/log.txt" in words
+
+
+def test_the_bill_says_what_it_does_not_know(page):
+    words = page.words("bill")
+    assert "energy: not measured" in words
+    assert "no price given (--price-per-hour)" in words
+    assert re.search(r"not reached in \d trials", words)
+
+
+def test_money_and_energy_are_on_the_bill(tmp_path):
+    builder = Builder(tmp_path / "priced", [("digits", 8)])
+    builder.more = {"usd_per_hour": 36.0}
+    builder.spec["cpu_watts"] = 10.0
+    words = Page(report.render(builder.build(), quality=0.5)).words("bill")
+    assert "estimated from CPU time at 10 W a busy core" in words
+    assert "time in disguise" in words
+    assert "no price given" not in words
+    assert re.search(r"and [\d.]+ USD", words)
+    assert "accuracy 0.500" in words
+
+
+def test_a_sampler_that_learns_has_no_expected_performance(tmp_path):
+    words = Page(report.render(Builder(tmp_path / "tpe", [("digits", 8)], sampler="tpe").build())).words("expected")
+    assert "Nothing to show: the sampler tpe chooses by earlier scores" in words
+
+
+def test_expected_performance_is_quoted_both_ways(page):
+    words = page.words("expected")
+    assert "plug-in" in words
+    assert "unbiased" in words
+
+
+def test_default_and_tuned_are_compared(page):
+    words = page.words("tuning")
+    assert "winner's curse" in words
+    assert "drop on fresh seeds" in words
+
+
+def test_several_objectives_have_a_front_each(tmp_path):
+    builder = Builder(tmp_path / "two", [("digits", 8), ("drift", 10)], objectives=["quality", "latency", "parameters"])
+    builder.more = {"objectives": ("quality", "latency", "parameters")}
+    page = Page(report.render(builder.build()))
+    words = page.words("pareto")
+    assert "The objectives of this sweep: quality, latency and parameters" in words
+    assert "Hypervolume" in words
+    labels = [a["aria-label"] for _, a in page.tags if "the front:" in a.get("aria-label", "")]
+    assert len(labels) == 4
+
+
+def test_a_sweep_without_a_plan_says_how_to_make_one(page):
+    assert "Nothing to show: not planned: run `python -m bench plan`" in page.words("plan")
+
+
+def test_a_prediction_is_compared(tmp_path):
+    folder = Builder(tmp_path / "planned", [("digits", 8), ("digits", 16)]).build()
+    cells = [
+        CellEstimate(dataset="digits", length=length, model=model, runs=7, run_seconds=2.0, device_seconds=14.0)
+        for length in (8, 16)
+        for model in ("lstm", "gru", "mlp")
+    ]
+    rest = {"made": "", "hardware": "", "slots": 1, "memory_bytes": 0, "usd": None}
+    plan = Estimate(sweep="planned", wall_seconds=90.0, cells=cells, **rest)
+    (folder / "plan.json").write_text(plan.model_dump_json())
+    page = Page(report.render(folder))
+    assert "Predicted were 90.0 s of wall time" in page.words("plan")
+    assert "predicted / actual" in page.words("plan")
+    (folder / "plan.json").write_text("{")
+    assert "plan.json cannot be read" in Page(report.render(folder)).words("plan")
+
+
+def test_speed_is_drawn_over_lengths(page):
+    labels = [a["aria-label"] for _, a in page.tags if a.get("aria-label", "").startswith("latch, a training step")]
+    assert len(labels) == 1
+    assert "lstm 1.60 at 32, 6.40 at 128" in labels[0]
+
+
+def test_different_hardware_is_not_compared_by_time(tmp_path, monkeypatch):
+    builder = Builder(tmp_path / "two_machines", [("digits", 8), ("digits", 16)])
+    for length, hardware in ((8, "one"), (16, "another")):
+        monkeypatch.setitem(ENVIRONMENT, "hardware", hardware)
+        for model in builder.models:
+            builder.cell("digits", length, model)
+    page = Page(report.render(builder.close()))
+    assert "different hardware (one; another): they are not compared by time" in page.words("speed")
+    assert not [a for _, a in page.tags if a.get("aria-label", "").startswith("digits, a training step")]
+
+
+def test_a_sweep_that_has_just_begun(tmp_path):
+    builder = Builder(tmp_path / "begun", [("digits", 8)], budget="smoke")
+    builder.write("digits", 8, "lstm", "t0", "screen", 0, **builder.facts("digits", 8, "lstm"))
+    page = Page(report.render(builder.close()))
+    assert "No model has been confirmed yet." in page.words(None)
+    assert "are not finished" in page.words(None)
+    assert "says nothing about models" in page.words(None)
+    assert "no exclusive pass has been made yet" in page.words("speed")
+    assert "only default configurations were tried" in page.words("expected")
+
+
+def test_a_sweep_in_which_all_failed(tmp_path):
+    builder = Builder(tmp_path / "failed", [("digits", 8)], trials=1)
+    for model in builder.models:
+        builder.write("digits", 8, model, "t0", "screen", 0, state="failed", cause="error", total=0.0)
+    page = Page(report.render(builder.close()))
+    assert "3 failed" in page.words("outcomes")
+    assert "no complete trial has two objectives measured" in page.words("pareto")
+
+
+def test_only_baselines_have_ended(tmp_path):
+    builder = Builder(tmp_path / "early", [("digits", 8)])
+    builder.write("digits", 8, "_baselines", "baselines", "baselines", 0, baselines={"majority": 0.1})
+    page = Page(report.render(builder.close()))
+    assert "no run has ended yet" in page.words("bill")
+
+
+def test_a_sweep_without_records_is_refused(tmp_path):
+    folder = tmp_path / "empty"
+    folder.mkdir()
+    with pytest.raises(StoreError, match="no finished run yet"):
+        report.render(Builder(folder, [("digits", 8)]).close())
+
+
+def test_models_matched_by_capacity_are_compared_apart(tmp_path):
+    models = ("lstm", "gru", "lstm@parameters=70k", "gru@parameters=70k")
+    page = Page(report.render(Builder(tmp_path / "matched", [("digits", 8)], models=models).build()))
+    assert "digits at 8 with parameters=70k" in page.words(None)
+    legend = re.findall(r"[\w@=]+", page.words("scores"))[:12]
+    assert "lstm" in legend
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(None, "–"), (float("nan"), "–"), (0, "0"), (1234567.0, "1,234,567"), (12.345, "12.3"), (-0.01234, "−0.0123")],
+)
+def test_numbers_have_sensible_digits(value, shown):
+    assert report._number(value) == shown
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"), [(0.5, "0.500 s"), (90, "90.0 s"), (600, "10.0 min"), (36_000, "10.0 h")]
+)
+def test_times_have_the_unit_that_suits_them(seconds, shown):
+    assert report._duration(seconds) == shown
+
+
+LARGE = """
+import resource, sys, time
+from pathlib import Path
+from bench import report
+start = time.perf_counter()
+report.write(Path(sys.argv[1]))
+print(time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+"""
+
+
+def write_large(folder: Path) -> Path:
+    """A sweep of 10,000 runs: seven models, six questions, the full budget's 60 trials, seeds and epochs."""
+    builder = Builder(folder, QUESTIONS, models=BASELINES, trials=60, seeds=29)
+    builder.epochs = [
+        Epoch(steps=i, sequences=16 * i, train_seconds=0.1 * i, train_loss=1.0, val={"accuracy": 0.5})
+        for i in range(100)
+    ]
+    for dataset, length in QUESTIONS:
+        for model in BASELINES:
+            builder.cell(dataset, length, model)
+            for n in range(1, 5):  # as many confirmed configurations as the budget has
+                for s in range(29):
+                    if not (folder / "runs" / dataset / f"L{length}" / model / f"t{n}-s{s}").exists():
+                        builder.write(
+                            dataset, length, model, f"t{n}-s{s}", "confirm", s, **builder.facts(dataset, length, model)
+                        )
+    return builder.close()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_ten_thousand_runs_take_ten_seconds(tmp_path):
+    folder = write_large(tmp_path / "large")
+    done = subprocess.run([sys.executable, "-c", LARGE, str(folder)], capture_output=True, text=True, check=True)
+    seconds, mebibytes = map(float, done.stdout.split())
+    assert seconds < 10
+    assert mebibytes < 500
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1400])
+def test_nothing_overflows_and_nothing_is_complained_about(sweep, tmp_path, width, scheme):
+    if CHROMIUM is None:
+        pytest.skip("no Chromium here; on Debian: apt-get install --no-install-recommends chromium fonts-dejavu-core")
+    playwright = pytest.importorskip("playwright.sync_api", reason="the extra `test` brings playwright")
+    path = tmp_path / "report.html"
+    path.write_text(report.render(sweep), encoding="utf-8")
+    with playwright.sync_playwright() as driver:
+        arguments = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=arguments)
+        page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+        complaints, requests = [], []
+        page.on("console", lambda message: complaints.append(message.text))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("request", lambda request: requests.append(request.url))
+        page.goto(path.as_uri())
+        for summary in page.locator("summary").all():
+            summary.click()
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        wide = page.evaluate(
+            "[...document.querySelectorAll('main *:not(.scroll *):not(svg *)')]"
+            ".filter(e => e.getBoundingClientRect().right > innerWidth + 1).map(e => e.outerHTML.slice(0, 80))"
+        )
+        assert wide == []
+        # All text in the charts lies on its chart.
+        outside = page.evaluate(
+            "[...document.querySelectorAll('.chart')].flatMap(c => [...c.querySelectorAll('text')].filter(t => {"
+            "const a = c.getBoundingClientRect(), b = t.getBoundingClientRect();"
+            "return b.left < a.left - 2 || b.right > a.right + 2 || b.top < a.top - 2 || b.bottom > a.bottom + 2;"
+            "}).map(t => c.getAttribute('aria-label').slice(0, 40) + ': ' + t.textContent))"
+        )
+        assert outside == []
+        browser.close()
+    assert complaints == []
+    assert requests == [path.as_uri()]

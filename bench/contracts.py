@@ -7,6 +7,7 @@ B batch, L length, D input width, H hidden width, C outputs.
 
 from __future__ import annotations
 
+import functools
 import zlib
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
@@ -71,6 +72,7 @@ class Task(Protocol):
     solved: float | None  # the primary metric from which the task counts as solved; None: a matter of degree
     causal: bool  # an answer at step t may use no later step
     num_steps: int  # steps of the longest training sequence
+    keep: Literal["outputs", "nll"]  # what score() gets: raw outputs, or of every step its negative log likelihood
 
     def train_batch(self, seed: int, number: int, size: int) -> Batch:
         """Return training batch `number` (from 0): a pure function of the arguments."""
@@ -79,10 +81,46 @@ class Task(Protocol):
         """Return a fixed set of at most `size` sequences, the same for every model and seed."""
 
     def score(self, outputs: np.ndarray, batch: Batch) -> dict[str, float]:
-        """Return metrics of raw outputs (B, C), or (B, L, C) where asked per step, over a whole split."""
+        """Return metrics of raw outputs (B, C), or (B, L, C) where asked per step, over a whole split.
+
+        With `keep` nll: of (B, L) negative log likelihoods in nats. A large vocabulary's outputs would fill the memory.
+        """
 
     def baselines(self, size: int) -> dict[str, float]:
         """Return the primary metric of cheap baselines on `split("test", size)`."""
+
+
+class StoredTask:
+    """Batches and splits of a task whose examples are stored.
+
+    A subclass sets `self.counts` (examples of train, val and test) and gives `take(part, places)`: a Batch of the
+    examples at these places of a part, and the declarations of `Task`.
+    """
+
+    keep: Literal["outputs", "nll"] = "outputs"
+    counts: dict[str, int]
+
+    def take(self, part: str, places: np.ndarray) -> Batch:
+        """Return the examples of `part` at `places`."""
+        raise NotImplementedError
+
+    def train_batch(self, seed: int, number: int, size: int) -> Batch:
+        """Return the next examples in an order drawn anew for every pass over the training part."""
+        count = self.counts["train"]
+        places = np.arange(number * size, (number + 1) * size)
+        passes = np.unique(places // count)
+        order = np.concatenate([_order(seed, int(each), count) for each in passes])
+        return self.take("train", order[places - passes[0] * count])
+
+    def split(self, name: SplitName, size: int) -> Batch:
+        """Return a part, or `size` of its examples, evenly spaced."""
+        count = self.counts[name]
+        return self.take(name, np.arange(count) if count <= size else np.arange(size) * count // size)
+
+
+@functools.lru_cache(maxsize=4)
+def _order(seed: int, number: int, count: int) -> np.ndarray:
+    return np.random.default_rng([seed, number]).permutation(count)
 
 
 class SyntheticTask:
@@ -92,6 +130,7 @@ class SyntheticTask:
     `sample(rng, size, stream)`, `oracle(batch)` (outputs that score perfectly) and the declarations of `Task`.
     """
 
+    keep: Literal["outputs", "nll"] = "outputs"
     length: int
     arguments: dict[str, Any]
 

@@ -9,6 +9,7 @@ from bench import plugins
 from bench.config import fingerprint, one_line, read_toml
 from bench.contracts import Task
 from bench.errors import DeclarationError, did_you_mean
+from bench.files import DataFile
 
 
 class Dataset(BaseModel):
@@ -24,6 +25,9 @@ class Dataset(BaseModel):
     length_meaning: str
     source: str
     licence: str
+    citation: str | None = None
+    split: str | None = None  # the rule by which train, val and test were parted
+    files: list[DataFile] = []
     arguments: dict[str, Any] = {}
 
     @property
@@ -46,6 +50,8 @@ def read(name: str, folder: Path | None = None) -> Dataset:
         if key not in known:
             hint = did_you_mean(key, known)
             raise DeclarationError(f"{path}: [arguments] {key}: not an argument of bench/tasks/{card.task}.py{hint}")
+    if card.files:
+        card = card.model_copy(update={"arguments": card.arguments | {"files": [f.model_dump() for f in card.files]}})
     return card
 
 

@@ -6,6 +6,8 @@ BenchError
 ├── HardwareError       a device that was asked for and is not there
 ├── SweepLockedError    another coordinator is at work on the sweep
 ├── SealedSplitError    code that selects tried to open the test split
+├── DataMissingError    a file of a dataset that is not here
+├── DataError           a file of a dataset that breaks a rule; says which line and column
 └── StoreError          a damaged or missing file of a sweep
 """
 
@@ -43,6 +45,14 @@ class SweepLockedError(BenchError):
 
 class SealedSplitError(BenchError):
     """Code that selects tried to open the test split."""
+
+
+class DataMissingError(BenchError):
+    """A file of a dataset that is not here."""
+
+
+class DataError(BenchError):
+    """A file of a dataset that breaks a rule; says which line and column."""
 
 
 class StoreError(BenchError):

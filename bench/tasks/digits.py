@@ -10,7 +10,7 @@ import functools
 
 import numpy as np
 
-from bench.contracts import Batch, SplitName
+from bench.contracts import Batch, StoredTask
 from bench.errors import DeclarationError
 
 # Contiguous, because neighbours in the file were written by the same hand: a random split would let a model know
@@ -18,7 +18,7 @@ from bench.errors import DeclarationError
 SPLITS = {"train": (0, 1197), "val": (1197, 1497), "test": (1497, 1797)}
 
 
-class Task:
+class Task(StoredTask):
     """Tell which digit is shown, row by row (length 8, 8 values a step) or pixel by pixel (length 64).
 
     Values are scaled to 0 to 1. Below, the first picture of the training part: a step is a column here, a row there.
@@ -43,20 +43,15 @@ class Task:
         if length not in (8, 64):
             raise DeclarationError(f"digits: length: 8 (rows) or 64 (pixels), but found {length}")
         self.length = self.num_steps = length
+        self.counts = {part: stop - start for part, (start, stop) in SPLITS.items()}
         self.input_size = 64 // length
 
-    def train_batch(self, seed: int, number: int, size: int) -> Batch:
-        """Return the next pictures in an order drawn anew for every pass over the training part."""
-        start, stop = SPLITS["train"]
-        count = stop - start
-        places = np.arange(number * size, (number + 1) * size)
-        order = np.concatenate([_order(seed, int(epoch), count) for epoch in np.unique(places // count)])
-        return self._take(start + order[places - places[0] // count * count])
-
-    def split(self, name: SplitName, size: int) -> Batch:
-        """Return the first `size` pictures of a part."""
-        start, stop = SPLITS[name]
-        return self._take(np.arange(start, min(stop, start + size)))
+    def take(self, part: str, places: np.ndarray) -> Batch:
+        """Return the pictures of a part at these places."""
+        pixels, digit = _load()
+        places = places + SPLITS[part][0]
+        x = pixels[places].reshape(len(places), self.length, self.input_size)
+        return Batch(x, np.full(len(places), self.length), digit[places])
 
     def score(self, outputs: np.ndarray, batch: Batch) -> dict[str, float]:
         """Return the share of right answers."""
@@ -66,19 +61,13 @@ class Task:
         """Return the accuracy of the most frequent digit, and of logistic regression on the pixels."""
         from sklearn.linear_model import LogisticRegression
 
-        start, stop = SPLITS["train"]
-        train, test = self._take(np.arange(start, stop)), self.split("test", size)
+        train, test = self.take("train", np.arange(self.counts["train"])), self.split("test", size)
         majority = np.bincount(train.y).argmax()
         model = LogisticRegression(max_iter=1_000).fit(train.x.reshape(len(train.x), -1), train.y)
         return {
             "most frequent digit": float((test.y == majority).mean()),
             "logistic regression": float(model.score(test.x.reshape(len(test.x), -1), test.y)),
         }
-
-    def _take(self, places: np.ndarray) -> Batch:
-        pixels, digit = _load()
-        x = pixels[places].reshape(len(places), self.length, self.input_size)
-        return Batch(x, np.full(len(places), self.length), digit[places])
 
 
 @functools.cache
@@ -87,8 +76,3 @@ def _load() -> tuple[np.ndarray, np.ndarray]:
 
     data = load_digits()
     return (data.data / 16).astype(np.float32), data.target.astype(np.int64)
-
-
-@functools.lru_cache(maxsize=4)
-def _order(seed: int, epoch: int, count: int) -> np.ndarray:
-    return np.random.default_rng([seed, epoch]).permutation(count)

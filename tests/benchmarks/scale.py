@@ -151,7 +151,7 @@ def fill(results: Path, trials: int, **options) -> int:
 
     made = plan(results, 2, **options)
     outcome = sweep.run(made, Quiet(), Instant(20))
-    assert outcome.exit_code == 0 and outcome.tracked, outcome
+    assert (outcome.exit_code, outcome.tracked) == (0, True), outcome
     made = plan(results, trials, **options)
     freeze(made)
     study, pages = sqlite3.connect(made.folder / "study.db"), sqlite3.connect(results / "mlflow.db")
@@ -180,7 +180,7 @@ def copy_trial(made, cell, numbers: range, study: sqlite3.Connection, pages: sql
     distributions = cell.space.distributions()
     first = json.loads((made.folder / "runs" / cell.id / "t1" / "config.json").read_text())
     for number in numbers:
-        values = cell.space.point(number, made.config.seed) if number < 2 else _drawn(distributions, number)
+        values = _drawn(distributions, number)
         run = f"{cell.id}/t{number}"
         config = run_config(made, cell, run, "screen", values, number=number, origin="sobol", commit=first["commit"])
         record = made_record(config, 20 + number * 7 % 31)
@@ -247,32 +247,48 @@ def trials(sampler: str, count: int, more: int = TRIALS, profile: Path | None = 
     from bench import sweep
     from bench.engines.local import PRELOAD, LocalEngine
     from bench.record import records
+    from bench.tracking import Tracker
+
+    trackers: list[Tracker] = []
+
+    class Watched(Tracker):
+        def __init__(self, *arguments) -> None:
+            super().__init__(*arguments)
+            trackers.append(self)
+
+    class Engine(LocalEngine):
+        """Takes no job before MLflow has caught up: in a sweep that was never stopped, it would have."""
+
+        @property
+        def idle(self) -> int:
+            return super().idle if trackers[-1]._queue.empty() else 0
 
     os.environ["PYTHONPATH"] = PATH
+    sweep.Tracker = Watched
     found: dict = {"sampler": sampler, "count": count}
     with tempfile.TemporaryDirectory(prefix="bench-scale-") as folder:
         options = {"datasets": ["adding"], "lengths": [8], "models": ["lstm"], "sampler": sampler, "confirm_seeds": 0}
-        found["runs"] = fill(Path(folder), count, **options)
+        fill(Path(folder), count, **options)
         for name, seconds in {"own_seconds": 0.0, "behind_seconds": 0.5}.items():
             begun, count = count, count + more
             made = plan(Path(folder), count, **options)
-            # The fork server has torch loaded, as that of a sweep: a larger process takes longer to fork.
             slots = [slot | {"STUB_SECONDS": str(seconds)} for slot in made.slots]
-            engine = LocalEngine(slots, 600.0, run="scale:stub", preload=[*PRELOAD, "scale"])
+            # The fork server has torch loaded, as that of a sweep: a larger process takes longer to fork.
+            engine = Engine(slots, 600.0, run="scale:stub", preload=[*PRELOAD, "scale"])
             profiler = cProfile.Profile() if profile and not seconds else contextlib.nullcontext()
-            start = time.perf_counter()
+            start = time.time()
             with profiler:
                 outcome = sweep.run(made, Quiet(), engine)
-            found[f"{name}_session"] = time.perf_counter() - start
             assert outcome.exit_code == 0, outcome
             if profile and not seconds:
                 with profile.open("w") as file:
-                    pstats.Stats(profiler, stream=file).sort_stats("cumulative").print_stats(60)
+                    pstats.Stats(profiler, stream=file).sort_stats("cumulative").print_stats(80)
             new = [r for r in records(made.folder) if r.config.phase == "screen" and r.config.number >= begun]
             starts = sorted(datetime.fromisoformat(record.started_at).timestamp() for record in new)
             assert len(starts) == more
-            # Without the first few, which were asked for while the fork server was still loading torch.
+            # Without the first few: the fork server was still loading torch.
             found[name] = (starts[-1] - starts[4]) / (len(starts) - 5) - seconds
+            found[f"{name}_to_first"] = starts[0] - start
     return found
 
 
@@ -330,11 +346,8 @@ def main() -> None:
         at = words.index("--profile")
         profile = Path(words[at + 1])
         del words[at : at + 2]
-    if words[0] == "trials":
-        found = trials(words[1], *map(int, words[2:]), profile=profile)
-    else:
-        found = runs(int(words[1]))
-    print(json.dumps(found))
+    kind, *rest = words
+    print(json.dumps(trials(rest[0], *map(int, rest[1:]), profile=profile) if kind == "trials" else runs(int(*rest))))
 
 
 if __name__ == "__main__":

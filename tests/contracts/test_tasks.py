@@ -67,7 +67,7 @@ def tolerance(task, batch):
 @pytest.mark.parametrize("card", CARDS)
 def test_a_card_is_complete(card):
     found = CARDS[card]
-    assert set(found) - {"arguments"} == KEYS
+    assert set(found) - {"arguments", "citation", "split", "files"} == KEYS
     assert all(found[key] for key in KEYS)
     assert found["kind"] in ("synthetic", "real")
     assert found["lengths"] == sorted(set(found["lengths"]))

@@ -1,0 +1,106 @@
+"""The files of a dataset: where they lie, and the arrays that were made of them.
+
+Looked for in the folders of BENCH_DATA_DIR, then in the cache that `bench fetch` fills; never fetched unasked. What
+is read, decoded or tokenised is kept beside them as memory-mapped arrays, which all runs of a machine share.
+"""
+
+import functools
+import hashlib
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from bench.config import fingerprint
+from bench.errors import DataMissingError
+
+VERSION = 1
+"""Of the prepared arrays: raised whenever a reader changes what it makes of a file."""
+
+
+class DataFile(BaseModel):
+    """One file of a dataset."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    path: str  # below a data folder; absolute for a user's own file
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
+    size_bytes: int = Field(gt=0)
+    url: str | None = None  # where `bench fetch` gets it
+    listing: str | None = None  # of a folder: a file beside the card with path, sha256, size and url of each file in it
+
+
+class Prepared(NamedTuple):
+    """What a reader made of files."""
+
+    arrays: dict[str, np.ndarray]  # memory-mapped, read-only
+    meta: dict[str, Any]  # plain data: names of classes, vocabulary, scale
+
+
+def cache() -> Path:
+    """Return the folder that `bench fetch` fills and prepared arrays are kept in."""
+    named = os.environ.get("BENCH_CACHE_DIR")
+    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return Path(named) if named else Path(base) / "sequence-model-bench"
+
+
+def folders() -> list[Path]:
+    """Return the folders that hold data files, in the order in which they are searched."""
+    named = os.environ.get("BENCH_DATA_DIR", "")
+    return [Path(part) for part in named.split(os.pathsep) if part] + [cache() / "data"]
+
+
+def locate(file: DataFile, dataset: str = "") -> Path:
+    """Return where a file lies. Raises DataMissingError naming how to get it."""
+    for folder in folders():
+        path = folder / file.path  # an absolute path stays what it is
+        if file.listing is not None and path.is_dir():
+            return path
+        if path.is_file():
+            if path.stat().st_size != file.size_bytes:
+                found = f"{file.size_bytes:,} bytes expected, but found {path.stat().st_size:,}"
+                raise DataMissingError(f"{path}: {found}; another version, or a download that was cut off")
+            return path
+    where = f"{folders()[0]}, or set BENCH_DATA_DIR to a folder with it"
+    raise DataMissingError(f"{file.path}: not here; get it: python -m bench fetch {dataset or 'NAME'} (into {where})")
+
+
+def prepare(
+    name: str, files: Sequence[DataFile], how: Any, make: Callable[[list[Path]], tuple[dict[str, np.ndarray], Any]]
+) -> Prepared:
+    """Return what `make(paths)` makes of the files: arrays by name and plain data; made once, then memory-mapped.
+
+    `how` is whatever else the result depends on. Two processes that make the same at once leave one of them.
+    """
+    key = fingerprint([VERSION, [file.sha256 for file in files], how])
+    folder = cache() / "prepared" / f"{name}-{key}"
+    if not (folder / "meta.json").exists():
+        arrays, meta = make([locate(file, name) for file in files])
+        part = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}")
+        part.mkdir(parents=True)
+        for array_name, array in arrays.items():
+            np.save(part / f"{array_name}.npy", array)
+        (part / "meta.json").write_text(json.dumps(meta))
+        try:
+            part.rename(folder)
+        except OSError:  # another process was quicker
+            shutil.rmtree(part)
+    return _load(folder)
+
+
+@functools.lru_cache(maxsize=16)
+def _load(folder: Path) -> Prepared:
+    arrays = {path.stem: np.load(path, mmap_mode="r") for path in sorted(folder.glob("*.npy"))}
+    return Prepared(arrays, json.loads((folder / "meta.json").read_text()))
+
+
+def checksum(path: Path) -> str:
+    """Return the SHA-256 of a file, in hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -4,7 +4,7 @@ Comparing a Transformer of 300,000 parameters with an LSTM of 20,000 says little
 found on the meta device, without memory or arithmetic.
 """
 
-from typing import Any
+from collections.abc import Callable
 
 import torch
 
@@ -23,34 +23,39 @@ def solve(config: RunConfig, knob: str, rule: str, target: float) -> tuple[int |
     `rule` is parameters (encoder and head; embeddings are the same for all), flops (of a forward pass on one sequence)
     or state (numbers carried from step to step). None where no width comes within a tenth of the target.
     """
-    low, high = 1, 2
-    while high < LARGEST_WIDTH and _size(config, knob, rule, high) < target:
+    width, found = nearest(lambda width: size(config, knob, rule, width), target)
+    return (width if width is not None and abs(found - target) <= TOLERANCE * target else None), found
+
+
+def nearest(size: Callable[[int], float | None], target: float) -> tuple[int | None, float]:
+    """Return the width whose size, which grows with it, is nearest to `target`, and that size.
+
+    `size` returns None for a width that a model refuses (an odd head under rotary positions).
+    """
+
+    def reaches(width: int) -> bool:
+        found = (size(candidate) for candidate in range(width, width + 4))
+        return next((value >= target for value in found if value is not None), True)
+
+    low, high = 0, 1
+    while high < LARGEST_WIDTH and not reaches(high):
         low, high = high, 2 * high
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (middle, high) if _size(config, knob, rule, middle) < target else (low, middle)
-    # Nearest, not below: and a width that the model refuses (an odd head under rotary positions) leaves its neighbours.
-    sizes = {width: measured(config, knob, rule, width) for width in range(max(1, low - 1), high + 2)}
-    found = {width: size for width, size in sizes.items() if size is not None}
-    if not found:
+        low, high = (low, middle) if reaches(middle) else (middle, high)
+    # Nearest, not below, and among those that the model takes.
+    sizes = {width: size(width) for width in range(max(1, low - 3), high + 4)}
+    known = {width: value for width, value in sizes.items() if value is not None}
+    if not known:
         return None, 0.0
-    best = min(found, key=lambda width: abs(found[width] - target))
-    return (best if abs(found[best] - target) <= TOLERANCE * target else None), found[best]
+    best = min(known, key=lambda width: abs(known[width] - target))
+    return best, known[best]
 
 
-def _size(config: RunConfig, knob: str, rule: str, width: int) -> float:
-    for candidate in (width, width + 1, width + 2):
-        size = measured(config, knob, rule, candidate)
-        if size is not None:
-            return size
-    return float("inf")
-
-
-def measured(config: RunConfig, knob: str, rule: str, width: int) -> float | None:
+def size(config: RunConfig, knob: str, rule: str, width: int) -> float | None:
     """Return what a module of this width has by a rule; None where the model refuses the width."""
-    arguments: dict[str, Any] = config.model_arguments | {knob: width}
     task = make_task(config.task, config.length, config.task_arguments)
-    wide = config.model_copy(update={"model_arguments": arguments})
+    wide = config.model_copy(update={"model_arguments": config.model_arguments | {knob: width}})
     try:
         with torch.device("meta"):
             module = SequenceModule(task, wide)

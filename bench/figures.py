@@ -51,6 +51,7 @@ STYLE: dict[Any, Any] = {
     "axes.titleweight": "bold",
     "axes.titlelocation": "left",
     "axes.titlecolor": INKS["ink"],
+    "axes.formatter.useoffset": False,
     "axes.labelcolor": INKS["soft"],
     "axes.edgecolor": INKS["soft"],
     "axes.linewidth": 0.8,
@@ -104,6 +105,7 @@ class Axis:
     log: bool = False
     ticks: Sequence[tuple[float, str]] = ()
     limits: tuple[float, float] | None = None
+    from_zero: bool = False
 
 
 @dataclass(frozen=True)
@@ -149,7 +151,7 @@ def svg(chart: Chart, others: Sequence[str] = ()) -> str:
     from matplotlib.figure import Figure
 
     with mpl.rc_context(STYLE):
-        height = max(1.5, 1.05 + 0.29 * len(chart.y.ticks)) if chart.rows else 3.7
+        height = max(1.5, 1.05 + 0.32 * len(chart.y.ticks)) if chart.rows else 3.7
         figure = Figure(figsize=(WIDTH, height))
         axes = figure.add_subplot()
         _axes(axes, chart)
@@ -168,19 +170,26 @@ def svg(chart: Chart, others: Sequence[str] = ()) -> str:
 
 
 def _axes(axes: "Axes", chart: Chart) -> None:
-    axes.set_title(chart.title, pad=10)
+    from matplotlib.ticker import MaxNLocator
+
+    axes.set_title(_short(chart.title, 54), pad=26 if chart.y.label else 10)
     axes.set_xlabel(chart.x.label)
-    axes.set_ylabel(chart.y.label)
+    # What y means stands above it, where it can be read without tilting one's head.
+    axes.text(0, 1.035, chart.y.label, transform=axes.transAxes, fontsize=10.5, color=INKS["soft"])
     for axis, here in ((axes.xaxis, chart.x), (axes.yaxis, chart.y)):
         scale = axes.set_xscale if axis is axes.xaxis else axes.set_yscale
         if here.log:
             scale("log")
             _log_ticks(axis, here)
+        elif not here.ticks:
+            axis.set_major_locator(MaxNLocator(5, steps=(1, 2, 2.5, 5, 10)))
         if here.ticks:
             axis.set_ticks([place for place, _ in here.ticks], [text for _, text in here.ticks])
             axis.set_ticks([], minor=True)
         if here.limits:
             (axes.set_xlim if axis is axes.xaxis else axes.set_ylim)(*here.limits)
+        if here.from_zero:
+            axes.update_datalim([(0, 0)], updatex=axis is axes.xaxis, updatey=axis is axes.yaxis)
     if chart.rows:
         axes.set_ylim(len(chart.y.ticks) - 0.4, -0.6)
         axes.grid(visible=False, axis="y")
@@ -209,13 +218,12 @@ def _series(axes: "Axes", chart: Chart, series: Series, models: list[str], other
         x = [_dodged(chart, value, models.index(series.model), len(models)) for value in x]
     if series.line:
         style = "steps-post" if series.line == "steps" else "default"
-        alpha = 0.55 if series.points == "hollow" else 1.0
-        axes.plot(x, series.y, color=ink, linewidth=1.6, drawstyle=style, alpha=alpha, zorder=3, label="_")
+        axes.plot(x, series.y, color=ink, linewidth=1.8, drawstyle=style, alpha=0.85, zorder=3)
     if series.low:
         for place, value, low, high in zip(x, series.y, series.low, series.high, strict=True):
             if math.isfinite(low) and math.isfinite(high):
                 ends = ([low, high], [value, value]) if chart.rows else ([place, place], [low, high])
-                axes.plot(*ends, color=ink, linewidth=1.6, alpha=0.55, solid_capstyle="butt", zorder=2)
+                axes.plot(*ends, color=ink, linewidth=1.8, alpha=0.55, solid_capstyle="butt", zorder=2)
     if series.points:
         faint, hollow = series.points == "faint", series.points == "hollow"
         axes.plot(
@@ -223,7 +231,7 @@ def _series(axes: "Axes", chart: Chart, series: Series, models: list[str], other
             series.y,
             linestyle="",
             marker="|" if series.points == "tick" else marker(series.model),
-            markersize={"faint": 3.5, "tick": 11}.get(series.points, 6),
+            markersize={"faint": 4, "tick": 12}.get(series.points, 7.5),
             color=ink,
             alpha=0.45 if faint else 1.0,
             markerfacecolor=INKS["paper"] if hollow else ink,
@@ -248,11 +256,13 @@ def _levels(axes: "Axes", chart: Chart) -> None:
     for level in chart.levels:
         style: Any = "-" if level.solid else (0, (4, 2))
         axes.plot(level.x, level.y, color=INKS["soft"], linewidth=0.9, linestyle=style, zorder=1.5)
+        if chart.rows:
+            axes.plot(level.x[-1:], [math.floor(level.y[-1])], color=INKS["soft"], marker="|", markersize=12, zorder=4)
     named = [level for level in chart.levels if level.name and not chart.rows]
     low, high = axes.get_ylim()
     ends = [(level.y[-1] - low) / (high - low) for level in named]
     for level, place in zip(named, spread(ends, 0.062), strict=True):
-        axes.text(1.015, place, _short(level.name), transform=axes.transAxes, va="center", fontsize=9.5,
+        axes.text(1.015, place, _short(level.name), transform=axes.transAxes, va="center", fontsize=10,
                   color=INKS["soft"])  # fmt: skip
 
 
@@ -268,7 +278,7 @@ def _tags(axes: "Axes", chart: Chart, others: Sequence[str]) -> None:
         left = x < 0.72
         ink, side = colour(series.model, others), "left" if left else "right"
         axes.text(x + (0.025 if left else -0.025), y, series.tag, transform=axes.transAxes, fontsize=10, va="center",
-                  ha=side, color=ink, zorder=6)  # fmt: skip
+                  ha=side, color=ink, zorder=6, gid="halo")  # fmt: skip
 
 
 def spread(places: Sequence[float], gap: float) -> list[float]:
@@ -301,17 +311,16 @@ def _margins(figure: "Figure", axes: "Axes", chart: Chart) -> None:
     height = figure.get_figheight() * 72
     names = [text for _, text in chart.y.ticks] or [label.get_text() for label in axes.get_yticklabels()]
     shown = max((len(name) for name in names), default=0)
-    left = 14 + 6.6 * shown + (18 if chart.y.label else 0)
+    left = 14 + 6.6 * shown
     right = 14 + max(
         (5.6 * len(_short(level.name)) + 6 for level in chart.levels if level.name and not chart.rows), default=0
     )
-    figure.subplots_adjust(
-        left=left / 432, right=1 - right / 432, bottom=46 / height, top=1 - (34 if chart.title else 10) / height
-    )
+    top = 50 if chart.y.label else 34
+    figure.subplots_adjust(left=left / 432, right=1 - right / 432, bottom=46 / height, top=1 - top / height)
 
 
-def _short(name: str) -> str:
-    return name if len(name) <= 22 else f"{name[:21]}…"
+def _short(name: str, most: int = 22) -> str:
+    return name if len(name) <= most else f"{name[: most - 1]}…"
 
 
 def _inline(figure: "Figure") -> str:
@@ -325,6 +334,7 @@ def _inline(figure: "Figure") -> str:
     text = re.sub(r'<svg ([^>]*?)(?:width|height)="[^"]*pt"', r"<svg \1", text)
     text = re.sub(r'<svg ([^>]*?)(?:width|height)="[^"]*pt"', r"<svg \1", text)
     text = text.replace("xlink:href", "href")
+    text = re.sub(r' id="halo[^"]*"', ' class="halo"', text)
     # Charts share a page, and an id belongs to one of them.
     used = set(re.findall(r'(?:url\(#|href="#)([^)"]+)', text))
     prefix = "f" + hashlib.sha256(text.encode()).hexdigest()[:8] + "-"
@@ -340,7 +350,8 @@ def _inline(figure: "Figure") -> str:
 def legend(models: Sequence[str], others: Sequence[str] = ()) -> list[tuple[str, str]]:
     """Return each model, once, with a small <svg> of its marker in its colour."""
     shape = '<svg aria-hidden="true" viewBox="-6 -6 12 12"><g fill="{}">{}</g></svg>'
-    names = dict.fromkeys(map(bare, models))
+    known = {name: place for place, name in enumerate(BASELINES)}
+    names = sorted(set(map(bare, models)), key=lambda name: (known.get(name, len(known)), name))
     return [(name, shape.format(colour(name, others), _GLYPHS[marker(name)])) for name in names]
 
 

@@ -275,10 +275,10 @@ def _warm_starts(config: SweepConfig, cells: list[Cell], folder: Path) -> dict[s
             ]
             for _, best in sorted(((d, b) for d, b in mine if b is not None), key=lambda pair: pair[0]):
                 values = cell.space.values_of(best.config.model_arguments | best.config.train.model_dump())
-                points = found.setdefault(cell.id, [])
+                points = found.get(cell.id, [])
                 known = [cell.space.default, *(point for _, point in points)]
                 if values is not None and values not in known and len(points) < WARM_STARTS_A_CELL:
-                    points.append((f"warm start from {name}/{best.config.run}", values))
+                    found[cell.id] = [*points, (f"warm start from {name}/{best.config.run}", values)]
     return found
 
 

@@ -137,6 +137,8 @@ def render(folder: Path, quality: float | None = None) -> str:
     board = leaderboard.build(folder)
     # Nothing here asks for single epochs, which are most of a record.
     runs = [record.model_copy(update={"epochs": []}) for record in records(folder)]
+    places = {cell_id: place for place, cell_id in enumerate(spec["spec"]["cells"])}
+    runs.sort(key=lambda run: places.get(run.config.run.rpartition("/")[0], len(places)))
     sweep = _Sweep(spec, board, runs, quality, _prediction(folder))
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
@@ -243,13 +245,13 @@ def _scores(sweep: _Sweep) -> Section:
         if any(_known(row["solved"]) for row in rows):
             shares = [row | {"value": row["solved"] / row["num_seeds"]} for row in rows]
             axis = Axis("share of seeds that solve", limits=(-0.04, 1.04))
-            drawings.append(_score_chart(sweep, f"{title}: solved", shares, [], axis, with_interval=True))
+            drawings.append(_score_chart(sweep, title, shares, [], axis, with_interval=True))
         scored = [row | {"value": row["score"]} for row in rows if _known(row["score"])]
         if scored:
             kind = f"{scored[0]['score_is']} test {metric}"
             with_interval = not _known(scored[0]["solved"])
             axis = Axis(kind)
-            drawings.append(_score_chart(sweep, f"{title}: {kind}", scored, floors, axis, with_interval))
+            drawings.append(_score_chart(sweep, title, scored, floors, axis, with_interval))
             levels = True
     if drawings:
         caption = (
@@ -283,7 +285,7 @@ def _score_chart(
     for row in sorted(rows, key=lambda row: row["length"]):
         models.setdefault(row["model"], []).append(row)
     words = "; ".join(f"{bare(m)} {', '.join(_score(row['value']) for row in mine)}" for m, mine in models.items())
-    label = f"{title}, at {_join(map(str, lengths))}: {words}"
+    label = f"{title}, {axis.label}, at {_join(map(str, lengths))}: {words}"
 
     def ends(mine: list[dict[str, Any]], name: str) -> list[float]:
         return [_float(row[name]) for row in mine] if with_interval else []
@@ -300,7 +302,7 @@ def _score_chart(
             for i, (model, mine) in enumerate(models.items())
         ]
         levels = [Level(name, [at, at], [-0.5, len(models) + i + 0.2]) for i, (name, at) in enumerate(bottom)]
-        return sweep.draw(Chart(f"{title}, at {lengths[0]}", axis, rows_axis, series, levels, rows=True), label)
+        return sweep.draw(Chart(f"{title} at {lengths[0]}", axis, rows_axis, series, levels, rows=True), label)
     series = [
         Series(model, [r["length"] for r in mine], [_float(r["value"]) for r in mine], ends(mine, "ci_low"),
                ends(mine, "ci_high"))
@@ -350,9 +352,13 @@ def _outcomes(sweep: _Sweep) -> Section:
     causes = list(frame.columns[4:])
     totals = {name: int(frame[name].sum()) for name in ["runs", *causes]}
     bad = totals["runs"] - totals["complete"] - totals["pruned"] - totals.get("over the limit", 0)
-    lead = f"Of {_count(totals['runs'], 'trial and confirm run', 'trials and confirm runs')}, "
+    of = _count(totals["runs"], "trial and confirm run", "trials and confirm runs")
+    lead = f"Of {of}, "
     lead += f"{totals['complete']:,} ended complete, {totals['pruned']:,} {_was(totals['pruned'])} pruned, "
     lead += f"and {bad:,} failed."
+    is_all_well = totals["complete"] == totals["runs"]
+    if is_all_well:
+        lead = f"All {of} ended complete: none was pruned, none failed."
     crashes = sum(len(run.crashes) for run in sweep.runs)
     if crashes:
         lead += f" {_count(crashes, 'attempt')} died and were made again or given up; their time is on the bill."
@@ -363,7 +369,7 @@ def _outcomes(sweep: _Sweep) -> Section:
     rows.append(["all", "", "", *(f"{total:,}" for total in totals.values())])
     head = ["dataset", "length", "model", "runs", *(name.replace("_", " ") for name in causes)]
     table = Table("How the trials and confirm runs of each cell ended", head, rows, total=True)
-    blocks: list[Block] = [Note(lead, "lead"), _folded(table)]
+    blocks: list[Block] = [Note(lead, "lead"), _folded(table, is_all_well)]
     shown = [(name.replace("_", " "), _meaning(name)) for name in causes if name != "complete" and totals[name]]
     if shown:
         blocks.append(Listing(shown))
@@ -555,7 +561,7 @@ def _expected(sweep: _Sweep) -> Section:
                 for m, run in known.items()
             ]
             ticks = [(0.0, "default"), *((float(n), str(n)) for n in _nice(most))] if x == "trials" else ()
-            axis = Axis("trials drawn", ticks=ticks) if x == "trials" else Axis(f"device time ({unit})")
+            axis = Axis("trials drawn", ticks=ticks) if x == "trials" else Axis(f"device time ({unit})", from_zero=True)
             drawings.append(
                 sweep.draw(
                     Chart(where, axis, Axis(metric), series), f"{where}, expected {metric} by {axis.label}: {words}"
@@ -669,22 +675,30 @@ def _tuning(sweep: _Sweep) -> Section:
         axis = Axis(f"mean validation {mine[0]['metric']} on fresh seeds")
         chart = Chart(where, axis, names, series, rows=True)
         drawings.append(sweep.draw(chart, f"{where}, default to tuned, mean validation score on fresh seeds: {words}"))
-    head = ["dataset", "length", "model", "metric", "default", "tuned", "gain", "95 % interval", "solved, default"]
-    head += ["solved, tuned", "seeds", "chosen trial", "when picked", "drop on fresh seeds"]
+    head = [
+        "question",
+        "model",
+        "default",
+        "tuned",
+        "gain",
+        "95 % interval",
+        "solved, default",
+        "solved, tuned",
+        "seeds",
+    ]
+    head += ["chosen trial", "when picked", "drop since"]
     cells = [
         [
-            row["dataset"],
-            f"{row['length']:,}",
+            f"{_question(row['dataset'], row['length'], '')} ({row['metric']})",
             row["model"],
-            row["metric"],
             _score(row["default"]),
             _score(row["tuned"]),
-            _signed(row["gain"]),
+            _signed(row["gain"]) if row["chosen"] else "0",
             _interval(row["low"], row["high"]) if row["chosen"] else DASH,
             _of(row["default_solved"], row["seeds"]),
             _of(row["tuned_solved"], row["seeds"]),
             str(row["seeds"]),
-            "default" if row["chosen"] == 0 else f"t{row['chosen']}",
+            f"t{row['chosen']}" if row["chosen"] else "default",
             _score(row["screened"]),
             _signed(row["drop"]),
         ]
@@ -705,9 +719,14 @@ def _tuning(sweep: _Sweep) -> Section:
     curse += "again on fresh seeds."
     if drops:
         middle = statistics.median(drops)
-        fell = "fell by" if middle >= 0 else "rose by"
-        of = _count(len(drops), "cell")
-        curse += f" Here the score of the chosen configurations {fell} {_score(abs(middle))} (median of {of})."
+        of = f"(median of {_count(len(drops), 'cell')})"
+        if abs(middle) < 0.0005:
+            curse += f" Here the chosen ones scored the same as when they were picked {of}."
+        else:
+            curse += (
+                f" Here the chosen ones scored {_score(abs(middle))} {'worse' if middle > 0 else 'better'} than when "
+            )
+            curse += f"they were picked {of}."
     blocks.append(Note(curse))
     return Section(anchor, title, blocks)
 
@@ -775,6 +794,10 @@ def _front_chart(
     sweep: _Sweep, where: str, rows: list[dict[str, Any]], name: str, sign: int, metric: str
 ) -> tuple[Drawing, int]:
     """Return quality against another objective, and how many dominated points were left out."""
+    # Of a small model a single run costs millionths of a dollar.
+    thousand = name == "cost" and _is_priced(sweep) and max(row["cost"] for row in rows) < 0.01
+    if thousand:
+        rows = [row | {"cost": 1000 * row["cost"]} for row in rows]
     behind = sorted(
         (row for row in rows if not row["on_front"]), key=lambda row: (row[name], row["quality"], row["model"])
     )
@@ -799,20 +822,24 @@ def _front_chart(
         mine = [best, *(row for row in mine if row is not best)]
         series.append(Series(model, [r[name] for r in mine], [r["quality"] for r in mine], line="", tag=bare(model)))
     log = min(values) > 0 and max(values) / min(values) > 10
-    x = Axis(_objective_label(sweep, name), log=log)
+    x = Axis(_objective_label(sweep, name, thousand), log=log)
     level = Level("", [x for x, _ in stairs], [y for _, y in stairs], solid=True)
     words = "; ".join(f"{bare(row['model'])} {_score(row['quality'])} at {_number(row[name])}" for row in front[:8])
     label = f"{where}, validation {metric} against {x.label}; the front: {words}"
     return sweep.draw(Chart(where, x, Axis(f"validation {metric}"), series, [level]), label), len(behind) - len(drawn)
 
 
-def _objective_label(sweep: _Sweep, name: str) -> str:
-    priced = any(run.config.usd_per_hour is not None for run in sweep.runs)
+def _is_priced(sweep: _Sweep) -> bool:
+    return any(run.config.usd_per_hour is not None for run in sweep.runs)
+
+
+def _objective_label(sweep: _Sweep, name: str, thousand: bool) -> str:
+    runs = "1,000 runs" if thousand else "a run"
     return {
         "latency": "latency (ms to answer a sequence)",
         "memory": "peak memory (GiB)",
         "parameters": "trainable numbers",
-        "cost": "cost of a run (USD)" if priced else "cost of a run (s)",
+        "cost": f"cost of {runs} (USD)" if _is_priced(sweep) else "duration of a run (s)",
     }[name]
 
 
@@ -914,11 +941,10 @@ def _speed(sweep: _Sweep) -> Section:
                 for m, (first, *_, last) in ((m, [*mine, mine[-1]]) for m, mine in _by_model(rows))
             )
             x = Axis("steps of a training sequence", log=True, ticks=[(n, f"{n:,}") for n in _sparse(steps)])
-            chart = Chart(f"{where}: {SPEED[name]}", x, Axis("", log=True), series)
+            chart = Chart(where, x, Axis(SPEED[name], log=True), series, _in_proportion(rows, steps, name))
             drawings.append(sweep.draw(chart, f"{where}, {SPEED[name]}: {ends}"))
     if drawings:
-        caption = "Both axes are logarithmic: time that grows in proportion to length is a straight line, ten times up "
-        caption += "for ten times to the right."
+        caption = "Both axes are logarithmic. A line as steep as the dashed one is a time in proportion to length."
         blocks.append(Panels(drawings, caption, sweep.legend(measured["model"])))
     several = len(hardware) > 1
     head = ["dataset", "length", "steps", "model", *(SPEED[name] for name in names), *(["hardware"] if several else [])]
@@ -942,6 +968,14 @@ def _speed(sweep: _Sweep) -> Section:
         )
     )
     return Section(anchor, title, blocks)
+
+
+def _in_proportion(rows: list[dict[str, Any]], steps: list[int], name: str) -> list[Level]:
+    """Return a line along which time is proportional to length, from the quickest model at the shortest one."""
+    starts = [row[name] for row in rows if row["steps"] == steps[0]]
+    if name == "peak_memory_mib" or name.endswith("per_second") or not starts:
+        return []
+    return [Level("in proportion", [steps[0], steps[-1]], [min(starts), min(starts) * steps[-1] / steps[0]])]
 
 
 # --- 10. How to read this ---------------------------------------------------------------------------------------------
@@ -1030,8 +1064,8 @@ def _question(dataset: str, length: int, match: str) -> str:
     return f"{dataset} at {length}" + (f" with {match}" if match else "")
 
 
-def _folded(table: Table) -> Table:
-    return Table(table.caption, table.head, table.rows, table.total, len(table.rows) > FEW_ROWS)
+def _folded(table: Table, always: bool = False) -> Table:
+    return Table(table.caption, table.head, table.rows, table.total, always or len(table.rows) > FEW_ROWS)
 
 
 def _number(value: float | None) -> str:
@@ -1041,7 +1075,7 @@ def _number(value: float | None) -> str:
     if value == 0:
         return "0"
     digits = max(0, 2 - math.floor(math.log10(abs(value))))
-    return f"{value:,.{min(digits, 6)}f}".replace("-", "−")
+    return f"{value:,.{digits}f}".replace("-", "−")
 
 
 def _score(value: float | None) -> str:
@@ -1049,7 +1083,9 @@ def _score(value: float | None) -> str:
 
 
 def _signed(value: float) -> str:
-    return f"{value:+.3f}".replace("-", "−") if _known(value) else DASH
+    if not _known(value):
+        return DASH
+    return "0.000" if abs(value) < 0.0005 else f"{value:+.3f}".replace("-", "−")
 
 
 def _interval(low: float, high: float) -> str:
@@ -1067,7 +1103,7 @@ def _percent(share: float) -> str:
 
 
 def _usd(value: float) -> str:
-    return f"{value:,.2f}" if value >= 10 else f"{value:,.4f}"
+    return f"{value:,.2f}" if value >= 0.1 or value == 0 else _number(value)
 
 
 def _time_unit(seconds: float) -> tuple[str, float]:

@@ -239,7 +239,7 @@ def test_every_figure_says_what_it_shows(page):
 
 
 def test_every_model_is_in_the_figures_of_its_dataset(page):
-    (label,) = [a["aria-label"] for _, a in page.tags if a.get("aria-label", "").startswith("latch: solved")]
+    (label,) = [a["aria-label"] for _, a in page.tags if a.get("aria-label", "").startswith("latch, share")]
     assert "16, 32 and 64" in label
     assert all(model in label for model in ("lstm", "gru", "mlp"))
 
@@ -287,7 +287,7 @@ def test_expected_performance_is_quoted_both_ways(page):
 def test_default_and_tuned_are_compared(page):
     words = page.words("tuning")
     assert "winner's curse" in words
-    assert "drop on fresh seeds" in words
+    assert "drop since" in words
 
 
 def test_several_objectives_have_a_front_each(tmp_path):

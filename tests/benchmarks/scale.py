@@ -259,9 +259,12 @@ def trials(sampler: str, count: int, more: int = TRIALS, profile: Path | None = 
     class Engine(LocalEngine):
         """Takes no job before MLflow has caught up: in a sweep that was never stopped, it would have."""
 
+        ready = False
+
         @property
         def idle(self) -> int:
-            return super().idle if trackers[-1]._queue.empty() else 0
+            self.ready = self.ready or trackers[-1]._queue.empty()
+            return super().idle if self.ready else 0
 
     os.environ["PYTHONPATH"] = PATH
     sweep.Tracker = Watched

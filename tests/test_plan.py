@@ -1,0 +1,152 @@
+"""What a sweep will do: what is checked, frozen and said before anything is spent."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from bench import plan as plans
+from bench.config import BASELINES, SweepConfig
+from bench.errors import BenchError
+from bench.record import Asked, RunRecord
+
+
+def make(tmp_path: Path, **options) -> plans.Plan:
+    values = {"datasets": ["digits"], "lengths": [8], "models": ["lstm"], "results": tmp_path}
+    return plans.make(SweepConfig.build(None, values | options))
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        ({"objectives": ["latency"]}, "--objectives latency: quality and others, each once"),
+        ({"objectives": ["quality", "quality"]}, "quality and others, each once"),
+        ({"max_usd": 1.0}, "need --price-per-hour"),
+        ({"max_cost_usd": 1.0}, "need --price-per-hour"),
+        ({"price_per_hour": "no-such-machine"}, "no-such-machine"),
+        ({"match": ["width=3"]}, "--match width=3: parameters=N, flops=N or state=N expected"),
+        ({"match": ["parameters=0"]}, "--match parameters=0"),
+        ({"gpus_per_run": 2}, "--gpus"),
+        ({"runs_per_gpu": 2}, "--gpus"),
+        ({"warm_start": ["never"]}, "never"),
+        ({"wall_time": "soon"}, "wall_time"),
+        ({"sampler": "guess"}, "sampler"),
+        ({"budget": "huge"}, "huge"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_in_one_line(tmp_path, options, complaint):
+    with pytest.raises(BenchError) as error:
+        make(tmp_path, **options)
+    assert complaint in str(error.value)
+    assert "\n" not in str(error.value)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("30m", 1800), ("1.5h", 5400), ("2d", 172_800), (60, 60)])
+def test_times_are_read_with_their_units(text, seconds):
+    assert SweepConfig.build(None, {"wall_time": text}).wall_time == seconds
+
+
+def test_fake_gpus_make_real_slots(tmp_path, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,2,3")
+    assert [slot["CUDA_VISIBLE_DEVICES"] for slot in make(tmp_path, gpus="all").slots] == ["0", "1", "2", "3"]
+    shared = make(tmp_path, gpus="2", runs_per_gpu=3)
+    assert [slot["CUDA_VISIBLE_DEVICES"] for slot in shared.slots] == ["0", "1"] * 3
+    pairs = make(tmp_path, gpus="all", gpus_per_run=2)
+    assert [slot["CUDA_VISIBLE_DEVICES"] for slot in pairs.slots] == ["0,1", "2,3"]
+    config = plans.run_config(pairs, pairs.cells[0], "r", "screen", pairs.cells[0].space.default)
+    assert (config.num_devices, config.device) == (2, "cuda")
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        ({"gpus": "all", "gpus_per_run": 3}, "does not divide 4 GPUs"),
+        ({"gpus": "all", "gpus_per_run": 2, "runs_per_gpu": 2}, "give one of them"),
+        ({"gpus": "5"}, "4 are visible"),
+    ],
+)
+def test_gpus_that_cannot_be_divided_are_refused(tmp_path, monkeypatch, options, complaint):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,2,3")
+    with pytest.raises(BenchError, match=complaint):
+        make(tmp_path, **options)
+
+
+def test_the_price_of_the_machine_is_shared_by_its_slots(tmp_path):
+    plan = make(tmp_path, workers=4, price_per_hour=2.0)
+    assert plans.run_config(plan, plan.cells[0], "r", "screen", {**plan.cells[0].space.default}).usd_per_hour == 0.5
+
+
+def test_matched_cells_say_their_width(tmp_path):
+    plan = make(tmp_path, models=["lstm", "mlp"], match=["parameters=20k", "state=128"])
+    assert [cell.space.name for cell in plan.cells] == [
+        "lstm@parameters=20k", "lstm@state=128", "mlp@parameters=20k",
+    ]  # fmt: skip
+    assert plan.cells[1].space.fixed["hidden_size"] == 64
+    assert [(cell.space.name, reason) for cell, reason in plan.not_applicable] == [
+        ("mlp@state=128", "has no state to match")
+    ]
+    assert "matched: digits/L8/lstm@state=128: hidden_size = 64" in plans.remarks(plan)
+
+
+def earlier(results: Path, name: str, length: int, score: float, **values) -> None:
+    """A sweep that found a configuration of an LSTM on latch."""
+    plan = make(results, datasets=["latch"], lengths=[length], name=name, trials=2)
+    plans_folder = plan.folder
+    plans_folder.mkdir(parents=True)
+    plans.freeze(plan)
+    cell = plan.cells[0]
+    for number, (point, found) in enumerate([(cell.space.default, score - 0.1), (cell.space.default | values, score)]):
+        config = plans.run_config(plan, cell, f"{cell.id}/t{number}", "screen", point, number=number)
+        folder = plans_folder / "runs" / config.run
+        folder.mkdir(parents=True)
+        asked = Asked.model_validate(cell.task)
+        RunRecord(config=config, asked=asked, state="complete", val={"accuracy": found}).write(folder)
+
+
+def test_a_warm_start_tries_what_earlier_sweeps_found(tmp_path):
+    earlier(tmp_path, "near", 32, 0.8, learning_rate=2e-3, forget_bias=1.0, input_bias=-1.0)
+    earlier(tmp_path, "far", 512, 0.8, learning_rate=4e-3)
+    plan = make(tmp_path, datasets=["latch"], lengths=[16], warm_start=["far", "near"], trials=8)
+    points = plan.first_points(plan.cells[0])
+    assert [origin for origin, _ in points] == [
+        "default", "warm start from far/latch/L512/lstm/t1", "warm start from near/latch/L32/lstm/t1",
+    ]  # fmt: skip
+    assert points[2][1] == plan.cells[0].space.default | {
+        "learning_rate": 2e-3, "forget_bias": 1.0, "input_bias": -1.0,
+    }  # fmt: skip
+    assert any("2 from far, near" in line for line in plans.remarks(plan))
+
+
+def test_a_warm_start_is_frozen_with_the_sweep(tmp_path):
+    earlier(tmp_path, "near", 32, 0.8, learning_rate=2e-3)
+    plan = make(tmp_path, datasets=["latch"], lengths=[16], warm_start=["near"], name="s")
+    plan.folder.mkdir(parents=True)
+    plans.freeze(plan)
+    for record in (tmp_path / "sweeps" / "near").rglob("record.json"):
+        record.unlink()
+    again = make(tmp_path, datasets=["latch"], lengths=[16], warm_start=["near"], name="s")
+    assert again.first_points(again.cells[0]) == plan.first_points(plan.cells[0])
+    plans.freeze(again)
+
+
+def test_what_lies_outside_the_space_is_not_tried(tmp_path):
+    earlier(tmp_path, "near", 32, 0.8, learning_rate=2e-3)
+    path = next((tmp_path / "sweeps" / "near" / "runs").rglob("t1/record.json"))
+    values = json.loads(path.read_text())
+    values["config"]["train"]["learning_rate"] = 0.9
+    path.write_text(json.dumps(values))
+    plan = make(tmp_path, datasets=["latch"], lengths=[16], warm_start=["near"])
+    assert plan.warm_starts == {}
+    assert any(line.startswith("warm start: nothing of near fits") for line in plans.remarks(plan))
+
+
+def test_the_same_question_has_the_same_name_and_another_search_another(tmp_path):
+    names = {make(tmp_path, **options).name for options in ({}, {"sampler": "tpe"}, {"max_sequences": 100})}
+    assert len(names) == 3
+    assert make(tmp_path).name == make(tmp_path, workers=1, wall_time="1h").name
+
+
+def test_without_a_question_the_seven_baselines_are_asked(tmp_path):
+    plan = plans.make(SweepConfig.build(None, {"results": tmp_path}))
+    assert {cell.space.name for cell in plan.cells} == set(BASELINES)

@@ -18,7 +18,7 @@ from bench.errors import BenchError, DeclarationError
 from bench.plan import Cell, Plan, run_config
 from bench.record import RunRecord, write_atomically
 
-PROBE_EPOCHS = 3  # the first warms up, the others are the measurement
+PROBE_EPOCHS = 5  # the first warms up, the median of the others is the measurement
 PROBE_SECONDS = 0.5  # of training in the longer one of the two probes of a cell
 EXCLUSIVE_SECONDS = 2.0  # of the pass that measures speed, beside some steps
 BYTES_A_RUN = 50_000  # of config, record, log, study and MLflow's store (measured: 45 kB at 20 epochs)
@@ -160,7 +160,7 @@ def run_seconds(record: RunRecord, longer: RunRecord | None) -> tuple[float, flo
 
 def _epoch_seconds(record: RunRecord) -> float:
     ends = [epoch.train_seconds for epoch in record.epochs]
-    return statistics.fmean(b - a for a, b in zip(ends, ends[1:], strict=False)) if len(ends) > 1 else ends[0]
+    return statistics.median(b - a for a, b in zip(ends, ends[1:], strict=False)) if len(ends) > 1 else ends[0]
 
 
 def _cell(plan: Plan, cell: Cell, short: RunRecord, longer: RunRecord | None, memory: int) -> CellEstimate:

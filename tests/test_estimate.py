@@ -28,7 +28,7 @@ def probe(plan, steps: int, step: float, beside: float, first: float = 0.0) -> R
         Epoch(steps=steps * i, sequences=i, train_seconds=end, train_loss=1, val={"accuracy": 0.5})
         for i, end in enumerate(ends, 1)
     ]
-    seconds = Seconds(setup=0.2, train=ends[-1], evaluate=0.3, waiting=0.1, total=0.6 + ends[-1] + 0.05)
+    seconds = Seconds(setup=0.2, train=ends[-1], evaluate=0.5, waiting=0.1, total=0.8 + ends[-1] + 0.05)
     return RunRecord(
         config=config, asked=Asked.model_validate(plan.cells[0].task), state="complete", epochs=curve, seconds=seconds,
         parameters={"encoder": 1_000}, peak_memory_bytes=2**20,

@@ -19,10 +19,10 @@ from bench.plan import Cell, Plan
 from bench.record import RunRecord
 
 PRUNER_STARTUP_TRIALS = 10
-"""Whole trials before any is ended early; and none is before a quarter of its steps."""
+"""Trials before any is ended early; and none is before a quarter of its steps, whatever the pruner."""
 
 GRACE = 4
-REDUCTION = 4  # asha and hyperband: of the trials that reach a rung a quarter goes on
+REDUCTION = 2  # asha and hyperband: of the trials that reach a rung (a quarter, a half) a half goes on
 
 
 class Draw(NamedTuple):
@@ -68,15 +68,16 @@ class Studies:
 
     def keep_going(self, cell: Cell, number: int, step: int, score: float) -> bool:
         """Report a validation score of a trial; return whether the pruner lets it go on."""
+        spared = number < PRUNER_STARTUP_TRIALS
         if cell.id in self._shadows:
-            return self._shadows[cell.id].keep_going(number, step, score)
+            return self._shadows[cell.id].keep_going(number, step, score) or spared
         frozen = self._frozen(cell, number)
         trial = Trial(self._study(cell), frozen._trial_id)
         if step not in frozen.intermediate_values:  # a repeated attempt reports again
             trial.report(score, step)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return not trial.should_prune()
+            return not trial.should_prune() or spared
 
     def tell(self, cell: Cell, record: RunRecord) -> None:
         """Tell how a trial ended."""
@@ -117,9 +118,9 @@ class Studies:
         if kind == "median":
             return optuna.pruners.MedianPruner(PRUNER_STARTUP_TRIALS, n_warmup_steps=steps // GRACE)
         if kind == "asha":
-            return optuna.pruners.SuccessiveHalvingPruner(max(1, steps // GRACE**2), REDUCTION)
+            return optuna.pruners.SuccessiveHalvingPruner(max(1, steps // GRACE), REDUCTION)
         if kind == "hyperband":
-            return optuna.pruners.HyperbandPruner(max(1, steps // GRACE**2), steps, REDUCTION)
+            return optuna.pruners.HyperbandPruner(max(1, steps // GRACE), steps, REDUCTION)
         return optuna.pruners.NopPruner()
 
     def _study(self, cell: Cell) -> optuna.Study:

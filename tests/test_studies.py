@@ -95,25 +95,29 @@ def test_a_bad_run_is_pruned_on_quality_also_with_several_objectives(tmp_path, p
     plan = make(tmp_path, pruner=pruner, objectives=objectives, trials=60)
     studies, cell, known = Studies(plan), plan.cells[0], []
     kept = 0
-    for number in range(30):
+    for number in range(22):
         draw = studies.ask(cell, known)
         good = number % 2 == 0
         state = "complete"
-        for step in range(1, 21):
-            if not studies.keep_going(cell, draw.number, plan.max_steps * step // 20, 0.9 if good else 0.1):
+        for step in range(1, 9):
+            if not studies.keep_going(cell, draw.number, plan.max_steps * step // 8, 0.9 if good else 0.1):
                 state = "pruned"
                 break
         kept += good and state == "complete"
         known.append(record(plan, draw, 0.9 if good else 0.1, state, inference_milliseconds=1.0))
         studies.tell(cell, known[-1])
-    pruned = {run.config.number % 2 for run in known if run.state == "pruned"}
-    assert 1 in pruned
+    pruned = [run.config.number for run in known if run.state == "pruned"]
+    assert any(number % 2 for number in pruned)
+    assert min(pruned) >= 10
     assert kept >= 5
     # A coordinator that comes later knows the curves of the earlier ones.
     later = Studies(plan)
-    draw = later.ask(cell, known)
-    answers = [later.keep_going(cell, draw.number, plan.max_steps * step // 20, 0.01) for step in range(1, 21)]
+    answers = []
+    for _ in range(4):  # hyperband spares some in brackets of their own
+        draw = later.ask(cell, known)
+        answers += [later.keep_going(cell, draw.number, plan.max_steps * step // 8, 0.01) for step in range(1, 9)]
     assert not all(answers)
+    assert answers[0]  # not before a quarter
 
 
 def test_what_exceeds_a_limit_is_told_as_a_constraint(tmp_path):

@@ -111,8 +111,9 @@ def p5() -> None:
         for count, wanted in ((10, "<= 0.15 s"), (3_000, "<= 0.3 s"), (10_000, "(none)")):
             found = call("scale.py", "trials", sampler, count)
             what = f"own cost a trial, {sampler}, from trial {count:,} on"
-            row("P5", f"{what}: runs of 0 s, nothing to hide behind", f"{found['own_seconds']:.3f} s", wanted)
-            row("P5", f"{what}: beside runs of half a second", f"{found['behind_seconds']:.3f} s", wanted)
+            for name, kind in (("own", "runs of 0 s, nothing to hide behind"), ("behind", "runs of half a second")):
+                seconds, cpu = found[f"{name}_seconds"], found[f"{name}_seconds_cpu"]
+                row("P5", f"{what}: {kind}", f"{seconds:.3f} s ({cpu:.3f} s of CPU)", wanted)
 
 
 def p6() -> None:

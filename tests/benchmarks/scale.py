@@ -33,6 +33,7 @@ PATH = os.pathsep.join([str(ROOT), str(HERE)])
 TRIALS = 30  # that are timed
 EPOCHS = 5  # of a stub in a timed trial; 20 to 50 in a sweep of many runs
 SEEDS = 5
+LENGTHS = [25, 50, 100, 200]
 MODELS = ["mlp", "rnn", "lstm", "stacked_lstm", "bilstm", "gru", "transformer"]
 ENVIRONMENT = {"hardware": "stub", "platform": "stub", "python": "3", "torch": "2", "pytorch_lightning": "2"}
 
@@ -259,12 +260,13 @@ def trials(sampler: str, count: int, more: int = TRIALS, profile: Path | None = 
     class Engine(LocalEngine):
         """Takes no job before MLflow has caught up: in a sweep that was never stopped, it would have."""
 
-        ready = False
+        cpu: float | None = None  # seconds of this process when it was ready
 
         @property
         def idle(self) -> int:
-            self.ready = self.ready or trackers[-1]._queue.empty()
-            return super().idle if self.ready else 0
+            if self.cpu is None and trackers[-1]._queue.empty():
+                self.cpu = time.process_time()
+            return 0 if self.cpu is None else super().idle
 
     os.environ["PYTHONPATH"] = PATH
     sweep.Tracker = Watched
@@ -283,6 +285,7 @@ def trials(sampler: str, count: int, more: int = TRIALS, profile: Path | None = 
             with profiler:
                 outcome = sweep.run(made, Quiet(), engine)
             assert outcome.exit_code == 0, outcome
+            cpu = time.process_time()
             if profile and not seconds:
                 with profile.open("w") as file:
                     pstats.Stats(profiler, stream=file).sort_stats("cumulative").print_stats(80)
@@ -291,6 +294,7 @@ def trials(sampler: str, count: int, more: int = TRIALS, profile: Path | None = 
             assert len(starts) == more
             # Without the first few: the fork server was still loading torch.
             found[name] = (starts[-1] - starts[4]) / (len(starts) - 5) - seconds
+            found[f"{name}_cpu"] = (cpu - engine.cpu) / more  # with MLflow's thread
             found[f"{name}_to_first"] = starts[0] - start
     return found
 
@@ -300,14 +304,15 @@ def runs(count: int) -> dict:
     found: dict = {}
     with tempfile.TemporaryDirectory(prefix="bench-scale-") as name:
         folder = Path(name)
-        options = {"lengths": [25, 50, 100, 200], "models": MODELS, "datasets": ["adding"], "confirm_seeds": SEEDS}
-        cells = len(options["lengths"]) * len(MODELS)
+        cells = len(LENGTHS) * len(MODELS)
         trials_a_cell = count // cells - 2 * SEEDS - 2  # two configurations are confirmed; a test run and a speed run
         start = time.perf_counter()
-        found["runs"] = fill(folder, trials_a_cell, **options)
+        # In a process of its own: what it took would count as the peak of every process that this one starts.
+        words = [sys.executable, __file__, "fill", str(folder), str(trials_a_cell)]
+        found["runs"] = json.loads(subprocess.run(words, capture_output=True, check=True).stdout)
         found["fill_seconds"] = time.perf_counter() - start
         words = ["--dataset", "adding", "--models", ",".join(MODELS), "--confirm-seeds", SEEDS, "--workers", 1]
-        words += [word for length in options["lengths"] for word in ("--length", length)]
+        words += [word for length in LENGTHS for word in ("--length", length)]
         before = _pages(folder)
         found["leaderboard"] = _timed("leaderboard", "x", "--results", folder)
         if (ROOT / "bench" / "report.py").exists():
@@ -349,8 +354,14 @@ def main() -> None:
         at = words.index("--profile")
         profile = Path(words[at + 1])
         del words[at : at + 2]
-    kind, *rest = words
-    print(json.dumps(trials(rest[0], *map(int, rest[1:]), profile=profile) if kind == "trials" else runs(int(*rest))))
+    kind, first, *rest = words
+    if kind == "trials":
+        found = trials(first, *map(int, rest), profile=profile)
+    elif kind == "fill":
+        found = fill(Path(first), int(*rest), lengths=LENGTHS, models=MODELS, datasets=["adding"], confirm_seeds=SEEDS)
+    else:
+        found = runs(int(first))
+    print(json.dumps(found))
 
 
 if __name__ == "__main__":

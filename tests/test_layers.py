@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "bench"
 LAYERS = (
     ["errors", "plugins", "contracts", "config", "record", "prices", "selection"]
-    + ["files", "search_spaces", "datasets"]
+    + ["files", "tables", "search_spaces", "datasets"]
     + ["models", "tasks", "metrics"]
     + ["measure", "energy", "module", "timing", "capacity", "datamodule", "ranks", "train"]
     + ["engines", "stats", "tracking", "plan", "bill", "studies", "sweep", "estimate", "figures", "speed"]
@@ -24,7 +24,7 @@ HOMES = {
     "mlflow": {"tracking"},
     "pytorch_lightning": {"module", "datamodule", "ranks", "train"},
     "torch": {"models", "measure", "module", "timing", "capacity", "datamodule", "ranks", "train", "engines"},
-    "pandas": {"speed", "leaderboard", "evidence", "report", "cli"},
+    "pandas": {"tables", "speed", "leaderboard", "evidence", "report", "cli"},
     "rich": {"display"},
     "click": {"cli"},
     "sklearn": {"tasks"},

@@ -1,0 +1,558 @@
+"""Tables of users: CSV, TSV and Parquet files, read in pieces into columns of float32.
+
+Nothing is guessed where a wrong guess would go unseen: what breaks a rule ends in one line that names file, line and
+column and how to mend it; what is allowed but worth knowing comes back as a remark.
+
+Held in memory are 4 bytes a number (and 8 a time), the piece being read, and once more one column.
+"""
+
+import codecs
+import csv
+import gzip
+import io
+import re
+import warnings
+import zlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple, NoReturn, cast
+
+import numpy as np
+
+from bench.errors import DataError, did_you_mean
+
+CELLS = 1 << 20  # of a piece: rows times columns of the file
+DELIMITERS = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "bars"}
+PARQUET = (".parquet", ".pq")
+MISSING = ["", "NA", "N/A", "n/a", "NaN", "nan", "-nan", "NULL", "null", "None", "<NA>", "#N/A", "?"]
+"""What stands for a number that is missing. A group may be called NA."""
+
+_NOT_TEXT = {b"PK\x03\x04": "an Excel or zip file; save the table as CSV", b"PAR1": "Parquet; name it .parquet"}
+_NUMBER = re.compile(r"\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*")
+_NAMES_SHOWN = 30
+
+
+class Table(NamedTuple):
+    """Columns of numbers. Rows of one group lie together, in the order of the file."""
+
+    columns: dict[str, np.ndarray]  # by name: float32, NaN where a value is missing
+    times: np.ndarray | None  # int64: nanoseconds since 1970, UTC
+    groups: np.ndarray | None  # int32: index into group_names
+    group_names: list[str]  # in order of appearance
+    remarks: list[str]
+
+
+class _Source(NamedTuple):
+    """One file, and how it is written."""
+
+    path: Path
+    names: list[str]
+    delimiter: str | None = None  # None: Parquet
+    encoding: str = "utf-8"
+    header: bool = True
+
+
+def read_table(
+    paths: Sequence[Path],
+    *,
+    columns: Sequence[str] | None = None,
+    time: str | None = None,
+    group: str | None = None,
+    delimiter: str | None = None,
+    encoding: str | None = None,
+    header: bool = True,
+    required: Sequence[str] = (),
+) -> Table:
+    """Read the named columns of files with the same columns, one after the other.
+
+    `columns` None: all others than `time` and `group`. Without a header, columns are named "1", "2", … from the left.
+    Delimiter and encoding are found out unless given: the one delimiter that parts all of the first lines alike; UTF-8,
+    or else Windows-1252. Times are ISO 8601, or all in the form of the first, or numbers (seconds since 1970; milli-,
+    micro- or nanoseconds if so large); they climb within a group. `required` columns have no missing values.
+
+    Raises DataError.
+    """
+    sources, remarks = [], []
+    for path in paths:
+        source, found = _open(Path(path), delimiter, encoding, header)
+        sources.append(source)
+        remarks += found
+    if not sources:
+        raise DataError("no file of a table is named")
+    wanted = [name for name in sources[0].names if name not in (time, group)] if columns is None else list(columns)
+    for source in sources:
+        _check_names(source, [*wanted, *(name for name in (time, group) if name is not None)])
+
+    reader = _Reader(wanted, time, group, set(required))
+    for source in sources:
+        reader.read(source)
+    return reader.finish(remarks)
+
+
+class _Reader:
+    """Gathers the pieces of all files."""
+
+    def __init__(self, wanted: list[str], time: str | None, group: str | None, required: set[str]) -> None:
+        self.wanted, self.time, self.group, self.required = wanted, time, group, required
+        self.pieces: dict[str, list[np.ndarray]] = {name: [] for name in wanted}
+        self.times: list[np.ndarray] = []
+        self.codes: list[np.ndarray] = []
+        self.known: dict[str, int] = {}
+        self.form = _TimeForm()
+        self.first_rows: list[tuple[_Source, int]] = []  # of each file, counted over all files
+        self.count = 0
+
+    def read(self, source: _Source) -> None:
+        """Take in one file."""
+        start = self.count
+        self.first_rows.append((source, start))
+        for piece in _pieces(source, self.wanted, self.time, self.group):
+            for name in self.wanted:
+                self.pieces[name].append(self._numbers(source, name, piece[name], self.count - start))
+            if self.time is not None:
+                self.times.append(self._times(source, piece[self.time], self.count - start))
+            if self.group is not None:
+                self.codes.append(self._codes(source, piece[self.group], self.count - start))
+            self.count += len(piece)
+        if self.count == start:
+            raise DataError(f"{source.path}: no rows{' below the header' if source.header else ''}")
+
+    def finish(self, remarks: list[str]) -> Table:
+        """Put the pieces together and check what only the whole shows."""
+        path = self.first_rows[0][0].path
+        if self.count == 1:
+            raise DataError(f"{path}: one row only; a table needs at least two")
+        groups = np.concatenate(self.codes) if self.group is not None else None
+        order = None if groups is None or (np.diff(groups) >= 0).all() else np.argsort(groups, kind="stable")
+        if groups is not None and order is not None:
+            groups = groups[order]
+        times = None
+        if self.time is not None:
+            times = np.concatenate(self.times)
+            times = times if order is None else times[order]
+            borders = None if groups is None else np.diff(groups) != 0
+            self._check_order(times, borders, order)
+            remarks += self.form.remarks + _regularity(self.time, times, borders)
+        columns = {}
+        for name in self.wanted:
+            column = np.concatenate(self.pieces.pop(name))  # one column at a time is held twice
+            columns[name] = column if order is None else column[order]
+            low, high = np.fmin.reduce(column), np.fmax.reduce(column)
+            if np.isnan(low):
+                raise DataError(f"{path}: column '{name}': no value in {self.count:,} rows; leave the column out")
+            if low == high:
+                remarks.append(f"column '{name}' is constant ({low:g})")
+        return Table(columns, times, groups, list(self.known), remarks)
+
+    def _numbers(self, source: _Source, name: str, column: Any, row: int) -> np.ndarray:
+        import pandas as pd
+
+        values = column if column.dtype.kind in "iufb" else pd.to_numeric(column, errors="coerce")
+        numbers = values.to_numpy(dtype=np.float64, na_value=np.nan)
+        lacking = np.isnan(numbers)
+        if values is not column:
+            bad = lacking & column.notna().to_numpy()
+            if bad.any():
+                place = int(bad.argmax())
+                _refuse_text(source, row + place, name, str(column.iloc[place]))
+        large = np.abs(numbers) > np.finfo(np.float32).max  # an inf as well
+        if large.any():
+            place = int(large.argmax())
+            _refuse(source, row + place, name, f"{numbers[place]:g} is not a finite number of single precision")
+        if name in self.required and lacking.any():
+            _refuse(source, row + int(lacking.argmax()), name, "no value, and this column needs one in every row")
+        return numbers.astype(np.float32)
+
+    def _times(self, source: _Source, column: Any, row: int) -> np.ndarray:
+        lacking = column.isna().to_numpy()
+        if lacking.any():
+            _refuse(source, row + int(lacking.argmax()), self.time, "no time; every row needs one")
+        times = self.form.read(column)
+        bad = times == np.iinfo(np.int64).min
+        if bad.any():
+            place = int(bad.argmax())
+            mend = f"{_shown(column.iloc[place])} is not a time{self.form.expected}; write times as 2016-07-01 13:00:00"
+            _refuse(source, row + place, self.time, mend)
+        return times
+
+    def _codes(self, source: _Source, column: Any, row: int) -> np.ndarray:
+        lacking = column.isna().to_numpy()
+        if lacking.any():
+            _refuse(source, row + int(lacking.argmax()), self.group, "no value; every row needs the name of its group")
+        codes, names = column.factorize()
+        known = np.array([self.known.setdefault(str(name), len(self.known)) for name in names], dtype=np.int32)
+        return known[codes]
+
+    def _check_order(self, times: np.ndarray, borders: np.ndarray | None, order: np.ndarray | None) -> None:
+        wrong = np.diff(times) <= 0
+        if borders is not None:
+            wrong &= ~borders
+        if not wrong.any():
+            return
+        row = int(wrong.argmax()) + 1
+        before, here = np.array(times[row - 1 : row + 1], dtype="datetime64[ns]").astype("datetime64[s]")
+        within = "" if self.group is None else f" within its group of '{self.group}'"
+        if times[row] == times[row - 1]:
+            rule = f"{here} a second time{within}; keep one row a time" + (
+                "" if self.group else ", or name the column that tells the series apart as group"
+            )
+        else:
+            rule = f"{here} after {before}{within}; sort the rows by time (local times: give them in UTC)"
+        row = row if order is None else int(order[row])
+        source, first = [each for each in self.first_rows if each[1] <= row][-1]
+        _refuse(source, row - first, self.time, rule)
+
+
+class _TimeForm:
+    """How times are written: found in the first piece, the same for all others."""
+
+    def __init__(self) -> None:
+        self.form: str | None = None  # of strptime; "ISO8601"; "numbers"; "times": already such
+        self.unit = 1  # nanoseconds
+        self.expected = ""
+        self.remarks: list[str] = []
+
+    def read(self, column: Any) -> np.ndarray:
+        """Return int64 nanoseconds, the least int64 where there is no time to be read."""
+        if self.form is None:
+            self._find(column)
+        return self._parse(column, self.form)
+
+    def _find(self, column: Any) -> None:
+        import pandas as pd
+        from pandas.tseries.api import guess_datetime_format
+
+        if column.dtype.kind in "Mm":
+            self.form = "times"
+            return
+        first = str(column.iloc[0]).strip()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # it doubts the order of day and month, as we do below
+            forms = [guess_datetime_format(first), guess_datetime_format(first, dayfirst=True)]
+        if forms[0] is None:
+            self.form = "numbers"
+            number = pd.to_numeric(first, errors="coerce")
+            size, word = next(
+                (size, word)
+                for limit, size, word in (
+                    (1e11, 10**9, "seconds"),
+                    (1e14, 10**6, "milliseconds"),
+                    (1e17, 10**3, "microseconds"),
+                    (np.inf, 1, "nanoseconds"),
+                )
+                if not abs(number) >= limit
+            )
+            self.unit = size
+            if not np.isnan(number):
+                self.remarks.append(f"times are numbers: read as {word} since 1970")
+            return
+        if forms[0].startswith("%Y-%m"):
+            self.form = "ISO8601"
+            return
+        # 01/02/2020 may be either day: the order by which the whole first piece can be read.
+        fits = [form for form in forms if form and (self._parse(column, form) != np.iinfo(np.int64).min).all()]
+        self.form = fits[0] if fits else forms[0]
+        self.expected = f" of the form {self.form}, as the first one is"
+        self.remarks.append(f"times are read as {self.form}" + (f", not as {fits[1]}" if len(set(fits)) > 1 else ""))
+
+    def _parse(self, column: Any, form: str | None) -> np.ndarray:
+        import pandas as pd
+
+        least = np.iinfo(np.int64).min
+        if form == "numbers":
+            numbers = pd.to_numeric(column, errors="coerce").to_numpy(dtype=np.float64) * self.unit
+            fits = np.abs(numbers) < 2.0**63  # not a number: False
+            return np.where(fits, np.where(fits, numbers, 0).astype(np.int64), least)
+        if form == "times":
+            stamps = pd.to_datetime(column, utc=True)
+        else:
+            stamps = pd.to_datetime(column, format=form, utc=True, errors="coerce")
+        low, high = pd.Timestamp.min.tz_localize("UTC"), pd.Timestamp.max.tz_localize("UTC")
+        stamps = stamps.where((stamps > low) & (stamps < high))  # beyond 1677 to 2262
+        return cast(np.ndarray, stamps.dt.tz_localize(None).to_numpy(dtype="datetime64[ns]").astype(np.int64))
+
+
+def carry_forward(column: np.ndarray, starts: np.ndarray) -> np.ndarray:
+    """Return the column with each missing value replaced by the last one before it in its group.
+
+    `starts` are the first rows of the groups. What is missing before a group's first value stays missing. A line drawn
+    to the next value would tell what comes later.
+    """
+    place = np.where(np.isnan(column), 0, np.arange(len(column)))
+    place[starts] = starts
+    filled: np.ndarray = column[np.maximum.accumulate(place)]
+    return filled
+
+
+def group_starts(groups: np.ndarray | None) -> np.ndarray:
+    """Return the first row of each group; of a table without groups, 0."""
+    return np.zeros(1, dtype=np.int64) if groups is None else np.r_[0, np.flatnonzero(np.diff(groups)) + 1]
+
+
+def _regularity(name: str, times: np.ndarray, borders: np.ndarray | None) -> list[str]:
+    """Return a remark if the steps in time differ; months and years of the calendar count as even."""
+    steps = np.diff(times)
+    steps = steps if borders is None else steps[~borders]
+    if not len(steps) or (steps == steps[0]).all():
+        return []
+    stamps = times.view("datetime64[ns]")
+    months = stamps.astype("datetime64[M]")
+    if (stamps - months == stamps[0] - months[0]).all():
+        climbs = np.diff(months.astype(np.int64))
+        climbs = climbs if borders is None else climbs[~borders]
+        if (climbs == climbs[0]).all():
+            return []
+    found, counts = np.unique(steps, return_counts=True)
+    usual = found[counts.argmax()]
+    others = len(steps) - int(counts.max())
+    return [
+        f"'{name}': {others:,} of {len(steps):,} steps in time differ from the usual {_duration(usual)} "
+        f"({_duration(found[0])} to {_duration(found[-1])}); rows are taken as even steps, nothing is resampled"
+    ]
+
+
+def _duration(nanoseconds: int) -> str:
+    for size, unit in ((86_400e9, "d"), (3_600e9, "h"), (60e9, "min")):
+        if nanoseconds % size == 0:
+            return f"{nanoseconds / size:,.0f} {unit}"
+    return f"{nanoseconds / 1e9:,.9g} s"
+
+
+# Files
+
+
+def _open(path: Path, delimiter: str | None, encoding: str | None, header: bool) -> tuple[_Source, list[str]]:
+    """Find out how a file is written."""
+    if not path.is_file():
+        raise DataError(f"{path}: no such file")
+    if path.suffix.lower() in PARQUET:
+        return _Source(path, _parquet_names(path)), []
+    encoding, remarks = _encoding(path, encoding)
+    lines = _first_lines(path, encoding)
+    if not lines:
+        raise DataError(f"{path}: empty; a table needs {'a header and ' if header else ''}rows of numbers")
+    delimiter = delimiter or _delimiter(path, lines)
+    row = next(csv.reader(lines, delimiter=delimiter))
+    if not header:
+        return _Source(path, [str(number) for number in range(1, len(row) + 1)], delimiter, encoding, False), remarks
+    if all(_NUMBER.fullmatch(field) for field in row if field.strip()):
+        raise DataError(
+            f"{path}: line 1: numbers where the header is expected; write the names of the columns there, or set "
+            'header = false and name columns "1", "2", …'
+        )
+    return _Source(path, [field.strip() for field in row], delimiter, encoding, True), remarks
+
+
+def _binary(path: Path) -> BinaryIO:
+    return cast(BinaryIO, gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb"))
+
+
+def _encoding(path: Path, encoding: str | None) -> tuple[str, list[str]]:
+    """Return an encoding in which the whole file can be read, and a remark if it is not UTF-8."""
+    with _unzipping(path), _binary(path) as file:
+        head = file.read(4)
+    for magic, what in _NOT_TEXT.items():
+        if head.startswith(magic):
+            raise DataError(f"{path}: not a text table but {what}")
+    if encoding is None and head[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+        encoding = "utf-16"
+    if encoding is not None:
+        try:
+            codecs.lookup(encoding)
+        except LookupError:
+            raise DataError(f"{path}: encoding '{encoding}' is not known; utf-8 or cp1252, say") from None
+        line = _undecodable(path, encoding)
+        if line is not None:
+            raise DataError(f"{path}: line {line}: not {encoding}; give the encoding it was written in")
+        return encoding, []
+    bad = _undecodable(path, "utf-8-sig")  # with or without a byte order mark
+    if bad is None:
+        return "utf-8-sig", []
+    worse = _undecodable(path, "cp1252")
+    if worse is not None:
+        raise DataError(f"{path}: line {max(bad, worse)}: neither utf-8 nor cp1252; give the encoding it is written in")
+    return "cp1252", [f"{path.name} is not utf-8 (line {bad}): read as cp1252"]
+
+
+def _undecodable(path: Path, encoding: str) -> int | None:
+    """Return the first line that cannot be read in an encoding."""
+    decoder, line = codecs.getincrementaldecoder(encoding)(), 1
+    with _unzipping(path), _binary(path) as file:
+        while True:
+            block = file.read(1 << 20)
+            try:
+                text = decoder.decode(block, final=not block)
+            except UnicodeDecodeError as error:
+                return line + bytes(error.object[: error.start]).count(b"\n")
+            if "\0" in text:
+                row = line + text[: text.index("\0")].count("\n")
+                raise DataError(f"{path}: line {row}: a NUL byte; no text table, or one in UTF-16: give the encoding")
+            if not block:
+                return None
+            line += text.count("\n")
+
+
+class _unzipping:  # noqa: N801
+    """Tells of a damaged .gz in one line."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        if isinstance(error, gzip.BadGzipFile | EOFError | zlib.error):
+            raise DataError(f"{self.path}: damaged or cut off: {error}; get it again") from None
+
+
+def _first_lines(path: Path, encoding: str, count: int = 50) -> list[str]:
+    """Return the first lines that are not blank."""
+    with _binary(path) as binary, io.TextIOWrapper(binary, encoding, newline="") as file:
+        found = []
+        for line in file:
+            if line.strip():
+                found.append(line)
+            if len(found) == count:
+                break
+        return found
+
+
+def _delimiter(path: Path, lines: list[str]) -> str:
+    """Return the delimiter that parts all lines into the same number of fields."""
+    fits = {}
+    for delimiter in DELIMITERS:
+        rows = list(csv.reader(lines, delimiter=delimiter))
+        rows = rows[:-1] or rows  # the last may go on beyond what was looked at
+        if len(rows[0]) > 1 and all(len(row) == len(rows[0]) for row in rows):
+            fits[delimiter] = len(rows[0])
+    if len(fits) == 1:
+        return next(iter(fits))
+    if len(fits) > 1:
+        found = " and ".join(f"{DELIMITERS[each]} ({count} columns)" for each, count in fits.items())
+        raise DataError(f"{path}: {found} both part its lines evenly; give the delimiter")
+    if path.name.lower().removesuffix(".gz").endswith(".tsv"):
+        return "\t"
+    if not any(delimiter in lines[0] for delimiter in DELIMITERS):
+        words = {len(line.split()) for line in lines}
+        if len(lines) > 1 and words != {1} and len(words) == 1 and all(_NUMBER.fullmatch(w) for w in lines[1].split()):
+            raise DataError(f"{path}: columns are parted by blanks, it seems; part them by commas or tabs")
+        return ","  # one column
+    # Uneven: the first line's own, so that the line which breaks the rule can be named.
+    counts = {each: len(next(csv.reader(lines[:1], delimiter=each))) for each in DELIMITERS}
+    return max(counts, key=lambda each: counts[each])
+
+
+def _check_names(source: _Source, wanted: list[str]) -> None:
+    shown = ", ".join(source.names[:_NAMES_SHOWN]) + (", …" if len(source.names) > _NAMES_SHOWN else "")
+    for name in wanted:
+        found = source.names.count(name)
+        if found == 0:
+            raise DataError(f"{source.path}: no column '{name}'{did_you_mean(name, source.names)} (there are: {shown})")
+        if found > 1:
+            raise DataError(f"{source.path}: {found} columns are named '{name}'; rename all but one")
+
+
+def _pieces(source: _Source, wanted: list[str], time: str | None, group: str | None) -> Iterator[Any]:
+    """Return the wanted columns as data frames of some rows each; times and groups as text."""
+    if source.delimiter is None:
+        yield from _parquet_pieces(source, [*wanted, *(name for name in (time, group) if name is not None)])
+        return
+    import pandas as pd
+
+    # All columns are read: were some left out, pandas would cut or shift a line with too many fields without a word.
+    columns = {source.names.index(name): name for name in (*wanted, time, group) if name is not None}
+    numbers = {place for place, name in columns.items() if name not in (time, group)}
+    places = range(len(source.names))
+    with (
+        _binary(source.path) as binary,
+        io.TextIOWrapper(binary, source.encoding, newline="") as file,
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter("error", pd.errors.ParserWarning)
+        try:
+            for piece in pd.read_csv(
+                file,
+                sep=source.delimiter,
+                header=0 if source.header else None,
+                names=list(places),
+                index_col=False,
+                dtype={place: str for place in places if place not in numbers},
+                keep_default_na=False,
+                na_values={place: MISSING if name != group else [""] for place, name in columns.items()},
+                chunksize=max(256, CELLS // len(places)),
+                low_memory=False,
+            ):
+                yield piece[list(columns)].rename(columns=columns)
+        except (pd.errors.ParserError, pd.errors.ParserWarning) as error:
+            _refuse_lines(source, str(error))
+
+
+def _parquet_names(path: Path) -> list[str]:
+    import pyarrow as pa  # type: ignore[import-untyped]
+    from pyarrow.parquet import ParquetFile  # type: ignore[import-untyped]
+
+    try:
+        with ParquetFile(path) as file:
+            return [str(name) for name in file.schema_arrow.names]
+    except (pa.ArrowInvalid, OSError) as error:
+        raise DataError(f"{path}: not a Parquet file: {str(error).splitlines()[0]}") from None
+
+
+def _parquet_pieces(source: _Source, columns: list[str]) -> Iterator[Any]:
+    from pyarrow.parquet import ParquetFile
+
+    with ParquetFile(source.path) as file:
+        for batch in file.iter_batches(batch_size=max(256, CELLS // len(columns)), columns=columns):
+            if len(batch):
+                yield batch.to_pandas()
+
+
+# Errors
+
+
+def _refuse(source: _Source, row: int, column: str | None, rule: str) -> NoReturn:
+    raise DataError(f"{source.path}: {_line(source, row)}, column '{column}': {rule}")
+
+
+def _refuse_text(source: _Source, row: int, column: str, text: str) -> NoReturn:
+    mend = "correct it, leave it empty if it is missing, or leave the column out"
+    if re.fullmatch(r"\s*[-+]?\d+,\d+\s*", text):
+        mend = "write decimal points, not commas"
+    elif not source.header and row == 0:
+        mend = "if it is a header, set header = true"
+    _refuse(source, row, column, f"{_shown(text)} where a number is expected; {mend}")
+
+
+def _refuse_lines(source: _Source, told: str) -> NoReturn:
+    mend = "put a field that holds the delimiter in quotes, or give the delimiter"
+    found = re.search(r"Expected (\d+) fields in line (\d+), saw (\d+)", told)
+    if found:
+        rule = f"line {found[2]}: {found[3]} fields where the lines before have {found[1]}; {mend}"
+    elif "names does not match" in told:
+        rule = f"line {1 + source.header}: more fields than the {len(source.names)} of the first line; {mend}"
+    else:
+        rule = told.strip().splitlines()[-1].removeprefix("Error tokenizing data. C error: ")
+        rule = f"not a table parted by {source.delimiter!r}: {rule}; a quote that is not closed?"
+    raise DataError(f"{source.path}: {rule}")
+
+
+def _shown(value: Any) -> str:
+    text = str(value)
+    return repr(text if len(text) <= 40 else f"{text[:40]}…")
+
+
+def _line(source: _Source, row: int) -> str:
+    """Return where a row of data (from 0) stands in its file: blank lines and quoted line ends are counted too."""
+    if source.delimiter is None:
+        return f"row {row + 1}"
+    with _binary(source.path) as binary, io.TextIOWrapper(binary, source.encoding, newline="") as file:
+        reader = csv.reader(file, delimiter=source.delimiter)
+        left = row + source.header
+        for fields in reader:
+            if len(fields) < 2 and not "".join(fields).strip():
+                continue
+            if left == 0:
+                return f"line {reader.line_num}"
+            left -= 1
+    return f"row {row + 1}"

@@ -1,0 +1,338 @@
+"""Forecasts of a table's columns from a window of its past.
+
+The protocol of Zhou et al., 2021 (Informer), https://arxiv.org/abs/2012.07436, and Zeng et al., 2023 (LTSF-Linear),
+https://arxiv.org/abs/2205.13504; MASE: Hyndman & Koehler, 2006, https://doi.org/10.1016/j.ijforecast.2006.03.001
+
+B batch, L look-back, H horizon, D input columns, T target columns, N rows.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench.contracts import Batch, StoredTask
+from bench.errors import DataError, DeclarationError
+from bench.files import DataFile, prepare
+from bench.tables import Table, carry_forward, group_starts, read_table
+
+PARTS = ("train", "val", "test")
+ALPHAS = (1.0, 10.0, 100.0, 1e3, 1e4, 1e5)  # of the ridge; the best on val is taken
+RIDGE_CELLS = 1 << 24  # numbers the ridge is fitted on, at most: 128 MiB
+
+
+class Task(StoredTask):
+    """Tell the next `horizon` rows of the target columns from the last `length` rows of all input columns.
+
+    Inputs are the targets and then the features, y the rows of the horizon one after the other, each with all targets.
+    Both are standardised with mean and deviation of the training rows; `decode` turns answers back.
+
+    The rows are parted by time, strictly forward: train, then val, then test. Shares as `splits`: train and test are
+    rounded down, val is the rest; or numbers of rows, and what lies after them is not used. With a time and a group,
+    the borders are times, the same for all groups, and `splits` counts different times; with a group alone, every group
+    is parted for itself. A window belongs to the part in which all of its targets lie. Its inputs may reach back into
+    the part before, whose targets are then long known, but never into another group.
+
+    A missing input is filled with the last value before it, and with the training mean before the first one: a line
+    drawn across the gap would tell what comes after it. A window with a missing target is left out.
+
+    Below, a table with a column v of 0, 1, … 19; its first 10 rows are for training: mean 4.5, deviation 2.87.
+
+    Task(4, files=["v.csv"], target=["v"], horizon=2, splits=[10, 4, 6])
+    x  -1.57 -1.22 -0.87 -0.52
+    y                    -0.17 0.17
+    """
+
+    tokens, per_step, loss = False, False, "mse"
+    metric, goal, solved, causal = "mse", "minimize", None, False
+
+    def __init__(
+        self,
+        length: int,
+        *,
+        files: Sequence[Any] = (),
+        target: Sequence[str] = (),
+        horizon: int = 1,
+        features: Sequence[str] = (),
+        time: str | None = None,
+        group: str | None = None,
+        delimiter: str | None = None,
+        encoding: str | None = None,
+        header: bool = True,
+        splits: Sequence[float] = (0.7, 0.1, 0.2),
+        season: int | None = None,
+    ) -> None:
+        if length < 1:
+            raise DeclarationError(f"forecasting: length: at least 1 row to look back on, but found {length}")
+        if not files:
+            raise DeclarationError("forecasting: files: none; name the table under [[files]] of the card")
+        if not target or isinstance(target, str):
+            raise DeclarationError(f"forecasting: target: a list of at least one column, but found {target!r}")
+        if horizon < 1:
+            raise DeclarationError(f"forecasting: horizon: at least 1 row to foretell, but found {horizon}")
+        if season is not None and season < 1:
+            raise DeclarationError(f"forecasting: season: at least 1 row, but found {season}")
+        _check_splits(splits)
+        self.length = self.num_steps = length
+        self.horizon, self.season, self.target = horizon, season, list(dict.fromkeys(target))
+        names = list(dict.fromkeys([*self.target, *features]))
+        self.input_size, self.output_size = len(names), horizon * len(self.target)
+        reading = {"time": time, "group": group, "delimiter": delimiter, "encoding": encoding, "header": header}
+        prepared = prepare(
+            "forecasting",
+            [DataFile.model_validate(file) for file in files],
+            [reading, names, len(self.target), list(splits), season],
+            lambda paths: _make(paths, reading, names, len(self.target), splits, season),
+        )
+        self._values_ND, self._times = prepared.arrays["values"], prepared.arrays.get("times")
+        meta = prepared.meta
+        self._mean, self._scale, self._naive = (
+            np.array(meta[key][: len(self.target)]) for key in ("mean", "scale", "naive")
+        )
+        # Of each part: ranges [first, beyond) of rows that are the first target row of a window.
+        ranges = {part: _ranges(prepared.arrays["runs"], part, length, horizon) for part in PARTS}
+        whole = {part: _ranges(prepared.arrays["blocks"], part, length, horizon) for part in PARTS}
+        self._first = {part: each[:, 0] for part, each in ranges.items()}
+        self._group = {part: each[:, 2] for part, each in ranges.items()}  # first row of the group
+        self._before = {part: np.cumsum(np.r_[0, each[:, 1] - each[:, 0]]) for part, each in ranges.items()}
+        self.counts = {part: int(self._before[part][-1]) for part in PARTS}
+        for part in PARTS:
+            if not self.counts[part]:
+                raise DeclarationError(
+                    f"forecasting: length {length}, horizon {horizon}: no window fits into the {part} part (rows of "
+                    f"train, val and test: {meta['rows']}); a smaller length or horizon, or other splits"
+                )
+        left_out = {part: int((whole[part][:, 1] - whole[part][:, 0]).sum()) - self.counts[part] for part in PARTS}
+        remarks = list(meta["remarks"])
+        if any(left_out.values()):
+            told = ", ".join(f"{part} {left_out[part]:,}" for part in PARTS)
+            remarks.append(f"windows left out because a target is missing: {told}")
+        self.meta = meta | {"remarks": remarks, "left_out": left_out}
+        self.chance = self._zero_error(ranges["val"])
+
+    def take(self, part: str, places: np.ndarray) -> Batch:
+        """Return the windows of a part at these places, in the order of rows."""
+        start = self._rows(part, places)
+        x = self._values_ND[start[:, None] + np.arange(-self.length, 0)]
+        y = self._values_ND[start[:, None] + np.arange(self.horizon), : len(self.target)]
+        return Batch(x, np.full(len(x), self.length), y.reshape(len(y), -1))
+
+    def times(self, part: str, places: np.ndarray) -> np.ndarray | None:
+        """Return the times of the targets, (B, H) datetime64[ns] in UTC; None for a table without."""
+        if self._times is None:
+            return None
+        rows = self._rows(part, places)[:, None] + np.arange(self.horizon)
+        return self._times[rows].view("datetime64[ns]")
+
+    def decode(self, outputs: np.ndarray) -> np.ndarray:
+        """Return answers in the table's own units, (B, H, T)."""
+        return outputs.reshape(len(outputs), self.horizon, len(self.target)) * self._scale + self._mean
+
+    def score(self, outputs: np.ndarray, batch: Batch) -> dict[str, float]:
+        """Return mean squared and mean absolute error, standardised, and the MASE.
+
+        MASE: mean absolute error in the table's units over that of the seasonal naive forecast (without a season: of
+        the value before) on the training rows; the mean over the targets that are not constant there.
+        """
+        error = (outputs.astype(np.float64) - batch.y).reshape(len(outputs), self.horizon, len(self.target))
+        scores = {"mse": float((error**2).mean()), "mae": float(np.abs(error).mean())}
+        varies = self._naive > 0
+        if varies.any():
+            scaled = np.abs(error).mean((0, 1)) * self._scale
+            scores["mase"] = float((scaled[varies] / self._naive[varies]).mean())
+        return scores
+
+    def baselines(self, size: int) -> dict[str, float]:
+        """Return the mse of the training mean, the last row, the row a season before, and a ridge on the window."""
+        test = self.split("test", size)
+        places = _thinned(self.counts["test"], size)
+        found = {"train mean": np.zeros_like(test.y), "repeat last": self._repeat(places, 1)}
+        if self.season is not None:
+            found["seasonal naive"] = self._repeat(places, self.season)
+        found["ridge on the window"] = self._ridge(test, size)
+        return {name: self.score(outputs, test)["mse"] for name, outputs in found.items()}
+
+    def _rows(self, part: str, places: np.ndarray) -> np.ndarray:
+        """Return the first target row of each window."""
+        which = self._range(part, places)
+        rows: np.ndarray = self._first[part][which] + places - self._before[part][which]
+        return rows
+
+    def _range(self, part: str, places: np.ndarray) -> np.ndarray:
+        return np.searchsorted(self._before[part], places, side="right") - 1
+
+    def _repeat(self, places: np.ndarray, season: int) -> np.ndarray:
+        """Return the last `season` rows over and over, also from before the window; where none are, the last row."""
+        start, group_start = self._rows("test", places), self._group["test"][self._range("test", places)]
+        seasons = np.where(start - season >= group_start, season, 1)[:, None]
+        rows = start[:, None] - seasons + np.arange(self.horizon) % seasons
+        return self._values_ND[rows, : len(self.target)].reshape(len(rows), -1)
+
+    def _ridge(self, test: Batch, size: int) -> np.ndarray:
+        most = max(64, RIDGE_CELLS // (self.length * self.input_size))
+        train, val = self.take("train", _thinned(self.counts["train"], most)), self.split("val", size)
+        best, outputs = np.inf, np.zeros_like(test.y)
+        for weights, offset in _ridges(_flat(train), train.y.astype(np.float64)):
+            error = float(((_flat(val) @ weights + offset - val.y) ** 2).mean())
+            if error < best:
+                best, outputs = error, _flat(test) @ weights + offset
+        return outputs
+
+    def _zero_error(self, ranges: np.ndarray) -> float:
+        """Return the mse of the training mean over all windows of these ranges, without gathering them."""
+        total = 0.0
+        for first, beyond, _ in ranges:
+            rows = self._values_ND[first : beyond + self.horizon - 1, : len(self.target)].astype(np.float64)
+            climb = np.cumsum(np.r_[0.0, (rows**2).sum(1)])
+            total += float((climb[self.horizon :] - climb[: -self.horizon]).sum())
+        return total / (self.counts["val"] * self.output_size)
+
+
+def _flat(batch: Batch) -> np.ndarray:
+    return batch.x.reshape(len(batch.x), -1).astype(np.float64)
+
+
+def _ridges(x: np.ndarray, y: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Return weights and offset for each of ALPHAS, as scikit-learn's Ridge finds them.
+
+    Its products of all inputs are made once, not once an alpha, and in double precision: windows of a slow series are
+    nearly collinear.
+    """
+    x_mean, y_mean = x.mean(0), y.mean(0)
+    x, y = x - x_mean, y - y_mean
+    wide = x.shape[1] > len(x)
+    products = x @ x.T if wide else x.T @ x
+    right = y if wide else x.T @ y
+    for alpha in ALPHAS:
+        products[np.diag_indices_from(products)] += alpha
+        solved = np.linalg.solve(products, right)
+        products[np.diag_indices_from(products)] -= alpha
+        weights = x.T @ solved if wide else solved
+        yield weights, y_mean - x_mean @ weights
+
+
+def _thinned(count: int, size: int) -> np.ndarray:
+    """Return the places that `StoredTask.split` takes."""
+    return np.arange(count) if count <= size else np.arange(size) * count // size
+
+
+def _check_splits(splits: Sequence[float]) -> None:
+    shares = len(splits) == 3 and all(0 < part < 1 for part in splits) and abs(sum(splits) - 1) < 1e-9
+    counts = len(splits) == 3 and all(isinstance(part, int) and part >= 1 for part in splits)
+    if not shares and not counts:
+        rule = "three shares that sum to 1, or three numbers of rows"
+        raise DeclarationError(f"forecasting: splits: {rule}, for train, val and test, but found {list(splits)}")
+
+
+def _borders(count: int, splits: Sequence[float]) -> np.ndarray:
+    """Return where train, val and test begin and the last one ends, of `count` rows."""
+    if sum(splits) > 1.5:
+        return np.cumsum([0, *splits]).astype(np.int64)
+    # Rounded down, but not because 0.7 is a little less than seven tenths.
+    train, test = (int(count * share + 1e-9) for share in (splits[0], splits[2]))
+    return np.array([0, train, count - test, count])
+
+
+def _part_of_rows(table: Table, starts: np.ndarray, count: int, splits: Sequence[float]) -> np.ndarray:
+    """Return the part of each row as an index into PARTS, -1 for none."""
+    if table.times is not None and table.groups is not None:
+        axis, place = np.unique(table.times, return_inverse=True)
+        borders = _borders(len(axis), splits)
+        _check_rows(borders, len(axis), "different times")
+        return _between(place, borders)
+    lengths = np.diff(np.r_[starts, count])
+    parts = []
+    for length in lengths:
+        borders = _borders(int(length), splits)
+        if len(lengths) == 1:
+            _check_rows(borders, int(length), "rows")
+        parts.append(_between(np.arange(length), borders))
+    return np.concatenate(parts)
+
+
+def _between(place: np.ndarray, borders: np.ndarray) -> np.ndarray:
+    part = np.searchsorted(borders, place, side="right") - 1
+    return np.where(part < len(PARTS), part, -1).astype(np.int8)
+
+
+def _check_rows(borders: np.ndarray, count: int, what: str) -> None:
+    if borders[-1] > count:
+        raise DataError(f"forecasting: splits: {borders[-1]:,} {what} are asked for, but the table has {count:,}")
+
+
+def _make(
+    paths: list[Path],
+    reading: dict[str, Any],
+    names: list[str],
+    num_targets: int,
+    splits: Sequence[float],
+    season: int | None,
+) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Return the table as standardised values, and where its windows may lie."""
+    table = read_table(paths, columns=names, **reading)
+    count, remarks = len(table.columns[names[0]]), list(table.remarks)
+    starts = group_starts(table.groups)
+    part = _part_of_rows(table, starts, count, splits)
+    train = part == 0
+    lacks = np.zeros(count, dtype=bool)  # a target is missing
+    values, mean, scale, naive = np.empty((count, len(names)), dtype=np.float32), [], [], []
+    for place, name in enumerate(names):
+        column = table.columns.pop(name)  # what was copied is let go
+        missing = np.isnan(column)
+        if place < num_targets:
+            lacks |= missing
+            naive.append(_naive_error(column, train, starts, season or 1))
+        known = column[train & ~missing].astype(np.float64)
+        if not len(known):
+            raise DataError(f"{paths[0]}: column '{name}': no value in the training part of {int(train.sum()):,} rows")
+        mean.append(float(known.mean()))
+        deviation = float(known.std())
+        scale.append(deviation if deviation > 1e-6 * abs(mean[-1]) else 1.0)  # float32 is no finer
+        if missing.any():
+            column = carry_forward(column, starts)
+            early = int(np.isnan(column).sum())
+            filled = f"{int(missing.sum()):,} missing values filled with the one before"
+            remarks.append(f"column '{name}': {filled}" + (f", {early:,} of them with the training mean" * bool(early)))
+        values[:, place] = np.nan_to_num((column.astype(np.float64) - mean[-1]) / scale[-1])
+    blocks, runs = (_stretches(part, starts, apart) for apart in (np.zeros(count, dtype=bool), lacks))
+    arrays = {"values": values, "blocks": blocks, "runs": runs}
+    if table.times is not None:
+        arrays["times"] = table.times
+    rows = [int((part == place).sum()) for place in range(len(PARTS))]
+    meta = {"names": names, "mean": mean, "scale": scale, "naive": naive, "rows": rows, "remarks": remarks}
+    return arrays, meta
+
+
+def _naive_error(column: np.ndarray, train: np.ndarray, starts: np.ndarray, season: int) -> float:
+    """Return the mean absolute difference of training rows `season` apart, 0 where there are none."""
+    of_group = np.zeros(len(column), dtype=np.int32)
+    of_group[starts[1:]] = 1
+    of_group = np.cumsum(of_group, dtype=np.int32)
+    pairs = train[season:] & (of_group[season:] == of_group[:-season])
+    differences = np.abs(column[season:] - column[:-season].astype(np.float64))[pairs]
+    differences = differences[~np.isnan(differences)]
+    return float(differences.mean()) if len(differences) else 0.0
+
+
+def _stretches(part: np.ndarray, starts: np.ndarray, apart: np.ndarray) -> np.ndarray:
+    """Return rows that follow each other in one part of one group, without those `apart`.
+
+    A row each: part, first row of the group, first row, row beyond the last; (K, 4) int64.
+    """
+    change = np.zeros(len(part) + 1, dtype=bool)
+    change[[*starts, len(part)]] = True
+    change[1:-1] |= (np.diff(part) != 0) | (np.diff(apart) != 0)
+    edges = np.flatnonzero(change)
+    first, beyond = edges[:-1], edges[1:]
+    keep = (part[first] >= 0) & ~apart[first]
+    group = starts[np.searchsorted(starts, first, side="right") - 1]
+    return np.stack([part[first], group, first, beyond], axis=1).astype(np.int64)[keep]
+
+
+def _ranges(stretches: np.ndarray, part: str, length: int, horizon: int) -> np.ndarray:
+    """Return [first, beyond) of the rows that can be the first target row of a window, and the group's; (K, 3)."""
+    mine = stretches[stretches[:, 0] == PARTS.index(part)]
+    first = np.maximum(mine[:, 2], mine[:, 1] + length)
+    beyond = mine[:, 3] - horizon + 1
+    return np.stack([first, beyond, mine[:, 1]], axis=1)[beyond > first]

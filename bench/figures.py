@@ -261,7 +261,7 @@ def _levels(axes: "Axes", chart: Chart) -> None:
     named = [level for level in chart.levels if level.name and not chart.rows]
     low, high = axes.get_ylim()
     ends = [(level.y[-1] - low) / (high - low) for level in named]
-    for level, place in zip(named, spread(ends, 0.062), strict=True):
+    for level, place in zip(named, spread(ends, 0.075), strict=True):
         axes.text(1.015, place, _short(level.name), transform=axes.transAxes, va="center", fontsize=10,
                   color=INKS["soft"])  # fmt: skip
 

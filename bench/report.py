@@ -3,6 +3,7 @@
 Each section is a pure function that returns blocks of text, figures and tables; the template knows how a block looks.
 """
 
+import functools
 import math
 import re
 import statistics
@@ -109,7 +110,7 @@ class _Sweep:
         terms: dict[str, Any] = self.spec["spec"]
         return terms
 
-    @property
+    @functools.cached_property
     def others(self) -> list[str]:
         """The models beyond the baselines: they take further colours by their place here."""
         return sorted({bare(run.config.space) for run in self.runs} - figures.PALETTE.keys())
@@ -362,12 +363,9 @@ def _outcomes(sweep: _Sweep) -> Section:
     crashes = sum(len(run.crashes) for run in sweep.runs)
     if crashes:
         lead += f" {_count(crashes, 'attempt')} died and were made again or given up; their time is on the bill."
-    rows = [
-        [r["dataset"], str(r["length"]), r["model"], *(f"{r[name]:,}" for name in ["runs", *causes])]
-        for r in _rows(frame)
-    ]
-    rows.append(["all", "", "", *(f"{total:,}" for total in totals.values())])
-    head = ["dataset", "length", "model", "runs", *(name.replace("_", " ") for name in causes)]
+    rows = [[_where(row), row["model"], *(f"{row[name]:,}" for name in ["runs", *causes])] for row in _rows(frame)]
+    rows.append(["all", "", *(f"{total:,}" for total in totals.values())])
+    head = ["question", "model", "runs", *(name.replace("_", " ") for name in causes)]
     table = Table("How the trials and confirm runs of each cell ended", head, rows, total=True)
     blocks: list[Block] = [Note(lead, "lead"), _folded(table, is_all_well)]
     shown = [(name.replace("_", " "), _meaning(name)) for name in causes if name != "complete" and totals[name]]
@@ -484,8 +482,7 @@ def _reach_table(sweep: _Sweep, reach: pd.DataFrame) -> Table:
         missed = f"not reached in {_count(int(row['trials']), 'trial')}"
         rows.append(
             [
-                row["dataset"],
-                f"{row['length']:,}",
+                _where(row),
                 row["model"],
                 f"{metrics[row['dataset'], row['length']]} {_score(row['quality'])}",
                 f"{row['reached']} of {row['trials']}",
@@ -493,7 +490,7 @@ def _reach_table(sweep: _Sweep, reach: pd.DataFrame) -> Table:
                 _usd(row["usd"]) if _known(row["usd"]) else DASH if not known else "no price given",
             ]
         )
-    head = ["dataset", "length", "model", "validation score", "reached", f"device time ({unit})", "money (USD)"]
+    head = ["question", "model", "validation score", "reached", f"device time ({unit})", "money (USD)"]
     return _folded(Table("Cost to reach a validation score, tuning included", head, rows))
 
 
@@ -539,34 +536,31 @@ def _expected(sweep: _Sweep) -> Section:
         metric = f"best validation {metrics[dataset, length]}"
         models = list(dict.fromkeys(row["model"] for row in rows))
         most = max(row["trials"] for row in rows)
+        before = min(0.0, 1 - 0.14 * most)  # leaves room for the word
         mine = {model: [row for row in rows if row["model"] == model] for model in models}
         known = {m: run for m in models if (run := defaults.get((dataset, length, m))) and run.val_score is not None}
         words = "; ".join(
             f"{bare(m)} from {_score(r[0]['score'])} to {_score(r[-1]['score'])}" for m, r in mine.items()
         )
         unit, hours = _time_unit(max(row["device_seconds"] for row in rows))
-        for drawings, x, at_default in (
-            (by_trials, "trials", lambda run: 0.0),
-            (by_seconds, "device_seconds", lambda run, size=3600 * hours: run.device_seconds / size),
+        trials = Axis("trials drawn", ticks=[(before, "default"), *((float(n), f"{n:,}") for n in _nice(most))])
+        seconds = Axis(f"device time ({unit})", from_zero=True)
+        took = {model: run.device_seconds for model, run in known.items()}
+        for drawings, x, name, size, defaults_at in (
+            (by_trials, trials, "trials", 1.0, dict.fromkeys(known, before)),
+            (by_seconds, seconds, "device_seconds", 3600 * hours, took),
         ):
-            size = 1.0 if x == "trials" else 3600 * hours
             series = [
-                Series(
-                    m, [r[x] / size for r in curve], [r["score"] for r in curve], points="" if curve[1:] else "filled"
-                )
-                for m, curve in mine.items()
-            ]
+                Series(model, [row[name] / size for row in curve], [row["score"] for row in curve],
+                       points="" if curve[1:] else "filled")
+                for model, curve in mine.items()
+            ]  # fmt: skip
             series += [
-                Series(m, [at_default(run)], [run.val_score or 0.0], line="", points="hollow")
-                for m, run in known.items()
+                Series(model, [defaults_at[model] / size], [run.val_score or 0.0], line="", points="hollow")
+                for model, run in known.items()
             ]
-            ticks = [(0.0, "default"), *((float(n), str(n)) for n in _nice(most))] if x == "trials" else ()
-            axis = Axis("trials drawn", ticks=ticks) if x == "trials" else Axis(f"device time ({unit})", from_zero=True)
-            drawings.append(
-                sweep.draw(
-                    Chart(where, axis, Axis(metric), series), f"{where}, expected {metric} by {axis.label}: {words}"
-                )
-            )
+            label = f"{where}, expected {metric} by {x.label}: {words}"
+            drawings.append(sweep.draw(Chart(where, x, Axis(metric), series), label))
     legend = sweep.legend(frame["model"])
     blocks.append(
         Panels(
@@ -608,8 +602,7 @@ def _expected_table(sweep: _Sweep, frame: pd.DataFrame, defaults: dict[tuple[str
         half = curve[max(1, len(curve) // 2) - 1]
         rows.append(
             [
-                dataset,
-                f"{length:,}",
+                _where(last),
                 model,
                 str(len(curve)),
                 _duration(curve[0]["device_seconds"]),
@@ -620,17 +613,7 @@ def _expected_table(sweep: _Sweep, frame: pd.DataFrame, defaults: dict[tuple[str
                 _score(plugged[dataset, length, model, last["trials"]]),
             ]
         )
-    head = [
-        "dataset",
-        "length",
-        "model",
-        "draws",
-        "a trial takes",
-        "default",
-        "one draw",
-        "half the draws",
-        "all draws",
-    ]
+    head = ["question", "model", "draws", "a trial takes", "default", "one draw", "half the draws", "all draws"]
     return _folded(Table("Expected best validation score", [*head, "all draws, plug-in"], rows))
 
 
@@ -675,29 +658,19 @@ def _tuning(sweep: _Sweep) -> Section:
         axis = Axis(f"mean validation {mine[0]['metric']} on fresh seeds")
         chart = Chart(where, axis, names, series, rows=True)
         drawings.append(sweep.draw(chart, f"{where}, default to tuned, mean validation score on fresh seeds: {words}"))
-    head = [
-        "question",
-        "model",
-        "default",
-        "tuned",
-        "gain",
-        "95 % interval",
-        "solved, default",
-        "solved, tuned",
-        "seeds",
-    ]
-    head += ["chosen trial", "when picked", "drop since"]
+    head = ["question", "model", "default", "tuned", "gain", "95 % interval", "seeds", "solved before", "solved after"]
+    head += ["chosen", "when picked", "drop since"]
     cells = [
         [
-            f"{_question(row['dataset'], row['length'], '')} ({row['metric']})",
+            _where(row),
             row["model"],
             _score(row["default"]),
             _score(row["tuned"]),
             _signed(row["gain"]) if row["chosen"] else "0",
             _interval(row["low"], row["high"]) if row["chosen"] else DASH,
-            _of(row["default_solved"], row["seeds"]),
-            _of(row["tuned_solved"], row["seeds"]),
             str(row["seeds"]),
+            _whole(row["default_solved"]),
+            _whole(row["tuned_solved"]),
             f"t{row['chosen']}" if row["chosen"] else "default",
             _score(row["screened"]),
             _signed(row["drop"]),
@@ -861,9 +834,7 @@ def _planned(sweep: _Sweep) -> Section:
     predicted, actual = frame.attrs["wall_predicted"], frame.attrs["wall_actual"]
     work = frame["predicted_for_work_done"].sum()
     took = frame["actual_seconds"].sum()
-    lead = (
-        f"Predicted were {_duration(predicted)} of wall time if no run is solved early; it took {_duration(actual)}. "
-    )
+    lead = f"The plan was {_duration(predicted)} of wall time, if no run is solved early; it took {_duration(actual)}. "
     lead += f"For the training steps that were made, {_duration(work)} of device time were predicted and "
     lead += f"{_duration(took)} spent (predicted over actual: {_number(work / took if took else math.nan)})."
     known = [row for row in rows if row["predicted_for_work_done"] > 0 and row["actual_seconds"] > 0]
@@ -883,8 +854,7 @@ def _planned(sweep: _Sweep) -> Section:
         blocks.append(Panels([drawing], caption, sweep.legend(frame["model"])))
     cells = [
         [
-            row["dataset"],
-            f"{row['length']:,}",
+            _where(row),
             row["model"],
             _number(row["predicted_seconds"]),
             _number(row["actual_seconds"]),
@@ -894,10 +864,13 @@ def _planned(sweep: _Sweep) -> Section:
         ]
         for row in rows
     ]
-    head = ["dataset", "length", "model", "predicted (s)", "actual (s)", "predicted / actual", "work done"]
+    head = ["question", "model", "predicted (s)", "actual (s)", "predicted / actual", "work done"]
     blocks.append(_folded(Table("Device time by cell", [*head, "predicted for the work done (s)"], cells)))
     blocks.append(
-        Note("Work done is the share of the planned training steps: runs that are solved or fail early make fewer.")
+        Note(
+            "Work done is the share of the planned training steps: runs that are solved or fail early make fewer; it "
+            "is above 100 % where more configurations were confirmed than was to be expected."
+        )
     )
     return Section(anchor, title, blocks)
 
@@ -947,13 +920,12 @@ def _speed(sweep: _Sweep) -> Section:
         caption = "Both axes are logarithmic. A line as steep as the dashed one is a time in proportion to length."
         blocks.append(Panels(drawings, caption, sweep.legend(measured["model"])))
     several = len(hardware) > 1
-    head = ["dataset", "length", "steps", "model", *(SPEED[name] for name in names), *(["hardware"] if several else [])]
+    head = ["question", "model", "steps", *(SPEED[name] for name in names), *(["hardware"] if several else [])]
     cells = [
         [
-            row["dataset"],
-            f"{row['length']:,}",
-            f"{row['steps']:,}",
+            _where(row),
             row["model"],
+            f"{row['steps']:,}",
             *(_number(row[name]) for name in names),
         ]
         + ([str(row["hardware"])] if several else [])
@@ -1064,6 +1036,11 @@ def _question(dataset: str, length: int, match: str) -> str:
     return f"{dataset} at {length}" + (f" with {match}" if match else "")
 
 
+def _where(row: dict[str, Any]) -> str:
+    """Return the question of a row; its model's name says the rule of capacity, if there is one."""
+    return f"{row['dataset']} at {row['length']:,}"
+
+
 def _folded(table: Table, always: bool = False) -> Table:
     return Table(table.caption, table.head, table.rows, table.total, always or len(table.rows) > FEW_ROWS)
 
@@ -1092,8 +1069,8 @@ def _interval(low: float, high: float) -> str:
     return f"{_signed(low)} to {_signed(high)}" if _known(low) and _known(high) else DASH
 
 
-def _of(count: float | None, total: int) -> str:
-    return DASH if count is None or not _known(count) else f"{int(count)} of {total}"
+def _whole(count: float | None) -> str:
+    return DASH if count is None or not _known(count) else f"{int(count):,}"
 
 
 def _percent(share: float) -> str:

@@ -1,6 +1,7 @@
 """The report of sweeps written by hand, read as text, as HTML, and in Chromium."""
 
 import json
+import os
 import random
 import re
 import shutil
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import leaderboard, report
+from bench import figures, leaderboard, report
 from bench.config import BASELINES, RunConfig, TrainSettings
 from bench.errors import StoreError
 from bench.estimate import CellEstimate, Estimate
@@ -19,6 +20,7 @@ from bench.record import Asked, Epoch, RunRecord, Seconds
 from bench.selection import choose, to_confirm
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+ROOT = Path(__file__).parents[1]
 SETTINGS = TrainSettings(max_sequences=6_400, batch_size=16, num_epochs=4, num_val=8, num_test=8)
 ENVIRONMENT = {"hardware": "a machine (2 cores)", "python": "3.13", "torch": "2.12"}
 ASKED = {
@@ -202,10 +204,19 @@ def test_names_are_text(text, page):
 
 
 def test_the_same_folder_gives_the_same_bytes(sweep, text):
-    assert report.render(sweep) == text
-    path = report.write(sweep)
-    assert path == sweep / "report.html"
-    assert path.read_text(encoding="utf-8") == text
+    # In another process too, where sets have another order.
+    code = "import sys; from pathlib import Path; from bench import report; print(report.write(Path(sys.argv[1])))"
+    environment = os.environ | {"PYTHONHASHSEED": "7", "PYTHONPATH": str(ROOT)}
+    subprocess.run([sys.executable, "-c", code, str(sweep)], env=environment, check=True, capture_output=True)
+    assert (sweep / "report.html").read_text(encoding="utf-8") == text
+
+
+def test_write_returns_the_path_of_the_page(tmp_path):
+    builder = Builder(tmp_path / "small", [("digits", 8)], models=("lstm",), trials=1)
+    path = report.write(builder.build())
+    assert path == tmp_path / "small" / "report.html"
+    assert path.read_text(encoding="utf-8") == report.render(tmp_path / "small")
+    assert not list(path.parent.glob(".report*"))
 
 
 def test_nothing_is_said_to_be_nan_or_none(page):
@@ -316,7 +327,7 @@ def test_a_prediction_is_compared(tmp_path):
     plan = Estimate(sweep="planned", wall_seconds=90.0, cells=cells, **rest)
     (folder / "plan.json").write_text(plan.model_dump_json())
     page = Page(report.render(folder))
-    assert "Predicted were 90.0 s of wall time" in page.words("plan")
+    assert "The plan was 90.0 s of wall time" in page.words("plan")
     assert "predicted / actual" in page.words("plan")
     (folder / "plan.json").write_text("{")
     assert "plan.json cannot be read" in Page(report.render(folder)).words("plan")
@@ -396,6 +407,38 @@ def test_times_have_the_unit_that_suits_them(seconds, shown):
     assert report._duration(seconds) == shown
 
 
+def test_places_are_spread_and_keep_their_order():
+    assert figures.spread([0.5, 0.1, 0.5], 0.1) == pytest.approx([0.45, 0.1, 0.55])
+    assert figures.spread([0.0, 0.05, 0.1, 0.9], 0.1) == pytest.approx([-0.05, 0.05, 0.15, 0.9])
+    assert figures.spread([], 0.1) == []
+
+
+def test_points_are_thinned_to_those_that_can_be_told_apart():
+    points = [(x / 1000, y / 1000) for x in range(100) for y in range(100)]
+    kept = figures.thin(points, 10)
+    assert 100 <= len(kept) <= 121
+    assert figures.thin([(1.0, 1.0)] * 5, 10) == [0]
+    assert figures.thin([], 10) == []
+
+
+def test_every_model_has_a_colour_and_shape_of_its_own():
+    assert len({figures.colour(name) for name in BASELINES}) == len(BASELINES)
+    assert len({figures.marker(name) for name in BASELINES}) == len(BASELINES)
+    assert figures.colour("lstm@state=64") == figures.colour("lstm")
+    assert len({figures.colour(name, ["a", "b"]) for name in ("a", "b")}) == 2
+
+
+def test_a_chart_is_inert_and_takes_its_inks_from_the_page():
+    axis = figures.Axis("$x$ & <y>")
+    chart = figures.Chart("<i>", axis, axis, [figures.Series("lstm", [1, 2], [1, 2])])
+    text = figures.svg(chart)
+    assert "&lt;i&gt;" in text
+    assert "$x$ &amp; &lt;y&gt;" in text
+    assert "http" not in text
+    assert "var(--figure-ink" in text
+    assert figures.svg(chart) == text
+
+
 LARGE = """
 import resource, sys, time
 from pathlib import Path
@@ -429,7 +472,9 @@ def write_large(folder: Path) -> Path:
 @pytest.mark.timeout(600)
 def test_ten_thousand_runs_take_ten_seconds(tmp_path):
     folder = write_large(tmp_path / "large")
-    done = subprocess.run([sys.executable, "-c", LARGE, str(folder)], capture_output=True, text=True, check=True)
+    command = [sys.executable, "-c", LARGE, str(folder)]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     seconds, mebibytes = map(float, done.stdout.split())
     assert seconds < 10
     assert mebibytes < 500

@@ -1,27 +1,20 @@
-"""What a run costs: a ledger of seconds, peak memory, the machine's description, and speed in an exclusive pass."""
+"""What a run costs: a ledger of seconds, peak memory, and the description of the machine."""
 
 import ctypes
 import functools
-import gc
 import os
 import platform
 import resource
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
-from bench.config import RunConfig
-from bench.module import SequenceModule, Tensors
-
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3  # malloc.h of glibc
-
-WARM_UP_SECONDS, MEASURE_SECONDS, MAX_REPEATS = 0.05, 0.25, 30
 
 
 def prepare_process(threads: int) -> None:
@@ -139,59 +132,3 @@ def environment(device: str) -> dict[str, Any]:
         "python": platform.python_version(),
         **{name.replace("-", "_"): version(name) for name in packages},
     }
-
-
-def speed(module: SequenceModule, batch: Tensors, config: RunConfig) -> dict[str, float]:
-    """Time training steps and inference of a configuration, with nothing else running.
-
-    A training step is forward, backward, clipping and optimiser on one batch of training length that lies in memory;
-    inference is forward only. Each is warmed up, then repeated for about a quarter of a second; medians and the spread
-    (quartiles over median) are returned, in milliseconds a step and sequences a second.
-    """
-    x, length, y = (part.to(config.device) for part in batch[:3])
-    mask = None if batch[3] is None else batch[3].to(config.device)
-    size = len(x)
-    module = module.to(config.device)
-    configured = module.configure_optimizers()
-    optimizer = configured["optimizer"] if isinstance(configured, dict) else configured
-    bf16 = config.precision == "bf16-mixed"
-
-    def train_step() -> None:
-        with torch.autocast(config.device, torch.bfloat16, enabled=bf16):
-            loss = module.loss((x, length, y, mask))
-        loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(module.parameters(), config.train.gradient_clip)
-        optimizer.step()
-        optimizer.zero_grad()
-
-    def infer() -> None:
-        with torch.inference_mode(), torch.autocast(config.device, torch.bfloat16, enabled=bf16):
-            module(x, length)
-
-    result: dict[str, float] = {"batch_size": size}
-    for name, act in (("train", train_step), ("inference", infer)):
-        module.train(name == "train")
-        seconds = _repeat(act, config.device)
-        low, median, high = np.quantile(seconds, (0.25, 0.5, 0.75))
-        result[f"{name}_step_milliseconds"] = 1e3 * float(median)
-        result[f"{name}_sequences_per_second"] = size / float(median)
-        result[f"{name}_spread"] = float((high - low) / median)
-        result[f"{name}_repeats"] = len(seconds)
-    return result
-
-
-def _repeat(act: Callable[[], None], device: str) -> list[float]:
-    gc.collect()
-    end = time.perf_counter() + WARM_UP_SECONDS
-    for _ in range(3):
-        act()
-    while time.perf_counter() < end:
-        act()
-    seconds: list[float] = []
-    while len(seconds) < 5 or (sum(seconds) < MEASURE_SECONDS and len(seconds) < MAX_REPEATS):
-        synchronise(device)
-        start = time.perf_counter()
-        act()
-        synchronise(device)
-        seconds.append(time.perf_counter() - start)
-    return seconds

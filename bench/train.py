@@ -19,7 +19,7 @@ import pytorch_lightning as pl
 import torch
 
 from bench import energy as energies
-from bench import measure, ranks
+from bench import measure, ranks, timing
 from bench.config import RunConfig
 from bench.datamodule import DataModule, to_tensors
 from bench.datasets import make_task
@@ -144,8 +144,6 @@ def _train(config: RunConfig, on_report: OnReport, folder: Path | None, ledger: 
     facts = watch.facts(module) | known | {"checkpoint_ignored": ignored}
     if facts["state"] == "complete":
         if config.limits.inference_ms is not None or "latency" in config.objectives:
-            from bench import timing
-
             with ledger.spent_on("evaluate"):
                 facts["inference_milliseconds"] = timing.latency(module, to_tensors(data.val), config)
         if config.phase == "confirm" and folder is not None:
@@ -181,8 +179,10 @@ def _speed(config: RunConfig) -> dict[str, Any]:
     module = SequenceModule(task, config)
     batch = to_tensors(task.train_batch(config.seed, 0, config.train.batch_size))
     memory = measure.PeakMemory(config.device)  # after the data, and what loads them, are there
-    speed = measure.speed(module, batch, config)
-    return {"speed": speed, "parameters": module.parameter_counts(), "peak_memory_bytes": memory.bytes()}
+    speed = timing.speed(module, batch, config)
+    facts: dict[str, Any] = {"peak_memory_bytes": memory.bytes(), "parameters": module.parameter_counts()}
+    facts |= {"state_size": module.encoder.state_size(task.num_steps), "kernels": timing.kernels(module, batch, config)}
+    return facts | {"speed": speed | {name: float(count) for name, count in timing.flops(module, task).items()}}
 
 
 def _baselines(config: RunConfig) -> dict[str, Any]:

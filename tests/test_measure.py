@@ -9,10 +9,6 @@ from pathlib import Path
 import pytest
 
 from bench import measure
-from bench.config import RunConfig, TrainSettings
-from bench.datamodule import to_tensors
-from bench.datasets import make_task
-from bench.module import SequenceModule
 
 ROOT = Path(__file__).parents[1]
 
@@ -157,27 +153,3 @@ def test_the_environment_is_complete():
         "hardware", "platform", "python", "torch", "pytorch_lightning", "optuna", "mlflow", "numpy"
     }  # fmt: skip
     assert all(isinstance(value, str) and value.strip() for value in found.values())
-
-
-def test_speed_is_of_steps_of_the_batch_given():
-    settings = TrainSettings(max_sequences=64, batch_size=8, num_epochs=2, num_val=8, num_test=8, schedule="cosine")
-    config = RunConfig(
-        sweep="s", run="r", phase="speed", number=0, dataset="parity", task="parity", length=8, task_arguments={},
-        space="gru", model="gru", model_arguments={"hidden_size": 4}, train=settings, seed=0,
-    )  # fmt: skip
-    task = make_task("parity", 8, {})
-    module = SequenceModule(task, config)
-    speed = measure.speed(module, to_tensors(task.train_batch(0, 0, 8)), config)
-    assert speed["batch_size"] == 8
-    for name in ("train", "inference"):
-        milliseconds = speed[f"{name}_step_milliseconds"]
-        assert milliseconds > 0
-        assert speed[f"{name}_sequences_per_second"] == pytest.approx(8 * 1000 / milliseconds)
-        assert speed[f"{name}_spread"] >= 0
-        assert 5 <= speed[f"{name}_repeats"] <= measure.MAX_REPEATS
-    assert speed["train_step_milliseconds"] > speed["inference_step_milliseconds"]
-
-
-def test_seconds_are_medians_after_a_warm_up(monkeypatch, clock):
-    pauses = iter([60.0, 60.0, 60.0, *[0.05, 0.05, 9.0, 0.05, 0.05]])
-    assert measure._repeat(lambda: clock(next(pauses)), "cpu") == pytest.approx([0.05, 0.05, 9.0, 0.05, 0.05])

@@ -1,0 +1,11 @@
+"""Floating-point operations of inference on one sequence of training length, counted on the meta device."""
+
+from bench.record import RunRecord
+
+UNIT = "FLOPs"
+GOAL = "minimize"
+
+
+def compute(record: RunRecord) -> float | None:
+    """Return the metric of one run; None where the run has none."""
+    return record.speed.get("inference_flops_per_sequence") if record.speed else None

@@ -1,0 +1,11 @@
+"""Median time of one more step after a whole sequence, from the exclusive pass; causal encoders only."""
+
+from bench.record import RunRecord
+
+UNIT = "ms"
+GOAL = "minimize"
+
+
+def compute(record: RunRecord) -> float | None:
+    """Return the metric of one run; None where the run has none."""
+    return record.speed.get("streaming_p50_milliseconds") if record.speed else None

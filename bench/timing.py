@@ -1,0 +1,218 @@
+"""How fast a configuration is, with nothing else running: seconds, kernels and floating-point operations.
+
+B batch, L length, D input width.
+"""
+
+import gc
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import FlopCounterMode
+
+from bench.config import RunConfig
+from bench.contracts import Task
+from bench.measure import synchronise
+from bench.module import SequenceModule, Tensors
+
+WARM_UP_SECONDS, MEASURE_SECONDS = 0.05, 0.25
+MAX_REPEATS = 30  # of a batch
+MAX_SINGLE_REPEATS = 200  # of one sequence or one step, whose spread is wider
+
+
+def speed(module: SequenceModule, batch: Tensors, config: RunConfig) -> dict[str, float]:
+    """Time training steps, batch inference, single answers and streaming of a configuration.
+
+    A training step is forward, backward, clipping and optimiser on one batch of training length that lies in memory;
+    inference is forward only. `latency` is inference on one sequence by itself. `streaming` is one more step after a
+    whole training sequence, from the state that it left; only causal encoders have it. Each is warmed up, then repeated
+    for about a quarter of a second, the device synchronised; medians, 95th percentiles and the spread (quartiles over
+    median) are returned, in milliseconds.
+    """
+    x, length, y = (part.to(config.device) for part in batch[:3])
+    mask = None if batch[3] is None else batch[3].to(config.device)
+    size = len(x)
+    module = module.to(config.device)
+    configured = module.configure_optimizers()
+    optimizer = configured["optimizer"] if isinstance(configured, dict) else configured
+
+    def train_step() -> None:
+        with _precision(config):
+            loss = module.loss((x, length, y, mask))
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(module.parameters(), config.train.gradient_clip)
+        optimizer.step()
+        optimizer.zero_grad()
+
+    def infer() -> None:
+        with torch.inference_mode(), _precision(config):
+            module(x, length)
+
+    result: dict[str, float] = {"batch_size": size}
+    for name, act in (("train", train_step), ("inference", infer)):
+        module.train(name == "train")
+        seconds = _repeat(act, config.device, MAX_REPEATS)
+        low, median, high = np.quantile(seconds, (0.25, 0.5, 0.75))
+        result[f"{name}_step_milliseconds"] = 1e3 * float(median)
+        result[f"{name}_sequences_per_second"] = size / float(median)
+        result[f"{name}_spread"] = float((high - low) / median)
+        result[f"{name}_repeats"] = len(seconds)
+    single = {"latency": _one_sequence(module, x, length, config)}
+    if module.encoder.causal:
+        single["streaming"] = _one_step(module, x, length, config)
+    for name, act in single.items():
+        seconds = _repeat(act, config.device, MAX_SINGLE_REPEATS)
+        result |= {f"{name}_p{q}_milliseconds": 1e3 * float(np.percentile(seconds, q)) for q in (50, 95)}
+        result[f"{name}_repeats"] = len(seconds)
+    return result
+
+
+def latency(module: SequenceModule, batch: Tensors, config: RunConfig) -> float:
+    """Return the median milliseconds in which a module answers one sequence."""
+    was_training = module.training
+    module.to(config.device).eval()
+    x, length = batch[0].to(config.device), batch[1].to(config.device)
+    seconds = _repeat(_one_sequence(module, x, length, config), config.device, MAX_SINGLE_REPEATS)
+    module.train(was_training)
+    return 1e3 * float(np.median(seconds))
+
+
+def _one_sequence(module: SequenceModule, x: Tensor, length: Tensor, config: RunConfig) -> Callable[[], None]:
+    longest = int(length.argmax())
+    steps = int(length[longest])
+    one, length_1 = x[longest : longest + 1, :steps].contiguous(), length[longest : longest + 1]
+
+    def answer() -> None:
+        with torch.inference_mode(), _precision(config):
+            module(one, length_1)
+
+    return answer
+
+
+def _one_step(module: SequenceModule, x: Tensor, length: Tensor, config: RunConfig) -> Callable[[], None]:
+    longest = int(length.argmax())
+    steps = int(length[longest])
+    one, one_step = x[longest : longest + 1, :steps], torch.ones(1, dtype=torch.long, device=x.device)
+
+    def embedded(part: Tensor) -> Tensor:
+        return part if module.embedding is None else module.embedding(part)
+
+    with torch.inference_mode(), _precision(config):
+        _, state = module.encoder(embedded(one), length[longest : longest + 1])
+        last = one[:, -1:].contiguous()
+
+    def step() -> None:
+        # From the same state each time: a growing cache would make every repeat slower than the one before.
+        with torch.inference_mode(), _precision(config):
+            h_BLH, _ = module.encoder(embedded(last), one_step, state)
+            module.head(h_BLH if module.task.per_step else module.encoder.summary(h_BLH, one_step))
+
+    return step
+
+
+def _precision(config: RunConfig) -> Any:
+    return torch.autocast(config.device, torch.bfloat16, enabled=config.precision == "bf16-mixed")
+
+
+def _repeat(act: Callable[[], None], device: str, most: int) -> list[float]:
+    gc.collect()
+    end = time.perf_counter() + WARM_UP_SECONDS
+    for _ in range(3):
+        act()
+    while time.perf_counter() < end:
+        act()
+    seconds: list[float] = []
+    while len(seconds) < 5 or (sum(seconds) < MEASURE_SECONDS and len(seconds) < most):
+        synchronise(device)
+        start = time.perf_counter()
+        act()
+        synchronise(device)
+        seconds.append(time.perf_counter() - start)
+    return seconds
+
+
+KERNELS = {
+    "mkldnn_rnn_layer": "oneDNN LSTM",
+    "_cudnn_rnn": "cuDNN RNN",
+    "miopen_rnn": "MIOpen RNN",
+    "_scaled_dot_product_flash_attention_for_cpu": "SDPA flash (CPU)",
+    "_scaled_dot_product_flash_attention": "SDPA flash",
+    "_scaled_dot_product_efficient_attention": "SDPA memory-efficient",
+    "_scaled_dot_product_cudnn_attention": "SDPA cuDNN",
+    "_scaled_dot_product_attention_math": "SDPA math",
+    "_scaled_dot_product_attention_math_for_mps": "SDPA math",
+}
+"""What PyTorch calls the kernels that decide about speed, and what people do."""
+
+
+class _Operators(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Collects the names of all operators that are called while it is on."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.names: set[str] = set()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.names.add(func.overloadpacket.__name__)
+        return func(*args, **(kwargs or {}))
+
+
+def kernels(module: SequenceModule, batch: Tensors, config: RunConfig) -> list[str]:
+    """Return the fused kernels that training and inference of a module run on, sorted; and what runs step by step."""
+    x, length = batch[0].to(config.device), batch[1].to(config.device)
+    module = module.to(config.device)
+    with _Operators() as seen:
+        module.train()
+        with _precision(config):
+            module(x, length)
+        module.eval()
+        with torch.inference_mode(), _precision(config):
+            module(x, length)
+    found = {KERNELS[name] for name in seen.names if name in KERNELS}
+    recurrent = any(isinstance(part, nn.RNNBase) for part in module.modules())
+    if recurrent and not any("LSTM" in name or "RNN" in name for name in found):
+        found.add("RNN step by step")
+    attends = any("scaled_dot_product" in name for name in seen.names)
+    if attends and not any(name.startswith("SDPA") for name in found):
+        found.add("SDPA (other)")
+    return sorted(found)
+
+
+def flops(module: SequenceModule, task: Task) -> dict[str, int]:
+    """Return the floating-point operations of one training sequence: inference, and training with its backward pass.
+
+    Counted on the meta device, where fused kernels are taken apart (elsewhere they count zero), of matrix products and
+    attention as PyTorch counts them. Counting a recurrence costs 10 ms a step, so 1, 2 and 3 steps are counted: of all
+    models here the operations are a polynomial of degree two in length, which these determine.
+    """
+    counted = [_count(module.to("meta"), task, steps) for steps in (1, 2, 3)]
+    names = ("inference_flops_per_sequence", "train_flops_per_sequence")
+    return {name: _extrapolate([one[i] for one in counted], task.num_steps) for i, name in enumerate(names)}
+
+
+def _count(module: SequenceModule, task: Task, steps: int) -> tuple[int, int]:
+    shape = (1, steps) if task.tokens else (1, steps, task.input_size)
+    x = torch.empty(shape, dtype=torch.long if task.tokens else torch.float32, device="meta")
+    asked = (1, steps) if task.per_step else (1,)
+    classes = task.loss == "cross_entropy"
+    if not classes and task.output_size > 1:
+        asked = (*asked, task.output_size)
+    y = torch.empty(asked, dtype=torch.long if classes else torch.float32, device="meta")
+    length = torch.empty(1, dtype=torch.long, device="meta")
+    module.train()
+    with FlopCounterMode(display=False) as counter:
+        loss = module.loss((x, length, y, None))
+        forward = counter.get_total_flops()
+        loss.backward()  # type: ignore[no-untyped-call]
+        return forward, counter.get_total_flops()
+
+
+def _extrapolate(counts: list[int], length: int) -> int:
+    """Return the value at `length` of the polynomial through counts at 1, 2 and 3 (Newton's form, in whole numbers)."""
+    first, second = counts[1] - counts[0], counts[2] - 2 * counts[1] + counts[0]
+    n = length - 1
+    return counts[0] + first * n + second * (n * (n - 1) // 2)

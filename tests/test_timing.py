@@ -1,0 +1,151 @@
+"""Speed, kernels and operations: against known workloads and hand calculations."""
+
+import time
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from bench import search_spaces, timing
+from bench.config import BASELINES, RunConfig, TrainSettings
+from bench.datamodule import to_tensors
+from bench.datasets import make_task
+from bench.module import SequenceModule
+
+SETTINGS = {"max_sequences": 64, "batch_size": 8, "num_epochs": 2, "num_val": 8, "num_test": 8}
+
+
+def make(name: str, dataset: str = "latch", length: int = 23, meta: bool = False, **changes):
+    space = search_spaces.read(name)
+    arguments, train = space.split(space.default)
+    config = RunConfig(
+        sweep="s", run="r", phase="speed", number=0, dataset=dataset, task=dataset, length=length, task_arguments={},
+        space=name, model=space.model, model_arguments=arguments | changes, train=TrainSettings(**SETTINGS | train), seed=0,
+    )  # fmt: skip
+    task = make_task(dataset, length, {})
+    with torch.device("meta" if meta else "cpu"):
+        return SequenceModule(task, config), task, config
+
+
+def batch(task):
+    return to_tensors(task.train_batch(0, 0, 8))
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
+
+    def wait(seconds: float) -> None:
+        now[0] += seconds
+
+    return wait
+
+
+def test_seconds_are_taken_after_a_warm_up(clock):
+    pauses = iter([60.0, 60.0, 60.0, *[0.05, 0.05, 9.0, 0.05, 0.05]])
+    assert timing._repeat(lambda: clock(next(pauses)), "cpu", 30) == pytest.approx([0.05, 0.05, 9.0, 0.05, 0.05])
+
+
+def test_speed_is_of_steps_of_the_batch_given():
+    module, task, config = make("gru", "parity", 8)
+    speed = timing.speed(module, batch(task), config)
+    assert speed["batch_size"] == 8
+    for name in ("train", "inference"):
+        milliseconds = speed[f"{name}_step_milliseconds"]
+        assert milliseconds > 0
+        assert speed[f"{name}_sequences_per_second"] == pytest.approx(8 * 1000 / milliseconds)
+        assert speed[f"{name}_spread"] >= 0
+        assert 5 <= speed[f"{name}_repeats"] <= timing.MAX_REPEATS
+    for name in ("latency", "streaming"):
+        assert 0 < speed[f"{name}_p50_milliseconds"] <= speed[f"{name}_p95_milliseconds"]
+    assert speed["train_step_milliseconds"] > speed["inference_step_milliseconds"]
+
+
+@pytest.mark.parametrize("name", BASELINES)
+def test_only_what_can_stream_is_timed_streaming(name):
+    module, task, config = make(name)
+    found = timing.speed(module, batch(task), config)
+    assert ("streaming_p50_milliseconds" in found) == (name != "bilstm")
+
+
+def test_a_step_that_is_known_to_take_long_is_measured_so(monkeypatch):
+    """A known workload: an encoder that sleeps 4 ms a call, whatever it is given."""
+    module, task, config = make("lstm")
+    forward = module.encoder.forward
+
+    def slow(*arguments):
+        time.sleep(0.004)
+        return forward(*arguments)
+
+    monkeypatch.setattr(module.encoder, "forward", slow)
+    found = timing.speed(module, batch(task), config)
+    for name in ("train_step", "inference_step", "latency_p50", "streaming_p50"):
+        assert 4.0 < found[f"{name}_milliseconds"] < 200
+    assert 4.0 < timing.latency(module, batch(task), config) < 200
+
+
+def test_the_latency_leaves_the_module_as_it_was():
+    module, task, config = make("lstm")
+    module.train()
+    timing.latency(module, batch(task), config)
+    assert module.training
+
+
+@pytest.mark.parametrize("dataset", ["latch", "parity", "adding"])
+@pytest.mark.parametrize("name", BASELINES)
+def test_extrapolated_operations_are_those_of_a_direct_count(name, dataset):
+    if name == "bilstm" and dataset == "parity":
+        pytest.skip("may not see the future")
+    module, task, _ = make(name, dataset, 14 if dataset == "parity" else 23, meta=True)
+    direct = timing._count(module, task, task.num_steps)
+    assert tuple(timing.flops(module, task).values()) == direct
+    assert direct[1] > 2 * direct[0]
+
+
+def test_the_operations_of_an_lstm_by_hand():
+    module, task, _ = make("lstm", hidden_size=16, meta=True)
+    inputs = module.embedding.embedding_dim
+    step = 2 * 4 * 16 * (inputs + 16)  # a multiplication and an addition for each weight of four gates
+    head = 2 * 16 * task.output_size
+    assert timing.flops(module, task)["inference_flops_per_sequence"] == task.num_steps * step + head
+
+
+def test_the_operations_of_attention_grow_with_the_square():
+    _, short, _ = make("transformer", length=100)
+    counts = []
+    for length in (100, 200, 400):
+        module, task, _ = make("transformer", length=length, meta=True)
+        counts.append((task.num_steps, timing.flops(module, task)["inference_flops_per_sequence"]))
+    (a, fa), (b, fb), (c, fc) = counts
+    second = ((fc - fb) / (c - b) - (fb - fa) / (b - a)) / (c - a)
+    # Two products of (L, 16) by (16, L) a head, two heads, two layers: 2 * 2 * 16 * 2 * 2 L squared.
+    assert second == pytest.approx(256)
+
+
+def test_what_the_fused_kernel_hides_is_counted():
+    module, task, _ = make("lstm")
+    with FlopCounterMode(display=False) as counter:
+        module.loss(batch(task))
+    assert counter.get_total_flops() < timing.flops(module, task)["inference_flops_per_sequence"]
+
+
+@pytest.mark.parametrize(
+    ("name", "kernel"),
+    [("lstm", "oneDNN LSTM"), ("bilstm", "oneDNN LSTM"), ("gru", "RNN step by step"), ("rnn", "RNN step by step")],
+)
+def test_the_kernels_of_recurrent_encoders(name, kernel):
+    if not torch.backends.mkldnn.is_available():
+        pytest.skip("PyTorch was built without oneDNN")
+    module, task, config = make(name)
+    assert timing.kernels(module, batch(task), config) == [kernel]
+
+
+def test_attention_runs_fused():
+    module, task, config = make("transformer")
+    assert timing.kernels(module, batch(task), config) == ["SDPA flash (CPU)"]
+
+
+def test_a_feed_forward_net_has_no_kernel_of_note():
+    module, task, config = make("mlp")
+    assert timing.kernels(module, batch(task), config) == []

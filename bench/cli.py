@@ -232,6 +232,63 @@ def plan(file: Path | None, as_json: bool, frontier: bool, memory_gb: float | No
 
 
 @main.command()
+@click.argument("files", nargs=-1, type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--dataset", default="adding", show_default=True, metavar="NAME", help="Whose sequences are timed.")
+@click.option(
+    "--length",
+    "lengths",
+    multiple=True,
+    callback=_split_lengths,
+    metavar="NUMBERS",
+    help="Default: 32 to 1024, doubling.",
+)
+@click.option("--models", multiple=True, callback=_split, metavar="NAMES", help="Search spaces, at their defaults.")
+@click.option("--match", multiple=True, callback=_split, metavar="parameters=70k", help="As for sweep.")
+@click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True, help="Sequences a batch.")
+@click.option("--gpus", metavar="0|1", help="Measure on a GPU.")
+@click.option("--precision", metavar="32-true|bf16-mixed", help="Arithmetic.")
+@RESULTS
+@click.option("--json", "as_json", is_flag=True, help="Print the rows as JSON.")
+def speed(
+    files: tuple[Path, ...],
+    dataset: str,
+    lengths: list[int] | None,
+    batch_size: int,
+    results: Path,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Measure speed by length: where does attention become slower than an LSTM on this machine?
+
+    Training step, batch inference, one sequence, one step of a stream, and memory, one run at a time. With FILES, shows
+    speed.csv of earlier calls instead; rows of different hardware are not compared by time.
+    """
+    from bench import speed as speeds
+    from bench.config import SweepConfig
+    from bench.display import Screen, print_tables
+
+    screen = Screen()
+    if files:
+        frame = speeds.read(files)
+        speeds.same_conditions(frame)
+    else:
+        screen.say("bench: measuring one run at a time; nothing else should run on this machine")
+        options |= {"datasets": [dataset], "lengths": lengths or speeds.LENGTHS, "results": results}
+        frame, folder = speeds.measure(SweepConfig.build(None, options), batch_size, screen.say)
+    if as_json:
+        click.echo(frame.to_json(orient="records"))
+        return
+    headings = ["model", *(f"{steps} steps" for steps in sorted(frame["steps"].unique()))]
+    print_tables(speeds.tables(frame), headings)
+    click.echo()
+    for sentence in speeds.sentences(frame):
+        click.echo(f"* {sentence}")
+    if not files:
+        for path in speeds.write(frame, folder):
+            click.echo(str(path))
+
+
+@main.command()
 @click.argument("sweeps", nargs=-1)
 @RESULTS
 @click.option("--quality", type=float, help="Validation score for `cost to reach`; default: the task's threshold.")

@@ -4,7 +4,7 @@ import collections
 import json
 import math
 import statistics
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from bench.record import RunRecord, outcome, read_spec, records, write_atomicall
 from bench.selection import choose, confirmations
 
 COLUMNS = (
-    ["dataset", "length", "steps", "match", "model", "rank", "state", "metric", "score", "score_is"]
+    ["dataset", "length", "steps", "match", "model", "rank", "state", "metric", "goal", "score", "score_is"]
     + ["ci_low", "ci_high", "ci_of", "num_seeds", "solved", "val_screening", "val_confirmation", "drop", "val_default"]
     + plugins.names("metrics")
     + ["kernels", "device_seconds", "usd", "kwh", "energy_is", "num_trials", "num_failed", "num_pruned", "outcomes"]
@@ -32,10 +32,13 @@ COUNTS += ["num_pruned", "num_crashes", "configurations_confirmed", "configurati
 COUNTS += ["batch_size", "num_devices", "threads"]
 
 
-def build(folder: Path) -> pd.DataFrame:
-    """Return the leaderboard of a sweep: per dataset and length a row a model, then its cheap baselines and chance."""
+def build(folder: Path, found: Sequence[RunRecord] | None = None) -> pd.DataFrame:
+    """Return the leaderboard of a sweep: per dataset and length a row a model, then its cheap baselines and chance.
+
+    `found` are the sweep's records, where they have been read already.
+    """
     spec = read_spec(folder)
-    found = list(records(folder))
+    found = list(records(folder)) if found is None else found
     groups: dict[tuple[str, int, str], list[RunRecord]] = {}
     floors: dict[tuple[str, int], list[RunRecord]] = {}
     for cell_id in spec["spec"]["cells"]:
@@ -99,6 +102,7 @@ def _group_rows(
             rows.append({"dataset": dataset, "length": length, "model": model, "state": state})
     asked = (group or floors)[0].asked
     floor = {"dataset": dataset, "length": length, "steps": asked.num_steps, "metric": asked.metric, "state": "floor"}
+    floor["goal"] = asked.goal
     for record in floors:
         for name, value in (record.baselines or {}).items():
             rows.append(floor | {"model": f"({name})", "score": value})
@@ -120,6 +124,7 @@ def _cell_row(cell: list[RunRecord], spec: dict[str, Any], folder: Path) -> tupl
         "steps": first.asked.num_steps,
         "model": first.config.space,
         "metric": first.asked.metric,
+        "goal": first.asked.goal,
         "state": "complete",
         "device_seconds": sum(record.device_seconds for record in cell),
         "usd": bill.usd(cell),
@@ -162,7 +167,8 @@ def _cell_row(cell: list[RunRecord], spec: dict[str, Any], folder: Path) -> tupl
     for kernel in (", ".join(record.kernels) for record in speed):
         row["kernels"] = kernel
     for name in plugins.names("metrics"):
-        values = [plugins.load("metrics", name).compute(record) for record in [*confirmed, *speed]]
+        metric = plugins.load("metrics", name)
+        values = [metric.compute(record) for record in [*confirmed, *speed]]
         known = [value for value in values if value is not None]
         row[name] = statistics.median(known) if known else None
     row["num_seeds"] = len(confirmed)
@@ -230,12 +236,12 @@ def _better(a: list[RunRecord], b: list[RunRecord]) -> bool:
 
 
 def _order(row: dict[str, Any]) -> tuple[float, ...]:
-    score = row.get("score")
+    score, sign = row.get("score"), 1 if row["goal"] == "maximize" else -1
     return (
         row["rank"],
         -(row.get("solved") or 0),
         row.get("sequences_to_solve") or math.inf,
-        -(score if score is not None else -math.inf),
+        -sign * score if score is not None else math.inf,
     )
 
 
@@ -296,9 +302,10 @@ def _answer(group: pd.DataFrame) -> str:
     text = f"best {best['metric']} {best['score']:.3f}{interval} by {_bare(best['model'])}"
     if len(first) > 1:
         text += f", not told apart from {_names(first.iloc[1:])}"
-    floors = group[(group["state"] == "floor") & (group["score"] >= best["score"])]
+    sign = 1 if best["goal"] == "maximize" else -1
+    floors = group[(group["state"] == "floor") & (sign * group["score"] >= sign * best["score"])]
     if not floors.empty:
-        beaten = floors.loc[floors["score"].idxmax()]
+        beaten = floors.loc[(sign * floors["score"]).idxmax()]
         text += f"; the cheap baseline {beaten['model'].strip('()')} does as well or better ({beaten['score']:.3f})"
     return f"{text}, within {budget}."
 

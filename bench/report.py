@@ -135,11 +135,11 @@ def write(folder: Path, quality: float | None = None) -> Path:
 def render(folder: Path, quality: float | None = None) -> str:
     """Return the report of a sweep as HTML; the same folder gives the same text. Raises StoreError."""
     spec = read_spec(folder)
-    board = leaderboard.build(folder)
     # Nothing here asks for single epochs, which are most of a record.
     runs = [record.model_copy(update={"epochs": []}) for record in records(folder)]
     places = {cell_id: place for place, cell_id in enumerate(spec["spec"]["cells"])}
     runs.sort(key=lambda run: places.get(run.config.run.rpartition("/")[0], len(places)))
+    board = leaderboard.build(folder, runs)
     sweep = _Sweep(spec, board, runs, quality, _prediction(folder))
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),

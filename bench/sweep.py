@@ -481,9 +481,9 @@ class _Coordinator:
             return
         self.any_success = True
         self.failures_in_a_row = 0
-        score = record.val_score
+        score, sign = record.val_score, record.asked.sign
         key = f"{record.config.dataset} {record.config.length}"
-        if score is not None and (key not in self.status.best or score > self.status.best[key][1]):
+        if score is not None and (key not in self.status.best or sign * score > sign * self.status.best[key][1]):
             self.status.best[key] = (record.config.space, score)
 
     def _finish_cell(self, cell: Cell) -> None:

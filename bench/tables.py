@@ -3,7 +3,7 @@
 Nothing is guessed where a wrong guess would go unseen: what breaks a rule ends in one line that names file, line and
 column and how to mend it; what is allowed but worth knowing comes back as a remark.
 
-Held in memory are 4 bytes a number (and 8 a time), the piece being read, and once more one column.
+Held in memory are 4 bytes a number, 8 a time, and the piece being read.
 """
 
 import codecs
@@ -89,14 +89,33 @@ def read_table(
     return reader.finish(remarks)
 
 
+class _Growing:
+    """An array that pieces are added to. Kept apart and joined at the end, they would be in memory twice."""
+
+    def __init__(self, kind: type) -> None:
+        self.array, self.count = np.empty(0, dtype=kind), 0
+
+    def add(self, piece: np.ndarray) -> None:
+        """Put a piece at the end."""
+        more = self.count + len(piece)
+        if more > len(self.array):
+            self.array.resize(max(more, len(self.array) * 3 // 2), refcheck=False)
+        self.array[self.count : more] = piece
+        self.count = more
+
+    def finish(self) -> np.ndarray:
+        """Return the whole, without what was kept free."""
+        self.array.resize(self.count, refcheck=False)
+        return self.array
+
+
 class _Reader:
     """Gathers the pieces of all files."""
 
     def __init__(self, wanted: list[str], time: str | None, group: str | None, required: set[str]) -> None:
         self.wanted, self.time, self.group, self.required = wanted, time, group, required
-        self.pieces: dict[str, list[np.ndarray]] = {name: [] for name in wanted}
-        self.times: list[np.ndarray] = []
-        self.codes: list[np.ndarray] = []
+        self.columns = {name: _Growing(np.float32) for name in wanted}
+        self.times, self.codes = _Growing(np.int64), _Growing(np.int32)
         self.known: dict[str, int] = {}
         self.form = _TimeForm()
         self.first_rows: list[tuple[_Source, int]] = []  # of each file, counted over all files
@@ -108,11 +127,11 @@ class _Reader:
         self.first_rows.append((source, start))
         for piece in _pieces(source, self.wanted, self.time, self.group):
             for name in self.wanted:
-                self.pieces[name].append(self._numbers(source, name, piece[name], self.count - start))
+                self.columns[name].add(self._numbers(source, name, piece[name], self.count - start))
             if self.time is not None:
-                self.times.append(self._times(source, piece[self.time], self.count - start))
+                self.times.add(self._times(source, piece[self.time], self.count - start))
             if self.group is not None:
-                self.codes.append(self._codes(source, piece[self.group], self.count - start))
+                self.codes.add(self._codes(source, piece[self.group], self.count - start))
             self.count += len(piece)
         if self.count == start:
             raise DataError(f"{source.path}: no rows{' below the header' if source.header else ''}")
@@ -122,20 +141,20 @@ class _Reader:
         path = self.first_rows[0][0].path
         if self.count == 1:
             raise DataError(f"{path}: one row only; a table needs at least two")
-        groups = np.concatenate(self.codes) if self.group is not None else None
-        order = None if groups is None or (np.diff(groups) >= 0).all() else np.argsort(groups, kind="stable")
+        groups = self.codes.finish() if self.group is not None else None
+        order = None if groups is None or (groups[1:] >= groups[:-1]).all() else np.argsort(groups, kind="stable")
         if groups is not None and order is not None:
             groups = groups[order]
         times = None
         if self.time is not None:
-            times = np.concatenate(self.times)
+            times = self.times.finish()
             times = times if order is None else times[order]
-            borders = None if groups is None else np.diff(groups) != 0
+            borders = None if groups is None else groups[1:] != groups[:-1]
             self._check_order(times, borders, order)
             remarks += self.form.remarks + _regularity(self.time, times, borders)
         columns = {}
         for name in self.wanted:
-            column = np.concatenate(self.pieces.pop(name))  # one column at a time is held twice
+            column = self.columns.pop(name).finish()
             columns[name] = column if order is None else column[order]
             low, high = np.fmin.reduce(column), np.fmax.reduce(column)
             if np.isnan(low):
@@ -184,7 +203,7 @@ class _Reader:
         return known[codes]
 
     def _check_order(self, times: np.ndarray, borders: np.ndarray | None, order: np.ndarray | None) -> None:
-        wrong = np.diff(times) <= 0
+        wrong = times[1:] <= times[:-1]
         if borders is not None:
             wrong &= ~borders
         if not wrong.any():

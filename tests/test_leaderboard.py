@@ -322,3 +322,29 @@ def test_one_seed_has_no_interval_of_the_mean(tmp_path):
     found = row(leaderboard.build(tmp_path), "digits", "lstm")
     assert found["score"] == 0.7
     assert math.isnan(found["ci_low"])
+
+
+def test_less_is_better_where_the_metric_says_so(tmp_path):
+    folder = tmp_path / "sweeps" / "one"
+    asked = Asked(metric="accuracy", goal="minimize", chance=1.0, solved=None, num_steps=8)
+    for space, scores in {"lstm": (0.2, 0.3), "gru": (0.6, 0.7)}.items():
+        write(folder, "digits", space, "t0", score=0.8)
+        for number, score in enumerate(scores):
+            write(folder, "digits", space, f"t0-s{number}", score=score)
+    write(folder, "digits", "lstm", "baselines", baselines={"naive": 0.5, "ridge": 0.22})
+    for path in folder.rglob("record.json"):
+        record = RunRecord.read(path.parent)
+        record.model_copy(update={"asked": asked}).write(path.parent)
+    spec = {
+        "spec": {"cells": ["digits/L8/gru", "digits/L8/lstm"]},
+        "trials": 1,
+        "top_k": 1,
+        "confirm_seeds": 2,
+        "not_applicable": {},
+    }
+    (folder / "sweep.json").write_text(json.dumps(spec))
+    board = leaderboard.build(folder)
+    assert board["model"].tolist()[:2] == ["lstm", "gru"]
+    (answer,) = leaderboard.answers(board)
+    assert "by lstm" in answer
+    assert answer.endswith("the cheap baseline ridge does as well or better (0.220), within 6,400 sequences.")

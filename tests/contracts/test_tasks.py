@@ -246,7 +246,7 @@ def test_num_steps_is_the_longest_training_sequence(card, length):
 def test_declarations(card, length):
     task = make(card, length)
     assert task.goal in ("maximize", "minimize")
-    assert 0 <= task.chance
+    assert task.chance >= 0
     assert task.goal == "minimize" or task.chance < 1
     assert task.solved is None or task.chance < task.solved < 1
     assert task.loss in ("cross_entropy", "mse")

@@ -1,5 +1,7 @@
 """One run: what it trains, what it may see, how it ends, and how it goes on."""
 
+import time
+
 import pytest
 import torch
 
@@ -217,3 +219,82 @@ def test_a_damaged_checkpoint_is_left_aside(tmp_path, damage):
     record = train.run(run_config, folder=tmp_path)
     assert record.checkpoint_ignored
     assert losses(record) == losses(train.run(run_config))
+
+
+def test_the_ledger_books_a_known_workload(monkeypatch):
+    """Every batch takes 5 ms to draw, the first step 100 ms more, every validation 30 ms, every report 10 ms."""
+    from bench.tasks import latch
+
+    draw, score, forward = latch.Task.train_batch, latch.Task.score, SequenceModule.loss
+    first = iter([0.1])
+
+    def slow(seconds, act):
+        return lambda *arguments: (time.sleep(seconds), act(*arguments))[1]
+
+    monkeypatch.setattr(latch.Task, "train_batch", slow(0.005, draw))
+    monkeypatch.setattr(latch.Task, "score", slow(0.03, score))
+    monkeypatch.setattr(SequenceModule, "loss", lambda *a: (time.sleep(next(first, 0)), forward(*a))[1])
+
+    def report(told: train.Report) -> bool:
+        time.sleep(0.01)
+        return True
+
+    record = train.run(config(settings={"max_sequences": 16 * 40}), report)
+    seconds = record.seconds
+    assert seconds.data >= 40 * 0.005
+    assert seconds.burn_in >= 0.1
+    assert seconds.evaluate >= 4 * 0.03
+    assert seconds.logging >= 4 * 0.01
+    assert 0 < seconds.train < seconds.total
+    parts = seconds.model_dump(exclude={"total", "crashed"})
+    assert sum(parts.values()) == pytest.approx(seconds.total, abs=1e-6)
+    # What training took is on the curve; validations and reports are not.
+    trained = seconds.data + seconds.burn_in + seconds.train
+    assert record.epochs[-1].train_seconds == pytest.approx(trained, abs=0.05)
+    assert record.train_tokens == 40 * 16 * 9  # every sequence of latch at 8 has 9 steps
+
+
+def test_a_run_that_takes_too_long_is_a_timeout(monkeypatch):
+    from bench.tasks import latch
+
+    draw = latch.Task.train_batch
+    monkeypatch.setattr(latch.Task, "train_batch", lambda *a: (time.sleep(0.02), draw(*a))[1])
+    record = train.run(config(settings={"max_sequences": 16 * 400}, max_seconds=0.3))
+    assert (record.state, record.cause) == ("failed", "timeout")
+    assert "--max-run-seconds is 0.3" in record.message
+    assert 0 < record.train_steps < 400
+
+
+@pytest.mark.parametrize(
+    ("losses", "diverged"),
+    [
+        ([1.0, 0.4, 0.9, 0.9, 0.9], True),
+        ([1.0, 0.4, 0.9, 0.7, 0.9], False),  # once below twice the best
+        ([1.0, 0.4, 0.9, 0.9, 0.5], False),
+        ([0.4, 0.9, 0.9], False),  # too few to tell
+        ([1.0, 0.001, 0.01, 0.01, 0.01], False),  # small losses double by chance
+        ([0.7, 0.7, 0.7, 0.7, 0.7], False),
+    ],
+)
+def test_divergence_is_three_epochs_far_above_the_best(losses, diverged):
+    assert train._diverged(losses) == diverged
+
+
+def test_a_run_that_diverges_is_a_failure_by_that_name(monkeypatch):
+    losses = iter([1.0, 0.4, 2.0, 2.0, 2.0, 2.0, 2.0])
+    monkeypatch.setattr(train.ranks, "mean", lambda trainer, value: next(losses) * 5)
+    record = train.run(config(settings={"max_sequences": 16 * 35, "num_epochs": 7}))
+    assert (record.state, record.cause) == ("failed", "diverged")
+    assert record.message == "loss 2 in epoch 4, after 0.4 at its best"
+
+
+def test_more_parameters_than_allowed_end_a_trial_before_its_first_step():
+    record = train.run(config(limits={"parameters": 100}))
+    assert (record.state, record.cause, record.train_steps) == ("pruned", "limit", 0)
+    assert record.num_parameters > 100
+
+
+def test_latency_is_measured_where_it_is_asked_for():
+    assert train.run(config()).inference_milliseconds is None
+    assert train.run(config(limits={"inference_ms": 5.0})).inference_milliseconds > 0
+    assert train.run(config(objectives=("quality", "latency"))).inference_milliseconds > 0

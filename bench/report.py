@@ -204,6 +204,16 @@ def _facts(sweep: _Sweep) -> list[tuple[str, str]]:
         "Search": f"sampler {terms.get('sampler', 'unknown')}, pruner {terms.get('pruner', 'unknown')}, objectives "
         f"{', '.join(terms.get('objectives', ['quality']))}, seed {terms.get('seed', 'unknown')}",
     }
+    warm = [origin for points in spec.get("warm_starts", {}).values() for origin, _ in points]
+    if warm:
+        sweeps = ", ".join(sorted({origin.removeprefix("warm start from ").split("/")[0] for origin in warm}))
+        chosen = int(board["origin"].astype(str).str.startswith("warm start").sum())
+        facts["Warm start"] = f"{_count(len(warm), 'configuration')} of {sweeps} tried first; {chosen} of them chosen"
+    limits = {
+        name: terms[name] for name in terms if name.startswith("max_") and name != "max_sequences" and terms[name]
+    }
+    if limits:
+        facts["Limits"] = ", ".join(f"--{name.replace('_', '-')} {value:g}" for name, value in limits.items())
     return list(facts.items())
 
 

@@ -93,7 +93,8 @@ class _Growing:
     """An array that pieces are added to. Kept apart and joined at the end, they would be in memory twice."""
 
     def __init__(self, kind: type) -> None:
-        self.array, self.count = np.empty(0, dtype=kind), 0
+        self.array: np.ndarray = np.empty(0, dtype=kind)
+        self.count = 0
 
     def add(self, piece: np.ndarray) -> None:
         """Put a piece at the end."""

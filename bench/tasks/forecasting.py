@@ -6,7 +6,7 @@ https://arxiv.org/abs/2205.13504; MASE: Hyndman & Koehler, 2006, https://doi.org
 B batch, L look-back, H horizon, D input columns, T target columns, N rows.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -144,13 +144,18 @@ class Task(StoredTask):
         return scores
 
     def baselines(self, size: int) -> dict[str, float]:
-        """Return the mse of the training mean, the last row, the row a season before, and a ridge on the window."""
+        """Return the mse of the training mean, the last row, the row a season before, and two linear maps.
+
+        The ridge sees all columns of the window; the map of each series is the same for all targets and sees one at a
+        time, less its last value, as NLinear of Zeng et al. does.
+        """
         test = self.split("test", size)
         places = _thinned(self.counts["test"], size)
         found = {"train mean": np.zeros_like(test.y), "repeat last": self._repeat(places, 1)}
         if self.season is not None:
             found["seasonal naive"] = self._repeat(places, self.season)
-        found["ridge on the window"] = self._ridge(test, size)
+        found["ridge on the window"] = self._ridge(test, size, _whole, lambda answers, batch: answers)
+        found["linear map of each series"] = self._ridge(test, size, self._each_series, self._from_each_series)
         return {name: self.score(outputs, test)["mse"] for name, outputs in found.items()}
 
     def _rows(self, part: str, places: np.ndarray) -> np.ndarray:
@@ -169,15 +174,35 @@ class Task(StoredTask):
         rows = start[:, None] - seasons + np.arange(self.horizon) % seasons
         return self._values_ND[rows, : len(self.target)].reshape(len(rows), -1)
 
-    def _ridge(self, test: Batch, size: int) -> np.ndarray:
-        most = max(64, RIDGE_CELLS // (self.length * self.input_size))
+    def _ridge(
+        self,
+        test: Batch,
+        size: int,
+        pairs: Callable[[Batch], tuple[np.ndarray, np.ndarray]],
+        back: Callable[[np.ndarray, Batch], np.ndarray],
+    ) -> np.ndarray:
+        """Return answers on `test` of the ridge from inputs to outputs as `pairs` makes them of a batch."""
+        most = max(64, RIDGE_CELLS // max(self.length * self.input_size, self.output_size))
         train, val = self.take("train", _thinned(self.counts["train"], most)), self.split("val", size)
+        (val_x, _), (test_x, _) = pairs(val), pairs(test)
         best, outputs = np.inf, np.zeros_like(test.y)
-        for weights, offset in _ridges(_flat(train), train.y.astype(np.float64)):
-            error = float(((_flat(val) @ weights + offset - val.y) ** 2).mean())
+        for weights, offset in _ridges(*pairs(train)):
+            error = float(((back(val_x @ weights + offset, val) - val.y) ** 2).mean())
             if error < best:
-                best, outputs = error, _flat(test) @ weights + offset
+                best, outputs = error, back(test_x @ weights + offset, test)
         return outputs
+
+    def _each_series(self, batch: Batch) -> tuple[np.ndarray, np.ndarray]:
+        """Return (B T, L) and (B T, H): each target for itself, both as differences from its last value."""
+        x_BTL = batch.x[..., : len(self.target)].astype(np.float64).transpose(0, 2, 1)
+        last_BT1 = x_BTL[..., -1:]
+        y_BTH = batch.y.reshape(len(batch.y), self.horizon, -1).transpose(0, 2, 1) - last_BT1
+        return (x_BTL - last_BT1).reshape(-1, self.length), y_BTH.reshape(-1, self.horizon)
+
+    def _from_each_series(self, answers: np.ndarray, batch: Batch) -> np.ndarray:
+        last_BT1 = batch.x[:, -1, : len(self.target), None]
+        answers_BTH = answers.reshape(len(batch.x), -1, self.horizon) + last_BT1
+        return answers_BTH.transpose(0, 2, 1).reshape(len(batch.x), -1)
 
     def _zero_error(self, ranges: np.ndarray) -> float:
         """Return the mse of the training mean over all windows of these ranges, without gathering them."""
@@ -189,8 +214,9 @@ class Task(StoredTask):
         return total / (self.counts["val"] * self.output_size)
 
 
-def _flat(batch: Batch) -> np.ndarray:
-    return batch.x.reshape(len(batch.x), -1).astype(np.float64)
+def _whole(batch: Batch) -> tuple[np.ndarray, np.ndarray]:
+    """Return (B, L D) and (B, H T): all columns and steps at once."""
+    return batch.x.reshape(len(batch.x), -1).astype(np.float64), batch.y.astype(np.float64)
 
 
 def _ridges(x: np.ndarray, y: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:

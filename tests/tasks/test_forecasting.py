@@ -1,0 +1,393 @@
+"""Forecasting: windows of tables made by hand, no leak from the future, and published numbers."""
+
+import hashlib
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.linear_model import Ridge
+
+from bench import datasets, files
+from bench.contracts import Batch
+from bench.datasets import make_task
+from bench.errors import DataError, DataMissingError, DeclarationError
+from bench.tasks import forecasting
+from bench.tasks.forecasting import Task
+
+quick = settings(max_examples=40, deadline=None)
+ALL = 10**6
+PARTS = ("train", "val", "test")
+
+
+def declared(path):
+    content = path.read_bytes()
+    return {"path": str(path), "sha256": hashlib.sha256(content).hexdigest(), "size_bytes": len(content)}
+
+
+def table(folder, name="t.csv", **columns):
+    path = folder / name
+    pd.DataFrame(columns).to_csv(path, index=False)
+    return [declared(path)]
+
+
+def everything(task, part):
+    return task.take(part, np.arange(task.counts[part]))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("forecasting")
+
+
+# Windows
+
+
+def test_the_worked_example(tmp_path):
+    task = Task(4, files=table(tmp_path, v=range(20)), target=["v"], horizon=2, splits=[10, 4, 6])
+    train = everything(task, "train")
+    np.testing.assert_allclose(train.x[0, :, 0], [-1.57, -1.22, -0.87, -0.52], atol=0.005)
+    np.testing.assert_allclose(train.y[0], [-0.17, 0.17], atol=0.005)
+    assert "x  -1.57 -1.22 -0.87 -0.52" in Task.__doc__
+
+
+@quick
+@given(
+    parts=st.tuples(st.integers(1, 20), st.integers(1, 20), st.integers(1, 20)),
+    unused=st.integers(0, 5),
+    length=st.integers(1, 8),
+    horizon=st.integers(1, 6),
+    features=st.integers(0, 2),
+)
+def test_windows_are_those_of_a_loop(folder, parts, unused, length, horizon, features):
+    count = sum(parts) + unused
+    rng = np.random.default_rng(count)
+    columns = {name: rng.normal(3, 2, count).astype(np.float32) for name in ("a", "b", "f0", "f1")}
+    names = ["a", "b", *["f0", "f1"][:features]]
+    arguments = {"target": ["a", "b"], "features": names[2:], "horizon": horizon, "splits": list(parts)}
+    borders = np.cumsum([0, *parts])
+    expected = {
+        part: [
+            row
+            for row in range(borders[i], borders[i + 1])
+            if row >= length and row + horizon <= borders[i + 1]  # inputs may reach back into the part before
+        ]
+        for i, part in enumerate(PARTS)
+    }
+    own = table(folder, **columns)
+    if not all(expected.values()):
+        with pytest.raises(DeclarationError, match=r"^forecasting: length \d+, horizon \d+: no window fits"):
+            Task(length, files=own, **arguments)
+        return
+    task = Task(length, files=own, **arguments)
+    assert task.counts == {part: len(rows) for part, rows in expected.items()}
+    assert (task.input_size, task.output_size) == (len(names), 2 * horizon)
+    values = np.stack([columns[name] for name in names], axis=1).astype(np.float64)
+    train = values[: parts[0]]
+    deviation = train.std(0)
+    scaled = (values - train.mean(0)) / np.where(deviation > 0, deviation, 1)
+    for part in PARTS:
+        batch = everything(task, part)
+        for i, row in enumerate(expected[part]):
+            np.testing.assert_allclose(batch.x[i], scaled[row - length : row], rtol=1e-4, atol=1e-4)
+            np.testing.assert_allclose(batch.y[i], scaled[row : row + horizon, :2].ravel(), rtol=1e-4, atol=1e-4)
+        decoded = task.decode(batch.y)
+        assert decoded.shape == (len(batch.y), horizon, 2)
+        np.testing.assert_allclose(decoded[0], values[expected[part][0] :][:horizon, :2], rtol=1e-4, atol=1e-4)
+    val = everything(task, "val")
+    assert task.chance == pytest.approx((val.y.astype(np.float64) ** 2).mean(), rel=1e-6)
+    assert task.chance == pytest.approx(task.score(np.zeros_like(val.y), val)["mse"], rel=1e-6)
+
+
+@quick
+@given(data=st.data(), length=st.integers(1, 4), horizon=st.integers(1, 4))
+def test_windows_cross_no_border_of_a_group(folder, data, length, horizon):
+    sizes = data.draw(st.lists(st.integers(1, 30), min_size=1, max_size=5))
+    rows = [(f"g{i}", 100 * i + step) for i, size in enumerate(sizes) for step in range(size)]
+    rows.append(("long", 0))
+    rows += [("long", 1_000 + step) for step in range(60)]
+    order = data.draw(st.permutations(range(len(sizes) + 1)))  # groups need not lie together in the file
+    rows = sorted(rows, key=lambda row: (row[1] % 3 == 0, order[0] * row[1] % 7))
+    frame = pd.DataFrame(rows, columns=["id", "v"])
+    own = table(folder, id=frame["id"], v=frame["v"])
+    task = Task(length, files=own, target=["v"], group="id", horizon=horizon, splits=[0.5, 0.25, 0.25])
+    series = {name: group["v"].tolist() for name, group in frame.groupby("id")}
+    for part in PARTS:
+        batch = everything(task, part)
+        steps = task.decode(np.repeat(batch.x[:, :1, 0], horizon, axis=1))[:, 0, 0]
+        for i in range(len(batch.x)):
+            window = np.concatenate([batch.x[i, :, 0], batch.y[i]]) * task.meta["scale"][0] + task.meta["mean"][0]
+            window = [round(value) for value in window]
+            owners = [name for name, values in series.items() if window[0] in values and round(steps[i]) in values]
+            assert any(
+                series[name][at : at + length + horizon] == window for name in owners for at in range(len(series[name]))
+            )
+    whole = {name: len(values) for name, values in series.items()}
+    train = sum(max(0, int(size * 0.5) - length - horizon + 1) for size in whole.values())
+    assert task.counts["train"] == train
+
+
+def test_groups_with_times_are_parted_at_the_same_times(tmp_path):
+    days = pd.date_range("2020-01-01", periods=40)
+    frame = pd.DataFrame({"t": [*days[:30], *days[10:]], "id": ["a"] * 30 + ["b"] * 30, "v": range(60)})
+    own = table(tmp_path, t=frame["t"], id=frame["id"], v=frame["v"])
+    task = Task(2, files=own, target=["v"], group="id", time="t", horizon=2, splits=[20, 10, 10])
+    latest = {part: task.times(part, np.arange(task.counts[part])) for part in PARTS}
+    assert latest["train"].max() == days[19].to_datetime64()
+    assert latest["val"].min() == days[20].to_datetime64()
+    assert latest["val"].max() == days[29].to_datetime64()
+    assert latest["test"].min() == days[30].to_datetime64()
+    assert task.counts == {"train": 17 + 7, "val": 9 + 9, "test": 9}
+
+
+@pytest.mark.parametrize(
+    ("count", "splits", "rows"),
+    [
+        (7588, [0.7, 0.1, 0.2], [5311, 760, 1517]),
+        (10, [0.7, 0.1, 0.2], [7, 1, 2]),
+        (100, [0.6, 0.2, 0.2], [60, 20, 20]),
+        (30, [10, 4, 6], [10, 4, 6]),
+    ],
+)
+def test_how_rows_are_parted(count, splits, rows):
+    assert np.diff(forecasting._borders(count, splits)).tolist() == rows
+
+
+# Leaks
+
+
+@quick
+@given(place=st.integers(50, 79), column=st.sampled_from("ab"), value=st.none() | st.integers(-1_000, 1_000))
+def test_the_future_changes_no_input_and_no_statistics(folder, place, column, value):
+    rng = np.random.default_rng(0)
+    gaps = rng.random(80) < 0.6
+    columns = {"a": rng.normal(size=80), "b": np.where(gaps, np.nan, rng.normal(size=80))}
+    arguments = {"target": ["a"], "features": ["b"], "horizon": 3, "time": "t", "splits": [50, 10, 20]}
+    times = pd.date_range("2020", periods=80)
+    before = Task(5, files=table(folder, "before.csv", t=times, **columns), **arguments)
+    columns[column][place] = np.nan if value is None else value
+    after = Task(5, files=table(folder, "after.csv", t=times, **columns), **arguments)
+    assert before.meta["mean"] == after.meta["mean"]
+    assert before.meta["scale"] == after.meta["scale"]
+    for part in PARTS:
+        first = {time[0]: x for time, x in zip(all_times(before, part), everything(before, part).x, strict=True)}
+        for time, x in zip(all_times(after, part), everything(after, part).x, strict=True):
+            if time[0] <= times[place].to_datetime64() and time[0] in first:  # the window ends before `place`
+                np.testing.assert_array_equal(x, first[time[0]])
+
+
+def all_times(task, part):
+    return task.times(part, np.arange(task.counts[part]))
+
+
+def test_statistics_are_those_of_the_training_rows(tmp_path):
+    v = np.r_[np.arange(50.0), np.full(50, 1e6)]
+    task = Task(3, files=table(tmp_path, v=v), target=["v"], splits=[50, 20, 30])
+    assert task.meta["mean"] == [24.5]
+    assert task.meta["scale"] == [pytest.approx(np.arange(50).std())]
+
+
+# Missing values
+
+
+def test_missing_values(tmp_path):
+    a = [np.nan, 1, 2, np.nan, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, np.nan, 19]
+    b = [np.nan, 5, *[np.nan] * 3, 6, *range(14)]
+    task = Task(2, files=table(tmp_path, a=a, b=b), target=["a"], features=["b"], horizon=2, splits=[10, 4, 6])
+    mean, scale = task.meta["mean"][1], task.meta["scale"][1]
+    assert mean == pytest.approx(np.nanmean(b[:10]))
+    seen = task._values_ND[:, 1] * scale + mean
+    np.testing.assert_allclose(seen[:7], [mean, 5, 5, 5, 5, 6, 0], atol=1e-6)
+    # Training windows begin their targets in rows 2 to 8; those in rows 2 and 3 ask for row 3.
+    assert task.counts == {"train": 5, "val": 3, "test": 3}
+    assert task.meta["left_out"] == {"train": 2, "val": 0, "test": 2}
+    assert task.meta["remarks"] == [
+        "column 'a': 3 missing values filled with the one before, 1 of them with the training mean",
+        "column 'b': 4 missing values filled with the one before, 1 of them with the training mean",
+        "windows left out because a target is missing: train 2, val 0, test 2",
+    ]
+    assert all(np.isfinite(everything(task, part).y).all() for part in PARTS)
+
+
+def test_a_constant_column_stays_finite(tmp_path):
+    own = table(tmp_path, a=np.arange(30.0) % 7, c=np.full(30, 0.1), d=np.r_[np.zeros(20), np.ones(10)])
+    task = Task(2, files=own, target=["a", "d"], features=["c"])
+    assert task.meta["remarks"] == ["column 'c' is constant (0.1)"]
+    batch = everything(task, "test")
+    assert np.isfinite(batch.x).all()
+    assert set(batch.x[..., 2].ravel()) == {0}
+    assert math.isfinite(task.score(batch.y, batch)["mase"])  # of `a` alone: `d` is constant in training
+
+
+# Scores and baselines
+
+
+def test_scores_by_hand(tmp_path):
+    v = np.array([0, 10, 0, 10, 2, 12, 2, 12, 4, 14, 4, 14, 6, 16, 6, 16], dtype=float)
+    task = Task(2, files=table(tmp_path, v=v), target=["v"], horizon=2, season=2, splits=[8, 4, 4])
+    test = everything(task, "test")
+    np.testing.assert_allclose(task.decode(test.y)[:, :, 0], [[6, 16], [16, 6], [6, 16]], atol=1e-5)
+    scale = np.std(v[:8])
+    naive = np.mean([0, 0, 2, 2, 0, 0])  # of the training rows, two apart
+    answers = (np.array([[6, 16], [16, 6], [7, 16]]) - v[:8].mean()) / scale
+    found = task.score(answers.astype(np.float32), test)
+    assert found["mse"] == pytest.approx((1 / scale) ** 2 / 6, rel=1e-4)
+    assert found["mae"] == pytest.approx(1 / scale / 6, rel=1e-4)
+    assert found["mase"] == pytest.approx(1 / 6 / naive, rel=1e-4)
+    baselines = task.baselines(ALL)
+    assert baselines["seasonal naive"] == pytest.approx(np.mean([4, 4, 0, 4, 0, 0]) / scale**2, rel=1e-4)
+    assert baselines["repeat last"] == pytest.approx(np.mean([64, 4, 100, 0, 100, 0]) / scale**2, rel=1e-4)
+    assert baselines["train mean"] == pytest.approx(task.score(np.zeros_like(test.y), test)["mse"])
+
+
+def test_the_seasonal_naive_forecast_goes_round_and_may_look_further_back_than_the_window(tmp_path):
+    v = np.arange(60.0) % 5
+    own = table(tmp_path, v=v)
+    for length, horizon in ((2, 4), (7, 12)):
+        task = Task(length, files=own, target=["v"], horizon=horizon, season=5, splits=[30, 15, 15])
+        assert task.baselines(ALL)["seasonal naive"] == pytest.approx(0, abs=1e-12)
+    assert task.score(everything(task, "test").y, everything(task, "test")).keys() == {"mse", "mae"}  # nothing to scale
+
+
+@pytest.mark.parametrize("shape", [(40, 6), (6, 40)])
+def test_the_ridge_is_that_of_scikit_learn(shape):
+    rng = np.random.default_rng(0)
+    x, y, other = rng.normal(2, 1, shape), rng.normal(size=(shape[0], 3)), rng.normal(size=(5, shape[1]))
+    for alpha, (weights, offset) in zip(forecasting.ALPHAS, forecasting._ridges(x, y), strict=True):
+        expected = Ridge(alpha=alpha, solver="svd").fit(x, y).predict(other)
+        np.testing.assert_allclose(other @ weights + offset, expected, atol=1e-8)
+
+
+def test_the_ridge_finds_a_linear_rule(tmp_path):
+    v = [1.0, 0.5]
+    for _ in range(400):
+        v.append(1.9 * v[-1] - v[-2])  # a sine
+    task = Task(4, files=table(tmp_path, v=v), target=["v"], horizon=3)
+    found = task.baselines(ALL)
+    assert found["ridge on the window"] < 1e-3 < 0.1 < found["repeat last"]
+
+
+def test_a_split_of_fewer_windows_has_its_baselines_on_the_same(tmp_path):
+    task = Task(3, files=table(tmp_path, v=np.random.default_rng(0).normal(size=200)), target=["v"], horizon=2)
+    few = task.split("test", 10)
+    last = np.repeat(few.x[:, -1:, 0], 2, axis=1)
+    assert task.baselines(10)["repeat last"] == pytest.approx(task.score(last, few)["mse"])
+
+
+# What is refused
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ({"target": []}, "forecasting: target: a list of at least one column, but found []"),
+        ({"target": "v"}, "forecasting: target: a list of at least one column, but found 'v'"),
+        ({"horizon": 0}, "forecasting: horizon: at least 1 row to foretell, but found 0"),
+        ({"season": 0}, "forecasting: season: at least 1 row, but found 0"),
+        ({"files": []}, "forecasting: files: none; name the table under [[files]] of the card"),
+        ({"splits": [0.7, 0.3]}, "forecasting: splits: three shares that sum to 1, or three numbers of rows, for train, "
+         "val and test, but found [0.7, 0.3]"),
+        ({"splits": [0.7, 0.2, 0.2]}, "forecasting: splits: three shares that sum to 1, or three numbers of rows, for "
+         "train, val and test, but found [0.7, 0.2, 0.2]"),
+        ({"splits": [10, 4, 0]}, "forecasting: splits: three shares that sum to 1, or three numbers of rows, for train, "
+         "val and test, but found [10, 4, 0]"),
+        ({"splits": [14, 3, 3], "horizon": 4}, "forecasting: length 3, horizon 4: no window fits into the val part (rows "
+         "of train, val and test: [14, 3, 3]); a smaller length or horizon, or other splits"),
+        ({"splits": [14, 4, 3]}, "forecasting: splits: 21 rows are asked for, but the table has 20"),
+    ],
+)  # fmt: skip
+def test_what_is_refused(tmp_path, arguments, told):
+    own = {"files": table(tmp_path, v=range(20)), "target": ["v"]}
+    with pytest.raises((DataError, DeclarationError)) as caught:
+        Task(3, **(own | arguments))
+    assert str(caught.value) == told
+
+
+def test_a_target_without_a_value_in_training_is_refused(tmp_path):
+    with pytest.raises(DataError, match="column 'v': no value in the training part of 14 rows$"):
+        Task(3, files=table(tmp_path, v=[np.nan] * 14 + [1.0, 2, 3, 4, 5, 6]), target=["v"])
+
+
+# Real data
+
+
+def real(name, length, **changes):
+    card = datasets.read(name)
+    try:
+        for file in card.files:
+            files.locate(file, name)
+    except DataMissingError as error:
+        pytest.skip(str(error))
+    return make_task(card.task, length, card.arguments | changes)
+
+
+def repeated(task):
+    """Scores of the last row repeated, over the whole test split."""
+    test = everything(task, "test")
+    last = np.tile(test.x[:, -1, : len(task.target)], (1, task.horizon))
+    return task.score(last, test)
+
+
+@pytest.mark.parametrize(
+    ("name", "length", "horizon", "mse", "mae"),
+    [
+        # Zeng et al. 2023, Table 2, "Repeat"; and recomputed from the same files apart from this code.
+        ("exchange_rate", 96, 96, 0.081, 0.196),
+        ("exchange_rate", 336, 96, 0.081, 0.196),
+        ("etth1", 96, 96, 1.294, 0.713),
+    ],
+)
+def test_the_last_value_repeated_scores_as_published(name, length, horizon, mse, mae):
+    found = repeated(real(name, length, horizon=horizon))
+    assert found["mse"] == pytest.approx(mse, abs=0.0015)  # three places; 1 window of 1,422 more or less
+    assert found["mae"] == pytest.approx(mae, abs=0.0015)
+
+
+def test_the_linear_map_of_each_series_scores_as_published_ones():
+    # LTSF-Linear, ETTh1, horizon 96 from 336: DLinear 0.375 / 0.399, trained by gradient descent; ours is solved.
+    task = real("etth1", 336, horizon=96)
+    test = everything(task, "test")
+    found = task.score(task._ridge(test, ALL, task._each_series, task._from_each_series), test)
+    assert found["mse"] == pytest.approx(0.375, abs=0.01)
+    assert found["mae"] == pytest.approx(0.399, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("name", "rows", "remarks"),
+    [
+        ("etth1", [8640, 2880, 2880], []),
+        ("exchange_rate", [5311, 760, 1517], []),
+        ("beijing_pm25", [30676, 4384, 8764], [
+            "column 'pm2.5': 2,067 missing values filled with the one before, 24 of them with the training mean",
+            "windows left out because a target is missing: train 4,856, val 398, test 785",
+        ]),
+        ("sunspots", [1974, 282, 564], []),
+    ],
+)  # fmt: skip
+def test_rows_and_splits_of_the_cards(name, rows, remarks):
+    card = datasets.read(name)
+    task = real(name, card.lengths[0])
+    assert task.meta["rows"] == rows
+    assert task.meta["remarks"] == remarks
+    left_out = task.meta["left_out"]
+    assert task.counts["train"] + left_out["train"] == rows[0] - task.length - task.horizon + 1
+    assert task.counts["test"] + left_out["test"] == rows[2] - task.horizon + 1
+    assert all(f"{count:,}" in card.split for count in rows)
+
+
+def test_times_of_the_forecasts():
+    task = real("etth1", 96)
+    times = task.times("test", np.array([0, task.counts["test"] - 1]))
+    assert times.shape == (2, 24)
+    assert times[0, 0] == np.datetime64("2017-10-24T00:00")
+    assert times[1, -1] == np.datetime64("2018-02-20T23:00")
+    assert real("exchange_rate", 96).times("test", np.arange(2)) is None
+
+
+def test_a_batch_is_a_copy(tmp_path):
+    task = Task(2, files=table(tmp_path, v=range(30)), target=["v"])
+    task.take("val", np.arange(1)).x[:] = 99
+    assert isinstance(everything(task, "val"), Batch)
+    assert everything(task, "val").x.max() < 99

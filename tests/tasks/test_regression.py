@@ -1,0 +1,205 @@
+"""Regression: one number a sequence, from tables made by hand."""
+
+import hashlib
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bench.errors import DataError, DeclarationError
+from bench.tasks.regression import Task
+
+quick = settings(max_examples=40, deadline=None)
+ALL = 10**6
+PARTS = ("train", "val", "test")
+
+
+def table(folder, frame, name="t.csv"):
+    path = folder / name
+    pd.DataFrame(frame).to_csv(path, index=False)
+    content = path.read_bytes()
+    return [{"path": str(path), "sha256": hashlib.sha256(content).hexdigest(), "size_bytes": len(content)}]
+
+
+def everything(task, part):
+    return task.take(part, np.arange(task.counts[part]))
+
+
+def shuffled(ids):
+    return sorted(ids, key=lambda each: hashlib.sha256(str(each).encode()).digest())
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("regression")
+
+
+def long(sizes, rng, interleaved=False):
+    """Rows of sequences of these sizes, in which y is the last value of a plus the mean of b."""
+    parts = []
+    for number, size in enumerate(sizes):
+        part = pd.DataFrame(
+            {"id": f"s{number}", "step": range(size), "a": rng.normal(5, 3, size), "b": rng.random(size)}
+        )
+        part["y"] = part["a"].iloc[-1] + part["b"].mean()
+        parts.append(part)
+    frame = pd.concat(parts, ignore_index=True)
+    return frame.sort_values("step", kind="stable") if interleaved else frame
+
+
+def test_the_worked_example(tmp_path):
+    own = table(tmp_path, {"s1": [1, 3, 5, 7], "s2": [2, 4, 6, 8], "y": [10, 20, 30, 40]})
+    task = Task(2, files=own, target="y", splits=[2, 1, 1])
+    train = everything(task, "train")
+    np.testing.assert_allclose(train.x[0, :, 0], [0.45, 1.34], atol=0.005)
+    assert train.y[0] == 1
+    assert task.decode(train.y).tolist() == [40, 30]
+    assert "x  0.45 1.34" in Task.__doc__
+
+
+@quick
+@given(
+    sizes=st.lists(st.integers(1, 9), min_size=6, max_size=20),
+    length=st.integers(1, 10),
+    interleaved=st.booleans(),
+)
+def test_sequences_are_those_of_a_loop(folder, sizes, length, interleaved):
+    frame = long(sizes, np.random.default_rng(len(sizes)), interleaved)
+    own = table(folder, frame)
+    task = Task(length, files=own, target="y", columns=["b", "a"], group="id", splits=[0.5, 0.25, 0.25])
+    count = len(sizes)
+    train, test = count // 2, count // 4
+    order = shuffled(frame["id"].unique())
+    expected = {"train": order[:train], "val": order[train : count - test], "test": order[count - test :]}
+    assert task.counts == {part: len(ids) for part, ids in expected.items()}
+    series = {name: group[["b", "a"]].to_numpy() for name, group in frame.groupby("id")}
+    targets = frame.groupby("id")["y"].first()
+    steps = np.concatenate([series[name] for name in expected["train"]])
+    deviation = np.where(len(steps) > 1, steps.std(0), 1)
+    num_steps = min(length, max(len(series[name]) for name in expected["train"]))
+    assert (task.num_steps, task.input_size) == (num_steps, 2)
+    for part in PARTS:
+        batch = everything(task, part)
+        assert batch.x.dtype == batch.y.dtype == np.float32
+        assert batch.length.dtype == np.int64
+        np.testing.assert_allclose(task.decode(batch.y), targets[expected[part]], rtol=1e-4)
+        for i, name in enumerate(expected[part]):
+            last = series[name][-num_steps:]
+            assert batch.length[i] == len(last)
+            np.testing.assert_allclose(batch.x[i, : len(last)] * deviation + steps.mean(0), last, rtol=1e-3, atol=1e-3)
+            assert not batch.x[i, len(last) :].any()
+
+
+def test_a_row_a_sequence_and_a_row_a_step_are_the_same(tmp_path):
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(30, 6)).round(3)
+    lengths = rng.integers(1, 7, 30)
+    lengths[0] = 6
+    wide = pd.DataFrame(np.where(np.arange(6) < lengths[:, None], rows, np.nan)).add_prefix("s")
+    wide["y"] = rng.normal(size=30).round(3)
+    narrow = pd.DataFrame(
+        [(i + 1, rows[i, step], wide["y"][i]) for i in range(30) for step in range(lengths[i])],
+        columns=["id", "v", "y"],
+    )
+    a = Task(6, files=table(tmp_path, wide, "wide.csv"), target="y")
+    b = Task(6, files=table(tmp_path, narrow, "narrow.csv"), target="y", group="id")
+    for part in PARTS:
+        for one, other in zip(everything(a, part)[:3], everything(b, part)[:3], strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+
+
+def test_another_sequence_moves_none_from_its_place_in_the_order(tmp_path):
+    frame = long([3] * 40, np.random.default_rng(0))
+    before = Task(3, files=table(tmp_path, frame, "a.csv"), target="y", group="id", splits=[20, 10, 9])
+    after = Task(
+        3, files=table(tmp_path, frame[frame["id"] != "s7"], "b.csv"), target="y", group="id", splits=[20, 10, 9]
+    )
+    assert [each for each in before.meta["ids"] if each != "s7"][:38] == after.meta["ids"][:38]
+
+
+def test_what_lies_outside_training_changes_no_statistics(tmp_path):
+    frame = long([4] * 30, np.random.default_rng(0))
+    first = Task(4, files=table(tmp_path, frame, "a.csv"), target="y", group="id")
+    outside = frame["id"].isin(first.meta["ids"][21:])
+    frame.loc[outside, ["a", "y"]] += 1_000
+    second = Task(4, files=table(tmp_path, frame, "b.csv"), target="y", group="id")
+    assert (first.meta["mean"], first.meta["scale"]) == (second.meta["mean"], second.meta["scale"])
+    np.testing.assert_array_equal(everything(first, "train").x, everything(second, "train").x)
+
+
+def test_missing_inputs_are_filled_from_before(tmp_path):
+    frame = long([4] * 20, np.random.default_rng(0))
+    frame.loc[2, "a"] = np.nan  # the third step of s0
+    frame.loc[4, "a"] = np.nan  # the first step of s1
+    task = Task(4, files=table(tmp_path, frame), target="y", columns=["a"], group="id", time="step")
+    assert "2 missing values filled with the one before, or the training mean" in task.meta["remarks"]
+    found = {
+        task.meta["ids"][task._edge[part] + i]: x for part in PARTS for i, x in enumerate(everything(task, part).x)
+    }
+    assert found["s0"][2, 0] == found["s0"][1, 0]
+    assert found["s1"][0, 0] == 0
+
+
+def test_scores_and_baselines(tmp_path):
+    task = Task(8, files=table(tmp_path, long([5, 8, 6] * 60, np.random.default_rng(0))), target="y",
+                columns=["a", "b"], group="id")  # fmt: skip
+    test = everything(task, "test")
+    assert task.score(test.y[:, None], test) == {"r2": 1, "mae": 0}
+    off = task.score(test.y[:, None] + 1, test)
+    assert off["mae"] == pytest.approx(task.meta["scale"])
+    assert off["r2"] == pytest.approx(1 - 1 / test.y.var(), rel=1e-4)
+    found = task.baselines(ALL)
+    assert found["mean"] == pytest.approx(0, abs=0.2)
+    assert found["ridge on summary features"] > 0.99  # the last value and the mean are among them
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ({"files": []}, "^regression: files: none; name the table"),
+        ({"target": ""}, "^regression: target '': one column, not among the columns None$"),
+        ({"columns": ["a", "y"]}, r"^regression: target 'y': one column, not among the columns \['a', 'y'\]$"),
+        ({"group": None, "time": "step"}, "^regression: time: of the steps of a sequence; name the group column too$"),
+        (
+            {"splits": [1, 2]},
+            r"^regression: splits: three shares that sum to 1, or three numbers of sequences, .* found",
+        ),
+        ({"splits": [9, 9, 9]}, "^regression: splits: 10 sequences cannot be parted into 9, 9, 9; give other splits$"),
+        ({"target": "z"}, r"no column 'z' \(there are: id, step, a, b, y\)$"),
+        ({"columns": ["A"]}, r"no column 'A'"),
+        ({"columns": ["id"], "group": None}, "line 2, column 'id': 's0' where a number is expected"),
+    ],
+)
+def test_what_is_refused(tmp_path, arguments, told):
+    own = {"files": table(tmp_path, long([3] * 10, np.random.default_rng(0))), "target": "y", "group": "id"}
+    with pytest.raises((DataError, DeclarationError), match=told) as caught:
+        Task(3, **(own | arguments))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda frame: frame.assign(y=frame["y"].where(frame["id"] != "s3")), "'y': no value in sequence 's3'; give"),
+        (lambda frame: frame.assign(y=frame["y"] + frame["step"] * (frame["id"] == "s3")), "'y': more than one value in "
+         "sequence 's3'; give"),
+        (lambda frame: frame.assign(y=1), "'y': the same in all training sequences; nothing is to be learned$"),
+        (lambda frame: frame.assign(step=0), "line 3, column 'step': 1970-01-01T00:00:00 a second time within its group"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_in_a_table_is_told(tmp_path, change, told):
+    frame = change(long([3] * 10, np.random.default_rng(0)))
+    with pytest.raises(DataError, match=told):
+        Task(3, files=table(tmp_path, frame), target="y", columns=["a", "b"], group="id", time="step")
+
+
+def test_a_missing_target_or_an_empty_row_is_told_where_a_row_is_a_sequence(tmp_path):
+    frame = pd.DataFrame({"s1": range(10), "s2": range(10), "y": range(10)}, dtype=float)
+    frame.loc[4, "y"] = np.nan
+    with pytest.raises(DataError, match="line 6, column 'y': no value, and this column needs one in every row$"):
+        Task(2, files=table(tmp_path, frame), target="y")
+    frame.loc[4] = [np.nan, np.nan, 1]
+    with pytest.raises(DataError, match="row 5 of the data: no value in any step$"):
+        Task(2, files=table(tmp_path, frame, "other.csv"), target="y")

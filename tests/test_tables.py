@@ -1,0 +1,354 @@
+"""Tables: what is read is what was written, and every broken rule is told in one line."""
+
+import gzip
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bench import tables
+from bench.errors import DataError
+from bench.tables import carry_forward, group_starts, read_table
+
+quick = settings(max_examples=60, deadline=None)
+ROOT = Path(__file__).parents[1]
+single = st.floats(width=32, allow_nan=False, allow_infinity=False)
+
+
+def write(folder, text, name="t.csv", encoding="utf-8"):
+    path = folder / name
+    path.write_bytes(text.encode(encoding))
+    return path
+
+
+def refusal(path, **how):
+    """The one line that a table is refused with, without its path."""
+    with pytest.raises(DataError) as caught:
+        read_table([path], **how)
+    told = str(caught.value)
+    assert "\n" not in told
+    assert told.startswith(f"{path}: ")
+    return told.removeprefix(f"{path}: ")
+
+
+# What is read
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("tables")
+
+
+@quick
+@given(
+    rows=st.lists(st.tuples(single, st.none() | single), min_size=2, max_size=30).filter(
+        lambda rows: any(b is not None for _, b in rows)
+    ),
+    delimiter=st.sampled_from(",;\t|"),
+    ending=st.sampled_from(["\n", "\r\n"]),
+    header=st.booleans(),
+    zipped=st.booleans(),
+)
+def test_what_was_written_is_read(folder, rows, delimiter, ending, header, zipped):
+    lines = [f"{a!r}{delimiter}{'' if b is None else repr(b)}" for a, b in rows]
+    text = ending.join([f"a{delimiter}b c", *lines] if header else lines)
+    path = folder / f"t.csv{'.gz' * zipped}"
+    path.write_bytes(gzip.compress(text.encode()) if zipped else text.encode())
+    a, b = ("a", "b c") if header else ("1", "2")
+    table = read_table([path], columns=[b, a], header=header)
+    assert list(table.columns) == [b, a]
+    for name, place in ((a, 0), (b, 1)):
+        expected = np.array([np.nan if row[place] is None else row[place] for row in rows], dtype=np.float32)
+        assert table.columns[name].dtype == np.float32
+        np.testing.assert_allclose(table.columns[name], expected, rtol=1e-6, atol=1e-44)
+
+
+@quick
+@given(
+    rows=st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 99)), min_size=2, max_size=40),
+    cells=st.integers(1, 20),
+)
+def test_groups_lie_together_in_the_order_of_the_file_however_it_is_cut(folder, rows, cells):
+    path = write(folder, "id,v\n" + "\n".join(f"{name},{value}" for name, value in rows))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tables, "CELLS", cells)
+        table = read_table([path], columns=["v"], group="id")
+    names = list(dict.fromkeys(name for name, _ in rows))
+    assert table.group_names == names
+    expected = [(name, value) for each in names for name, value in rows if name == each]
+    assert [(names[code], value) for code, value in zip(table.groups, table.columns["v"], strict=True)] == expected
+    starts = group_starts(table.groups)
+    assert [names[code] for code in table.groups[starts]] == names
+
+
+def test_pieces_of_a_large_file_fit_together(tmp_path, monkeypatch):
+    monkeypatch.setattr(tables, "CELLS", 1)  # 256 rows a piece
+    frame = pd.DataFrame({"t": pd.date_range("2020", periods=1_000, freq="h"), "v": np.arange(1_000) / 7})
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    table = read_table([tmp_path / "t.csv"], time="t")
+    np.testing.assert_array_equal(table.columns["v"], (np.arange(1_000) / 7).astype(np.float32))
+    np.testing.assert_array_equal(table.times.view("datetime64[ns]"), frame["t"].to_numpy())
+    assert table.remarks == []
+    (tmp_path / "t.csv").write_text((tmp_path / "t.csv").read_text().replace(",100.0\n", ",x\n"))
+    assert refusal(tmp_path / "t.csv", time="t").startswith("line 702, column 'v': 'x' where")
+
+
+def test_files_follow_one_another(tmp_path):
+    paths = [write(tmp_path, "v,w\n1,2\n3,4\n", "a.csv"), write(tmp_path, "w;v\n6;5\n8;x\n", "b.csv")]
+    with pytest.raises(DataError, match=r"b\.csv: line 3, column 'v': 'x' where"):
+        read_table(paths, columns=["v"])
+    np.testing.assert_array_equal(read_table(paths, columns=["w"]).columns["w"], [2, 4, 6, 8])
+
+
+def test_parquet(tmp_path):
+    frame = pd.DataFrame({"t": pd.date_range("2020", periods=9, freq="D", tz="Europe/Paris"), "v": range(9), "s": "a"})
+    frame.to_parquet(tmp_path / "t.parquet")
+    table = read_table([tmp_path / "t.parquet"], columns=["v"], time="t", group="s")
+    np.testing.assert_array_equal(table.columns["v"], range(9))
+    assert table.times[0] == pd.Timestamp("2019-12-31 23:00").value
+    assert refusal(tmp_path / "t.parquet", columns=["u"]).startswith("no column 'u'")
+    assert refusal(tmp_path / "t.parquet", columns=["s"]).startswith("row 1, column 's': 'a' where a number is")
+    (tmp_path / "t.parquet").write_text("v\n1\n")
+    assert refusal(tmp_path / "t.parquet").startswith("not a Parquet file: ")
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "seconds"),
+    [
+        ("2016-07-01 00:00:00", "2016-07-01 01:00:00.5", 3600.5),
+        ("2016-07-01T00:00:00Z", "2016-07-01T01:00:00+02:00", None),
+        ("1749-01", "1749-02", 31 * 86_400),
+        ("2016/07/01 00:00", "2016/07/01 00:30", 1_800),
+        ("20160701", "20160702", 86_400),
+        ("01.02.2020", "13.02.2020", 12 * 86_400),
+        ("1467331200", "1467331260", 60),
+        ("1467331200000", "1467331260000", 60),
+        ("1", "2", 1),
+        ("1749", "1750", 365 * 86_400),
+    ],
+)
+def test_forms_of_time(tmp_path, first, second, seconds):
+    path = write(tmp_path, f"t,v\n{first},1\n{second},2\n")
+    if seconds is None:
+        assert refusal(path, time="t").startswith("line 3, column 't': 2016-06-30T23:00:00 after 2016-07-01T00:00:00")
+        return
+    table = read_table([path], time="t")
+    assert table.times[1] - table.times[0] == seconds * 10**9
+
+
+def test_a_form_of_time_that_leaves_a_choice_is_remarked_upon(tmp_path):
+    table = read_table([write(tmp_path, "t,v\n01/02/2020,1\n01/03/2020,2\n")], time="t")
+    assert table.remarks == ["times are read as %m/%d/%Y, not as %d/%m/%Y"]
+    table = read_table([write(tmp_path, "t,v\n01/02/2020,1\n13/02/2020,2\n")], time="t")
+    assert table.remarks == ["times are read as %d/%m/%Y"]
+
+
+def test_uneven_steps_in_time_are_remarked_upon(tmp_path):
+    path = write(tmp_path, "t,v\n2020-01-01,1\n2020-01-02,2\n2020-01-03,3\n2020-01-06 12:00,4\n")
+    assert read_table([path], time="t").remarks == [
+        "'t': 1 of 3 steps in time differ from the usual 1 d (1 d to 84 h); rows are taken as even steps, "
+        "nothing is resampled"
+    ]
+    for even in (["2020-01", "2020-02", "2020-03"], ["2019-01-15", "2019-02-15", "2019-03-15"], ["2019", "2020"]):
+        rows = "".join(f"{time},{number}\n" for number, time in enumerate(even))
+        remarks = read_table([write(tmp_path, f"t,v\n{rows}")], time="t").remarks
+        assert not [line for line in remarks if "steps" in line]
+
+
+def test_constant_columns_are_remarked_upon(tmp_path):
+    table = read_table([write(tmp_path, "v,w\n1,2\n3,2\n5,\n")])
+    assert table.remarks == ["column 'w' is constant (2)"]
+
+
+def test_windows_1252_is_found_out_and_told(tmp_path):
+    path = write(tmp_path, "Größe,v\n1,2\n3,4\n", encoding="cp1252")
+    table = read_table([path])
+    assert list(table.columns) == ["Größe", "v"]
+    assert table.remarks == ["t.csv is not utf-8 (line 1): read as cp1252"]
+    for encoding in ("utf-8", "utf-8-sig", "utf-16"):
+        table = read_table([write(tmp_path, "Größe,v\n1,2\n3,4\n", encoding=encoding)])
+        assert (list(table.columns), table.remarks) == (["Größe", "v"], [])
+
+
+def test_true_and_false_are_numbers(tmp_path):
+    table = read_table([write(tmp_path, "v,w\nTRUE,1\nFALSE,2\n")])
+    np.testing.assert_array_equal(table.columns["v"], [1, 0])
+
+
+def test_a_group_may_be_called_na(tmp_path):
+    table = read_table([write(tmp_path, "id,v\nNA,NA\nNA,2\n1,3\n")], group="id")
+    assert table.group_names == ["NA", "1"]
+    np.testing.assert_array_equal(table.columns["v"], [np.nan, 2, 3])
+
+
+# What is refused
+
+
+@pytest.mark.parametrize(
+    ("text", "how", "told"),
+    [
+        ("", {}, "empty; a table needs a header and rows of numbers"),
+        ("\n \n", {"header": False}, "empty; a table needs rows of numbers"),
+        ("a,b\n", {}, "no rows below the header"),
+        ("a,b\n1,2\n", {}, "one row only; a table needs at least two"),
+        ("1,2\n3,4\n", {}, "line 1: numbers where the header is expected; write the names of the columns there, or set "
+         'header = false and name columns "1", "2", …'),
+        ("a,b\n1,2\n", {"header": False}, "line 1, column '1': 'a' where a number is expected; if it is a header, set "
+         "header = true"),
+        ("Temp,Rain\n1,2\n3,4\n", {"columns": ["Temo"]}, "no column 'Temo'; did you mean 'Temp'? (there are: Temp, "
+         "Rain)"),
+        ("a,b\n1,2\n3,4\n", {"time": "date"}, "no column 'date' (there are: a, b)"),
+        ("a,a\n1,2\n3,4\n", {"columns": ["a"]}, "2 columns are named 'a'; rename all but one"),
+        ("a,b\n\n1,2\n3,high\n5,low\n", {}, "line 4, column 'b': 'high' where a number is expected; correct it, leave it "
+         "empty if it is missing, or leave the column out"),
+        ('a,b\n1,2\n3,"x\ny"\n', {"columns": ["b"]}, "line 4, column 'b': 'x\\ny' where a number is expected; correct it,"
+         " leave it empty if it is missing, or leave the column out"),
+        ("a;b\n1,5;2\n3,5;4\n", {}, "line 2, column 'a': '1,5' where a number is expected; write decimal points, not "
+         "commas"),
+        ("a,b\n1,2\n3,inf\n", {}, "line 3, column 'b': inf is not a finite number of single precision"),
+        ("a,b\n1,2\n3,1e39\n", {}, "line 3, column 'b': 1e+39 is not a finite number of single precision"),
+        ("a,b\n1,2\n3,NA\n", {"required": ["b"]}, "line 3, column 'b': no value, and this column needs one in every "
+         "row"),
+        ("a,b\n1,\n3,\n", {}, "column 'b': no value in 2 rows; leave the column out"),
+        ("a,b\n1,2\n3,4,5\n6,7\n", {}, "line 3: 3 fields where the lines before have 2; put a field that holds the "
+         "delimiter in quotes, or give the delimiter"),
+        ("a,b\n1,2,3\n3,4,5\n", {}, "line 2: more fields than the 2 of the first line; put a field that holds the "
+         "delimiter in quotes, or give the delimiter"),
+        ('a,b\n1,2\n3,"4\n', {}, "not a table parted by ',': EOF inside string starting at row 2; a quote that is not "
+         "closed?"),
+        ("1,5;2\n3,5;4\n", {"header": False}, "commas (2 columns) and semicolons (2 columns) both part its lines evenly;"
+         " give the delimiter"),
+        ("a b\n1 2\n3 4\n", {}, "columns are parted by blanks, it seems; part them by commas or tabs"),
+        ("t,v\n2020-01-01,1\n2020-01-01,2\n", {"time": "t"}, "line 3, column 't': 2020-01-01T00:00:00 a second time; "
+         "keep one row a time, or name the column that tells the series apart as group"),
+        ("t,v\n2020-01-02,1\n2020-01-01,2\n", {"time": "t"}, "line 3, column 't': 2020-01-01T00:00:00 after "
+         "2020-01-02T00:00:00; sort the rows by time (local times: give them in UTC)"),
+        ("t,g,v\n2020-01-01,a,1\n2020-01-01,b,2\n2020-01-02,b,2\n2019-01-02,a,2\n", {"time": "t", "group": "g"},
+         "line 5, column 't': 2019-01-02T00:00:00 after 2020-01-01T00:00:00 within its group of 'g'; sort the rows by "
+         "time (local times: give them in UTC)"),
+        ("t,v\n2020-01-01,1\nsoon,2\n", {"time": "t"}, "line 3, column 't': 'soon' is not a time; write times as "
+         "2016-07-01 13:00:00"),
+        ("t,v\n01/02/2020,1\n2020-02-03,2\n", {"time": "t"}, "line 3, column 't': '2020-02-03' is not a time of the form "
+         "%m/%d/%Y, as the first one is; write times as 2016-07-01 13:00:00"),
+        ("t,v\nsoon,1\nlater,2\n", {"time": "t"}, "line 2, column 't': 'soon' is not a time; write times as "
+         "2016-07-01 13:00:00"),
+        ("t,v\n2020-01-01,1\n,2\n", {"time": "t"}, "line 3, column 't': no time; every row needs one"),
+        ("t,v\n2020-01-01,1\n9999-12-31,2\n", {"time": "t"}, "line 3, column 't': '9999-12-31' is not a time; write "
+         "times as 2016-07-01 13:00:00"),
+        ("g,v\na,1\n,2\n", {"group": "g"}, "line 3, column 'g': no value; every row needs the name of its group"),
+        ("a,b\n1,2\n3,4\n", {"encoding": "latin-99"}, "encoding 'latin-99' is not known; utf-8 or cp1252, say"),
+        ("a,b\n1,2\0\n3,4\n", {}, "line 2: a NUL byte; no text table, or one in UTF-16: give the encoding"),
+        ("PK\x03\x04", {}, "not a text table but an Excel or zip file; save the table as CSV"),
+    ],
+)  # fmt: skip
+def test_a_broken_rule_is_told_in_one_line(tmp_path, text, how, told):
+    assert refusal(write(tmp_path, text), **how) == told
+
+
+def test_what_cannot_be_decoded_is_told_with_its_line(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_bytes(b"a,b\n1,2\n3,\x81\n")
+    assert refusal(path) == "line 3: neither utf-8 nor cp1252; give the encoding it is written in"
+    path.write_bytes("a,b\n1,2\n3,ä\n".encode("cp1252"))
+    assert refusal(path, encoding="utf-8") == "line 3: not utf-8; give the encoding it was written in"
+
+
+def test_a_damaged_gz_is_told(tmp_path):
+    path = tmp_path / "t.csv.gz"
+    path.write_bytes(gzip.compress(b"a,b\n" + b"1,2\n" * 10_000)[:-20])
+    assert refusal(path).startswith("damaged or cut off: ")
+    path.write_bytes(b"a,b\n1,2\n")
+    assert refusal(path).startswith("damaged or cut off: ")
+
+
+def test_no_file_at_all(tmp_path):
+    assert refusal(tmp_path / "none.csv") == "no such file"
+    with pytest.raises(DataError, match="^no file of a table is named$"):
+        read_table([])
+
+
+def outcome(path, **how):
+    """What a table is refused with, or nothing."""
+    try:
+        table = read_table([path], **how)
+    except DataError as error:
+        return str(error)
+    assert len({len(column) for column in table.columns.values()}) == 1
+    return ""
+
+
+@quick
+@given(st.binary(max_size=300))
+def test_any_bytes_are_read_or_refused_in_one_line(folder, content):
+    path = folder / "any.csv"
+    path.write_bytes(content)
+    assert "\n" not in outcome(path)
+
+
+@quick
+@given(st.text(alphabet="1,;\n\"'. -ax\t", max_size=80), st.booleans())
+def test_any_text_is_read_or_refused_in_one_line(folder, content, header):
+    assert "\n" not in outcome(write(folder, content, "text.csv"), header=header)
+
+
+# Filling
+
+
+@quick
+@given(st.lists(st.lists(st.none() | single, min_size=1, max_size=8), min_size=1, max_size=4))
+def test_a_gap_is_filled_from_before_and_from_its_own_group(groups):
+    column = np.array([np.nan if v is None else v for group in groups for v in group], dtype=np.float32)
+    starts = np.cumsum([0, *map(len, groups)])[:-1]
+    expected = []
+    for group in groups:
+        last = np.nan
+        for value in group:
+            last = last if value is None else value
+            expected.append(last)
+    np.testing.assert_array_equal(carry_forward(column, starts), np.array(expected, dtype=np.float32))
+
+
+# Size
+
+
+def peak_of(rows, folder):
+    """Read a table of 8 columns and a time in a process of its own; return its peak in MiB above what it starts with."""
+    path = folder / "large.csv"
+    block = "".join(f"{i % 997}.25,{i % 89},{i * 0.5},7,{i % 31}e-1,{i},{i % 3},{i % 7}.125\n" for i in range(10_000))
+    lines = block.splitlines()
+    with path.open("w") as file:
+        file.write("t,a,b,c,d,e,f,g,h\n")
+        for first in range(0, rows, 10_000):
+            file.write("".join(f"{first + i},{line}\n" for i, line in enumerate(lines)))
+    code = f"""
+        import resource, sys
+        import pandas, pandas.tseries.api
+        from bench.tables import read_table
+        peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        before = peak()
+        table = read_table([{str(path)!r}], time="t")
+        assert {{len(column) for column in table.columns.values()}} == {{{rows}}}
+        print(peak() - before)
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    print(f"{rows:,} rows, {path.stat().st_size / 2**20:,.0f} MiB of text: {float(done.stdout):,.0f} MiB at the peak")
+    return float(done.stdout)
+
+
+def test_a_million_rows_are_read_in_bounded_memory(tmp_path):
+    # 38 MiB of arrays, read in pieces of some MiB: 43 MiB were measured.
+    assert peak_of(10**6, tmp_path) < 38 + 60
+
+
+@pytest.mark.slow
+def test_ten_million_rows_are_read_in_bounded_memory(tmp_path):
+    # 381 MiB of arrays, and the steps in time once: 536 MiB were measured.
+    assert peak_of(10**7, tmp_path) < 381 + 76 * 2 + 60

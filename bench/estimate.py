@@ -16,7 +16,7 @@ from bench.datasets import make_task
 from bench.engines.local import Job, LocalEngine, free_memory
 from bench.errors import BenchError, DeclarationError
 from bench.plan import Cell, Plan, run_config
-from bench.record import RunRecord, write_atomically
+from bench.record import RunRecord, records, write_atomically
 
 PROBE_EPOCHS = 5  # the first warms up, the median of the others is the measurement
 PROBE_SECONDS = 0.5  # of training in the longer one of the two probes of a cell
@@ -37,6 +37,8 @@ class CellEstimate(BaseModel):
     runs: float  # expected: the default is among the best, or is confirmed beside them
     step_milliseconds: float | None = None
     run_seconds: float | None = None  # of a run that is not ended early
+    share: float = 1.0  # of the steps that a run is expected to make; below 1 where earlier runs were solved early
+    learned_from: int = 0  # earlier runs that say so; 0: runs are taken to go to their end
     device_seconds: float | None = None  # of all its runs
     peak_memory_bytes: int | None = None  # of a run
     disk_bytes: int = 0
@@ -45,10 +47,10 @@ class CellEstimate(BaseModel):
 
 
 class Estimate(BaseModel):
-    """What a sweep will take, if no run is solved before its budget ends."""
+    """What a sweep will take."""
 
     SHOWN: ClassVar = (
-        *("cell", "model", "runs", "ms a step", "s a run", "device time"),
+        *("cell", "model", "runs", "ms a step", "s a full run", "steps made", "device time"),
         *("MiB a run", "disk MB", "USD", "verdict"),
     )
 
@@ -69,7 +71,7 @@ class Estimate(BaseModel):
     @property
     def title(self) -> str:
         """What the table is of."""
-        return "predicted, if no run is solved before its budget ends"
+        return "predicted; a task that is solved early takes less than its full runs"
 
     def table(self) -> list[list[str]]:
         """Return a row of text cells for each cell; the columns are SHOWN."""
@@ -80,6 +82,7 @@ class Estimate(BaseModel):
                 f"{cell.runs:.1f}".removesuffix(".0"),
                 _shown(cell.step_milliseconds, ".2f"),
                 _shown(cell.run_seconds, ".1f"),
+                f"{cell.share:.0%}" if cell.learned_from else "all",
                 "" if cell.device_seconds is None else duration(cell.device_seconds),
                 _shown(None if cell.peak_memory_bytes is None else cell.peak_memory_bytes / 2**20, ",.0f"),
                 f"{cell.disk_bytes / 1e6:.1f}",
@@ -89,12 +92,17 @@ class Estimate(BaseModel):
             for cell in self.cells
         ]
 
+    def _basis(self) -> str:
+        learned = sum(cell.learned_from for cell in self.cells)
+        if not learned:
+            return "less where runs are solved early: no earlier sweep says how early"
+        return f"how early runs are solved is from {learned:,} earlier runs of these models"
+
     def sentences(self) -> list[str]:
         """Return the sums, in words."""
         found = [
             f"about {duration(self.wall_seconds)} with {self.slots} runs at a time on {self.hardware}, "
-            f"{duration(sum(cell.device_seconds or 0 for cell in self.cells))} of device time; "
-            "less where runs are solved early",
+            f"{duration(sum(cell.device_seconds or 0 for cell in self.cells))} of device time; {self._basis()}",
             f"disk: about {sum(cell.disk_bytes for cell in self.cells) / 1e6:,.0f} MB",
             "money: no price given (--price-per-hour)" if self.usd is None else f"money: about {self.usd:.2f} USD",
         ]
@@ -117,7 +125,11 @@ def make(plan: Plan, memory_gb: float | None, say: Say) -> Estimate:
         say(f"timed 2 steps of {len(short)} cells; timing some more of {len(jobs)}")
         longer = {record.config.number: record for record in prober.probe(jobs)}
         started = prober.start_seconds
-    cells = [_cell(plan, cell, short[i], longer.get(i), memory) for i, cell in enumerate(plan.cells)]
+    earlier = _earlier(plan)
+    cells = [
+        _cell(plan, cell, short[i], longer.get(i), memory, earlier.get((cell.dataset.name, cell.space.name), []))
+        for i, cell in enumerate(plan.cells)
+    ]
     exclusive = [EXCLUSIVE_SECONDS + 8e-3 * c.step_milliseconds for c in cells if c.step_milliseconds is not None]
     wall = started + sum(c.device_seconds or 0 for c in cells) / len(plan.slots) / plan.config.gpus_per_run
     wall += sum(exclusive)
@@ -163,7 +175,36 @@ def _epoch_seconds(record: RunRecord) -> float:
     return statistics.median(b - a for a, b in zip(ends, ends[1:], strict=False)) if len(ends) > 1 else ends[0]
 
 
-def _cell(plan: Plan, cell: Cell, short: RunRecord, longer: RunRecord | None, memory: int) -> CellEstimate:
+Solved = tuple[int, int]
+"""Of an earlier run: its length, and the training sequences it needed."""
+
+
+def _earlier(plan: Plan) -> dict[tuple[str, str], list[Solved]]:
+    """Return what runs of other sweeps needed on tasks that can be solved, by dataset and search space."""
+    found: dict[tuple[str, str], list[Solved]] = {}
+    for folder in sorted((plan.config.results / "sweeps").glob("*")):
+        if folder != plan.folder and (folder / "sweep.json").exists():
+            for record in records(folder):
+                config = record.config
+                whole = record.state == "complete" and config.phase in ("screen", "confirm")
+                if whole and (record.solved or config.train.max_sequences >= plan.budget.max_sequences):
+                    key = (config.dataset, config.space)
+                    found.setdefault(key, []).append((config.length, record.train_sequences))
+    return found
+
+
+def _share(plan: Plan, cell: Cell, earlier: Sequence[Solved]) -> tuple[float, int]:
+    """Return the share of the steps that runs of a cell are expected to make, by earlier ones of the nearest length."""
+    if cell.task.solved is None or not earlier:
+        return 1.0, 0
+    nearest = min((abs(math.log(length / cell.length)), length) for length, _ in earlier)[1]
+    needed = [min(sequences, plan.budget.max_sequences) for length, sequences in earlier if length == nearest]
+    return statistics.fmean(needed) / plan.budget.max_sequences, len(needed)
+
+
+def _cell(
+    plan: Plan, cell: Cell, short: RunRecord, longer: RunRecord | None, memory: int, earlier: Sequence[Solved] = ()
+) -> CellEstimate:
     budget = plan.budget
     # The default is as likely to be anywhere in the order as any other trial.
     confirmed = float(min(budget.top_k, budget.trials))
@@ -184,11 +225,14 @@ def _cell(plan: Plan, cell: Cell, short: RunRecord, longer: RunRecord | None, me
     evaluation = seconds.evaluate / settings.num_epochs
     known = seconds.setup + seconds.data + seconds.burn_in + seconds.train + seconds.evaluate + seconds.waiting
     rest = max(0.0, seconds.total - known) + seconds.setup + seconds.waiting
-    run = rest + first_epoch + full.num_epochs * (beside + full.steps_per_epoch * step + evaluation)
+    whole = full.num_epochs * (beside + full.steps_per_epoch * step + evaluation)
+    run = rest + first_epoch + whole
+    estimate.share, estimate.learned_from = _share(plan, cell, earlier)
     test = rest + budget.confirm_seeds * evaluation * budget.num_test / budget.num_val
     estimate.step_milliseconds = 1e3 * step
     estimate.run_seconds = run
-    slot_seconds = estimate.runs * run + (test if budget.confirm_seeds else 0.0)
+    expected = run - (1 - estimate.share) * whole
+    slot_seconds = estimate.runs * expected + (test if budget.confirm_seeds else 0.0)
     estimate.device_seconds = slot_seconds * record.config.num_devices
     estimate.peak_memory_bytes = max(r.peak_memory_bytes or 0 for r in (short, record)) or None
     weights = 4 * record.num_parameters * confirm_runs

@@ -238,7 +238,7 @@ def predicted_against_actual(records: Sequence[RunRecord], estimate: Estimate) -
         row: dict[str, Any] = {"dataset": cell.dataset, "length": cell.length, "model": cell.model}
         row |= {"predicted_seconds": cell.device_seconds, "actual_seconds": actual}
         row |= {"ratio": cell.device_seconds / actual, "work_done": done}
-        rows.append(row | {"predicted_for_work_done": done * cell.device_seconds})
+        rows.append(row | {"predicted_for_work_done": done / cell.share * cell.device_seconds})
     columns = ["dataset", "length", "model", "predicted_seconds", "actual_seconds", "ratio", "work_done"]
     frame = pd.DataFrame(rows, columns=[*columns, "predicted_for_work_done"])
     frame.attrs = {"wall_predicted": estimate.wall_seconds, "wall_actual": bill.wall_seconds(records)}

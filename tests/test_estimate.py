@@ -104,3 +104,27 @@ def test_a_frontier_knows_what_the_task_allows(tmp_path):
 def test_nothing_fits_into_nothing(tmp_path):
     (reach,) = estimate.frontier(make(tmp_path), 1e-6, lambda text: None).reaches
     assert (reach.length, reach.ended_by) == (None, "memory")
+
+
+def test_how_early_runs_are_solved_is_learned_from_earlier_sweeps(tmp_path):
+    plan = make(tmp_path)
+    cell, probes = plan.cells[0], (probe(plan, 2, 0.003, 0.02), probe(plan, 30, 0.003, 0.02))
+    known = estimate._cell(plan, cell, *probes, 2**30, [(8, 64), (8, 192), (512, 640)])
+    assert (known.share, known.learned_from) == (pytest.approx(0.2), 2)  # of 640; the nearest length counts
+    full = estimate._cell(plan, cell, *probes, 2**30)
+    whole = 2 * (10 * 0.003 + 0.02 + 0.1)
+    assert full.device_seconds - known.device_seconds == pytest.approx(2 * 0.8 * whole)
+    assert known.run_seconds == full.run_seconds
+
+
+def test_runs_of_earlier_sweeps_are_found(tmp_path):
+    earlier = make(tmp_path, name="earlier")
+    earlier.folder.mkdir(parents=True)
+    plans.freeze(earlier)
+    record = probe(earlier, 2, 0.003, 0.02).model_copy(update={"solved": True, "train_sequences": 320})
+    record = record.model_copy(update={"config": record.config.model_copy(update={"phase": "screen"})})
+    folder = earlier.folder / "runs" / "t0"
+    folder.mkdir(parents=True)
+    record.write(folder)
+    assert estimate._earlier(make(tmp_path)) == {("latch", "lstm"): [(8, 320)]}
+    assert estimate._earlier(earlier) == {}

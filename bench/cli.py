@@ -64,6 +64,12 @@ def _split_lengths(ctx: click.Context, option: click.Parameter, values: tuple[st
         raise click.BadParameter(f"whole numbers expected, but found {','.join(parts or [])}") from None
 
 
+def _set_data(ctx: click.Context, option: click.Parameter, value: str | None) -> None:
+    """Run processes read the variable, so it is set before any is started."""
+    if value is not None:
+        os.environ["BENCH_DATA_DIR"] = str(Path(value).absolute())
+
+
 @click.group(cls=_Group, context_settings=CONTEXT)
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 @click.version_option(package_name="sequence-model-bench", prog_name="bench")
@@ -113,6 +119,8 @@ def _sweep_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--seed", type=int, help="Seed of the whole sweep."),
         click.option("--name", help="Name of the sweep; the same name goes on with it."),
         click.option("--results", type=click.Path(path_type=Path, file_okay=False), help="Folder of all results."),
+        click.option("--data-dir", type=click.Path(exists=True, file_okay=False), expose_value=False,
+                     callback=_set_data, help="Folder with files of datasets; or the variable BENCH_DATA_DIR."),
         click.option("--search-spaces", type=click.Path(path_type=Path), help="Folder that goes before the shipped."),
         click.option("--datasets", "dataset_cards", type=click.Path(path_type=Path), help="Likewise, of cards."),
         click.option("--max-failures", type=int, help="Stop if so many runs fail and none succeeds."),
@@ -372,6 +380,30 @@ def leaderboard(sweeps: tuple[str, ...], results: Path, csv: Path | None, markdo
                 click.echo(f"* {answer}")
 
 
+@main.command()
+@click.argument("names", nargs=-1, required=True)
+@click.option(
+    "--datasets", "dataset_cards", type=click.Path(path_type=Path), help="Folder of cards before the shipped."
+)
+def fetch(names: tuple[str, ...], dataset_cards: Path | None) -> None:
+    """Download the files of datasets, go on where a download was cut off, and check their hashes.
+
+    Into the cache (BENCH_CACHE_DIR); files in a folder of BENCH_DATA_DIR are used where they lie.
+    """
+    from bench import datasets
+    from bench import fetch as fetching
+    from bench.display import Screen
+
+    for card in [datasets.read(name, dataset_cards) for name in names]:
+        files = fetching.wanted(card, dataset_cards)
+        if not files:
+            click.echo(f"{card.name}: nothing to fetch; it is {card.licence} or comes with the bench")
+            continue
+        with Screen().download(card.name, sum(file.size_bytes for file in files)) as told:
+            paths = [fetching.fetch(file, told) for file in files]
+        click.echo(f"{card.name}: {len(paths):,} files are here, checked; licence: {card.licence}")
+
+
 @main.command("list")
 @click.argument("kind", required=False, type=click.Choice(LISTS))
 @RESULTS
@@ -379,6 +411,7 @@ def leaderboard(sweeps: tuple[str, ...], results: Path, csv: Path | None, markdo
 def list_(kind: str | None, results: Path, as_json: bool) -> None:
     """List models, datasets, budgets, metrics, prices and sweeps."""
     from bench import datasets, plugins, prices, search_spaces
+    from bench import fetch as fetching
     from bench.config import BUDGETS
 
     listing: dict[str, list[dict[str, Any]]] = {}
@@ -395,6 +428,9 @@ def list_(kind: str | None, results: Path, as_json: bool) -> None:
                 "title": card.title,
                 "kind": card.kind,
                 "lengths": " ".join(map(str, card.lengths)),
+                "task": card.task,
+                "size": f"{sum(file.size_bytes for file in card.files) / 1e6:.1f} MB" if card.files else "",
+                "here": "yes" if fetching.is_here(card) else "no: bench fetch",
                 "licence": card.licence,
             }
             for card in cards
@@ -473,10 +509,13 @@ def check(search_spaces: Path | None, dataset_cards: Path | None, as_json: bool)
 
 
 def _check_card(card: Any) -> None:
-    from bench.datasets import make_task
+    from bench.errors import DataMissingError
 
     for length in card.lengths:
-        make_task(card.task, length, card.arguments)
+        try:
+            card.at(length)
+        except DataMissingError:  # nothing is wrong with the card
+            return
 
 
 @main.command()

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from bench import plugins
 from bench.config import fingerprint, one_line, read_toml
 from bench.contracts import Task
-from bench.errors import DeclarationError, did_you_mean
+from bench.errors import DataMissingError, DeclarationError, did_you_mean
 from bench.files import DataFile
 
 
@@ -34,6 +34,14 @@ class Dataset(BaseModel):
     def fingerprint(self) -> str:
         """Stands for the data: the same for two cards that ask the same of a model."""
         return fingerprint({"task": self.task, "arguments": self.arguments})
+
+    def at(self, length: int) -> Task:
+        """Return what is asked at one length. Raises DeclarationError, and DataMissingError saying how to get it."""
+        try:
+            return make_task(self.task, length, self.arguments)
+        except DataMissingError as error:
+            how = f"python -m bench fetch {self.name}, or BENCH_DATA_DIR=FOLDER (--data-dir) if you have it"
+            raise DataMissingError(f"{self.name}: {error}; get it: {how}") from None
 
 
 def read(name: str, folder: Path | None = None) -> Dataset:

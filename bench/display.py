@@ -2,12 +2,22 @@
 
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, Group
 from rich.live import Live
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TransferSpeedColumn,
+)
 from rich.table import Table
 from rich.text import Text
 
@@ -49,6 +59,14 @@ class Screen:
     def say(self, text: str) -> None:
         """Show a line that stays."""
         self.console.print(text, soft_wrap=True, markup=False)
+
+    @contextmanager
+    def download(self, name: str, size: int) -> Iterator[Callable[[int], None]]:
+        """Show a download of `size` bytes; yields what is to be told of every piece."""
+        columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+        with Progress(*columns, console=self.console, transient=True) as progress:
+            task = progress.add_task(name, total=size)
+            yield lambda count: progress.advance(task, count)
 
     def update(self, status: "Status") -> None:
         """Show where the sweep stands."""

@@ -56,8 +56,8 @@ def folders() -> list[Path]:
     return [Path(part) for part in named.split(os.pathsep) if part] + [cache() / "data"]
 
 
-def locate(file: DataFile, dataset: str = "") -> Path:
-    """Return where a file lies. Raises DataMissingError naming how to get it."""
+def locate(file: DataFile) -> Path:
+    """Return where a file lies. Raises DataMissingError."""
     for folder in folders():
         path = folder / file.path  # an absolute path stays what it is
         if file.listing is not None and path.is_dir():
@@ -67,8 +67,7 @@ def locate(file: DataFile, dataset: str = "") -> Path:
                 found = f"{file.size_bytes:,} bytes expected, but found {path.stat().st_size:,}"
                 raise DataMissingError(f"{path}: {found}; another version, or a download that was cut off")
             return path
-    where = f"{folders()[0]}, or set BENCH_DATA_DIR to a folder with it"
-    raise DataMissingError(f"{file.path}: not here; get it: python -m bench fetch {dataset or 'NAME'} (into {where})")
+    raise DataMissingError(f"{file.path}: not in {' nor in '.join(map(str, folders()))}")
 
 
 def prepare(
@@ -81,7 +80,7 @@ def prepare(
     key = fingerprint([VERSION, [file.sha256 for file in files], how])
     folder = cache() / "prepared" / f"{name}-{key}"
     if not (folder / "meta.json").exists():
-        arrays, meta = make([locate(file, name) for file in files])
+        arrays, meta = make([locate(file) for file in files])
         part = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}")
         part.mkdir(parents=True)
         for array_name, array in arrays.items():

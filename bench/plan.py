@@ -22,7 +22,7 @@ from bench.config import (
     train_settings,
 )
 from bench.contracts import Task
-from bench.datasets import Dataset, make_task
+from bench.datasets import Dataset
 from bench.engines.local import call, make_slots
 from bench.errors import DeclarationError, StoreError
 from bench.record import RunRecord, read_spec, records, write_json
@@ -198,7 +198,7 @@ def _cells(config: SweepConfig, budget: Budget) -> tuple[list[Cell], list[tuple[
     for name, lengths in _datasets(config):
         dataset = datasets.read(name, config.dataset_cards)
         for length in lengths or dataset.lengths[:1]:
-            task = make_task(dataset.task, length, dataset.arguments)
+            task = dataset.at(length)
             for space in spaces:
                 cell = Cell(space, dataset, length, task)
                 if task.causal and space.bidirectional:

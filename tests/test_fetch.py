@@ -1,0 +1,161 @@
+"""Downloads from a real server on this machine: resumed, checked, and never outside the cache."""
+
+import hashlib
+import http.server
+import threading
+
+import pytest
+
+from bench import datasets, fetch
+from bench.errors import BenchError, DataMissingError
+from bench.files import DataFile, cache, locate, prepare
+
+CONTENT = bytes(range(256)) * 4_000
+SHA = hashlib.sha256(CONTENT).hexdigest()
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    """Serves CONTENT, with ranges; /short cuts off at half, /deaf ignores ranges, /wrong sends something else."""
+
+    asked: list[str | None] = []
+
+    def do_GET(self):
+        wanted = self.headers.get("Range")
+        self.asked.append(wanted)
+        if self.path == "/missing":
+            self.send_error(404)
+            return
+        start = int(wanted.removeprefix("bytes=").rstrip("-")) if wanted and self.path != "/deaf" else 0
+        body = (bytes(len(CONTENT)) if self.path == "/wrong" else CONTENT)[start:]
+        self.send_response(206 if start else 200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body[: len(body) // 2] if self.path == "/short" else body)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture(scope="module")
+def server():
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as served:
+        threading.Thread(target=served.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{served.server_port}"
+        served.shutdown()
+
+
+@pytest.fixture(autouse=True)
+def empty_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("BENCH_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.delenv("BENCH_DATA_DIR", raising=False)
+    Handler.asked.clear()
+
+
+def file(url: str | None, **changes) -> DataFile:
+    return DataFile(**{"path": "set/data.bin", "sha256": SHA, "size_bytes": len(CONTENT), "url": url} | changes)
+
+
+def test_a_file_is_fetched_once_and_found(server):
+    told: list[int] = []
+    path = fetch.fetch(file(f"{server}/whole"), told.append)
+    assert path.read_bytes() == CONTENT
+    assert sum(told) == len(CONTENT)
+    assert locate(file(None)) == path
+    fetch.fetch(file(f"{server}/whole"))
+    assert Handler.asked == [None]
+
+
+def test_a_download_that_was_cut_off_goes_on(server):
+    with pytest.raises(DataMissingError, match="bytes are kept, the same command goes on"):
+        fetch.fetch(file(f"{server}/short"))
+    assert fetch.fetch(file(f"{server}/whole")).read_bytes() == CONTENT
+    assert Handler.asked[1].startswith("bytes=")
+    assert Handler.asked[1] != "bytes=0-"
+
+
+def test_a_server_that_knows_no_ranges_sends_it_all_again(server):
+    with pytest.raises(DataMissingError):
+        fetch.fetch(file(f"{server}/short"))
+    assert fetch.fetch(file(f"{server}/deaf")).read_bytes() == CONTENT
+
+
+def test_what_has_another_hash_is_not_kept(server):
+    with pytest.raises(DataMissingError, match="sha256 .* expected, but .* gave"):
+        fetch.fetch(file(f"{server}/wrong"))
+    assert not [path for path in cache().rglob("*") if path.is_file()]
+
+
+def test_more_than_expected_is_refused(server):
+    with pytest.raises(DataMissingError, match="more than the 1,000 bytes expected"):
+        fetch.fetch(file(f"{server}/whole", size_bytes=1_000))
+
+
+@pytest.mark.parametrize("url", ["/missing", None, "ftp://127.0.0.1/x", "file:///etc/hostname"])
+def test_what_cannot_be_had_is_told_in_one_line(server, url):
+    with pytest.raises(DataMissingError) as error:
+        fetch.fetch(file(f"{server}{url}" if url and url.startswith("/") else url))
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("path", ["../outside", "/tmp/outside-bench", "a/../../outside"])
+def test_nothing_is_written_outside_the_cache(server, path):
+    with pytest.raises(BenchError, match="a path below the data folder"):
+        fetch.fetch(file(f"{server}/whole", path=path))
+
+
+def test_a_file_on_disk_is_not_fetched(server, tmp_path, monkeypatch):
+    (tmp_path / "mine" / "set").mkdir(parents=True)
+    (tmp_path / "mine" / "set" / "data.bin").write_bytes(CONTENT)
+    monkeypatch.setenv("BENCH_DATA_DIR", str(tmp_path / "mine"))
+    assert fetch.fetch(file(f"{server}/whole")) == tmp_path / "mine" / "set" / "data.bin"
+    assert not Handler.asked
+
+
+def test_a_file_of_another_size_is_named(tmp_path, monkeypatch):
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "data.bin").write_bytes(b"half")
+    monkeypatch.setenv("BENCH_DATA_DIR", str(tmp_path))
+    with pytest.raises(DataMissingError, match="1,024,000 bytes expected, but found 4"):
+        locate(file(None))
+
+
+def test_what_is_missing_says_how_to_get_it():
+    card = datasets.Dataset(
+        name="things", title="t", task="forecasting", kind="real", lengths=[4], length_meaning="m", source="s",
+        licence="l", arguments={"files": [file(None).model_dump()], "target": ["v"]},
+    )  # fmt: skip
+    with pytest.raises(
+        DataMissingError, match=r"things: set/data.bin: not in .*; get it: python -m bench fetch things"
+    ):
+        card.at(4)
+
+
+def test_prepared_arrays_are_made_once(tmp_path):
+    calls: list[int] = []
+    path = tmp_path / "data.bin"
+    path.write_bytes(CONTENT)
+    mine = file(None, path=str(path))
+
+    def make(paths):
+        import numpy as np
+
+        calls.append(1)
+        return {"x": np.frombuffer(paths[0].read_bytes(), dtype=np.uint8)}, {"count": 3}
+
+    first, again = (prepare("set", [mine], {"how": 1}, make) for _ in range(2))
+    assert len(calls) == 1
+    assert bytes(again.arrays["x"]) == CONTENT
+    assert again.meta == {"count": 3}
+    assert not first.arrays["x"].flags.writeable
+    prepare("set", [mine], {"how": 2}, make)
+    assert len(calls) == 2
+
+
+def test_every_card_lists_files_that_can_be_fetched():
+    from bench import plugins
+
+    for name in plugins.declarations("datasets"):
+        card = datasets.read(name)
+        for one in fetch.wanted(card):
+            assert one.url is not None, name
+            assert one.url.startswith("https://"), name

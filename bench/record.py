@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import from_json
 
 from bench.config import RunConfig
 from bench.contracts import Goal
@@ -132,14 +133,19 @@ class RunRecord(BaseModel):
         write_atomically(folder / "record.json", self.model_dump_json(indent=1))
 
     @classmethod
-    def read(cls, folder: Path) -> "RunRecord | None":
-        """Return the record in `folder`, or None if there is none. Raises StoreError if it cannot be understood."""
+    def read(cls, folder: Path, epochs: bool = True) -> "RunRecord | None":
+        """Return the record in `folder`, or None if there is none. Raises StoreError if it cannot be understood.
+
+        Without its `epochs`, which are most of it, where only what came out is asked.
+        """
         path = folder / "record.json"
         try:
-            return cls.model_validate_json(path.read_text())
+            if epochs:
+                return cls.model_validate_json(path.read_text())
+            return cls.model_validate(from_json(path.read_bytes()) | {"epochs": []})
         except FileNotFoundError:
             return None
-        except (ValidationError, UnicodeDecodeError, OSError) as error:
+        except (ValidationError, ValueError, TypeError, OSError) as error:
             reason = str(error).splitlines()[0]
             raise StoreError(f"{path}: not a run record ({reason}); delete it and the run is made again") from None
 
@@ -152,9 +158,9 @@ def outcome(run: RunRecord) -> str:
 
 
 def records(folder: Path) -> Iterator[RunRecord]:
-    """Return the records of a sweep's folder, in the order of their paths. Raises StoreError for a damaged one."""
+    """Yield the records of a sweep, without their epochs, in the order of their paths. Raises StoreError."""
     for path in sorted((folder / "runs").rglob("record.json")):
-        record = RunRecord.read(path.parent)
+        record = RunRecord.read(path.parent, epochs=False)
         if record is not None:
             yield record
 

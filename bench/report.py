@@ -135,8 +135,7 @@ def write(folder: Path, quality: float | None = None) -> Path:
 def render(folder: Path, quality: float | None = None) -> str:
     """Return the report of a sweep as HTML; the same folder gives the same text. Raises StoreError."""
     spec = read_spec(folder)
-    # Nothing here asks for single epochs, which are most of a record.
-    runs = [record.model_copy(update={"epochs": []}) for record in records(folder)]
+    runs = list(records(folder))
     places = {cell_id: place for place, cell_id in enumerate(spec["spec"]["cells"])}
     runs.sort(key=lambda run: places.get(run.config.run.rpartition("/")[0], len(places)))
     board = leaderboard.build(folder, runs)

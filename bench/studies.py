@@ -58,6 +58,9 @@ class Studies:
         if cell.id not in self._begun:
             return []
         states = (TrialState.RUNNING, TrialState.WAITING)
+        # Counted first: reading thousands of finished trials takes seconds.
+        if not any(self._storage.get_n_trials(self._study(cell)._study_id, state) for state in states):
+            return []
         return [trial.number for trial in self._study(cell).get_trials(deepcopy=False, states=states)]
 
     def give_back(self, cell: Cell, number: int) -> None:
@@ -109,7 +112,7 @@ class Studies:
 
     def _shadow(self, cell: Cell, known: list[RunRecord]) -> "_Shadow":
         if cell.id not in self._shadows:
-            self._shadows[cell.id] = _Shadow(cell, self._pruner(), known)
+            self._shadows[cell.id] = _Shadow(cell, self._pruner(), known, self.plan.folder / "runs")
         return self._shadows[cell.id]
 
     def _pruner(self) -> optuna.pruners.BasePruner:
@@ -161,14 +164,15 @@ class _Shadow:
     again from the records.
     """
 
-    def __init__(self, cell: Cell, pruner: optuna.pruners.BasePruner, known: list[RunRecord]) -> None:
+    def __init__(self, cell: Cell, pruner: optuna.pruners.BasePruner, known: list[RunRecord], runs: Path) -> None:
         self.study = optuna.create_study(study_name=cell.id, direction=cell.task.goal, pruner=pruner)
         self.trials: dict[int, Trial] = {}
         # Replayed, because some pruners keep notes of their own on every report.
         for record in sorted(known, key=lambda record: record.config.number):
             if record.config.phase == "screen":
                 self.begin(record.config.number)
-                for epoch in record.epochs:
+                whole = record if record.epochs else RunRecord.read(runs / record.config.run)
+                for epoch in whole.epochs if whole else []:
                     self.keep_going(record.config.number, epoch.steps, epoch.val[record.asked.metric])
                 self.end(record)
 

@@ -212,8 +212,9 @@ class _Coordinator:
             self.meter.add(record, of_earlier_session=True)
             if record.config.phase in ("screen", "confirm", "test") and cell_id in self.records:
                 self._count(cell_id, record)
+        is_written = self.tracker.is_written()
         for mine in self.records.values():
-            for record in _with_tests(mine, self.plan.budget.top_k):
+            for record in [] if is_written else _with_tests(mine, self.plan.budget.top_k):
                 self.tracker.write_record(record)  # the last coordinator may not have come to it
         if self.status.finished_runs:
             self.display.say(f"going on with {self.plan.name}: {self.status.finished_runs} runs are done")

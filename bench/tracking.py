@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from bench.config import fingerprint
-from bench.record import Asked, RunRecord
+from bench.record import Asked, RunRecord, write_atomically
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -59,8 +59,9 @@ class Tracker:
         self.errors = 0
         self.experiments: dict[str, str] = {}  # by dataset
         self._results, self._sweep, self._note = results, sweep, note
-        self._log = folder / "mlflow.log"
+        self._folder, self._log = folder, folder / "mlflow.log"
         self._known: dict[str, tuple[str, str]] = {}  # bench.id -> (run id, digest of what was written)
+        self._fresh: set[str] = set()  # experiments in which this sweep began with this tracker
         self._viewed: set[str] = set()  # datasets whose pages are set up
         self._client: MlflowClient | None = None
         self._queue: queue.SimpleQueue[tuple[Any, ...] | None] = queue.SimpleQueue()
@@ -79,11 +80,24 @@ class Tracker:
         """Write the state of the sweep, one run in each dataset's experiment."""
         self._queue.put((self._put_sweep, datasets, state))
 
+    def is_written(self) -> bool:
+        """Whether all records that lie in the sweep's folder were written when a tracker last closed."""
+        path = self._folder / "mlflow.json"
+        return path.exists() and (self._results / "mlflow.db").exists() and path.read_text() == self._mark()
+
     def close(self, timeout: float) -> bool:
         """Wait for all that was handed over; return whether it was written in time."""
         self._queue.put(None)
         self._thread.join(timeout)
-        return not self._thread.is_alive() and not self.errors
+        written = not self._thread.is_alive() and not self.errors
+        if written:
+            write_atomically(self._folder / "mlflow.json", self._mark())
+        return written
+
+    def _mark(self) -> str:
+        """Return what stands for the records that are there: how many, and when the last was written."""
+        times = [path.stat().st_mtime_ns for path in (self._folder / "runs").rglob("record.json")]
+        return json.dumps({"records": len(times), "latest_ns": max(times, default=0)})
 
     def _work(self) -> None:
         while (item := self._queue.get()) is not None:
@@ -125,31 +139,26 @@ class Tracker:
                 self.experiments[dataset] = (
                     found.experiment_id if found else self.client.create_experiment(dataset, artifact_location=location)
                 )
-            self._find_known(dataset)
         return self.experiments[dataset]
 
-    def _find_known(self, dataset: str) -> None:
-        token = None
-        while True:
-            page = self.client.search_runs(
-                [self.experiments[dataset]], f"tags.`bench.sweep` = '{self._sweep}'", max_results=5000, page_token=token
-            )
-            for run in page:
-                tags = run.data.tags
-                if "bench.id" in tags:
-                    self._known[tags["bench.id"]] = (run.info.run_id, tags.get("bench.digest", ""))
-            token = page.token
-            if not token:
-                return
+    def _find(self, experiment: str, key: str) -> tuple[str, str] | None:
+        """Return the run with this `bench.id` and its digest; one at a time: all of a large sweep's fill the memory."""
+        if key not in self._known and experiment not in self._fresh:
+            found = self.client.search_runs([experiment], f"tags.`bench.id` = '{key}'", max_results=1)
+            if found:
+                self._known[key] = (found[0].info.run_id, found[0].data.tags.get("bench.digest", ""))
+        return self._known.get(key)
 
     def _ensure(self, dataset: str, key: str, name: str, parent: str | None, tags: dict[str, str], start: int) -> str:
         """Return the run with this `bench.id`, made if there is none."""
         experiment = self._experiment(dataset)
-        if key not in self._known:
+        if self._find(experiment, key) is None:
             nested = {"mlflow.parentRunId": parent} if parent else {}
             tags = {"bench.sweep": self._sweep, "bench.id": key, "bench.dataset": dataset} | nested | tags
             run = self.client.create_run(experiment, start_time=start, run_name=name, tags=tags)
             self._known[key] = (run.info.run_id, "")
+            if parent is None:
+                self._fresh.add(experiment)  # the sweep was not here, so nothing of it was
         return self._known[key][0]
 
     def _sweep_run(self, dataset: str) -> str:
@@ -199,6 +208,9 @@ class Tracker:
         parent = self._cell_run(config.dataset, config.length, config.space, start)
         self._set_views(record)
         name = f"{number} {config.space} L{config.length}"
+        if not record.epochs:  # it was read without them
+            whole = RunRecord.read(self._folder / "runs" / config.run)
+            record = record.model_copy(update={"epochs": whole.epochs if whole else []})
         run = self._ensure(config.dataset, key, name, parent, tags, start)
         digest = fingerprint(record.model_dump())
         if self._known[key][1] == digest:

@@ -64,6 +64,10 @@ def _split_lengths(ctx: click.Context, option: click.Parameter, values: tuple[st
         raise click.BadParameter(f"whole numbers expected, but found {','.join(parts or [])}") from None
 
 
+def _paths(ctx: click.Context, option: click.Parameter, values: tuple[Path, ...]) -> list[Path] | None:
+    return list(values) or None
+
+
 def _set_data(ctx: click.Context, option: click.Parameter, value: str | None) -> None:
     """Run processes read the variable, so it is set before any is started."""
     if value is not None:
@@ -86,6 +90,25 @@ def _sweep_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--dataset", "datasets", multiple=True, callback=_split, metavar="NAMES", help="`bench list`."),
         click.option("--length", "lengths", multiple=True, callback=_split_lengths, metavar="NUMBERS",
                      help="Sequence lengths; what one means is on the dataset's card."),
+        click.option("--data", multiple=True, type=click.Path(path_type=Path), callback=_paths, metavar="FILE|FOLDER",
+                     help="Your own data in place of a dataset; repeat it for .npy pairs, or train and test."),
+        click.option("--task", metavar="NAME", help="What is asked of it: forecasting, classification, regression."),
+        click.option("--target", multiple=True, callback=_split, metavar="COLUMNS", help="What is foretold."),
+        click.option("--features", multiple=True, callback=_split, metavar="COLUMNS", help="Inputs."),
+        click.option("--time", metavar="COLUMN", help="Times of the rows."),
+        click.option("--group", metavar="COLUMN", help="Tells sequences apart; for texts and recordings, who may be "
+                     "in one part of the split only."),
+        click.option("--label", metavar="COLUMN", help="Class of a sequence; of recordings, a field of their names."),
+        click.option("--text", metavar="COLUMN", help="Text to be told the class of."),
+        click.option("--tokens", metavar="word|character|byte", help="Steps of a text."),
+        click.option("--horizon", type=int, help="Rows that are foretold."),
+        click.option("--season", type=int, help="Rows of a season, for the seasonal baseline."),
+        click.option("--splits", multiple=True, callback=_split, metavar="0.7,0.1,0.2",
+                     help="Shares of train, val and test."),
+        click.option("--delimiter", help="Of the file, where it cannot be found out."),
+        click.option("--encoding", help="Likewise."),
+        click.option("--no-header", is_flag=True, default=None, help="Columns are then named 1, 2, 3."),
+        click.option("--save-card", is_flag=True, default=None, help="Keep it as a dataset: datasets/NAME.toml."),
         click.option("--models", multiple=True, callback=_split, metavar="NAMES", help="Search spaces."),
         click.option("--budget", metavar="smoke|quick|standard|full", help="Work for each cell, the same for all."),
         click.option("--trials", type=int, help="Configurations a cell, in all."),
@@ -151,10 +174,18 @@ def sweep(file: Path | None, as_json: bool, **options: Any) -> None:
     screen.say(_plan_line(plan))
     for line in plans.remarks(plan):
         screen.say(line)
+    _save_card(plan, screen.say)
     with screen:
         outcome = sweeps.run(plan, screen)
     _show_end(plan, outcome, as_json)
     sys.exit(outcome.exit_code)
+
+
+def _save_card(plan: "Plan", say: Callable[[str], None]) -> None:
+    from bench import own_data
+
+    if plan.own is not None and plan.config.save_card:
+        say(own_data.save(plan.own))
 
 
 def _plan_line(plan: "Plan") -> str:
@@ -229,6 +260,7 @@ def plan(file: Path | None, as_json: bool, frontier: bool, memory_gb: float | No
     screen.say(_plan_line(made))
     for line in plans.remarks(made):
         screen.say(line)
+    _save_card(made, screen.say)
     found = (estimate.frontier if frontier else estimate.make)(made, memory_gb, screen.say)
     if as_json:
         click.echo(found.model_dump_json(indent=1))

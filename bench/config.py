@@ -223,6 +223,22 @@ class SweepConfig(_Strict):
 
     datasets: Annotated[list[str], Field(min_length=1)] | None = None  # None: the default sweep
     lengths: Annotated[list[Annotated[int, Field(gt=0)]], Field(min_length=1)] | None = None  # None: the default's
+    data: Annotated[list[Path], Field(min_length=1)] | None = None  # a file of your own in place of datasets
+    task: str | None = None  # of your file, and what it holds; None: told by the file, or none
+    target: list[str] | None = None
+    features: list[str] | None = None  # columns that are inputs
+    time: str | None = None
+    group: str | None = None  # column that tells sequences apart
+    label: str | None = None
+    text: str | None = None
+    tokens: Literal["word", "character", "byte"] | None = None
+    horizon: Annotated[int, Field(gt=0)] | None = None
+    season: Annotated[int, Field(gt=0)] | None = None
+    splits: list[float] | None = None  # shares of train, val and test
+    delimiter: str | None = None
+    encoding: str | None = None
+    no_header: bool = False
+    save_card: bool = False  # as datasets/NAME.toml in the working directory
     models: Annotated[list[str], Field(min_length=1)] | None = None  # search spaces; None: the seven baselines
     budget: str = "quick"
     trials: Annotated[int, Field(gt=0)] | None = None  # in all, a cell; None: the budget's

@@ -1,6 +1,6 @@
 """Reader of dataset cards: `datasets/NAME.toml` says which task, which lengths, where the data come from."""
 
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -33,7 +33,10 @@ class Dataset(BaseModel):
     @property
     def fingerprint(self) -> str:
         """Stands for the data: the same for two cards that ask the same of a model."""
-        return fingerprint({"task": self.task, "arguments": self.arguments})
+        arguments = dict(self.arguments)
+        if self.files:  # what is in them, wherever they lie and come from
+            arguments["files"] = [[PurePath(file.path).name, file.sha256] for file in self.files]
+        return fingerprint({"task": self.task, "arguments": arguments})
 
     def at(self, length: int) -> Task:
         """Return what is asked at one length. Raises DeclarationError, and DataMissingError saying how to get it."""

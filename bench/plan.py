@@ -2,12 +2,13 @@
 
 import math
 import re
+import shlex
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bench import datasets, prices, search_spaces
+from bench import datasets, own_data, prices, search_spaces
 from bench.config import (
     BASELINES,
     BUDGETS,
@@ -25,6 +26,7 @@ from bench.contracts import Task
 from bench.datasets import Dataset
 from bench.engines.local import call, make_slots
 from bench.errors import DeclarationError, StoreError
+from bench.own_data import Own
 from bench.record import RunRecord, read_spec, records, write_json
 from bench.search_spaces import SearchSpace
 from bench.selection import choose
@@ -71,6 +73,7 @@ class Plan:
     device: str
     threads: int
     usd_per_hour: float | None  # of the machine
+    own: Own | None = None  # a file of the user's
 
     @property
     def num_runs(self) -> int:
@@ -112,12 +115,13 @@ def make(config: SweepConfig) -> Plan:
     if budget.batch_size % config.gpus_per_run:
         rule = f"a divisor of the batch of {budget.batch_size} sequences"
         raise DeclarationError(f"--gpus-per-run {config.gpus_per_run}: {rule}")
-    cells, not_applicable = _cells(config, budget)
+    own = own_data.make(config)
+    cells, not_applicable = _cells(config, budget, own)
     if not cells:
         names = ",".join(config.models or BASELINES)
         reason = f": {not_applicable[0][1]}" if not_applicable else ""
         raise DeclarationError(f"--models {names}: none may answer these datasets{reason}")
-    name = config.name or _default_name(config, cells)
+    name = config.name or _default_name(config, cells, own)
     folder = config.results / "sweeps" / name
     return Plan(
         config=config,
@@ -131,12 +135,14 @@ def make(config: SweepConfig) -> Plan:
         device=device,
         threads=threads,
         usd_per_hour=usd_per_hour,
+        own=own,
     )
 
 
 def remarks(plan: Plan) -> list[str]:
     """Return what a person should know of a plan before it is carried out."""
-    found = [f"not applicable: {cell.id}: {reason}" for cell, reason in plan.not_applicable]
+    found = list(plan.own.remarks) if plan.own is not None else []
+    found += [f"not applicable: {cell.id}: {reason}" for cell, reason in plan.not_applicable]
     sudden = sorted({cell.dataset.name for cell in plan.cells if cell.task.solved is not None})
     if plan.config.pruner != "none" and sudden:
         reason = "solved of a sudden after a flat curve, where a pruner would end the winners"
@@ -189,14 +195,13 @@ def run_config(plan: Plan, cell: Cell, run_id: str, phase: Phase, values: dict[s
     )
 
 
-def _cells(config: SweepConfig, budget: Budget) -> tuple[list[Cell], list[tuple[Cell, str]]]:
+def _cells(config: SweepConfig, budget: Budget, own: Own | None) -> tuple[list[Cell], list[tuple[Cell, str]]]:
     """Return the cells of a sweep, and those that make no sense, with the reason."""
     spaces = [search_spaces.read(name, config.search_spaces) for name in config.models or BASELINES]
     rules = [_rule(text) for text in config.match]
     cells: list[Cell] = []
     not_applicable: list[tuple[Cell, str]] = []
-    for name, lengths in _datasets(config):
-        dataset = datasets.read(name, config.dataset_cards)
+    for dataset, lengths in _datasets(config, own):
         for length in lengths or dataset.lengths[:1]:
             task = dataset.at(length)
             for space in spaces:
@@ -282,21 +287,27 @@ def _warm_starts(config: SweepConfig, cells: list[Cell], folder: Path) -> dict[s
     return found
 
 
-def _datasets(config: SweepConfig) -> list[tuple[str, list[int] | None]]:
+def _datasets(config: SweepConfig, own: Own | None) -> list[tuple[Dataset, list[int] | None]]:
+    if own is not None:
+        return [(own.card, config.lengths)]
     default = {name: list(lengths) for name, lengths in DEFAULT_SWEEP}
     if config.datasets is None:
         if config.lengths is not None:
             raise DeclarationError("--length needs --dataset: the default sweep has lengths of its own")
-        return list(default.items())
-    return [(name, config.lengths or default.get(name)) for name in config.datasets]
+        asked: list[tuple[str, list[int] | None]] = list(default.items())
+    else:
+        asked = [(name, config.lengths or default.get(name)) for name in config.datasets]
+    return [(datasets.read(name, config.dataset_cards), lengths) for name, lengths in asked]
 
 
-def _default_name(config: SweepConfig, cells: list[Cell]) -> str:
+def _default_name(config: SweepConfig, cells: list[Cell], own: Own | None) -> str:
     """Return a name from what is asked: the same question asked again is the same sweep."""
     ids = [cell.id for cell in cells]
-    what = "+".join(dict.fromkeys(cell.dataset.name for cell in cells)) if config.datasets else "default"
+    what = "+".join(dict.fromkeys(cell.dataset.name for cell in cells)) if config.datasets or own else "default"
     # Searched in another way, the same cells are another question.
     how = config.model_dump(include=_HOW, exclude_defaults=True)
+    if own is not None:  # what is asked of which file, not what stands in it: a changed file is not another question
+        how["data"] = own.card.arguments | {"files": [file.path for file in own.card.files]}
     digits = fingerprint([ids, config.seed, config.precision, config.gpus != "0", *([how] if how else [])])[:6]
     return f"{what[:40]}-{config.budget}-{digits}".replace("+", "_")
 
@@ -319,6 +330,8 @@ def _terms(plan: Plan) -> dict[str, Any]:
     for cell in plan.cells:
         spec[f"search space {cell.space.name}"] = cell.space.hash
         spec[f"dataset {cell.dataset.name}"] = cell.dataset.fingerprint
+    for file in plan.own.card.files if plan.own is not None else []:
+        spec[f"data file {file.path}"] = f"sha256 {file.sha256[:12]}…"
     return spec
 
 
@@ -339,6 +352,7 @@ def freeze(plan: Plan) -> None:
                 **counts,
                 "warm_starts": plan.warm_starts,
                 "not_applicable": not_applicable,
+                "card": plan.own and plan.own.card.model_dump(mode="json"),
                 "cpu_watts": plan.config.cpu_watts,
                 "usd_per_hour": plan.usd_per_hour,
                 "slots": len(plan.slots),
@@ -377,6 +391,12 @@ def _command(config: SweepConfig) -> str:
     words = ["python -m bench sweep"]
     names = {"datasets": "dataset", "lengths": "length", "dataset_cards": "datasets"}
     for key, value in config.model_dump(exclude_defaults=True).items():
-        shown = ",".join(str(part) for part in value) if isinstance(value, list) else str(value)
-        words.append(f"--{names.get(key, key).replace('_', '-')} {shown}")
+        option = f"--{names.get(key, key).replace('_', '-')}"
+        if isinstance(value, bool):
+            words.append(option)
+        elif key == "data":  # a path may hold a comma
+            words += [f"{option} {shlex.quote(str(path))}" for path in value]
+        else:
+            shown = ",".join(str(part) for part in value) if isinstance(value, list) else str(value)
+            words.append(f"{option} {shlex.quote(shown)}")
     return " ".join(words)

@@ -1,0 +1,251 @@
+"""Your own file: what is inferred, shown, frozen and refused before anything trains."""
+
+import json
+import math
+import os
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from bench import datasets, own_data
+from bench.cli import main
+from bench.config import SweepConfig
+
+ROOT = Path(__file__).parents[1]
+QUICK = ("--models", "gru,mlp", "--budget", "smoke", "--workers", "2")
+
+
+def call(*words: str) -> tuple[int, str, str]:
+    result = CliRunner().invoke(main, [str(word) for word in words])
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result.exit_code, result.stdout, result.stderr
+
+
+def command(folder: Path, *words: str) -> tuple[int, str, str]:
+    """Run the command line as a user does: in a process of its own, in the user's folder."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    line = [sys.executable, "-m", "bench", *map(str, words)]
+    done = subprocess.run(line, capture_output=True, text=True, cwd=folder, env=environment, timeout=280)
+    return done.returncode, done.stdout, done.stderr
+
+
+def hourly(path: Path, rows: int = 600, more: str = "", first: str = "timestamp,load") -> Path:
+    lines = [first]
+    for row in range(rows):
+        day, hour = divmod(row, 24)
+        stamp = np.datetime64("2026-01-01") + day
+        lines.append(f"{stamp} {hour:02d}:00:00,{math.sin(row / 24 * 2 * math.pi) + row % 7 / 10:.3f}{more}")
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def long_table(path: Path, what: str, sequences: int = 60) -> Path:
+    """Write sequences of unequal length, a row a step; their label or target is told by their slope."""
+    lines = [f"id,value,{what}"]
+    for number in range(sequences):
+        for step in range(5 + number % 4):
+            slope = number % 3
+            answer = ("down", "flat", "up")[slope] if what == "label" else slope + number / 100
+            lines.append(f"s{number},{(slope - 1) * step + number % 5 / 10},{answer}")
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def make(*paths: Path, **options) -> own_data.Own:
+    own = own_data.make(SweepConfig(data=list(paths), **options))
+    assert own is not None
+    return own
+
+
+# Whole sweeps
+
+
+def test_a_forecast_of_ones_own_file(tmp_path):
+    hourly(tmp_path / "my load.csv", more=",5", first="timestamp,load,five")
+    words = ("sweep", "--data", "my load.csv", "--target", "load", "--time", "timestamp", "--length", "12")
+    words += ("--task", "forecasting", "--horizon", "4", "--features", "five", *QUICK)
+    status, output, errors = command(tmp_path, *words, "--save-card")
+    assert status == 0, output + errors
+    assert (
+        "my load.csv: 600 rows, delimiter ',', utf-8; time = timestamp (hourly); target = load; features five; "
+        "horizon = 4; splits by time 70/10/20" in errors
+    )
+    assert "column 'five' is constant (5)" in errors
+    assert "* my_load at 12: " in output
+    assert errors.index("600 rows") < errors.index("0 failed")  # before anything trains
+
+    # The same command goes on; the saved card is the same data.
+    status, _, errors = command(tmp_path, *words)
+    assert status == 0, errors
+    assert "4 runs are done" in errors
+    (sweep,) = (tmp_path / "results/sweeps").iterdir()
+    frozen = json.loads((sweep / "sweep.json").read_text())
+    assert frozen["card"]["files"][0]["path"] == str(tmp_path / "my load.csv")
+    assert "--data 'my load.csv' --task forecasting --target load" in frozen["command"]
+    card = datasets.read("my_load", tmp_path / "datasets")
+    assert card.fingerprint == frozen["spec"]["dataset my_load"]
+
+    # Another file under the same name is refused by name.
+    hourly(tmp_path / "my load.csv", rows=500, more=",5", first="timestamp,load,five")
+    status, _, errors = command(tmp_path, *words)
+    assert status == 2
+    assert f"data file {tmp_path / 'my load.csv'} was sha256" in errors
+    assert "Traceback" not in errors
+
+
+@pytest.mark.slow
+def test_a_regression_on_ones_own_file(tmp_path):
+    long_table(tmp_path / "slopes.csv", "target")
+    words = ("sweep", "--data", "slopes.csv", "--task", "regression", "--target", "target", "--group", "id", *QUICK)
+    status, output, errors = command(tmp_path, *words)
+    assert status == 0, output + errors
+    assert "60 sequences" in errors
+    assert "* slopes at 8: " in output
+
+
+def test_a_plan_takes_the_same_options(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    hourly(tmp_path / "load.csv")
+    words = ("plan", "--data", "load.csv", "--length", "12", "--horizon", "4", "--models", "mlp", "--budget", "smoke")
+    status, output, errors = call(*words)
+    assert status == 0, errors
+    assert "target = load" in errors
+    assert "load" in output
+
+
+# Inferred
+
+
+def test_the_only_dates_and_the_only_numbers_are_time_and_target(tmp_path):
+    own = make(hourly(tmp_path / "load.csv"))
+    assert own.card.task == "forecasting"
+    assert own.card.arguments["time"] == "timestamp"
+    assert own.card.arguments["target"] == ["load"]
+    assert own.card.lengths == [24, 48, 96]
+    assert own.card.source == "load.csv"
+    assert own.card.licence == "your own"
+
+
+def test_a_card_by_hand_is_the_same_data(tmp_path):
+    file = hourly(tmp_path / "load.csv")
+    own = make(file, horizon=4, target=["load"], lengths=[12])
+    (tmp_path / "by_hand.toml").write_text(
+        'title = "Load"\ntask = "forecasting"\nkind = "real"\nlengths = [6, 12]\nlength_meaning = "hours"\n'
+        f'source = "me"\nlicence = "mine"\n[[files]]\npath = "{file}"\nsha256 = "{own.card.files[0].sha256}"\n'
+        f"size_bytes = {file.stat().st_size}\n[arguments]\n"
+        'target = ["load"]\nhorizon = 4\ntime = "timestamp"\n'
+    )
+    assert datasets.read("by_hand", tmp_path).fingerprint == own.card.fingerprint
+    own_data.save(own, tmp_path)
+    saved = datasets.read("load", tmp_path)
+    assert saved == own.card
+    assert saved.at(12).split("val", 5).x.shape == (5, 12, 1)
+
+
+def test_a_card_is_never_written_over(tmp_path):
+    own = make(hourly(tmp_path / "load.csv"))
+    assert "written" in own_data.save(own, tmp_path)
+    assert "is there already, with the same data" in own_data.save(own, tmp_path)
+    before = (tmp_path / "load.toml").read_text()
+    with pytest.raises(own_data.DeclarationError, match="load.toml: is there already, for other data"):
+        own_data.save(make(hourly(tmp_path / "load.csv", rows=700)), tmp_path)
+    assert (tmp_path / "load.toml").read_text() == before
+
+
+def test_what_is_handled_is_remarked(tmp_path):
+    file = hourly(tmp_path / "load.csv", more=",1", first="timestamp,load,one")
+    lines = file.read_text().splitlines()
+    del lines[100:103]
+    lines[50] = lines[50][: -len("1")]
+    file.write_text("\n".join(lines) + "\n")
+    told = "\n".join(make(file, target=["load"], features=["one"], task="forecasting").remarks)
+    assert "column 'one' is constant" in told
+    assert "steps in time differ from the usual 1 h" in told
+    assert "column 'one': 1 missing values filled" in told
+    told = "\n".join(make(long_table(tmp_path / "s.csv", "target"), task="regression", group="id").remarks)
+    assert "sequences of unequal length, 5 to 8 steps" in told
+
+
+# Refused
+
+GOOD = "timestamp,load\n" + "".join(f"2026-01-01 {hour:02d}:{minute:02d},{hour}.{minute}\n" for hour in range(24) for minute in (0, 30))  # fmt: skip
+TWO = "timestamp,load,wind\n" + "".join(f"2026-01-{day:02d},{day},{day}\n" for day in range(1, 29))
+
+REFUSED = {
+    "gap": (GOOD.replace(",3.30", ","), "--task forecasting", "line 9, column 'load': no value"),
+    "nan": (GOOD.replace(",3.30", ",NaN"), "--task forecasting", "line 9, column 'load': no value"),
+    "text": (GOOD.replace(",3.30", ",high"), "--target load --time timestamp", "line 9, column 'load': 'high' where a number is expected"),
+    "encoding": (GOOD.encode() + b"2026-01-02 00:00,\x81\xe4\n", "", "line 50: neither utf-8 nor cp1252"),
+    "header": (GOOD.partition("\n")[2].replace("2026-01-01 ", "").replace(":", ""), "", "line 1: numbers where the header is expected"),
+    "one row": ("timestamp,load\n2026-01-01,1\n", "--task forecasting", "one row only"),
+    "empty": ("", "", "empty"),
+    "column": (GOOD, "--target lod", "no column 'lod'; did you mean 'load'? (there are: timestamp, load)"),
+    "time": (GOOD, "--time timestmp", "no column 'timestmp'; did you mean 'timestamp'?"),
+    "which target": (TWO, "--task forecasting", "dates in timestamp; numbers in load, wind; which column is to be foretold? --target NAME"),
+    "which task": (TWO, "", "dates in timestamp; numbers in load, wind; what is asked of it? --task forecasting"),
+    "horizon": (TWO, "--task regression --target load --horizon 3", "--horizon: regression has no such option; forecasting has it"),
+    "task": (GOOD, "--task forcasting", "did you mean 'forecasting'?"),
+    "too long": (GOOD, "--task forecasting --length 99", "no window fits into the train part"),
+    "dataset": (GOOD, "--dataset latch", "--data and --dataset: give one of them"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_mistake_is_one_line_before_anything_trains(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    text, options, complaint = REFUSED[name]
+    (tmp_path / "my.csv").write_bytes(text if isinstance(text, bytes) else text.encode())
+    status, _, errors = call("sweep", "--data", "my.csv", *options.split(), *QUICK)
+    assert status == 2
+    told = errors.splitlines()[-1]
+    assert complaint in told
+    assert "my.csv" in told or name in ("task", "dataset")
+    assert not (tmp_path / "results").exists()
+
+
+def test_options_of_a_file_need_one(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    status, _, errors = call("sweep", "--dataset", "latch", "--target", "load")
+    assert (status, "--target needs --data, a file of your own" in errors) == (2, True)
+    hourly(tmp_path / "load.csv")
+    status, _, errors = call("sweep", "--data", "lod.csv")
+    assert (status, "lod.csv: no such file; did you mean 'load.csv'?" in errors) == (2, True)
+
+
+# Large
+
+
+@pytest.mark.slow
+def test_ten_million_rows_are_read(tmp_path):
+    """Measured, not judged closely: a machine's disk and load decide. Printed with -s."""
+    file, piece = tmp_path / "large.csv", np.random.default_rng(0).random((10**5, 2), dtype=np.float32)
+    text = "".join(f"{a:.6f},{b:.6f}\n" for a, b in piece)
+    with file.open("w") as out:
+        out.write("load,wind\n")
+        for _ in range(100):
+            out.write(text)
+    code = (
+        "import resource, time; from pathlib import Path; from bench import own_data; "
+        "from bench.config import SweepConfig; "
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss; start = time.perf_counter(); "
+        f"own = own_data.make(SweepConfig(data=[Path({str(file)!r})], task='forecasting', target=['load'], "
+        "features=['wind'], lengths=[96], horizon=24)); "
+        "print(time.perf_counter() - start, before, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss); "
+        "print(own.remarks[0])"
+    )
+    began = time.perf_counter()
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+    figures, remark = done.stdout.splitlines()[:2]
+    seconds, before, peak = map(float, figures.split())
+    size = file.stat().st_size / 1e6
+    print(f"\n{size:.0f} MB, 10^7 rows: {seconds:.1f} s ({time.perf_counter() - began:.1f} s with Python), "
+          f"{peak / 1024:.0f} MiB at the peak, {before / 1024:.0f} of them before")  # fmt: skip
+    assert "10,000,000 rows" in remark
+    assert peak / 1024 < 2048
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # in KiB, as on Linux

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bench import plugins, tables
+from bench import plugins, readers, tables
 from bench.config import SweepConfig
 from bench.datasets import Dataset, make_task
 from bench.errors import BenchError, DataError, DeclarationError, UnknownNameError, did_you_mean
@@ -343,6 +343,10 @@ def _classification(config: SweepConfig, paths: list[Path], look: _Look | None) 
     if ending in (".npz", ".npy"):
         _only(config, path, {"splits"})
         return _Asked({"reader": "arrays"} | _rule(config, paths), [])
+    if ending == TEXT_FILES and len(paths) > 1:
+        _only(config, path, {"splits", "tokens"})
+        arguments: dict[str, Any] = {"reader": "text"} | ({"tokens": config.tokens} if config.tokens else {})
+        return _Asked(arguments | _rule(config, paths), ["a text a line, of the class its file is named for"])
     if ending == ".jsonl":
         look = _look_json(path)
     look = _table(path, "classification", look)
@@ -356,7 +360,7 @@ def _classification(config: SweepConfig, paths: list[Path], look: _Look | None) 
     if ending == ".jsonl" and text is None:
         raise DeclarationError(f"{path}: {look}; which key is the text? --text NAME")
     if text is not None:
-        arguments: dict[str, Any] = {"reader": "text", "text": text, "label": label}
+        arguments = {"reader": "text", "text": text, "label": label}
         arguments |= {"tokens": config.tokens} if config.tokens else {}
         arguments |= {"group": config.group} if config.group else {}
         told = [f"text = {text}", f"label = {label}", f"tokens: {config.tokens or 'word'}"]
@@ -410,8 +414,6 @@ def _only(config: SweepConfig, path: Path, allowed: set[str]) -> None:
 
 def _look_json(path: Path) -> _Look:
     """Look at the first line of a .jsonl file."""
-    from bench import readers
-
     text, remarks = readers.read_text(path)
     first = next((line for line in text.split("\n") if line.strip()), "")
     try:
@@ -460,8 +462,6 @@ def _check(path: Path, kind: str, arguments: dict[str, Any], task: Any) -> None:
         if gaps:
             tables.read_table([path], columns=gaps, required=gaps, **reading)
     if kind == "classification":
-        from bench import readers
-
         classes = task.meta["classes"]
         label = arguments.get("label")
         if arguments["reader"] in ("table", "text") and isinstance(label, str):

@@ -7,6 +7,7 @@ import resource
 import subprocess
 import sys
 import time
+import wave
 from pathlib import Path
 
 import numpy as np
@@ -55,6 +56,70 @@ def long_table(path: Path, what: str, sequences: int = 60) -> Path:
             lines.append(f"s{number},{(slope - 1) * step + number % 5 / 10},{answer}")
     path.write_text("\n".join(lines) + "\n")
     return path
+
+
+def reviews(path: Path, rows: int = 120) -> Path:
+    """Write texts of two classes as .csv, .tsv or .jsonl."""
+    words = (["good", "fine", "great"], ["bad", "poor", "dull"])
+    told = [
+        (f"{words[row % 2][row % 3]} film " * (1 + row % 3) + str(row), ("pos", "neg")[row % 2]) for row in range(rows)
+    ]
+    if path.suffix == ".jsonl":
+        path.write_text("".join(json.dumps({"text": text, "label": label}) + "\n" for text, label in told))
+        return path
+    part = "\t" if path.suffix == ".tsv" else ","
+    path.write_text(f"text{part}label\n" + "".join(f"{text}{part}{label}\n" for text, label in told))
+    return path
+
+
+def series(path: Path, rows: int = 60) -> Path:
+    """Write series of two classes as .ts, or a row each as .csv, or as .npz, or as a pair of .npy files."""
+    rng = np.random.default_rng(0)
+    y = np.arange(rows) % 2
+    x = np.sin(np.arange(12) * (1 + y[:, None])) + rng.normal(size=(rows, 12)) / 9
+    if path.suffix == ".npz":
+        np.savez(path, x=x, y=y)
+    elif path.suffix == ".npy":
+        np.save(path, x)
+        np.save(path.with_name("labels.npy"), y)
+    else:
+        joined = [",".join(f"{value:.4f}" for value in row) for row in x]
+        if path.suffix == ".ts":
+            head = (
+                "@problemName a\n@univariate true\n@equalLength true\n@seriesLength 12\n@classLabel true 0 1\n@data\n"
+            )
+            path.write_text(head + "".join(f"{row}:{label}\n" for row, label in zip(joined, y, strict=True)))
+        else:
+            head = ",".join(f"step{step}" for step in range(12)) + ",label\n"
+            path.write_text(head + "".join(f"{row},c{label}\n" for row, label in zip(joined, y, strict=True)))
+    return path
+
+
+def recordings(folder: Path, count: int = 20) -> Path:
+    """Write tones in a folder for each class; the second field of a name tells who is heard."""
+    for number in range(count):
+        tone = ("low", "high")[number % 2]
+        (folder / tone).mkdir(parents=True, exist_ok=True)
+        samples = 9_000 * np.sin(np.arange(1_600) * (0.1 + 0.5 * (number % 2)) + number)
+        with wave.open(str(folder / tone / f"{number}_who{number // 2 % 5}.wav"), "wb") as file:
+            file.setnchannels(1)
+            file.setsampwidth(2)
+            file.setframerate(8_000)
+            file.writeframes(samples.astype("<i2").tobytes())
+    return folder
+
+
+CLASSIFIED = {
+    "reviews.csv": (reviews, ()),
+    "reviews.tsv": (reviews, ("--tokens", "character")),
+    "reviews.jsonl": (reviews, ()),
+    "series.ts": (series, ()),
+    "series.npz": (series, ()),
+    "series.npy": (series, ("--data", "labels.npy")),
+    "rows.csv": (series, ()),
+    "long.csv": (lambda path: long_table(path, "label"), ("--group", "id", "--label", "label")),
+    "tones": (recordings, ()),
+}
 
 
 def make(*paths: Path, **options) -> own_data.Own:
@@ -109,6 +174,28 @@ def test_a_regression_on_ones_own_file(tmp_path):
     assert "* slopes at 8: " in output
 
 
+def test_a_classification_of_ones_own_texts(tmp_path):
+    reviews(tmp_path / "reviews.csv")
+    words = ("sweep", "--data", "reviews.csv", "--text", "text", "--label", "label", "--length", "4", *QUICK)
+    status, output, errors = command(tmp_path, *words)
+    assert status == 0, output + errors
+    assert "reviews.csv: 120 sequences of 2 classes, delimiter ',', utf-8; text = text; label = label" in errors
+    assert "* reviews at 4: " in output
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CLASSIFIED)
+def test_a_classification_of_every_kind_of_file(tmp_path, name):
+    write, options = CLASSIFIED[name]
+    write(tmp_path / name)
+    words = ("sweep", "--data", name, *options, *QUICK, "--save-card", "--task", "classification")
+    status, output, errors = command(tmp_path, *words)
+    assert status == 0, output + errors
+    assert f"* {Path(name).stem} at " in output
+    status, _, errors = command(tmp_path, "plan", "--dataset", Path(name).stem, *QUICK)  # of the saved card
+    assert status == 0, errors
+
+
 def test_a_plan_takes_the_same_options(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     hourly(tmp_path / "load.csv")
@@ -130,6 +217,47 @@ def test_the_only_dates_and_the_only_numbers_are_time_and_target(tmp_path):
     assert own.card.lengths == [24, 48, 96]
     assert own.card.source == "load.csv"
     assert own.card.licence == "your own"
+
+
+@pytest.mark.parametrize("name", CLASSIFIED)
+def test_what_is_to_be_classified_is_inferred(tmp_path, name):
+    write, options = CLASSIFIED[name]
+    path = write(tmp_path / name)
+    others = [tmp_path / "labels.npy"] if path.suffix == ".npy" else []
+    own = make(path, *others, **({"group": "id"} if name == "long.csv" else {}))
+    reader = {".ts": "ts", ".npz": "arrays", ".npy": "arrays", "": "wav"}.get(path.suffix)
+    reader = reader or ("text" if "reviews" in name else "table")
+    assert (own.card.task, own.card.arguments["reader"]) == ("classification", reader)
+    assert "splits stratified 80/10/10" in own.remarks[0]
+    own_data.save(own, tmp_path / "cards")
+    saved = datasets.read(own.card.name, tmp_path / "cards")
+    assert saved == own.card
+    assert saved.at(saved.lengths[-1]).counts["train"] > 10
+
+
+def test_train_and_test_files_stay_what_they_are(tmp_path):
+    own = make(series(tmp_path / "A_TRAIN.ts"), series(tmp_path / "A_TEST.ts"))
+    assert own.card.arguments["splits"] == {"by": "file", "train": ["A_TRAIN.ts"], "test": ["A_TEST.ts"]}
+    assert any("equal examples: of 60 in test" in remark for remark in own.remarks)
+
+
+def test_who_is_heard_is_in_one_part_only(tmp_path):
+    own = make(recordings(tmp_path / "tones"), group="2")
+    ids, edges = (own.card.at(9).meta[key] for key in ("ids", "edges"))
+    speakers = [{name[-5] for name in ids[edges[part] : edges[part + 1]]} for part in range(3)]
+    assert sum(map(len, speakers)) == len(set.union(*speakers)) == 5
+    assert "splits by group 80/10/10" in own.remarks[0]
+
+
+def test_a_folder_that_has_changed_is_another(tmp_path):
+    before = make(recordings(tmp_path / "tones")).card
+    recording = tmp_path / "tones/low/0_who0.wav"
+    content = bytearray(recording.read_bytes())
+    content[-1] ^= 1
+    recording.write_bytes(content)
+    after = make(tmp_path / "tones").card
+    assert before.files[0].size_bytes == after.files[0].size_bytes
+    assert before.fingerprint != after.fingerprint
 
 
 def test_a_card_by_hand_is_the_same_data(tmp_path):
@@ -207,6 +335,37 @@ def test_a_mistake_is_one_line_before_anything_trains(tmp_path, monkeypatch, nam
     assert complaint in told
     assert "my.csv" in told or name in ("task", "dataset")
     assert not (tmp_path / "results").exists()
+
+
+REFUSED_CLASSES = {
+    "one class": ("text,label\ngood,a\nbad,a\nfine,a\n" * 1, "", "column 'label'"),
+    "no label": ("a,b,label\n1,2,x\n2,3,\n3,4,y\n" + "4,5,x\n5,6,y\n" * 9, "", "line 3, column 'label': "),
+    "nan label": ("a,b,label\n1,2,x\n2,3,nan\n3,4,y\n" + "4,5,x\n5,6,y\n" * 9, "", "line 3, column 'label': "),
+    "horizon": ("a,b,label\n1,2,x\n2,3,y\n", "--task classification --horizon 3", "--horizon: classification has no such option"),
+    "label": ("a,b,sort\n1,2,x\n2,3,y\n", "--task classification", "which column is the label? --label NAME"),
+    "column": ("a,b,sort\n1,2,x\n2,3,y\n", "--label srot", "no column 'srot'; did you mean 'sort'?"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REFUSED_CLASSES)
+def test_a_mistake_with_classes_is_one_line(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    text, options, complaint = REFUSED_CLASSES[name]
+    (tmp_path / "my.csv").write_text(text)
+    status, _, errors = call("sweep", "--data", "my.csv", *options.split(), *QUICK)
+    assert status == 2
+    assert complaint in errors.splitlines()[-1]
+    assert "my.csv" in errors.splitlines()[-1]
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_folder_without_recordings_is_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tones").mkdir()
+    for complaint in ("tones: no .wav file in it, but nothing", "tones: no .wav file in it, but .mp3"):
+        status, _, errors = call("sweep", "--data", "tones", *QUICK)
+        assert (status, complaint in errors) == (2, True), errors
+        (tmp_path / "tones/a.mp3").write_text("x")
 
 
 def test_options_of_a_file_need_one(tmp_path, monkeypatch):

@@ -94,7 +94,7 @@ def make(config: SweepConfig) -> Own | None:
         raise UnknownNameError("task of files", kind, known)
     for name in sorted(given - OPTIONS[kind] - {"task", "save_card"}):
         having = [other for other in known if name in OPTIONS[other]]
-        raise DeclarationError(f"{paths[0]}: {_flag(name)}: {kind} has no such option; {' and '.join(having)} has it")
+        raise DeclarationError(f"{paths[0]}: {_flag(name)}: not an option of {kind}, but of {' and '.join(having)}")
     asked = _ASK[kind](config, paths, look)
     arguments = asked.arguments | {"files": [file.model_dump() for file in files]}
 
@@ -219,7 +219,7 @@ def _is_table(path: Path, config: SweepConfig) -> bool:
 
 def _look(path: Path, config: SweepConfig) -> _Look:
     """Look at a table's first rows. Raises DataError for one that cannot be read, or lacks a column that is named."""
-    source, remarks = tables._open(path, config.delimiter, config.encoding, not config.no_header)
+    source, remarks = tables._open(path, _delimiter(path, config), config.encoding, not config.no_header)
     named = [config.time, config.group, config.label, config.text, *(config.target or []), *(config.features or [])]
     tables._check_names(source, [name for name in named if name is not None])
     if source.delimiter is None:
@@ -241,6 +241,18 @@ def _look(path: Path, config: SweepConfig) -> _Look:
         is_date = bool(known) and all(_DATE.fullmatch(cell) for cell in known)
         found["numbers" if is_number else "dates" if is_date else "texts"].append(name)
     return _Look(path, source.names, **found, form="; ".join([form, *remarks]))
+
+
+def _delimiter(path: Path, config: SweepConfig) -> str | None:
+    """Return the delimiter that is given, or that the reader of labelled texts takes: texts hold commas themselves."""
+    if config.delimiter is None and _ending(path) == ".tsv":
+        return "\t"
+    labelled = config.task == "classification" or config.label or config.text
+    if config.delimiter is not None or not labelled or _ending(path) in tables.PARQUET:
+        return config.delimiter
+    with tables._unzipping(path), tables._binary(path) as file:
+        first = next((line for line in file if line.strip()), b"").decode("latin-1")
+    return max(",;\t|", key=first.count)  # as bench/readers.py does; the first of equals
 
 
 # What is asked

@@ -235,6 +235,21 @@ def test_what_is_to_be_classified_is_inferred(tmp_path, name):
     assert saved.at(saved.lengths[-1]).counts["train"] > 10
 
 
+def test_columns_without_names_are_numbered(tmp_path):
+    file = hourly(tmp_path / "load.csv")
+    file.write_text(file.read_text().partition("\n")[2])
+    own = make(file, no_header=True, horizon=4)
+    assert (own.card.arguments["time"], own.card.arguments["target"]) == ("1", ["2"])
+    assert own.card.arguments["header"] is False
+
+
+def test_labelled_texts_may_hold_what_parts_other_files(tmp_path):
+    path = tmp_path / "notes.csv"
+    path.write_text("note,label\n" + "".join(f'"a; b {row}, c",{"xy"[row % 2]}\n' for row in range(40)))
+    own = make(path, label="label", tokens="byte")
+    assert own.card.arguments == own.card.arguments | {"text": "note", "tokens": "byte"}
+
+
 def test_train_and_test_files_stay_what_they_are(tmp_path):
     own = make(series(tmp_path / "A_TRAIN.ts"), series(tmp_path / "A_TEST.ts"))
     assert own.card.arguments["splits"] == {"by": "file", "train": ["A_TRAIN.ts"], "test": ["A_TEST.ts"]}
@@ -317,7 +332,7 @@ REFUSED = {
     "time": (GOOD, "--time timestmp", "no column 'timestmp'; did you mean 'timestamp'?"),
     "which target": (TWO, "--task forecasting", "dates in timestamp; numbers in load, wind; which column is to be foretold? --target NAME"),
     "which task": (TWO, "", "dates in timestamp; numbers in load, wind; what is asked of it? --task forecasting"),
-    "horizon": (TWO, "--task regression --target load --horizon 3", "--horizon: regression has no such option; forecasting has it"),
+    "horizon": (TWO, "--task regression --target load --horizon 3", "--horizon: not an option of regression, but of forecasting"),
     "task": (GOOD, "--task forcasting", "did you mean 'forecasting'?"),
     "too long": (GOOD, "--task forecasting --length 99", "no window fits into the train part"),
     "dataset": (GOOD, "--dataset latch", "--data and --dataset: give one of them"),
@@ -341,7 +356,7 @@ REFUSED_CLASSES = {
     "one class": ("text,label\ngood,a\nbad,a\nfine,a\n" * 1, "", "column 'label'"),
     "no label": ("a,b,label\n1,2,x\n2,3,\n3,4,y\n" + "4,5,x\n5,6,y\n" * 9, "", "line 3, column 'label': "),
     "nan label": ("a,b,label\n1,2,x\n2,3,nan\n3,4,y\n" + "4,5,x\n5,6,y\n" * 9, "", "line 3, column 'label': "),
-    "horizon": ("a,b,label\n1,2,x\n2,3,y\n", "--task classification --horizon 3", "--horizon: classification has no such option"),
+    "horizon": ("a,b,label\n1,2,x\n2,3,y\n", "--task classification --horizon 3", "--horizon: not an option of classification, but of forecasting"),
     "label": ("a,b,sort\n1,2,x\n2,3,y\n", "--task classification", "which column is the label? --label NAME"),
     "column": ("a,b,sort\n1,2,x\n2,3,y\n", "--label srot", "no column 'srot'; did you mean 'sort'?"),
 }  # fmt: skip

@@ -72,7 +72,7 @@ def read_ts(path: Path) -> Examples:
         if not in_data:
             if not line.startswith("@"):
                 raise DataError(f"{where}: {_shown(line)} before @data; the header consists of lines that begin with @")
-            word, *values = line[1:].split()
+            word, *values = line[1:].split() or [""]
             header[word.lower()] = values
             in_data = word.lower() == "data"
             if in_data:
@@ -525,6 +525,11 @@ def _members(path: Path) -> Iterator[tuple[str, bytes]]:
                 if member.isfile() and len(name.parts) > 1:
                     content = archive.extractfile(member)
                     yield member.name, b"" if content is None else content.read()
+            # To the end, where a compressed file has its checksum; a plain one consists of blocks.
+            while archive.fileobj is not None and archive.fileobj.read(1 << 20):
+                pass
+        if path.suffix == ".tar" and path.stat().st_size % tarfile.BLOCKSIZE:
+            raise EOFError("no whole number of blocks")
     except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
         told = (str(error).splitlines() or [type(error).__name__])[0]
         raise DataError(f"{path}: no archive, damaged or cut off: {told}; get it again") from None

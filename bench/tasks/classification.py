@@ -67,8 +67,8 @@ class Task(StoredTask):
     Below, the training part of a .ts file with two series, 1,2,3 and 3,4,5: mean 3, deviation 1.29.
 
     Task(2, files=[...], reader="ts", splits={"by": "file", ...}), first series, class 0
-    x  -0.77 0.00
-    y        0
+    x  -1.55 -0.77
+    y         0
     """
 
     per_step, loss = False, "cross_entropy"

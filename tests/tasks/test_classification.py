@@ -1,0 +1,502 @@
+"""Classification: splits by rule, what training alone decides, and published figures recomputed from the real files.
+
+B batch, L steps, D channels, C classes, N sequences.
+"""
+
+import hashlib
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bench import readers
+from bench.errors import DataError, DataMissingError, DeclarationError
+from bench.files import DataFile, folders, locate
+from bench.readers import Examples
+from bench.tasks import classification
+from bench.tasks.classification import Task, nearest, resample, split_parts
+
+quick = settings(max_examples=60, deadline=None)
+CARDS = Path(__file__).parents[2] / "datasets"
+NAMES = (
+    *("japanese_vowels", "pickup_gesture", "gunpoint", "fsdd", "fsdd_speaker"),
+    *("sst2", "review_polarity", "names"),
+)
+ALL = 10**6
+
+
+def write(folder, name, content):
+    """Write a file and return it as an entry of a card."""
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    data = content if isinstance(content, bytes) else content.encode()
+    path.write_bytes(data)
+    return {"path": str(path), "sha256": hashlib.sha256(data).hexdigest(), "size_bytes": len(data)}
+
+
+def ts(rows):
+    return "@univariate false\n@classLabel true a b\n@data\n" + "\n".join(rows) + "\n"
+
+
+def card(name, length, **more):
+    """The task of a card, or a skip where its files are not to be found."""
+    declared = tomllib.loads((CARDS / f"{name}.toml").read_text())
+    try:
+        return Task(length, **{"files": declared["files"], **declared["arguments"], **more})
+    except DataMissingError as error:
+        pytest.skip(str(error))
+
+
+def real(name):
+    """A file of the data folder."""
+    for folder in folders():
+        if (folder / name).is_file():
+            return folder / name
+    pytest.skip(f"{name}: not here; set BENCH_DATA_DIR")
+
+
+# Small files
+
+
+@pytest.fixture
+def split_files(tmp_path):
+    train = write(tmp_path, "s_TRAIN.ts", ts(["1,2,3:a", "3,4,5:b", "9:a", "9:b"]))
+    test = write(tmp_path, "s_TEST.ts", ts(["6,?,7,8:b", "1,2,3:a"]))
+    return {
+        "files": [train, test],
+        "splits": {"by": "file", "train": ["s_TRAIN.ts"], "test": ["s_TEST.ts"], "val_share": 0.5},
+    }
+
+
+def by_name(task, part):
+    """Sequences of a part by the name of the example, in the units of the file."""
+    batch = task.split_of(part, ALL)
+    edge = task._edge[part]
+    names = task.meta["ids"][edge : edge + len(batch.x)]
+    values = batch.x * np.array(task.meta["scale"]) + np.array(task.meta["mean"])
+    return {
+        name: (values[i, : batch.length[i]].round(4).tolist(), task.meta["classes"][batch.y[i]])
+        for i, name in enumerate(names)
+    }
+
+
+def test_scale_comes_from_the_training_part_alone(split_files):
+    task = Task(10, **split_files)
+    assert task.counts == {"train": 2, "val": 2, "test": 2}
+    steps = [value for series, _ in by_name(task, "train").values() for (value,) in series]
+    assert task.meta["mean"] == pytest.approx([np.mean(steps)])
+    assert task.meta["scale"] == pytest.approx([np.std(steps) or 1.0])
+    train = task.split_of("train", ALL)
+    valid = np.arange(train.x.shape[1]) < train.length[:, None]
+    assert train.x[valid].mean() == pytest.approx(0, abs=1e-6)
+    assert task.meta["classes"] == ["a", "b"]
+
+
+def test_the_worked_example(tmp_path):
+    train = write(tmp_path, "a_TRAIN.ts", ts(["1,2,3:a", "3,4,5:b"]))
+    val = write(tmp_path, "a_VAL.ts", ts(["1,2:a"]))
+    test = write(tmp_path, "a_TEST.ts", ts(["1,2,3,4:b"]))
+    rule = {"by": "file", "train": ["a_TRAIN.ts"], "val": ["a_VAL.ts"], "test": ["a_TEST.ts"]}
+    task = Task(2, files=[train, val, test], splits=rule)
+    batch = task.take("train", np.array([0]))
+    np.testing.assert_allclose(batch.x[0, :, 0], [-1.55, -0.77], atol=5e-3)
+    assert (task.meta["mean"][0], task.meta["scale"][0]) == pytest.approx((3, 1.29099), abs=1e-4)
+    assert batch.y.tolist() == [0]
+    assert task.chance == 1.0
+
+
+@pytest.mark.parametrize(("keep", "expected"), [("first", [6, 6, 7]), ("last", [6, 7, 8])])
+def test_the_first_or_the_last_steps_are_kept_and_gaps_are_filled(split_files, keep, expected):
+    task = Task(3, keep=keep, **split_files)
+    longest = by_name(task, "test")["s_TEST.ts:1"][0]
+    take = expected[: task.num_steps] if keep == "first" else expected[-task.num_steps :]
+    np.testing.assert_allclose([value for (value,) in longest], take, rtol=1e-5)
+    assert "1 missing values filled with the one before, or the training mean" in task.meta["remarks"]
+
+
+def test_padding_is_on_the_right_and_of_zeros(split_files):
+    batch = Task(10, **split_files).split_of("test", ALL)
+    valid = np.arange(batch.x.shape[1]) < batch.length[:, None]
+    assert not batch.x[~valid].any()
+
+
+def test_equal_examples_in_several_parts_are_counted(tmp_path):
+    train = write(tmp_path, "a.tsv", "good film\tpos\nbad film\tneg\nfine  film\tpos\nno\tneg\n")
+    val = write(tmp_path, "b.tsv", "fine film\tpos\nwhat\tneg\n")
+    test = write(tmp_path, "c.tsv", "good film\tpos\nwhat\tneg\nnew\tneg\n")
+    rule = {"by": "file", "train": ["a.tsv"], "val": ["b.tsv"], "test": ["c.tsv"]}
+    task = Task(5, files=[train, val, test], reader="text", text=1, label=2, splits=rule)
+    assert task.meta["remarks"] == [
+        "equal examples: of 2 in val, 1 also in train",
+        "equal examples: of 3 in test, 1 also in train and 1 also in val",
+    ]
+
+
+@pytest.mark.parametrize("tokens", ["word", "character", "byte"])
+def test_a_vocabulary_comes_from_the_training_part_alone(tmp_path, tokens):
+    def made(test):
+        rows = [
+            write(tmp_path, "a.tsv", "aa bb aa\tx\nbb cc\ty\n"),
+            write(tmp_path, "b.tsv", "aa zz\tx\n"),
+            write(tmp_path, "c.tsv", test),
+        ]
+        rule = {"by": "file", "train": ["a.tsv"], "val": ["b.tsv"], "test": ["c.tsv"]}
+        return Task(20, files=rows, reader="text", tokens=tokens, text=1, label=2, splits=rule)
+
+    one, other = made("zz zz zz aa\ty\n"), made("qq\ty\n")
+    assert one.meta["vocabulary"] == other.meta["vocabulary"]
+    assert one.tokens
+    assert one.input_size == len(one.meta["vocabulary"])
+    x = one.split_of("test", ALL).x[0]
+    if tokens == "word":
+        assert one.meta["vocabulary"] == ["<pad>", "<unk>", "aa", "bb"]
+        assert x.tolist() == [1, 1, 1][: one.num_steps]  # no longer than the longest of training
+    elif tokens == "character":
+        assert one.meta["vocabulary"] == ["<pad>", "<unk>", "a", "b", " ", "c"]
+        assert x.tolist()[:3] == [1, 1, 4]
+    else:
+        assert x.tolist()[:3] == [ord("z") + 2, ord("z") + 2, ord(" ") + 2]
+    assert one.split_of("val", ALL).x.dtype == np.int64
+
+
+def test_a_folder_of_recordings(tmp_path):
+    import wave
+
+    for digit in range(2):
+        for speaker in ("eva", "tom"):
+            for index in range(4):
+                with wave.open(str(tmp_path / f"{digit}_{speaker}_{index}.wav"), "wb") as file:
+                    file.setparams((1, 2, 8_000, 0, "NONE", ""))
+                    tone = np.sin(np.arange(400 + 80 * index) * (0.2 + digit)) * 1_000
+                    file.writeframes(tone.astype("<i2").tobytes())
+    size = sum(each.stat().st_size for each in tmp_path.iterdir())
+    entry = {"path": str(tmp_path), "sha256": "0" * 64, "size_bytes": size, "listing": "x.tsv"}
+    task = Task(5, files=[entry], reader="wav", label=1, splits={"by": "index", "test": [3], "val_share": 0.34})
+    assert (task.input_size, task.num_steps, task.counts) == (40, 5, {"train": 8, "val": 4, "test": 4})
+    assert all(name.endswith("_3.wav") for name in task.meta["ids"][-4:])
+    assert task.baselines(ALL)["logistic regression on mean and sd of log-mel"] == 1.0
+    task = Task(5, files=[entry], reader="wav", label=1, splits={"by": "speaker", "test": "tom", "val_share": 0.25})
+    assert all("_tom_" in name for name in task.meta["ids"][-8:])
+    assert not any("_tom_" in name for name in task.meta["ids"][:-8])
+    task = Task(
+        5, files=[entry], reader="wav", label=1, splits={"by": "group", "field": 3, "shares": [0.5, 0.25, 0.25]}
+    )
+    assert [len({name.split("_")[2] for name in task.meta["ids"][a:b]}) for a, b in ((0, 8), (8, 12), (12, 16))] == [
+        2,
+        1,
+        1,
+    ]
+    with pytest.raises(DataMissingError, match="files of 5 bytes expected"):
+        Task(5, files=[entry | {"size_bytes": 5, "sha256": "1" * 64}], reader="wav", label=1)
+
+
+def test_recordings_of_different_rates_are_refused(tmp_path):
+    import wave
+
+    for rate in (8_000, 16_000):
+        (tmp_path / "x").mkdir(exist_ok=True)
+        with wave.open(str(tmp_path / "x" / f"{rate}.wav"), "wb") as file:
+            file.setparams((1, 2, rate, 0, "NONE", ""))
+            file.writeframes(bytes(2_000))
+    entry = {"path": str(tmp_path / "x"), "sha256": "0" * 64, "size_bytes": 4_088, "listing": "x.tsv"}
+    with pytest.raises(DataError, match="8,000 samples a second where 16000.wav has 16,000; resample: ffmpeg -ar"):
+        Task(5, files=[entry], reader="wav")
+
+
+def test_a_table_with_a_row_a_step(tmp_path):
+    rows = [
+        f"s{i:02},{'up' if i % 2 else 'down'},p{i // 4},{i + t},{i * t}" for i in range(24) for t in range(2 + i % 3)
+    ]
+    entry = write(tmp_path, "t.csv", "id,move,who,u,v\n" + "\n".join(rows) + "\n")
+    options = {"files": [entry], "reader": "table", "label": "move", "group": "id", "columns": ["u", "v"]}
+    task = Task(10, **options)
+    assert (task.input_size, task.num_steps, task.meta["classes"]) == (2, 4, ["down", "up"])
+    every = by_name(task, "train") | by_name(task, "val") | by_name(task, "test")
+    assert every["s05"] == ([[5, 0], [6, 5], [7, 10], [8, 15]], "up")
+    assert len(every) == 24
+    grouped = Task(10, **options, splits={"by": "group", "column": "who", "shares": [0.6, 0.2, 0.2]})
+    people = [{int(name[1:]) // 4 for name in by_name(grouped, part)} for part in ("train", "val", "test")]
+    assert [len(each) for each in people] == [4, 1, 1]
+    assert len(set().union(*people)) == 6
+    broken = write(tmp_path, "b.csv", "id,move,u\na,up,1\na,down,2\nb,up,3\n")
+    with pytest.raises(DataError, match="column 'move': more than one value in sequence 'a'"):
+        Task(10, files=[broken], reader="table", label="move", group="id")
+    empty = write(tmp_path, "e.csv", "id,move,u\na,up,1\na,,2\nb,up,3\n")
+    with pytest.raises(DataError, match="line 3, column 'move': empty"):
+        Task(10, files=[empty], reader="table", label="move", group="id")
+
+
+def test_a_table_with_a_row_a_sequence(tmp_path):
+    rows = [f"{i},{i + 1},{'' if i % 2 else i + 2},{'odd' if i % 2 else 'even'}" for i in range(40)]
+    entry = write(tmp_path, "t.csv", "t1,t2,t3,kind\n" + "\n".join(rows) + "\n")
+    task = Task(3, files=[entry], reader="table", label="kind")
+    assert (task.input_size, task.num_steps, task.counts) == (1, 3, {"train": 32, "val": 4, "test": 4})
+    every = by_name(task, "train") | by_name(task, "val") | by_name(task, "test")
+    assert every["t.csv:8"] == ([[7], [8]], "odd")
+    assert every["t.csv:9"] == ([[8], [9], [10]], "even")
+
+
+def test_arrays_in_pairs(tmp_path):
+    rng = np.random.default_rng(0)
+    np.save(tmp_path / "x.npy", rng.normal(size=(30, 6, 2)))
+    np.save(tmp_path / "y.npy", np.arange(30) % 3)
+    files = [write(tmp_path, name, (tmp_path / name).read_bytes()) for name in ("x.npy", "y.npy")]
+    task = Task(4, files=files, reader="arrays")
+    assert (task.input_size, task.output_size, task.num_steps) == (2, 3, 4)
+    assert task.counts == {"train": 24, "val": 3, "test": 3}
+    with pytest.raises(DataError, match="come in pairs"):
+        Task(4, files=files[:1], reader="arrays")
+
+
+# What is refused
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"splits": {"by": "luck"}}, "splits: by: one of file, index, .*found 'luck'"),
+        ({"splits": {"by": "file", "train": ["a"]}}, "by = 'file' needs 'test'"),
+        ({"splits": {"by": "index", "test": [0], "share": 1}}, "by = 'index' has no 'share'"),
+        ({"splits": {"by": "stratified", "shares": [0.8, 0.1]}}, "shares: three that sum to 1"),
+        ({"splits": {"by": "stratified", "shares": [0.8, 0.1, 0.2]}}, "shares: three that sum to 1"),
+        ({"splits": {"by": "index", "test": [0], "val_share": 1}}, "val_share: between 0 and 1"),
+        ({"splits": {"by": "fold", "test": [0]}}, "needs either 'size' or 'folds'"),
+        ({"reader": "mp3"}, "reader: one of ts, arrays, wav, text, table, but found 'mp3'"),
+        ({"tokens": "syllable"}, "tokens: one of"),
+        ({"keep": "middle"}, "keep: one of first, last"),
+        ({"reader": "table"}, "label: the name of a column of the table"),
+        ({"files": []}, "files: none"),
+    ],
+)
+def test_what_a_card_must_not_say(tmp_path, options, expected):
+    files = [write(tmp_path, "s.ts", ts(["1:a", "2:b"]))]
+    with pytest.raises(DeclarationError, match=f"^classification: [^\n]*{expected}"):
+        Task(5, **{"files": files, **options})
+
+
+def test_a_rule_that_names_what_is_not_there(split_files):
+    split_files["splits"] = {"by": "file", "train": ["s_TRAIN.ts"], "test": ["TEST.ts"]}
+    with pytest.raises(DataError, match=r"no example of 'TEST.ts' \(there are: s_TEST.ts, s_TRAIN.ts\)"):
+        Task(5, **split_files)
+
+
+def test_a_part_without_an_example(tmp_path):
+    files = [write(tmp_path, "s.ts", ts(["1:a", "2:b"]))]
+    with pytest.raises(DataError, match="splits leave .* without an example"):
+        Task(5, files=files)
+
+
+def test_files_that_do_not_fit_each_other(tmp_path):
+    one, two = write(tmp_path, "a.ts", ts(["1:a"])), write(tmp_path, "b.ts", ts(["1:2:a"]))
+    with pytest.raises(DataError, match="b.ts: 2 channels where a.ts has 1"):
+        Task(5, files=[one, two])
+    three = write(tmp_path, "c.ts", "@classLabel true a c\n@data\n1:c\n")
+    with pytest.raises(DataError, match=r"c.ts: classes \['a', 'c'\] where a.ts has \['a', 'b'\]"):
+        Task(5, files=[one, three])
+
+
+# The rules
+
+
+def parts(rule, y, names, groups=None, contents=None):
+    contents = contents or [hashlib.sha256(name.encode()).digest() for name in names]
+    return split_parts(rule, np.array(y), Examples([], [], names, groups), contents)
+
+
+@quick
+@given(
+    counts=st.lists(st.integers(3, 60), min_size=1, max_size=5),
+    shares=st.sampled_from([(0.8, 0.1, 0.1), (0.5, 0.2, 0.3)]),
+)
+def test_stratified_parts_hold_their_share_of_every_class(counts, shares):
+    y = np.repeat(np.arange(len(counts)), counts)
+    names = [f"n{i}" for i in range(len(y))]
+    part = parts({"by": "stratified", "shares": list(shares)}, y, names)
+    for each, count in enumerate(counts):
+        found = np.bincount(part[y == each], minlength=3)
+        assert (found >= 1).all()
+        assert (np.abs(found - count * np.array(shares)) <= 1.5).all()
+    order = np.random.default_rng(0).permutation(len(y))  # the order of the files changes nothing
+    np.testing.assert_array_equal(
+        parts({"by": "stratified", "shares": list(shares)}, y[order], [names[i] for i in order]), part[order]
+    )
+
+
+def test_val_is_a_stratified_share_of_train():
+    names = [f"{y}_eva_{i}.wav" for y in "01" for i in range(25)]
+    y = np.repeat([0, 1], 25)
+    part = parts({"by": "index", "test": [0, 1, 2, 3, 4]}, y, names)
+    assert [np.bincount(part[y == each]).tolist() for each in (0, 1)] == [[16, 4, 5]] * 2
+    assert {int(name.split("_")[2][:-4]) for name, each in zip(names, part, strict=True) if each == 2} == {
+        0,
+        1,
+        2,
+        3,
+        4,
+    }
+    expected = sorted(range(5, 25), key=lambda i: hashlib.sha256(names[i].encode()).digest())[:4]
+    assert np.flatnonzero(part[:25] == 1).tolist() == sorted(expected)
+
+
+def test_folds_by_number_and_by_hash():
+    names = [f"set/neg/cv{i:03}_{i * 7}.txt" for i in range(1000)]
+    part = parts({"by": "fold", "size": 100, "test": [9], "val": 8}, [0] * 1000, names)
+    np.testing.assert_array_equal(part, np.repeat([0, 1, 2], [800, 100, 100]))
+    hashed = parts({"by": "fold", "folds": 5, "test": [0], "val": [1]}, [0] * 1000, names)
+    assert np.bincount(hashed).tolist() == pytest.approx([600, 200, 200], abs=50)
+    with pytest.raises(DataError, match="no number in the name"):
+        parts({"by": "fold", "size": 100, "test": [9]}, [0], ["cv.txt"])
+
+
+def test_equal_content_and_groups_stay_together():
+    rng = np.random.default_rng(0)
+    groups = [f"g{i}" for i in rng.integers(0, 40, 600)]
+    names = [f"n{i}" for i in range(600)]
+    contents = [hashlib.sha256(group.encode()).digest() for group in groups]
+    for rule in ({"by": "content", "shares": [0.6, 0.2, 0.2]}, {"by": "group", "shares": [0.6, 0.2, 0.2]}):
+        part = parts(rule, rng.integers(0, 2, 600), names, groups, contents)
+        assert all(len({p for p, g in zip(part, groups, strict=True) if g == group}) == 1 for group in set(groups))
+        assert set(part) == {0, 1, 2}
+    with pytest.raises(DataError, match="no groups"):
+        parts({"by": "group", "shares": [0.6, 0.2, 0.2]}, [0], ["a"])
+
+
+def test_what_no_list_names_is_left_out():
+    rule = {"by": "file", "train": ["a.tsv"], "test": ["b.tsv"], "val": ["c.tsv"]}
+    assert parts(rule, [0] * 4, ["a.tsv:1", "b.tsv:1", "c.tsv:1", "a.tsv:2"]).tolist() == [0, 2, 1, 0]
+    with pytest.raises(DataError, match="no example of 'c.tsv'"):
+        parts(rule, [0] * 2, ["a.tsv:1", "b.tsv:1"])
+    assert parts(rule, [0] * 4, ["a.tsv:1", "b.tsv:1", "c.tsv:1", "d.tsv:2"]).tolist() == [0, 2, 1, -1]
+
+
+# The answers
+
+
+@quick
+@given(data=st.data(), classes=st.integers(2, 5), count=st.integers(1, 40))
+def test_scores_are_those_of_scikit_learn(data, classes, count):
+    from sklearn.metrics import accuracy_score, f1_score
+
+    labels = st.lists(st.integers(0, classes - 1), min_size=count, max_size=count)
+    y, answers = np.array(data.draw(labels)), np.array(data.draw(labels))
+    found = classification._scores(answers, y, classes)
+    assert found["accuracy"] == pytest.approx(accuracy_score(y, answers))
+    assert found["macro_f1"] == pytest.approx(f1_score(y, answers, average="macro", zero_division=0))
+
+
+def test_decode(split_files):
+    labels, probabilities = Task(3, **split_files).decode(np.array([[0.0, np.log(3)], [1_000.0, 0.0]]))
+    assert labels == ["b", "a"]
+    np.testing.assert_allclose(probabilities, [[0.25, 0.75], [1, 0]])
+
+
+def test_resampling_by_straight_lines():
+    x = np.array([[0.0, 2, 4, 0], [1, 2, 0, 0]])[..., None]
+    found = resample(x, np.array([3, 2]), 5)
+    np.testing.assert_allclose(found[..., 0], [[0, 1, 2, 3, 4], [1, 1.25, 1.5, 1.75, 2]])
+    assert resample(x, np.array([4, 4]), 4).shape == (2, 4, 1)
+
+
+def test_the_nearest_by_hand():
+    train = np.array([[0.0, 0], [3, 4]])[..., None]
+    assert nearest(train, np.array([7, 8]), np.array([[1.0, 1], [2, 3]])[..., None]).tolist() == [7, 8]
+
+
+# The real files
+
+
+@pytest.mark.parametrize(
+    ("name", "error"),
+    [  # UCR archive 2018, DataSummary.csv: error of 1-NN with Euclidean distance
+        ("ItalyPowerDemand", 0.0447),
+        ("ArrowHead", 0.2000),
+        ("GunPoint", 0.0867),
+        ("OSULeaf", 0.4793),
+        ("ACSF1", 0.4600),
+        ("BasicMotions", 0.4000),  # of the UEA archive; recomputed, not published, for raw values
+    ],
+)
+def test_the_published_errors_of_the_nearest_neighbour(name, error):
+    train, test = (readers.read_ts(real(f"{name}/{name}_{part}.ts")) for part in ("TRAIN", "TEST"))
+    answers = nearest(np.stack(train.items), np.array(train.labels), np.stack(test.items))
+    assert (answers != np.array(test.labels)).mean() == pytest.approx(error, abs=5e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "length", "counts", "classes", "steps"),
+    [
+        ("japanese_vowels", 29, (216, 54, 370), 9, 26),  # 29 in test only
+        ("pickup_gesture", 361, (40, 10, 50), 10, 329),
+        ("gunpoint", 150, (40, 10, 150), 2, 150),
+        ("fsdd", 100, (2_400, 300, 300), 10, 100),
+        ("fsdd_speaker", 100, (2_250, 250, 500), 10, 100),
+        ("sst2", 50, (6_920, 872, 1_821), 2, 50),
+        ("review_polarity", 1024, (1_600, 200, 200), 2, 1024),
+        ("names", 20, (15_871, 2_149, 2_030), 18, 20),
+    ],
+)
+def test_counts_of_the_real_sets(name, length, counts, classes, steps):
+    task = card(name, length)
+    assert tuple(task.counts.values()) == counts
+    assert (task.output_size, task.num_steps) == (classes, steps)
+    if name != "names":  # parted by surname, not by class
+        val, train = task.split_of("val", ALL).y, task.split_of("train", ALL).y
+        shares = [np.bincount(y, minlength=classes) / len(y) for y in (val, train)]
+        np.testing.assert_allclose(shares[0], shares[1], atol=0.03)
+
+
+def test_equal_examples_of_the_real_sets():
+    found = {name: card(name, 50).meta["remarks"] for name in ("sst2", "names")}
+    assert found == {"sst2": ["equal examples: of 1,821 in test, 2 also in train and 0 also in val"], "names": []}
+
+
+def test_speakers_and_indices_of_the_digits():
+    official, held_out = card("fsdd", 25), card("fsdd_speaker", 25)
+    fields = [[name.removesuffix(".wav").split("_") for name in task.meta["ids"]] for task in (official, held_out)]
+    edges = official.meta["edges"]
+    assert {int(index) for _, _, index in fields[0][edges[2] :]} == {0, 1, 2, 3, 4}
+    assert {int(index) for _, _, index in fields[0][: edges[2]]} == set(range(5, 50))
+    assert len({speaker for _, speaker, _ in fields[0][edges[2] :]}) == 6
+    edges = held_out.meta["edges"]
+    assert {speaker for _, speaker, _ in fields[1][edges[2] :]} == {"george"}
+    assert "george" not in {speaker for _, speaker, _ in fields[1][: edges[2]]}
+    batch = official.split("test", ALL)
+    assert [official.meta["classes"][y] for y in batch.y] == [digit for digit, _, _ in fields[0][-300:]]
+
+
+def test_what_baselines_reach():
+    assert card("japanese_vowels", 29).baselines(ALL)["1-NN Euclidean"] == pytest.approx(0.949, abs=0.002)
+    assert card("sst2", 50).baselines(ALL)["TF-IDF + logistic regression"] == pytest.approx(0.797, abs=0.01)
+    digits = "logistic regression on mean and sd of log-mel"
+    assert card("fsdd", 100).baselines(ALL)[digits] == pytest.approx(0.96, abs=0.01)
+    assert card("fsdd_speaker", 100).baselines(ALL)[digits] < 0.6  # a speaker never heard
+
+
+# The cards
+
+
+def test_the_listing_of_the_recordings():
+    (entry,) = tomllib.loads((CARDS / "fsdd.toml").read_text())["files"]
+    assert tomllib.loads((CARDS / "fsdd_speaker.toml").read_text())["files"] == [entry]
+    head, *rows = [line.split("\t") for line in (CARDS / entry["listing"]).read_text().splitlines()]
+    assert head == ["path", "sha256", "size_bytes", "url"]
+    assert len(rows) == 3_000
+    lines = sorted(f"{path} {sha256}\n" for path, sha256, _, _ in rows)
+    assert hashlib.sha256("".join(lines).encode()).hexdigest() == entry["sha256"]
+    assert sum(int(size) for _, _, size, _ in rows) == entry["size_bytes"]
+    assert all(path.startswith(entry["path"] + "/") and url.endswith(path.rsplit("/")[-1]) for path, _, _, url in rows)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_files_of_a_card_are_those_it_names(name):
+    for entry in tomllib.loads((CARDS / f"{name}.toml").read_text())["files"]:
+        file = DataFile.model_validate(entry)
+        try:
+            path = locate(file)
+        except DataMissingError as error:
+            pytest.skip(str(error))
+        if file.listing is None:
+            assert hashlib.sha256(path.read_bytes()).hexdigest() == file.sha256

@@ -1,0 +1,554 @@
+"""Readers, by files written by hand, by Python's own writers, and by files cut anywhere.
+
+S steps or samples, D channels, F frames, M mel bands.
+"""
+
+import csv
+import io
+import struct
+import tarfile
+import wave
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bench import readers
+from bench.errors import DataError
+
+quick = settings(max_examples=80, deadline=None)
+
+TS = """# a comment
+%another
+@problemName Tiny
+@timeStamps false
+@missing true
+@univariate false
+@dimensions 2
+@equalLength false
+@classLabel true up down
+@data
+1,2,3:4,5.5,6:up
+-1e3,?:7,NaN:down
+
+0.5:0:down
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("files")
+
+
+def write(folder, name, content):
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
+
+
+def refused(read, *arguments):
+    """The one line in which a file is refused."""
+    with pytest.raises(DataError) as found:
+        read(*arguments)
+    assert "\n" not in str(found.value)
+    return str(found.value)
+
+
+def attempted(read, *arguments):
+    """What is read; None where it is refused, in one line."""
+    try:
+        return read(*arguments)
+    except DataError as error:
+        told = str(error)
+    assert "\n" not in told
+    return None
+
+
+# .ts
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_a_ts_file(tmp_path, end):
+    found = readers.read_ts(write(tmp_path, "tiny.ts", TS.replace("\n", end)))
+    assert found.classes == ["up", "down"]
+    assert found.labels == ["up", "down", "down"]
+    assert found.names == ["tiny.ts:1", "tiny.ts:2", "tiny.ts:3"]
+    np.testing.assert_array_equal(found.items[0], np.array([[1, 4], [2, 5.5], [3, 6]], dtype=np.float32))
+    np.testing.assert_array_equal(found.items[1], np.array([[-1000, 7], [np.nan, np.nan]], dtype=np.float32))
+    assert [item.dtype for item in found.items] == [np.float32] * 3
+    assert found.items[2].shape == (1, 2)
+
+
+BROKEN_TS = {
+    "a word for a number": (("5.5", "five"), "line 11, dimension 2, value 2: 'five' where a number is expected"),
+    "no number at all": (("5.5", ""), None),  # an empty field is a missing value
+    "infinite": (("5.5", "inf"), "line 11, dimension 2, value 2: 'inf' is not a finite number"),
+    "too large": (("5.5", "1e39"), "line 11, dimension 2, value 2: '1e39' is not a finite number"),
+    "unequal dimensions": (("4,5.5,6", "4,5.5"), "line 11: dimensions of 2 and of 3 values"),
+    "a dimension more": ((":down\n\n", ":1,2:down\n\n"), "line 12: 3 dimensions, but the header says 2"),
+    "an unknown class": ((":up", ":sideways"), "line 11: label 'sideways' after the last colon is none of @classLabel"),
+    "no label": (("6:up", "6"), "line 11: 1 dimensions, but the header says 2"),
+    "no colon": (("0.5:0:down", "0.5"), "line 14: no colon"),
+    "no value": (("0.5:0:down", "?:?:down"), "line 14: no value in any dimension"),
+    "data first": (("@data\n", ""), "line 10: '1,2,3:4,5.5,6:up' before @data"),
+    "time stamps": (("timeStamps false", "timeStamps true"), "line 10: @timeStamps true"),
+    "no classes": (("@classLabel true up down", "@classLabel false"), "line 10: no '@classLabel true' in the header"),
+    "a target": (("@classLabel true up down", "@targetLabel true"), "line 10: @targetLabel"),
+    "no cases": ((TS[TS.index("1,2") :], ""), "no cases below @data"),
+    "empty": ((TS, ""), "no @data line"),
+    "not text": (("up down", "up \0"), "line 9, column 21: a NUL byte"),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN_TS)
+def test_a_broken_ts_file_is_told_in_one_line(tmp_path, case):
+    (before, after), expected = BROKEN_TS[case]
+    path = write(tmp_path, "broken.ts", TS.replace(before, after, 1))
+    if expected is None:
+        assert np.isnan(readers.read_ts(path).items[0][1, 1])
+        return
+    found = refused(readers.read_ts, path)
+    assert expected in found
+    assert found.startswith(str(path))
+
+
+def test_a_length_that_the_header_denies_is_refused(tmp_path):
+    text = "@univariate true\n@equalLength true\n@seriesLength 3\n@classLabel true a\n@data\n1,2,3:a\n1,2:a\n"
+    assert "line 7: 2 values, but the header says 3" in refused(readers.read_ts, write(tmp_path, "x.ts", text))
+
+
+@quick
+@given(cut=st.integers(0, len(TS)))
+def test_a_ts_file_cut_anywhere_reads_or_is_refused(folder, cut):
+    path = write(folder, "cut.ts", TS[:cut])
+    found = attempted(readers.read_ts, path)
+    if found is not None:
+        assert 1 <= len(found.items) <= 3
+        assert set(found.labels) <= {"up", "down"}
+
+
+@quick
+@given(
+    place=st.integers(0, len(TS) - 1),
+    by=st.sampled_from([b"\xff", b"\0", b"\n", b":", b",", b"?", b"e", b"@", b"\x81"]),
+)
+def test_a_ts_file_with_a_wrong_byte_reads_or_is_refused(folder, place, by):
+    data = TS.encode()
+    attempted(readers.read_ts, write(folder, "wrong.ts", data[:place] + by + data[place + 1 :]))
+
+
+# Arrays
+
+
+def test_arrays_in_one_file_and_in_two(tmp_path):
+    x = np.arange(24, dtype=np.float64).reshape(2, 4, 3)
+    x[1, 2:] = np.nan  # the second sequence has two steps
+    x[0, 1, 1] = np.nan  # a gap is no end
+    y = np.array(["b", "a"])
+    np.savez(tmp_path / "one.npz", x=x, y=y)
+    np.save(tmp_path / "x.npy", x)
+    np.save(tmp_path / "y.npy", y)
+    for found in (
+        readers.read_arrays(tmp_path / "one.npz"),
+        readers.read_arrays(tmp_path / "x.npy", tmp_path / "y.npy"),
+    ):
+        assert found.labels == ["b", "a"]
+        assert [item.shape for item in found.items] == [(4, 3), (2, 3)]
+        np.testing.assert_array_equal(found.items[0], x[0].astype(np.float32))
+
+
+@pytest.mark.parametrize(("y", "labels"), [(np.array([1.0, 2.0]), ["1", "2"]), (np.array([b"q", b"r"]), ["q", "r"])])
+def test_labels_of_arrays_and_given_lengths(tmp_path, y, labels):
+    np.savez(tmp_path / "a.npz", x=np.zeros((2, 5), dtype=np.uint8), y=y, length=np.array([5, 2]))
+    found = readers.read_arrays(tmp_path / "a.npz")
+    assert found.labels == labels
+    assert [item.shape for item in found.items] == [(5, 1), (2, 1)]
+
+
+@pytest.mark.parametrize(
+    ("arrays", "expected"),
+    [
+        ({"x": np.zeros((2, 3))}, "no array named 'y' (there are: x)"),
+        ({"x": np.zeros((2, 3)), "y": np.zeros(3)}, "y: one label for each of 2 sequences, but found shape (3,)"),
+        ({"x": np.zeros((2, 3)), "y": np.array([0.5, 1])}, "y[0]: 0.5 is no class"),
+        ({"x": np.zeros(3), "y": np.zeros(3)}, "but found float64 of shape (3,)"),
+        ({"x": np.array([["a"]]), "y": np.zeros(1)}, "but found <U1 of shape (1, 1)"),
+        ({"x": np.array([[1, np.inf]]), "y": np.zeros(1)}, "x[0, 1, 0]: inf is not a finite number"),
+        ({"x": np.array([[np.nan, np.nan]]), "y": np.zeros(1)}, "every sequence needs a value"),
+        ({"x": np.zeros((2, 3)), "y": np.zeros(2), "length": np.array([3, 4])}, "length: 1 to 3 for each sequence"),
+        ({"x": np.array([[1]], dtype=object), "y": np.zeros(1)}, "save arrays of numbers of one shape"),
+    ],
+)
+def test_broken_arrays_are_told_in_one_line(tmp_path, arrays, expected):
+    np.savez(tmp_path / "a.npz", **arrays)
+    assert expected in refused(readers.read_arrays, tmp_path / "a.npz")
+
+
+def test_a_single_npy_file_is_refused(tmp_path):
+    np.save(tmp_path / "x.npy", np.zeros((2, 2)))
+    assert "one array" in refused(readers.read_arrays, tmp_path / "x.npy")
+
+
+@quick
+@given(share=st.floats(0, 0.999))
+def test_an_npz_file_cut_anywhere_is_refused(folder, share):
+    buffer = io.BytesIO()
+    np.savez(buffer, x=np.zeros((2, 3)), y=np.zeros(2))
+    data = buffer.getvalue()
+    refused(readers.read_arrays, write(folder, "cut.npz", data[: int(len(data) * share)]))
+
+
+# Recordings
+
+
+def recording(samples, *, width=2, channels=1, rate=8_000):
+    """Whole numbers of a width in bytes as a wave file, by Python's own writer."""
+    buffer = io.BytesIO()
+    with wave.open(buffer, "wb") as file:
+        file.setnchannels(channels)
+        file.setsampwidth(width)
+        file.setframerate(rate)
+        if width == 1:
+            data = bytes(value + 128 for value in samples)
+        else:
+            data = b"".join(int(value).to_bytes(width, "little", signed=True) for value in samples)
+        file.writeframes(data)
+    return buffer.getvalue()
+
+
+@quick
+@given(
+    width=st.sampled_from([1, 2, 3, 4]),
+    shares=st.lists(st.floats(-1, 1), min_size=1, max_size=40),
+    rate=st.sampled_from([8_000, 44_100]),
+)
+def test_samples_of_every_width(folder, width, shares, rate):
+    top = 2 ** (8 * width - 1)
+    values = [min(top - 1, round(share * top)) for share in shares]
+    found, found_rate = readers.read_wav(write(folder, "s.wav", recording(values, width=width, rate=rate)))
+    assert found_rate == rate
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, np.array(values) / top, atol=1e-7)
+
+
+def test_channels_are_averaged(tmp_path):
+    path = write(tmp_path, "s.wav", recording([100, 300, -200, 0], channels=2))
+    np.testing.assert_allclose(readers.read_wav(path)[0] * 2**15, [200, -100])
+
+
+def chunks(*parts):
+    body = b"".join(name + struct.pack("<I", len(data)) + data + b"\0" * (len(data) % 2) for name, data in parts)
+    return b"RIFF" + struct.pack("<I", len(body) + 4) + b"WAVE" + body
+
+
+def layout(kind, channels, rate, bits, more=b""):
+    frame = channels * bits // 8
+    return struct.pack("<HHIIHH", kind, channels, rate, rate * frame, frame, bits) + more
+
+
+def test_the_extensible_form_other_chunks_and_floating_point(tmp_path):
+    plain = np.array([0.5, -0.25], dtype="<f4")
+    path = write(
+        tmp_path, "f.wav", chunks((b"LIST", b"odd"), (b"fmt ", layout(3, 1, 8_000, 32)), (b"data", plain.tobytes()))
+    )
+    np.testing.assert_array_equal(readers.read_wav(path)[0], plain)
+    more = struct.pack("<HHIH", 22, 24, 4, 1) + b"\x00\x00\x00\x00\x10\x00\x80\x00\x00\xaa\x00\x38\x9b\x71"
+    extensible = chunks((b"fmt ", layout(0xFFFE, 1, 48_000, 24, more)), (b"data", b"\0\0\x40\0\0\xc0"))
+    found, rate = readers.read_wav(write(tmp_path, "e.wav", extensible))
+    np.testing.assert_array_equal(found, [0.5, -0.5])
+    assert rate == 48_000
+
+
+WAV = recording(range(-50, 50))
+BROKEN_WAV = {
+    "no wave file": (b"ID3\x04 whatever", "byte 0: no RIFF wave file; convert it"),
+    "empty": (b"", "byte 0: no RIFF wave file"),
+    "cut off": (WAV[:-7], "byte 44: 200 bytes of samples are announced, 193 are there; the file is cut off"),
+    "no samples": (recording([]), "byte 44: no samples"),
+    "no data": (chunks((b"fmt ", layout(1, 1, 8_000, 16))), "byte 36: the file ends before its samples"),
+    "data first": (chunks((b"data", b"12")), "byte 12: samples before their format"),
+    "a short format": (chunks((b"fmt ", b"12")), "byte 20: a format of 16 bytes expected, 2 found"),
+    "A-law": (chunks((b"fmt ", layout(6, 1, 8_000, 8)), (b"data", b"12")), "byte 20: 8 bits of A-law"),
+    "12 bits": (chunks((b"fmt ", layout(1, 1, 8_000, 12)), (b"data", b"12")), "byte 20: 12 bits of PCM"),
+    "no channels": (chunks((b"fmt ", layout(1, 0, 8_000, 16)), (b"data", b"12")), "byte 20: 0 channels"),
+    "half a frame": (
+        chunks((b"fmt ", layout(1, 2, 8_000, 16)), (b"data", b"123456")),
+        "no whole number of frames of 4",
+    ),
+    "not a number": (
+        chunks((b"fmt ", layout(3, 1, 8_000, 32)), (b"data", np.array([0, np.nan], "<f4").tobytes())),
+        "byte 48: a sample that is no finite number",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN_WAV)
+def test_a_broken_recording_is_told_in_one_line(tmp_path, case):
+    data, expected = BROKEN_WAV[case]
+    assert expected in refused(readers.read_wav, write(tmp_path, "b.wav", data))
+
+
+@quick
+@given(cut=st.integers(0, len(WAV) - 1))
+def test_a_recording_cut_anywhere_is_refused(folder, cut):
+    refused(readers.read_wav, write(folder, "cut.wav", WAV[:cut]))
+
+
+@quick
+@given(place=st.integers(0, len(WAV) - 1), by=st.integers(0, 255))
+def test_a_recording_with_a_wrong_byte_reads_or_is_refused(folder, place, by):
+    read = attempted(readers.read_wav, write(folder, "wrong.wav", WAV[:place] + bytes([by]) + WAV[place + 1 :]))
+    if read is not None:
+        found, rate = read
+        assert len(found) >= 1
+        assert np.abs(found).max() <= 1
+        assert rate >= 1
+
+
+def test_one_mel_band_by_hand():
+    # Half of 2595 log10(1 + 4000/700) is the mel of 700 (sqrt(1 + 4000/700) - 1) = 1113.84 Hz: there is the top.
+    filters, size = readers.mel_filters(8_000, 200, 1)
+    assert (filters.shape, size) == ((129, 1), 256)
+    assert filters[32, 0] == pytest.approx(1000 / 1113.836, abs=1e-5)  # a frequency every 31.25 Hz
+    assert filters[64, 0] == pytest.approx((4000 - 2000) / (4000 - 1113.836), abs=1e-5)
+    assert filters[[0, 128], 0] == pytest.approx(0, abs=1e-12)
+
+
+@pytest.mark.parametrize("rate", [8_000, 11_025, 16_000, 22_050, 44_100, 48_000])
+def test_forty_mel_bands(rate):
+    filters, size = readers.mel_filters(rate, round(rate * 0.025), 40)
+    assert size >= rate * 0.025
+    assert (filters.sum(0) > 0.5).all()
+    assert (filters >= 0).all()
+    assert (np.diff(filters.argmax(0)) >= 1).all()
+    inside = filters[np.flatnonzero(filters.sum(1))]  # between the first top and the last, triangles add up to 1
+    tops = filters.argmax(0)
+    np.testing.assert_allclose(filters[tops[0] + 1 : tops[-1] - 1].sum(1), 1)
+    assert len(inside) > 40
+
+
+def test_log_mel_by_a_sum_over_every_sample():
+    rng = np.random.default_rng(0)
+    samples, rate, window, hop = rng.normal(size=360).astype(np.float32), 8_000, 200, 80
+    filters, size = readers.mel_filters(rate, window, 5)
+    energy = np.empty((3, 5))
+    for frame in range(3):
+        for band in range(5):
+            total = 0.0
+            for place in np.flatnonzero(filters[:, band]):
+                n = np.arange(window)
+                hann = 0.5 * (1 - np.cos(2 * np.pi * n / window))
+                turned = np.exp(-2j * np.pi * place * n / size)
+                total += (
+                    filters[place, band] * abs((samples[frame * hop : frame * hop + window] * hann * turned).sum()) ** 2
+                )
+            energy[frame, band] = np.log(total)
+    found = readers.log_mel(samples, rate, num_bands=5)
+    assert found.shape == (3, 5)  # 1 + (360 - 200) // 80
+    np.testing.assert_allclose(found, (energy - energy.mean()) / energy.std(), atol=1e-4)
+
+
+def test_a_tone_is_loudest_in_its_band():
+    time = np.arange(4_000) / 8_000
+    filters, size = readers.mel_filters(8_000, 200, 40)
+    for frequency in (300, 1_000, 2_500):
+        found = readers.log_mel(np.sin(2 * np.pi * frequency * time).astype(np.float32), 8_000)
+        band = filters[round(frequency / 8_000 * size)].argmax()
+        assert (np.abs(found.argmax(1) - band) <= 1).all()
+
+
+def test_loudness_says_nothing_and_a_click_is_one_frame():
+    samples = np.random.default_rng(1).normal(size=800).astype(np.float32)
+    np.testing.assert_allclose(readers.log_mel(samples, 8_000), readers.log_mel(samples * 0.01, 8_000), atol=1e-3)
+    assert readers.log_mel(samples[:1], 8_000).shape == (1, 40)
+    np.testing.assert_allclose(readers.log_mel(np.zeros(500, dtype=np.float32), 8_000), 0, atol=1e-6)
+
+
+def test_too_few_samples_a_second_are_refused():
+    assert "40 samples a second are too few" in refused(readers.log_mel, np.zeros(100), 40)
+
+
+# Texts
+
+
+def test_encodings(tmp_path):
+    assert readers.read_text(write(tmp_path, "a.txt", b"\xef\xbb\xbfna\xc3\xafve\r\nb\rc")) == ("naïve\nb\nc", [])
+    text, remarks = readers.read_text(write(tmp_path, "b.txt", b"na\xefve"))
+    assert text == "naïve"
+    assert remarks == ["b.txt is not utf-8 (byte 2): read as cp1252"]
+    assert "line 2, byte 3: neither utf-8 nor cp1252" in refused(
+        readers.read_text, write(tmp_path, "c.txt", b"ab\n\x81")
+    )
+    assert "damaged or cut off" in refused(readers.read_text, write(tmp_path, "d.csv.gz", b"\x1f\x8b\x08"))
+
+
+def test_tables_of_texts(tmp_path):
+    tsv = write(tmp_path, "a.tsv", 'a "good film\t1\nbad , bad\t0')
+    found = readers.read_text_table(tsv, 1, 2)
+    assert (found.items, found.labels, found.names) == (
+        ['a "good film', "bad , bad"],
+        ["1", "0"],
+        ["a.tsv:1", "a.tsv:2"],
+    )
+    table = write(tmp_path, "a.csv", 'who;label;text\nx;pos;"two\nlines; ""quoted"""\ny;neg;b\n')
+    found = readers.read_text_table(table, "text", "label", "who")
+    assert found.items == ['two\nlines; "quoted"', "b"]
+    assert (found.labels, found.groups, found.names) == (["pos", "neg"], ["x", "y"], ["a.csv:2", "a.csv:4"])
+    assert readers.column_names(table) == ["who", "label", "text"]
+    lines = write(tmp_path, "a.jsonl", '{"text": "a\\nb", "label": 3}\n\n{"label": true, "text": "c", "more": []}\n')
+    found = readers.read_text_table(lines, "text", "label")
+    assert (found.items, found.labels, found.names) == (["a\nb", "c"], ["3", "True"], ["a.jsonl:1", "a.jsonl:3"])
+
+
+def test_a_text_longer_than_the_csv_modules_limit(tmp_path):
+    limit = csv.field_size_limit()
+    path = write(tmp_path, "a.csv", "text,label\n" + "word " * 50_000 + ",x\n")
+    assert len(readers.read_text_table(path, "text", "label").items[0]) == 250_000
+    assert csv.field_size_limit() == limit
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "expected"),
+    [
+        ("a.tsv", "x\ty\na\t1\nb\n", "line 3, column 1: 1 fields where the first line has 2; tabs part fields"),
+        ("a.csv", "text,label\na,1\nb,c,2\n", "line 3, column 2: 3 fields where the first line has 2; put a field"),
+        ("a.csv", 'text,label\n"a,1\n', "line 2, begun in line 2: unexpected end of data; close quotes"),
+        ("a.csv", "txt,label\na,1\n", "line 1: no column 'text'; did you mean 'txt'? (there are: txt, label)"),
+        ("a.csv", "text,text,label\na,b,1\n", "line 1: 2 columns 'text'"),
+        ("a.csv", "text,label\n", "no rows below the header"),
+        ("a.csv", "", "no rows"),
+        ("a.csv", "text,label\n ,1\n", "line 2, column 'text': empty; leave the row out"),
+        ("a.csv", "text,label\na,\n", "line 2, column 'label': empty"),
+        ("a.jsonl", '{"text": "a", "label": 1}\n{"text": "b" "label"}\n', "line 2, column 14: no JSON: Expecting ','"),
+        ("a.jsonl", "[1, 2]\n", "line 1, column 1: '[1, 2]' is no JSON object"),
+        ("a.jsonl", '{"text": "a", "lable": 1}\n', "line 1, 'label': not there; did you mean 'lable'?"),
+        ("a.jsonl", '{"text": ["a"], "label": 1}\n', "line 1, 'text': \"['a']\" is no text"),
+        ("a.jsonl", "\n", "no rows"),
+    ],
+)
+def test_a_broken_table_of_texts_is_told_in_one_line(tmp_path, name, content, expected):
+    wanted = (1, 2) if name == "a.tsv" else ("text", "label")
+    assert expected in refused(readers.read_text_table, write(tmp_path, name, content), *wanted)
+
+
+def test_a_column_number_that_is_not_there(tmp_path):
+    assert "no column 3; there are 2" in refused(readers.read_text_table, write(tmp_path, "a.tsv", "a\tb\n"), 1, 3)
+
+
+@quick
+@given(content=st.text(alphabet='a,";\n\t|{}:\x00é', max_size=40), name=st.sampled_from(["a.csv", "a.tsv", "a.jsonl"]))
+def test_any_table_of_texts_reads_or_is_refused(folder, content, name):
+    for wanted in ((1, 2), ("a", "é")):
+        attempted(readers.read_text_table, write(folder, name, content), *wanted)
+
+
+def test_lines_of_one_class(tmp_path):
+    found = readers.read_text_lines(write(tmp_path, "Greek.txt", "Nikos\n\nMaria\n"), "Greek")
+    assert (found.items, found.labels) == (["Nikos", "Maria"], ["Greek", "Greek"])
+    assert found.names == ["Greek.txt:1", "Greek.txt:3"]
+    assert "no line with a text" in refused(readers.read_text_lines, write(tmp_path, "a.txt", "\n \n"), "a")
+
+
+FILES = {"set/pos/a.txt": "good", "set/pos/b.txt": "fine", "set/neg/c.txt": "bad", "README": "no example"}
+
+
+def archive(tmp_path, members, name="a.tar.gz"):
+    """An archive of files, or of headers as they are."""
+    with tarfile.open(tmp_path / name, "w:gz") as file:
+        for member, content in members.items():
+            header = member if isinstance(member, tarfile.TarInfo) else tarfile.TarInfo(member)
+            data = content.encode()
+            header.size = len(data)
+            file.addfile(header, io.BytesIO(data))
+    return tmp_path / name
+
+
+def test_a_folder_and_an_archive_of_texts(tmp_path):
+    for name, content in FILES.items():
+        write(tmp_path / "folder", name, content)
+    one = readers.read_text_folder(tmp_path / "folder")
+    two = readers.read_text_archive(archive(tmp_path, FILES))
+    assert sorted(zip(one.names, one.items, one.labels, strict=True)) == sorted(
+        zip(two.names, two.items, two.labels, strict=True)
+    )
+    assert sorted(one.labels) == ["neg", "pos", "pos"]
+    assert not list(tmp_path.rglob("set/pos/a.txt"))[1:]  # nothing was unpacked
+
+
+def linked(kind):
+    header = tarfile.TarInfo("pos/link.txt")
+    header.type, header.linkname = kind, "/etc/passwd"
+    return header
+
+
+@pytest.mark.parametrize(
+    ("member", "expected"),
+    [
+        ("../pos/a.txt", "leads out of the archive"),
+        ("pos/../../a.txt", "leads out of the archive"),
+        ("/pos/a.txt", "leads out of the archive"),
+        ("pos\\..\\a.txt", "leads out of the archive"),
+        (linked(tarfile.SYMTYPE), "is a link or a device"),
+        (linked(tarfile.LNKTYPE), "is a link or a device"),
+        (linked(tarfile.FIFOTYPE), "is a link or a device"),
+    ],
+)
+def test_what_no_honest_archive_holds_is_refused(tmp_path, member, expected):
+    found = refused(readers.read_text_archive, archive(tmp_path, {"pos/ok.txt": "ok", member: ""}))
+    assert expected in found
+    assert "byte " in found
+
+
+def test_an_archive_that_unpacks_to_too_much_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(readers, "MEMBER_BYTES", 1_000)
+    assert "is of 1,001 bytes" in refused(readers.read_text_archive, archive(tmp_path, {"pos/a.txt": "x" * 1_001}))
+
+
+def test_an_archive_without_examples_and_an_empty_example(tmp_path):
+    assert "no files in folders" in refused(readers.read_text_archive, archive(tmp_path, {"a.txt": "top"}))
+    assert "pos/a.txt: line 1, column 1: no text" in refused(
+        readers.read_text_archive, archive(tmp_path, {"pos/a.txt": " \n"})
+    )
+
+
+@quick
+@given(share=st.floats(0, 0.999))
+def test_an_archive_cut_anywhere_is_refused(folder, share):
+    path = archive(folder, {f"pos/{i}.txt": f"text {i * 7919 % 1000}" for i in range(30)}, "whole.tar.gz")
+    data = path.read_bytes()
+    refused(readers.read_text_archive, write(folder, "cut.tar.gz", data[: int(len(data) * share)]))
+
+
+# Tokens
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens"),
+    [
+        ("It's GOOD, isn’t it?", ["it's", "good", ",", "isn’t", "it", "?"]),
+        ("you 've seen", ["you", "'ve", "seen"]),
+        ("Été 1984\n!", ["été", "1984", "!"]),
+        (" \n", []),
+    ],
+)
+def test_words(text, tokens):
+    assert readers.words(text) == tokens
+
+
+@quick
+@given(text=st.text(max_size=60))
+def test_no_character_is_lost_but_blanks(text):
+    assert "".join(readers.words(text)) == "".join(text.lower().split()) or "_" in text or not text.isascii()
+    assert bool(readers.words(text)) == bool(text.strip()) or not text.isprintable()
+    assert bytes((readers.encode_bytes(text) - 2).astype(np.uint8)).decode() == text
+
+
+def test_a_vocabulary_by_hand():
+    known = readers.vocabulary([["b", "a", "b"], ["c", "a", "b"]], min_frequency=2)
+    assert known == ["<pad>", "<unk>", "b", "a"]
+    places = {token: place for place, token in enumerate(known)}
+    assert readers.encode(["a", "c", "b"], places).tolist() == [3, 1, 2]
+    assert len(readers.byte_vocabulary()) == 258
+    assert readers.byte_vocabulary()[ord("a") + 2] == "<61>"

@@ -212,10 +212,13 @@ class _Coordinator:
             self.meter.add(record, of_earlier_session=True)
             if record.config.phase in ("screen", "confirm", "test") and cell_id in self.records:
                 self._count(cell_id, record)
-        is_written = self.tracker.is_written()
+        until = self.tracker.written_until()
         for mine in self.records.values():
-            for record in [] if is_written else _with_tests(mine, self.plan.budget.top_k):
-                self.tracker.write_record(record)  # the last coordinator may not have come to it
+            fresh = {run.config.run for run in mine if self._written_at(run) > until}
+            opened = {run_id for run in mine if run.config.run in fresh for run_id in run.config.opens_test_of}
+            for record in _with_tests(mine, self.plan.budget.top_k) if fresh else []:
+                if record.config.run in fresh | opened:
+                    self.tracker.write_record(record)  # the last coordinator may not have come to it
         if self.status.finished_runs:
             self.display.say(f"going on with {self.plan.name}: {self.status.finished_runs} runs are done")
 
@@ -498,6 +501,9 @@ class _Coordinator:
         for cell, config in self.jobs.values():
             if config.phase == "screen":
                 self.studies.give_back(cell, config.number)
+
+    def _written_at(self, record: RunRecord) -> int:
+        return (self._folder(record.config.run) / "record.json").stat().st_mtime_ns
 
     def _folder(self, run_id: str) -> Path:
         return self.plan.folder / "runs" / run_id

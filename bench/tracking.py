@@ -39,6 +39,9 @@ os.environ.update(ENVIRONMENT)  # MLflow reads them when it is imported
 STATUS = {"complete": "FINISHED", "pruned": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}
 """The name of every ending in MLflow. Its page shows KILLED like a failure, so pruned runs are FINISHED with a tag."""
 
+MARK_SECONDS = 30.0
+"""Between two notes of how far MLflow has come, so that a killed sweep does not look up all of its runs again."""
+
 COLOURS = ("#137dae", "#c83243", "#308613", "#8a63bf", "#de7921", "#04867d", "#b45091", "#445461", "#a6630c", "#434a93")
 """Of the cells of a dataset in turn; left alone, the page gives two models the same one."""
 
@@ -62,6 +65,7 @@ class Tracker:
         self._folder, self._log = folder, folder / "mlflow.log"
         self._known: dict[str, tuple[str, str]] = {}  # bench.id -> (run id, digest of what was written)
         self._fresh: set[str] = set()  # experiments in which this sweep began with this tracker
+        self._marked = time.monotonic()
         self._viewed: set[str] = set()  # datasets whose pages are set up
         self._client: MlflowClient | None = None
         self._queue: queue.SimpleQueue[tuple[Any, ...] | None] = queue.SimpleQueue()
@@ -80,10 +84,15 @@ class Tracker:
         """Write the state of the sweep, one run in each dataset's experiment."""
         self._queue.put((self._put_sweep, datasets, state))
 
-    def is_written(self) -> bool:
-        """Whether all records that lie in the sweep's folder were written when a tracker last closed."""
+    def written_until(self) -> int:
+        """Return up to which moment (ns since 1970) what was recorded is known to be in MLflow; 0: nothing is."""
         path = self._folder / "mlflow.json"
-        return path.exists() and (self._results / "mlflow.db").exists() and path.read_text() == self._mark()
+        if not path.exists() or not (self._results / "mlflow.db").exists():
+            return 0
+        try:
+            return int(json.loads(path.read_text())["until_ns"])
+        except (ValueError, KeyError, TypeError):
+            return 0
 
     def close(self, timeout: float) -> bool:
         """Wait for all that was handed over; return whether it was written in time."""
@@ -91,13 +100,13 @@ class Tracker:
         self._thread.join(timeout)
         written = not self._thread.is_alive() and not self.errors
         if written:
-            write_atomically(self._folder / "mlflow.json", self._mark())
+            self._mark(time.time_ns())
         return written
 
-    def _mark(self) -> str:
-        """Return what stands for the records that are there: how many, and when the last was written."""
-        times = [path.stat().st_mtime_ns for path in (self._folder / "runs").rglob("record.json")]
-        return json.dumps({"records": len(times), "latest_ns": max(times, default=0)})
+    def _mark(self, until_ns: int) -> None:
+        self._marked = time.monotonic()
+        with suppress(OSError):
+            write_atomically(self._folder / "mlflow.json", json.dumps({"until_ns": until_ns}))
 
     def _work(self) -> None:
         while (item := self._queue.get()) is not None:
@@ -106,6 +115,9 @@ class Tracker:
                 if self._client is None:
                     self._client = self._connect()
                 act(*arguments)
+                # With nothing waiting, all is written that ended a while ago.
+                if self._queue.empty() and not self.errors and time.monotonic() - self._marked > MARK_SECONDS:
+                    self._mark(time.time_ns() - int(2e9 * MARK_SECONDS))
             except Exception as error:  # noqa: BLE001 - tracking never stops training, whatever it raises
                 self.errors += 1
                 text = " ".join(str(error).split())

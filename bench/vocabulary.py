@@ -1,0 +1,48 @@
+"""Vocabularies: bytes, characters or words as token numbers, made from the training part only."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+UNKNOWN, END = "<unk>", "<eos>"
+
+UNITS = ("byte", "character", "word")
+
+
+def tokens(text: str, unit: str) -> list[str]:
+    """Return the units of a text. Words are parted by white space, and every line ends with <eos>."""
+    if unit == "character":
+        return list(text)
+    if unit == "byte":
+        return [chr(byte) for byte in text.encode("utf-8", "surrogateescape")]
+    return [word for line in text.splitlines() for word in (*line.split(), END)]
+
+
+def make(train: Iterable[str], unit: str, max_size: int | None = None) -> list[str]:
+    """Return the vocabulary of the training part, most frequent first; <unk> stands for what is not in it.
+
+    Bytes are always all 256, and need no <unk>.
+    """
+    if unit == "byte":
+        return [chr(byte) for byte in range(256)]
+    counts = Counter(train)
+    counts.pop(UNKNOWN, None)
+    ordered = sorted(counts, key=lambda token: (-counts[token], token))
+    return [UNKNOWN, *ordered][:max_size]
+
+
+def encode(found: Sequence[str], vocabulary: Sequence[str]) -> np.ndarray:
+    """Return token numbers, (N,) int64; what is not in the vocabulary is <unk>, number 0."""
+    number = {token: place for place, token in enumerate(vocabulary)}
+    return np.fromiter((number.get(token, 0) for token in found), dtype=np.int64, count=len(found))
+
+
+def decode(numbers: Iterable[int], vocabulary: Sequence[str], unit: str) -> str:
+    """Return the text of token numbers."""
+    found = [vocabulary[number] for number in numbers]
+    if unit == "byte":
+        return bytes(map(ord, found)).decode("utf-8", "replace")
+    if unit == "character":
+        return "".join(found)
+    return " ".join(found).replace(f" {END} ", "\n").replace(f" {END}", "\n")

@@ -1,0 +1,164 @@
+"""The next token: windows by hand, the vocabulary from the training part alone, n-grams that sum to one."""
+
+import hashlib
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bench import datasets, vocabulary
+from bench.errors import BenchError, DataMissingError
+from bench.tasks.language_modelling import KneserNey, Task
+
+
+def card(path) -> dict:
+    data = path.read_bytes()
+    return {"path": str(path), "sha256": hashlib.sha256(data).hexdigest(), "size_bytes": len(data)}
+
+
+@pytest.fixture
+def text(tmp_path):
+    def write(content: str | bytes, name: str = "text.txt") -> dict:
+        path = tmp_path / name
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        return card(path)
+
+    return write
+
+
+def test_windows_by_hand(text):
+    task = Task(4, files=[text("abcabcabca" * 4)], splits=[0.5, 0.25, 0.25])
+    assert task.meta["vocabulary"] == ["<unk>", "a", "b", "c"]
+    batch = task.split("val", 10)
+    assert task.decode(batch.x[0]) == "abca"
+    assert task.decode(batch.y[0]) == "bcab"
+    assert task.decode(batch.x[1]) == "bcab"  # the next window begins where the last one ended
+    assert batch.mask.all()
+    assert task.counts["val"] == 2  # of ten characters, nine are foretold
+
+
+def test_training_windows_are_a_function_of_seed_and_number(text):
+    task = Task(8, files=[text("the quick brown fox jumps over the lazy dog. " * 20)])
+    first, again, other = (task.train_batch(*key, 16) for key in ((3, 1), (3, 1), (3, 2)))
+    assert np.array_equal(first.x, again.x)
+    assert not np.array_equal(first.x, other.x)
+    assert np.array_equal(first.x[:, 1:], first.y[:, :-1])
+
+
+def test_the_vocabulary_is_that_of_the_training_part(text):
+    task = Task(2, files=[text("a" * 50 + "z" * 50)], splits=[0.5, 0.25, 0.25])
+    assert task.meta["vocabulary"] == ["<unk>", "a"]
+    assert task.meta["unknown"] == {"train": 0, "val": 25, "test": 25}
+    assert (task.split("test", 5).x == 0).all()
+
+
+def test_words_end_their_lines_and_rare_ones_are_unknown(text):
+    names = {part: f"{part}.txt" for part in ("train", "val", "test")}
+    files = [
+        text("the cat sat\nthe dog sat\n", "train.txt"),
+        text("the cow sat\n" * 2, "val.txt"),
+        text("a b c\n", "test.txt"),
+    ]
+    task = Task(3, files=files, unit="word", splits=names, max_words=4)
+    assert task.meta["vocabulary"] == ["<unk>", "<eos>", "sat", "the"]
+    assert task.decode(task.split("val", 1).x[0]) == "the <unk> sat"
+
+
+def test_nats_are_of_tokens(text):
+    task = Task(4, files=[text("abcd" * 30)])
+    found = task.score(np.full((3, 4), math.log(8)), task.split("val", 3))
+    assert found == pytest.approx({"nats": math.log(8), "bits": 3, "perplexity": 8})
+
+
+@pytest.mark.parametrize("order", [1, 2, 3, 5])
+def test_the_probabilities_of_a_context_add_up_to_one(order):
+    train = np.random.default_rng(0).integers(6, size=400)
+    model = KneserNey(train, order, 6)
+    for context in ([1, 2, 3, 4], [5, 5, 5, 5], [0, 1, 0, 1]):
+        total = 0.0
+        for token in range(6):
+            whole = np.array([*context, token])
+            # nats() is a mean over all tokens: the last one's share is the difference to the context alone.
+            last = model.nats(whole) * 4 - model.nats(np.array(context)) * 3
+            total += math.exp(-last)
+        assert total == pytest.approx(1)
+
+
+def test_kneser_ney_by_hand():
+    # a b a b a c: of two a-contexts … b follows twice, c once; before b stands a, before c a, before a b.
+    model = KneserNey(np.array([0, 1, 0, 1, 0, 2]), 2, 3)
+    unigram = (1 - 0.75) / 3 + 0.75 * 3 / 3 * (1 / 3)  # one context each, of three
+    expected = (2 - 0.75) / 3 + 0.75 * 2 / 3 * unigram
+    assert model.nats(np.array([0, 1])) == pytest.approx(-math.log(expected))
+
+
+def test_longer_contexts_foretell_a_regular_text_better(text):
+    task = Task(16, files=[text("once upon a time there was a bench. " * 60)])
+    found = task.baselines(50)
+    assert found["uniform"] > found["unigram"] > found["Kneser-Ney 2-gram"] > found["Kneser-Ney 5-gram"]
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.text(alphabet=st.characters(exclude_categories=["Cs"]), min_size=1))
+@pytest.mark.parametrize("unit", ["byte", "character"])
+def test_what_is_encoded_comes_back(unit, text):
+    found = vocabulary.tokens(text, unit)
+    words = vocabulary.make(found, unit)
+    assert vocabulary.decode(vocabulary.encode(found, words), words, unit) == text
+
+
+@pytest.mark.parametrize(
+    ("content", "options", "complaint"),
+    [
+        ("", {}, "empty"),
+        ("short", {"length": 50}, "shorter context"),
+        (b"fine\nnot \xff fine" * 9, {}, "line 2: not UTF-8"),
+        ("some text " * 9, {"unit": "letter"}, "unit: one of byte, character, word"),
+        ("some text " * 9, {"splits": [0.5, 0.6, 0.1]}, "three shares that add up to 1"),
+        ("some text " * 9, {"splits": {"train": "other.txt"}}, "train: one of text.txt"),
+    ],
+)
+def test_what_cannot_be_read_is_refused_in_one_line(tmp_path, content, options, complaint):
+    path = tmp_path / "text.txt"
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    data = path.read_bytes()
+    file = {"path": str(path), "sha256": hashlib.sha256(data).hexdigest(), "size_bytes": max(1, len(data))}
+    with pytest.raises(BenchError) as error:
+        Task(options.pop("length", 4), files=[file], **options)
+    if content:
+        assert complaint in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def shipped(name: str, length: int):
+    try:
+        return datasets.read(name).at(length)
+    except DataMissingError as error:
+        pytest.skip(str(error))
+
+
+def test_tiny_shakespeare_is_as_published():
+    task = shipped("tiny_shakespeare", 128)
+    assert sum(task.meta["tokens"].values()) == 1_115_394
+    assert len(task.meta["vocabulary"]) == 65 + 1
+    found = task.baselines(100)
+    assert found["uniform"] == pytest.approx(4.17, abs=0.02)
+    assert found["unigram"] == pytest.approx(3.35, abs=0.05)
+    assert found["Kneser-Ney 2-gram"] == pytest.approx(2.48, abs=0.05)
+    assert found["Kneser-Ney 5-gram"] < 1.9
+
+
+def test_the_penn_treebank_has_its_ten_thousand_words():
+    task = shipped("ptb_word", 35)
+    assert task.meta["tokens"] == {"train": 929_589, "val": 73_760, "test": 82_430}
+    assert len(task.meta["vocabulary"]) == 10_000
+
+
+def test_chance_is_the_unigram_of_the_training_part_on_val(text):
+    task = Task(2, files=[text("aab" * 20 + "abb" * 20)], splits=[0.5, 0.25, 0.25])
+    counts = {"a": 40 + 1, "b": 20 + 1, "<unk>": 1}  # one more each, so that nothing is impossible
+    val = ("abb" * 20)[:30]
+    expected = -sum(math.log(counts[c] / 63) for c in val[1:]) / 29
+    assert task.chance == pytest.approx(expected)

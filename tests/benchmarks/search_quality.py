@@ -274,14 +274,15 @@ def write(found: dict[Question, dict[str, list[Search]]], began: float, words: l
         f"`{command}`, {datetime.now(UTC):%Y-%m-%d}, {(time.time() - began) / 60:.0f} min; {cpu}, {os.cpu_count()} cores, "
         f"load average {os.getloadavg()[2]:.1f}; Python {platform.python_version()}, {versions}.",
         "",
-        f"The best validation score of the runs that had ended when 25, 50 and 100 % of the budget was spent: mean over "
+        "The best validation score of the runs that had ended when 25, 50 and 100 % of the budget was spent: mean over "
         f"seeds and its 95 % t interval. The budget is the training sequences of {TRIALS} whole runs, so that a search "
         "that ends runs early, or solves some, has spent less after as many trials. A seed is the sampler's and the "
-        "training's; the first ten draws of tpe are those of random. *Over random* is the mean difference at 100 %, paired by seed. *Seconds* go from the start of the "
-        "first run to the end of the last, two at a time; where the load average is above 3, others "
-        "were on the machine, and seconds say little. Ray Tune: two actors that are used again, no checkpoints, no "
-        f"logs, the rungs of the bench's ASHA, which besides spares the first ten trials. Scores are those of a space "
-        "made wide, and of a default made mediocre, so that there is something to search for.",
+        "training's; the first ten draws of tpe are those of random. *Over random* is the mean difference at 100 %, "
+        "paired by seed. *Seconds* go from the start of the first run to the end of the last, two at a time; where the "
+        "load average is above 3, others were on the machine, and seconds say little. Ray Tune: two actors that are "
+        "used again, no checkpoints, no logs, the rungs of the bench's ASHA, which besides spares the first ten "
+        "trials. Scores are those of a space made wide, and of a default made mediocre, so that there is something to "
+        "search for.",
         "",
         "| task | way of searching | seeds | best at 25 % | at 50 % | at 100 % | over random | sequences | seconds |",
         "|---|---|---|---|---|---|---|---|---|",

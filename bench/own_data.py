@@ -24,6 +24,7 @@ OPTIONS = {
     | {"no_header"},
     "regression": {"target", "features", "time", "group", "splits", "delimiter", "encoding", "no_header"},
     "classification": {"label", "text", "features", "time", "group", "tokens", "splits", "no_header"},
+    "language_modelling": {"tokens", "splits"},
 }
 """Which options of a file each kind of task has."""
 
@@ -98,7 +99,9 @@ def make(config: SweepConfig) -> Own | None:
     asked = _ASK[kind](config, paths, look)
     arguments = asked.arguments | {"files": [file.model_dump() for file in files]}
 
-    task = _probe(paths[0], kind, min(config.lengths or [1 if kind == "forecasting" else _WHOLE]), arguments)
+    task = _probe(
+        paths[0], kind, min(config.lengths or [_WHOLE if kind in ("regression", "classification") else 1]), arguments
+    )
     _check(paths[0], kind, asked.arguments, task)
     lengths = sorted(set(config.lengths)) if config.lengths else _ladder(kind, task)
     for length in config.lengths or []:
@@ -263,6 +266,8 @@ def _kind(config: SweepConfig, path: Path, look: _Look | None) -> str:
     ending = _ending(path)
     if path.is_dir() or ending in (".ts", ".npz", ".npy", ".jsonl"):
         return "classification"
+    if ending == TEXT_FILES and not (config.label or config.text):
+        return "language_modelling"
     if config.horizon or config.season:
         return "forecasting"
     if config.label or config.text:
@@ -439,16 +444,25 @@ def _look_json(path: Path) -> _Look:
     return _Look(path, list(row), [], numbers, texts, "; ".join(["JSON", *remarks]))
 
 
+def _language_modelling(config: SweepConfig, paths: list[Path], look: _Look | None) -> _Asked:
+    unit = config.tokens or "character"
+    shares = _splits(config)
+    arguments = {"unit": unit} | ({"splits": shares} if shares else {})
+    return _Asked(arguments, [f"tokens = {unit}s" + ("" if config.tokens else " (--tokens)")])
+
+
 _ASK: dict[str, Callable[[SweepConfig, list[Path], _Look | None], _Asked]] = {
     "forecasting": _forecasting,
     "regression": _regression,
     "classification": _classification,
+    "language_modelling": _language_modelling,
 }
 
 _MEANING = {
     "forecasting": "look-back in rows",
     "regression": "last steps of a sequence",
     "classification": "first steps of a sequence",
+    "language_modelling": "context in tokens",
 }
 
 
@@ -495,6 +509,9 @@ def _ladder(kind: str, task: Any) -> list[int]:
         rows = task.meta["rows"]
         most = max(1, min(256, (min(rows[0], sum(rows)) - task.horizon) // 4))
         return [length for length in (24, 48, 96, 192) if length <= most] or [most]
+    if kind == "language_modelling":
+        most = min(task.meta["tokens"].values()) // 4
+        return [length for length in (32, 64, 128) if length <= most] or [max(1, most)]
     whole: int = task.num_steps
     rungs = [FIRST_RUNG << step for step in range(5) if FIRST_RUNG << step < whole]
     return [*rungs, whole] if whole <= 2 * FIRST_RUNG << 4 else rungs
@@ -505,6 +522,8 @@ def _split(kind: str, arguments: dict[str, Any]) -> str:
     if kind == "forecasting":
         time = "time" if "time" in arguments else "order of rows, taken as time"
         return f"by {time} {_shares(rule or [0.7, 0.1, 0.2])}"
+    if kind == "language_modelling":
+        return f"by place {_shares(rule or [0.9, 0.05, 0.05])}"
     if kind == "regression":
         by = arguments.get("group", "sequence")
         return f"by hash of the {by} {_shares(rule or [0.7, 0.1, 0.2])}"
@@ -519,7 +538,10 @@ def _shares(splits: Sequence[float]) -> str:
 
 def _remarks(path: Path, card: Dataset, task: Any, look: _Look | None, asked: _Asked, lengths_asked: bool) -> list[str]:
     """Return what was found out, and what the reader has to say."""
-    rows = f"{sum(task.meta['rows']):,} rows" if "rows" in task.meta else f"{task.meta['edges'][-1]:,} sequences"
+    if card.task == "language_modelling":
+        rows = f"{sum(task.meta['tokens'].values()):,} tokens, {len(task.meta['vocabulary']):,} different"
+    else:
+        rows = f"{sum(task.meta['rows']):,} rows" if "rows" in task.meta else f"{task.meta['edges'][-1]:,} sequences"
     if "classes" in task.meta:
         rows += f" of {len(task.meta['classes']):,} classes"
     form = [look.form] if look is not None else []
@@ -530,7 +552,7 @@ def _remarks(path: Path, card: Dataset, task: Any, look: _Look | None, asked: _A
     counts = ", ".join(f"{part} {count:,}" for part, count in task.counts.items())
     told = [", ".join([rows, *form]), *times, *asked.told, f"splits {card.split}"]
     found = [f"{path.name}: {'; '.join(told)}"]
-    what = "windows" if card.task == "forecasting" else "sequences"
+    what = "sequences" if card.task in ("regression", "classification") else "windows"
     lengths = f"lengths {', '.join(map(str, card.lengths))}" + (" (--length)" if not lengths_asked else "")
     found.append(f"{path.name}: {what}: {counts}; {lengths}")
     found += [f"{path.name}: {remark}" for remark in task.meta["remarks"]]

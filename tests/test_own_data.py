@@ -423,3 +423,20 @@ def test_ten_million_rows_are_read(tmp_path):
     assert "10,000,000 rows" in remark
     assert peak / 1024 < 2048
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # in KiB, as on Linux
+
+
+def test_a_text_is_modelled_by_its_characters(tmp_path):
+    path = tmp_path / "book.txt"
+    path.write_text("It was a dark and stormy night.\n" * 60 + "Zig\n")
+    config = SweepConfig.build(None, {"data": [path], "results": tmp_path})
+    own = own_data.make(config)
+    assert (own.card.name, own.card.task, own.card.arguments["unit"]) == ("book", "language_modelling", "character")
+    assert own.card.lengths == [24]
+    assert own.remarks[0] == (
+        "book.txt: 1,924 tokens, 19 different; tokens = characters (--tokens); splits by place 90/5/5"
+    )
+    assert "book.txt: tokens that the training part does not hold, read as <unk>: test 1" in own.remarks
+    words = own_data.make(
+        SweepConfig.build(None, {"data": [path], "results": tmp_path, "tokens": "word", "lengths": [8]})
+    )
+    assert words.card.arguments["unit"] == "word"

@@ -136,12 +136,11 @@ def _make(
     words = vocabulary.make(found["train"], unit, max_words)
     arrays = {part: vocabulary.encode(each, words) for part, each in found.items()}
     unknown = {part: int((numbers == 0).sum()) if unit != "byte" else 0 for part, numbers in arrays.items()}
-    return arrays, {
-        "vocabulary": words,
-        "unit": unit,
-        "tokens": {p: len(a) for p, a in arrays.items()},
-        "unknown": unknown,
-    }
+    counts = {part: len(numbers) for part, numbers in arrays.items()}
+    new = [f"{part} {count:,}" for part, count in unknown.items() if count]
+    remarks = [f"tokens that the training part does not hold, read as <unk>: {', '.join(new)}"] if new else []
+    meta = {"vocabulary": words, "unit": unit, "tokens": counts, "unknown": unknown, "remarks": remarks}
+    return arrays, meta
 
 
 def _read(path: Path) -> str:

@@ -21,17 +21,17 @@ from bench.module import SequenceModule, Tensors
 
 WARM_UP_SECONDS, MEASURE_SECONDS = 0.05, 0.25
 MAX_REPEATS = 30  # of a batch
-MAX_SINGLE_REPEATS = 200  # of one sequence or one step, whose spread is wider
+MIN_SINGLE_REPEATS, MAX_SINGLE_REPEATS = 20, 200  # of one sequence or one step: a 95th percentile needs some
 
 
 def speed(module: SequenceModule, batch: Tensors, config: RunConfig) -> dict[str, float]:
     """Time training steps, batch inference, single answers and streaming of a configuration.
 
     A training step is forward, backward, clipping and optimiser on one batch of training length that lies in memory;
-    inference is forward only. `latency` is inference on one sequence by itself. `streaming` is one more step after a
-    whole training sequence, from the state that it left; only causal encoders have it. Each is warmed up, then repeated
-    for about a quarter of a second, the device synchronised; medians, 95th percentiles and the spread (quartiles over
-    median) are returned, in milliseconds.
+    inference is forward only. `latency` is inference on one sequence by itself. `streaming` is the last step of a
+    training sequence, from the state that the steps before it left; only causal encoders have it. Each is warmed up,
+    then repeated for about a quarter of a second, the device synchronised; medians, 95th percentiles and the spread
+    (between the quartiles, over the median) are returned, in milliseconds.
     """
     x, length, y = (part.to(config.device) for part in batch[:3])
     mask = None if batch[3] is None else batch[3].to(config.device)
@@ -65,7 +65,7 @@ def speed(module: SequenceModule, batch: Tensors, config: RunConfig) -> dict[str
     if module.encoder.causal:
         single["streaming"] = _one_step(module, x, length, config)
     for name, act in single.items():
-        seconds = _repeat(act, config.device, MAX_SINGLE_REPEATS)
+        seconds = _repeat(act, config.device, MAX_SINGLE_REPEATS, MIN_SINGLE_REPEATS)
         result |= {f"{name}_p{q}_milliseconds": 1e3 * float(np.percentile(seconds, q)) for q in (50, 95)}
         result[f"{name}_repeats"] = len(seconds)
     return result
@@ -95,15 +95,16 @@ def _one_sequence(module: SequenceModule, x: Tensor, length: Tensor, config: Run
 
 def _one_step(module: SequenceModule, x: Tensor, length: Tensor, config: RunConfig) -> Callable[[], None]:
     longest = int(length.argmax())
-    steps = int(length[longest])
-    one, one_step = x[longest : longest + 1, :steps], torch.ones(1, dtype=torch.long, device=x.device)
+    before = int(length[longest]) - 1
+    one, one_step = x[longest : longest + 1], torch.ones(1, dtype=torch.long, device=x.device)
+    last, state = one[:, before : before + 1].contiguous(), None
 
     def embedded(part: Tensor) -> Tensor:
         return part if module.embedding is None else module.embedding(part)
 
-    with torch.inference_mode(), _precision(config):
-        _, state = module.encoder(embedded(one), length[longest : longest + 1])
-        last = one[:, -1:].contiguous()
+    if before:
+        with torch.inference_mode(), _precision(config):
+            _, state = module.encoder(embedded(one[:, :before]), one_step * before)
 
     def step() -> None:
         # From the same state each time: a growing cache would make every repeat slower than the one before.
@@ -118,7 +119,7 @@ def _precision(config: RunConfig) -> Any:
     return torch.autocast(config.device, torch.bfloat16, enabled=config.precision == "bf16-mixed")
 
 
-def _repeat(act: Callable[[], None], device: str, most: int) -> list[float]:
+def _repeat(act: Callable[[], None], device: str, most: int, least: int = 5) -> list[float]:
     gc.collect()
     end = time.perf_counter() + WARM_UP_SECONDS
     for _ in range(3):
@@ -126,7 +127,7 @@ def _repeat(act: Callable[[], None], device: str, most: int) -> list[float]:
     while time.perf_counter() < end:
         act()
     seconds: list[float] = []
-    while len(seconds) < 5 or (sum(seconds) < MEASURE_SECONDS and len(seconds) < most):
+    while len(seconds) < least or (sum(seconds) < MEASURE_SECONDS and len(seconds) < most):
         synchronise(device)
         start = time.perf_counter()
         act()
@@ -143,8 +144,8 @@ KERNELS = {
     "_scaled_dot_product_flash_attention": "SDPA flash",
     "_scaled_dot_product_efficient_attention": "SDPA memory-efficient",
     "_scaled_dot_product_cudnn_attention": "SDPA cuDNN",
-    "_scaled_dot_product_attention_math": "SDPA math",
     "_scaled_dot_product_attention_math_for_mps": "SDPA math",
+    "_safe_softmax": "SDPA math",  # what is left of it: a composite of products and this
 }
 """What PyTorch calls the kernels that decide about speed, and what people do."""
 
@@ -157,29 +158,40 @@ class _Operators(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.names: set[str] = set()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        # In inference mode a composite (lstm, scaled_dot_product_attention) arrives whole and hides what it calls.
+        with self:
+            result = func.decompose(*args, **kwargs)
+        if result is not NotImplemented:
+            return result
         self.names.add(func.overloadpacket.__name__)
-        return func(*args, **(kwargs or {}))
+        return func(*args, **kwargs)
 
 
 def kernels(module: SequenceModule, batch: Tensors, config: RunConfig) -> list[str]:
-    """Return the fused kernels that training and inference of a module run on, sorted; and what runs step by step."""
+    """Return the fused kernels that training and inference of a module run on, sorted; and what runs unfused.
+
+    Each is asked by itself: one may take a kernel that the other may not.
+    """
     x, length = batch[0].to(config.device), batch[1].to(config.device)
     module = module.to(config.device)
-    with _Operators() as seen:
-        module.train()
-        with _precision(config):
-            module(x, length)
-        module.eval()
-        with torch.inference_mode(), _precision(config):
-            module(x, length)
-    found = {KERNELS[name] for name in seen.names if name in KERNELS}
     recurrent = any(isinstance(part, nn.RNNBase) for part in module.modules())
-    if recurrent and not any("LSTM" in name or "RNN" in name for name in found):
-        found.add("RNN step by step")
-    attends = any("scaled_dot_product" in name for name in seen.names)
-    if attends and not any(name.startswith("SDPA") for name in found):
-        found.add("SDPA (other)")
+    found: set[str] = set()
+    for training in (True, False):
+        module.train(training)
+        with _Operators() as seen, torch.inference_mode(not training), _precision(config):
+            module(x, length)
+        found |= _kernels(seen.names, recurrent)
     return sorted(found)
+
+
+def _kernels(names: set[str], recurrent: bool) -> set[str]:
+    found = {KERNELS[name] for name in names & KERNELS.keys()}
+    if recurrent and not any("LSTM" in kernel or "RNN" in kernel for kernel in found):
+        found.add("unfused RNN steps")
+    if any("scaled_dot_product" in name for name in names - KERNELS.keys()):
+        found.add("SDPA (other)")
+    return found
 
 
 def flops(module: SequenceModule, task: Task) -> dict[str, int]:
@@ -187,7 +199,8 @@ def flops(module: SequenceModule, task: Task) -> dict[str, int]:
 
     Counted on the meta device, where fused kernels are taken apart (elsewhere they count zero), of matrix products and
     attention as PyTorch counts them. Counting a recurrence costs 10 ms a step, so 1, 2 and 3 steps are counted: of all
-    models here the operations are a polynomial of degree two in length, which these determine.
+    models here the operations are a polynomial of degree two in length, which these determine. The module stays on the
+    meta device, without its weights.
     """
     counted = [_count(module.to("meta"), task, steps) for steps in (1, 2, 3)]
     names = ("inference_flops_per_sequence", "train_flops_per_sequence")

@@ -4,6 +4,7 @@ import time
 
 import pytest
 import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from bench import search_spaces, timing
@@ -59,6 +60,7 @@ def test_speed_is_of_steps_of_the_batch_given():
         assert 5 <= speed[f"{name}_repeats"] <= timing.MAX_REPEATS
     for name in ("latency", "streaming"):
         assert 0 < speed[f"{name}_p50_milliseconds"] <= speed[f"{name}_p95_milliseconds"]
+        assert timing.MIN_SINGLE_REPEATS <= speed[f"{name}_repeats"] <= timing.MAX_SINGLE_REPEATS
     assert speed["train_step_milliseconds"] > speed["inference_step_milliseconds"]
 
 
@@ -67,6 +69,34 @@ def test_only_what_can_stream_is_timed_streaming(name):
     module, task, config = make(name)
     found = timing.speed(module, batch(task), config)
     assert ("streaming_p50_milliseconds" in found) == (name != "bilstm")
+
+
+@pytest.mark.parametrize("name", ["lstm", "transformer", "mlp"])
+@pytest.mark.parametrize("most", [100, 1])
+def test_every_step_of_a_stream_is_the_last_of_the_longest_sequence(monkeypatch, name, most):
+    module, task, config = make(name, "adding")
+    x, lengths, *_ = batch(task)
+    lengths = lengths.clamp(max=most)
+    longest, steps = int(lengths.argmax()), int(lengths.max())
+    forward, calls = module.encoder.forward, []
+
+    def spy(x_BLD, length_B, state=None):
+        h_BLH, after = forward(x_BLD, length_B, state)
+        calls.append((*x_BLD.shape[:2], int(length_B), state, after, h_BLH))
+        return h_BLH, after
+
+    monkeypatch.setattr(module.encoder, "forward", spy)
+    step = timing._one_step(module, x, lengths, config)
+    prefix = calls.pop() if steps > 1 else None
+    step()
+    step()
+    whole, _ = forward(x[longest : longest + 1, :steps], torch.tensor([steps]))
+    if prefix is not None:
+        assert prefix[:3] == (1, steps - 1, steps - 1)
+    for *shape, state, _, h_BLH in calls:
+        assert shape == [1, 1, 1]
+        assert state is (prefix[4] if prefix else None)  # never the longer one that the step before left
+        torch.testing.assert_close(h_BLH[:, 0], whole[:, -1], atol=1e-5, rtol=1e-5)
 
 
 def test_a_step_that_is_known_to_take_long_is_measured_so(monkeypatch):
@@ -132,7 +162,7 @@ def test_what_the_fused_kernel_hides_is_counted():
 
 @pytest.mark.parametrize(
     ("name", "kernel"),
-    [("lstm", "oneDNN LSTM"), ("bilstm", "oneDNN LSTM"), ("gru", "RNN step by step"), ("rnn", "RNN step by step")],
+    [("lstm", "oneDNN LSTM"), ("bilstm", "oneDNN LSTM"), ("gru", "unfused RNN steps"), ("rnn", "unfused RNN steps")],
 )
 def test_the_kernels_of_recurrent_encoders(name, kernel):
     if not torch.backends.mkldnn.is_available():
@@ -144,6 +174,39 @@ def test_the_kernels_of_recurrent_encoders(name, kernel):
 def test_attention_runs_fused():
     module, task, config = make("transformer")
     assert timing.kernels(module, batch(task), config) == ["SDPA flash (CPU)"]
+
+
+@pytest.mark.parametrize("slow", [{True}, {False}, {True, False}], ids=["training", "inference", "both"])
+def test_attention_that_runs_unfused_is_seen_in_training_and_in_inference(monkeypatch, slow):
+    module, task, config = make("transformer")
+    forward = module.encoder.forward
+
+    def chosen(*arguments):
+        backends = [SDPBackend.MATH] if module.training in slow else [SDPBackend.FLASH_ATTENTION]
+        with sdpa_kernel(backends):
+            return forward(*arguments)
+
+    monkeypatch.setattr(module.encoder, "forward", chosen)
+    fused = [] if len(slow) == 2 else ["SDPA flash (CPU)"]
+    assert timing.kernels(module, batch(task), config) == [*fused, "SDPA math"]
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_a_recurrence_that_loses_its_kernel_in_one_mode_is_seen(monkeypatch, training):
+    if not torch.backends.mkldnn.is_available():
+        pytest.skip("PyTorch was built without oneDNN")
+    module, task, config = make("lstm")
+    forward = module.encoder.forward
+
+    def chosen(*arguments):
+        before = torch.backends.mkldnn.set_flags(_enabled=module.training == training)
+        try:
+            return forward(*arguments)
+        finally:
+            torch.backends.mkldnn.set_flags(_enabled=before[0])
+
+    monkeypatch.setattr(module.encoder, "forward", chosen)
+    assert timing.kernels(module, batch(task), config) == ["oneDNN LSTM", "unfused RNN steps"]
 
 
 def test_a_feed_forward_net_has_no_kernel_of_note():

@@ -1,4 +1,4 @@
-"""Median time of one more step after a whole sequence, from the exclusive pass; causal encoders only."""
+"""Median time of the last step of a sequence, in the exclusive pass; causal encoders only."""
 
 from bench.record import RunRecord
 

@@ -1,4 +1,4 @@
-"""95th percentile of the time of one more step, from the exclusive pass; causal encoders only."""
+"""95th percentile of the time of the last step of a sequence, in the exclusive pass; causal encoders only."""
 
 from bench.record import RunRecord
 

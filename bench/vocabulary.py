@@ -19,16 +19,18 @@ def tokens(text: str, unit: str) -> list[str]:
     return [word for line in text.splitlines() for word in (*line.split(), END)]
 
 
-def make(train: Iterable[str], unit: str, max_size: int | None = None) -> list[str]:
+def make(train: Iterable[str], unit: str, max_size: int | None = None, min_count: int = 1) -> list[str]:
     """Return the vocabulary of the training part, most frequent first; <unk> stands for what is not in it.
 
-    Bytes are always all 256, and need no <unk>.
+    That is what occurs fewer than `min_count` times there, or goes beyond `max_size`. Bytes are always all 256, and
+    need no <unk>.
     """
     if unit == "byte":
         return [chr(byte) for byte in range(256)]
     counts = Counter(train)
     counts.pop(UNKNOWN, None)
-    ordered = sorted(counts, key=lambda token: (-counts[token], token))
+    kept = [token for token, count in counts.items() if count >= min_count]
+    ordered = sorted(kept, key=lambda token: (-counts[token], token))
     return [UNKNOWN, *ordered][:max_size]
 
 

@@ -317,7 +317,7 @@ def real(name, length, **changes):
     card = datasets.read(name)
     try:
         for file in card.files:
-            files.locate(file, name)
+            files.locate(file)
     except DataMissingError as error:
         pytest.skip(str(error))
     return make_task(card.task, length, card.arguments | changes)

@@ -276,6 +276,7 @@ def plan(file: Path | None, as_json: bool, frontier: bool, memory_gb: float | No
 @click.option("--dataset", default="adding", show_default=True, metavar="NAME", help="Whose sequences are timed.")
 @click.option(
     "--length",
+    "--lengths",
     "lengths",
     multiple=True,
     callback=_split_lengths,
@@ -310,11 +311,12 @@ def speed(
     screen = Screen()
     if files:
         frame = speeds.read(files)
-        speeds.same_conditions(frame)
     else:
         screen.say("bench: measuring one run at a time; nothing else should run on this machine")
         options |= {"datasets": [dataset], "lengths": lengths or speeds.LENGTHS, "results": results}
         frame, folder = speeds.measure(SweepConfig.build(None, options), batch_size, screen.say)
+        for path in speeds.write(frame, folder):
+            screen.say(str(path))
     if as_json:
         click.echo(frame.to_json(orient="records"))
         return
@@ -323,9 +325,6 @@ def speed(
     click.echo()
     for sentence in speeds.sentences(frame):
         click.echo(f"* {sentence}")
-    if not files:
-        for path in speeds.write(frame, folder):
-            click.echo(str(path))
 
 
 @main.command()

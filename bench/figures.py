@@ -85,6 +85,7 @@ class Series:
     line: Literal["", "line", "steps"] = "line"
     points: Literal["", "filled", "hollow", "faint", "tick"] = "filled"
     tag: str = ""  # written beside the first point
+    band: bool = False  # shade between low and high, in place of a bar at each point
 
 
 @dataclass(frozen=True)
@@ -219,7 +220,9 @@ def _series(axes: "Axes", chart: Chart, series: Series, models: list[str], other
     if series.line:
         style = "steps-post" if series.line == "steps" else "default"
         axes.plot(x, series.y, color=ink, linewidth=1.8, drawstyle=style, alpha=0.85, zorder=3)
-    if series.low:
+    if series.low and series.band:
+        axes.fill_between(x, series.low, series.high, color=ink, alpha=0.12, linewidth=0, zorder=2)
+    elif series.low:
         for place, value, low, high in zip(x, series.y, series.low, series.high, strict=True):
             if math.isfinite(low) and math.isfinite(high):
                 ends = ([low, high], [value, value]) if chart.rows else ([place, place], [low, high])

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from xml.sax.saxutils import escape
 
 import pandas as pd
 
@@ -32,7 +33,10 @@ QUANTITIES = {
 }
 """What is shown, and its unit."""
 
-CONDITIONS = ("hardware", "device", "precision", "threads")
+SPREADS = {"train_step_milliseconds": "train_spread", "inference_step_milliseconds": "inference_spread"}
+"""Between the quartiles of the repeats, over their median."""
+
+CONDITIONS = ("hardware", "device", "precision", "threads", "dataset", "batch_size")
 """Times are compared only where all of these are the same."""
 
 Say = Callable[[str], None]
@@ -41,17 +45,22 @@ Say = Callable[[str], None]
 def measure(config: SweepConfig, batch_size: int, say: Say) -> tuple[pd.DataFrame, Path]:
     """Time every model at every length, one run at a time; return a row each, and the folder of the records.
 
-    A failure, out of memory say, is a row with its cause. The records stay below the folder.
+    A failure, out of memory say, is a row with its cause. The records stay below the folder, which is named after the
+    conditions: what is measured on another machine, or in another precision, does not replace them.
     """
     plan = make_plan(config.model_copy(update={"workers": 1, "budget": "smoke", "name": "speed"}))
-    folder = config.results / "speed"
     engine = LocalEngine(plan.slots[:1], stall_seconds=config.stall_seconds)
     rows = []
     try:
         engine.start_server()
+        from bench.measure import environment  # loads torch, which reading and comparing need not
+
+        machine = environment(plan.device)
+        what = f"{plan.cells[0].dataset.name}-b{batch_size}-{config.precision}"
+        folder = config.results / "speed" / slug(machine["hardware"]) / what
         for cell in plan.cells:
             record, path = _run(plan, cell, batch_size, folder, engine)
-            rows.append(_row(cell, record, path))
+            rows.append(_row(cell, record, path, machine))
             found = rows[-1].get("train_step_milliseconds")
             say(f"{cell.id}: {f'{found:.2f} ms a training step' if found else rows[-1]['state']}")
     finally:
@@ -63,7 +72,7 @@ def _run(plan: Plan, cell: Cell, batch_size: int, folder: Path, engine: LocalEng
     config = run_config(plan, cell, cell.id, "speed", cell.space.default)
     settings = config.train.model_copy(update={"batch_size": batch_size})
     config = config.model_copy(update={"sweep": "speed", "threads": 1, "train": settings})
-    path = folder / "runs" / f"{cell.id}-b{batch_size}-{config.precision}-{config.device}"
+    path = folder / f"L{cell.length}" / cell.space.name
     path.mkdir(parents=True, exist_ok=True)
     (path / "record.json").unlink(missing_ok=True)
     write_json(path / "config.json", config.model_dump(mode="json"))
@@ -79,13 +88,18 @@ def _run(plan: Plan, cell: Cell, batch_size: int, folder: Path, engine: LocalEng
     return record, path
 
 
+def slug(text: str) -> str:
+    """Return a name fit for a folder."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+
+
 def _died(config: RunConfig, cell: Cell, cause: str) -> RunRecord:
     asked = {name: getattr(cell.task, name) for name in ("metric", "goal", "chance", "solved", "num_steps")}
     return RunRecord.model_validate({"config": config, "asked": asked, "state": "failed", "cause": cause})
 
 
-def _row(cell: Cell, record: RunRecord, path: Path) -> dict[str, Any]:
-    memory = record.peak_memory_bytes
+def _row(cell: Cell, record: RunRecord, path: Path, machine: dict[str, Any]) -> dict[str, Any]:
+    memory, machine = record.peak_memory_bytes, record.environment or machine
     return {
         "dataset": cell.dataset.name,
         "length": cell.length,
@@ -93,6 +107,7 @@ def _row(cell: Cell, record: RunRecord, path: Path) -> dict[str, Any]:
         "model": cell.space.name,
         "state": record.state if record.state != "failed" else f"failed: {record.cause}",
         **(record.speed or {}),
+        "batch_size": record.config.train.batch_size,
         "peak_memory_mib": None if memory is None or record.speed is None else memory / 2**20,
         "parameters": record.num_parameters or None,
         "state_size": record.state_size,
@@ -100,8 +115,8 @@ def _row(cell: Cell, record: RunRecord, path: Path) -> dict[str, Any]:
         "device": record.config.device,
         "precision": record.config.precision,
         "threads": record.config.threads,
-        "hardware": record.environment.get("hardware"),
-        "torch": record.environment.get("torch"),
+        "hardware": machine["hardware"],
+        "torch": machine["torch"],
         "measured_at": record.started_at or datetime.now(UTC).isoformat(timespec="seconds"),
         "record": str(path / "record.json"),
     }
@@ -116,7 +131,10 @@ def write(frame: pd.DataFrame, folder: Path) -> tuple[Path, Path]:
 
 
 def read(paths: Sequence[Path]) -> pd.DataFrame:
-    """Return the rows of speed.csv files, of this machine or others. Raises DeclarationError."""
+    """Return the rows of speed.csv files; of what was measured twice, those of the later file.
+
+    Raises DeclarationError, and HardwareError where their conditions differ.
+    """
     frames = []
     for path in paths:
         try:
@@ -127,7 +145,9 @@ def read(paths: Sequence[Path]) -> pd.DataFrame:
         if missing:
             raise DeclarationError(f"{path}: not a speed.csv: column {min(missing)} is missing")
         frames.append(frame)
-    return pd.concat(frames, ignore_index=True)
+    frame = pd.concat(frames, ignore_index=True)
+    same_conditions(frame)
+    return frame.drop_duplicates(["model", "steps"], keep="last", ignore_index=True)
 
 
 def crossover(frame: pd.DataFrame, slow: str, fast: str, column: str) -> str:
@@ -147,13 +167,14 @@ def crossover(frame: pd.DataFrame, slow: str, fast: str, column: str) -> str:
         return f"{slow} is slower than {fast} at every length measured ({steps[0]} to {steps[-1]} steps)"
     if all(ratio <= 0 for ratio in ratios):
         return f"{slow} is not slower than {fast} at any length measured ({steps[0]} to {steps[-1]} steps)"
-    changes = [i for i in range(1, len(ratios)) if (ratios[i - 1] <= 0) != (ratios[i] <= 0)]
-    if len(changes) > 1 or ratios[-1] <= 0:
-        return f"{slow} and {fast} change places {len(changes)} times between {steps[0]} and {steps[-1]} steps"
-    i = changes[0]
-    share = ratios[i - 1] / (ratios[i - 1] - ratios[i])
-    place = steps[i - 1] * (steps[i] / steps[i - 1]) ** share
-    return f"{slow} becomes slower than {fast} between {steps[i - 1]} and {steps[i]} steps (about {place:.2g})"
+    changes = []
+    for i in range(1, len(ratios)):
+        before, after = ratios[i - 1], ratios[i]
+        if (before <= 0) != (after <= 0):
+            place = steps[i - 1] * (steps[i] / steps[i - 1]) ** (before / (before - after))
+            word, about = "slower" if after > 0 else "faster", float(f"{place:.2g}")
+            changes.append(f"{word} than {fast} between {steps[i - 1]} and {steps[i]} steps (about {about:.0f})")
+    return f"{slow} becomes {', then '.join(changes)}"
 
 
 def same_conditions(frame: pd.DataFrame) -> None:
@@ -201,6 +222,7 @@ def _cell(mine: pd.DataFrame, step: int, column: str) -> str:
 def chart(frame: pd.DataFrame) -> str:
     """Return one SVG with a chart for each quantity against the steps, both axes logarithmic."""
     drawn = []
+    steps = figures.Axis("steps", log=True, ticks=[(step, f"{step:,}") for step in sorted(frame["steps"].unique())])
     for column, (title, unit) in QUANTITIES.items():
         if column not in frame or frame[column].dropna().empty:
             continue
@@ -208,16 +230,36 @@ def chart(frame: pd.DataFrame) -> str:
         for model in dict.fromkeys(frame["model"]):
             mine = frame[(frame["model"] == model) & frame[column].notna()].sort_values("steps")
             if len(mine):
-                series.append(figures.Series(model, mine["steps"].tolist(), mine[column].tolist()))
-        drawn.append(
-            figures.svg(figures.Chart(title, figures.Axis("steps", log=True), figures.Axis(unit, log=True), series))
-        )
-    return _beside(drawn, figures.legend(list(dict.fromkeys(frame["model"]))))
+                low, high = _band(mine, column)
+                series.append(
+                    figures.Series(model, mine["steps"].tolist(), mine[column].tolist(), low, high, band=True)
+                )
+        drawn.append(figures.svg(figures.Chart(title, steps, figures.Axis(unit, log=True), series)))
+    where = {name: frame[name].dropna() for name in CONDITIONS}
+    where = {name: values.iloc[0] if len(values) else "unknown" for name, values in where.items()}
+    notes = [
+        "{hardware}, {device}, {threads} thread(s), {precision}; {dataset}, {batch_size} sequences a batch".format(
+            **where
+        ),
+        "shade: as wide as the middle half of the repeats; of one sequence and one step, up to the 95th percentile",
+    ]
+    return _beside(drawn, figures.legend(list(dict.fromkeys(frame["model"]))), notes)
 
 
-def _beside(drawn: list[str], legend: list[tuple[str, str]]) -> str:
-    """Return charts in two columns as one SVG, under a row that names the colours."""
-    width, height, top = 460, 300, 40
+def _band(rows: pd.DataFrame, column: str) -> tuple[list[float], list[float]]:
+    """Return the ends of the shade: the width of the middle half of the repeats, or up to the 95th percentile."""
+    upper = column.replace("_p50_", "_p95_")
+    if upper != column:
+        return rows[column].tolist(), rows[upper].tolist()
+    if column not in SPREADS:
+        return [], []
+    half = rows[SPREADS[column]] / 2
+    return (rows[column] * (1 - half).clip(lower=0.05)).tolist(), (rows[column] * (1 + half)).tolist()
+
+
+def _beside(drawn: list[str], legend: list[tuple[str, str]], notes: list[str]) -> str:
+    """Return charts in two columns as one SVG, under a row that names the colours, over notes."""
+    width, height, top = 460, 280, 40
     names = "".join(
         mark.replace("<svg ", f'<svg x="{14 + 125 * i}" y="14" width="14" height="14" ', 1)
         + f'<text x="{34 + 125 * i}" y="26" font-size="13" fill="{figures.INKS["ink"]}">{name}</text>'
@@ -227,7 +269,12 @@ def _beside(drawn: list[str], legend: list[tuple[str, str]]) -> str:
         one.replace("<svg ", f'<svg x="{width * (i % 2)}" y="{top + height * (i // 2)}" width="432" height="270" ', 1)
         for i, one in enumerate(drawn)
     ]
-    tall = top + height * math.ceil(len(drawn) / 2)
+    under = top + height * math.ceil(len(drawn) / 2)
+    tall = under + 20 * len(notes)
+    parts += [
+        f'<text x="14" y="{under + 6 + 18 * i}" font-size="11.5" fill="{figures.INKS["soft"]}">{escape(note)}</text>'
+        for i, note in enumerate(notes)
+    ]
     text = (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {2 * width} {tall}" width="{2 * width}" height="{tall}" '
         f'font-family="sans-serif"><rect width="100%" height="100%" fill="#fffffe"/>{names}{"".join(parts)}</svg>\n'

@@ -1,5 +1,6 @@
 """Speed by length: the crossover by hand, refusals, and one real measurement."""
 
+import json
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
@@ -9,9 +10,11 @@ import pytest
 
 from bench import speed
 from bench.config import SweepConfig
+from bench.engines.local import Event
 from bench.errors import DeclarationError, HardwareError
 
 SAME = {"hardware": "a machine", "device": "cpu", "precision": "32-true", "threads": 1, "state": "complete"}
+SAME |= {"dataset": "adding", "batch_size": 32}
 
 
 def frame(**milliseconds: list[float | None]) -> pd.DataFrame:
@@ -31,7 +34,13 @@ def between(**milliseconds) -> str:
 def test_the_place_is_interpolated_on_logarithms():
     # A factor of 1/2 at 128 and of 2 at 256: equal in the middle, at 128 times the root of 2.
     found = between(lstm=[1, 2, 4], transformer=[0.1, 1, 8])
-    assert found == "transformer becomes slower than lstm between 128 and 256 steps (about 1.8e+02)" or "181" in found
+    assert found == "transformer becomes slower than lstm between 128 and 256 steps (about 180)"
+    # A factor of 1/2 at 256 and of 4 at 512: a third of the way, at 256 times the third root of 2.
+    found = between(lstm=[1, 2, 4, 8], transformer=[0.1, 1, 2, 32])
+    assert found == "transformer becomes slower than lstm between 256 and 512 steps (about 320)"
+    # A factor of 1/8 at 1,024 and of 8 at 2,048.
+    found = between(lstm=[1, 1, 1, 1, 8, 1], transformer=[0.1, 0.1, 0.1, 0.1, 1, 8])
+    assert found == "transformer becomes slower than lstm between 1024 and 2048 steps (about 1400)"
 
 
 @pytest.mark.parametrize(
@@ -39,8 +48,12 @@ def test_the_place_is_interpolated_on_logarithms():
     [
         ([2, 4, 8], "at every length measured (64 to 256 steps)"),
         ([0.5, 1, 2], "not slower than lstm at any length"),
-        ([2, 1, 8], "change places 2 times"),
-        ([2, 4, 2], "change places 1 times"),
+        (
+            [2, 1, 8],
+            "becomes faster than lstm between 64 and 128 steps (about 91), then slower than lstm between 128 and",
+        ),
+        ([2, 4, 2], "transformer becomes faster than lstm between 128 and 256 steps (about 180)"),
+        ([1, 4, 8], "becomes slower than lstm between 64 and 128 steps (about 64)"),
         ([None, None, None], "were not both measured"),
     ],
 )
@@ -69,28 +82,83 @@ def test_files_of_two_machines_are_refused_in_one_line(tmp_path):
         speed.read([tmp_path / "none.csv"])
 
 
+def test_what_was_measured_twice_is_shown_once_as_last_measured(tmp_path):
+    for name, value in (("one", 1.0), ("two", 3.0)):
+        frame(lstm=[value, 2 * value]).to_csv(tmp_path / f"{name}.csv", index=False)
+    rows = speed.read([tmp_path / "one.csv", tmp_path / "two.csv"])
+    assert rows["train_step_milliseconds"].tolist() == [3, 6]
+
+
 def test_two_models_are_measured_at_two_lengths(tmp_path):
-    config = SweepConfig.build(
-        None, {"datasets": ["latch"], "lengths": [8, 16], "models": ["lstm", "bilstm"], "results": tmp_path}
-    )
-    said: list[str] = []
-    rows, folder = speed.measure(config, 4, said.append)
+    command = [sys.executable, "-m", "bench", "speed", "--dataset", "latch", "--lengths", "8,16", "--batch-size", "4"]
+    command += ["--models", "lstm,bilstm", "--results", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr
+    (csv,) = tmp_path.glob("speed/*/latch-b4-32-true/speed.csv")
+    rows = speed.read([csv])
+    assert csv.parent.parent.name == speed.slug(rows["hardware"][0])
     assert rows["model"].tolist() == ["lstm", "bilstm"] * 2
     assert rows["steps"].tolist() == [9, 9, 17, 17]
     assert (rows["batch_size"] == 4).all()
     assert (rows["train_step_milliseconds"] > 0).all()
     assert rows["streaming_p50_milliseconds"].isna().tolist() == [False, True, False, True]
     assert rows["train_flops_per_sequence"].gt(rows["inference_flops_per_sequence"]).all()
-    assert len(said) == 4
-    csv, svg = speed.write(rows, folder)
-    assert len(speed.read([csv])) == 4
+    for length, model in zip(rows["length"], rows["model"], strict=True):
+        assert {path.name for path in (csv.parent / f"L{length}" / model).iterdir()} >= {"config.json", "record.json"}
+    assert "training step (ms a batch)" in " ".join(done.stdout.split())  # a title is wrapped to its table's width
+    assert "* training step: transformer and lstm were not both measured" in done.stdout
+    svg = csv.with_name("speed.svg")
     ElementTree.parse(svg)
     text = svg.read_text()
     assert "training step" in text
     assert "var(" not in text
+    assert "cpu, 1 thread(s), 32-true; latch, 4 sequences a batch" in text
+    again = [sys.executable, "-m", "bench", "speed", str(csv), "--json"]
+    done = subprocess.run(again, capture_output=True, text=True, timeout=60, check=True)
+    assert [row["model"] for row in json.loads(done.stdout)] == ["lstm", "bilstm"] * 2
 
 
-def test_a_length_that_fails_is_a_row(tmp_path, monkeypatch):
+class Killer:
+    """An engine whose every run dies without a record."""
+
+    busy = False
+
+    def __init__(self, *arguments, **options) -> None: ...
+
+    def start_server(self) -> None: ...
+
+    def close(self) -> None: ...
+
+    def submit(self, job) -> None:
+        self.busy, self.job = True, job
+
+    def wait(self, timeout):
+        self.busy = False
+        return [Event(self.job, "ended", cause="stall")]
+
+
+def test_a_run_that_dies_is_a_row_with_its_cause(tmp_path, monkeypatch):
+    monkeypatch.setattr(speed, "LocalEngine", Killer)
+    options = {"datasets": ["latch"], "lengths": [8], "models": ["lstm", "gru"], "results": tmp_path}
+    rows, folder = speed.measure(SweepConfig.build(None, options), 4, lambda text: None)
+    assert rows["state"].tolist() == ["failed: stall"] * 2
+    assert rows["hardware"].notna().all()
+    for path in speed.write(rows, folder):
+        assert path.stat().st_size
+    assert speed.read([folder / "speed.csv"])["state"].tolist() == ["failed: stall"] * 2
+
+
+def test_the_shade_is_of_the_spread_that_was_measured():
+    rows = pd.DataFrame({
+        "train_step_milliseconds": [10.0], "train_spread": [0.2], "peak_memory_mib": [1.0],
+        "streaming_p50_milliseconds": [1.0], "streaming_p95_milliseconds": [1.5],
+    })  # fmt: skip
+    assert speed._band(rows, "train_step_milliseconds") == ([9.0], [11.0])
+    assert speed._band(rows, "streaming_p50_milliseconds") == ([1.0], [1.5])
+    assert speed._band(rows, "peak_memory_mib") == ([], [])
+
+
+def test_a_length_that_fails_is_a_cell_with_its_cause():
     rows = frame(lstm=[1.0, None])
     rows.loc[1, "state"] = "failed: out_of_memory"
     ((model, first, second),) = speed.tables(rows)["training step (ms a batch)"]

@@ -1,0 +1,61 @@
+"""Charts: the same bytes each time, text as text, one colour a model everywhere, and intervals as they are asked."""
+
+import re
+import xml.etree.ElementTree as ElementTree
+
+import pytest
+
+from bench import figures
+from bench.config import BASELINES
+
+LOG = figures.Axis("steps", log=True)
+
+
+def draw(*series: figures.Series) -> str:
+    return figures.svg(figures.Chart("time", LOG, figures.Axis("ms", log=True), series))
+
+
+def test_the_palette_has_the_baselines_in_their_order():
+    assert tuple(figures.PALETTE) == BASELINES
+    assert [name for name, _ in figures.legend(reversed(BASELINES))] == list(BASELINES)
+
+
+def luminance(ink: str) -> float:
+    """Relative luminance by WCAG 2.2."""
+    parts = [int(ink[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return sum(weight * part for weight, part in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
+@pytest.mark.parametrize("ink", [*figures.PALETTE.values(), *figures.FURTHER])
+def test_every_colour_stands_out_from_paper_and_from_black(ink):
+    # 3 is WCAG's least contrast of graphical objects.
+    assert 1.05 / (luminance(ink) + 0.05) >= 3
+    assert (luminance(ink) + 0.05) / 0.05 >= 3
+
+
+def test_the_same_chart_has_the_same_bytes_and_no_date():
+    series = figures.Series("lstm", [1, 10, 100], [1, 2, 4], [0.9, 1.9, 3.9], [1.1, 2.1, 4.1], band=True)
+    assert draw(series) == draw(series)
+    assert not re.search(r"20\d\d-\d\d", draw(series))
+
+
+def test_text_is_text():
+    texts = ["".join(element.itertext()).strip() for element in ElementTree.fromstring(draw(
+        figures.Series("lstm", [1, 1000], [1, 2])
+    )).iter() if element.tag == "text"]  # fmt: skip
+    assert {"time", "steps", "ms", "1", "1,000"} <= set(texts)
+
+
+def paths(text: str) -> list[str]:
+    ink = figures.colour("lstm")
+    return [one for one in re.findall(r"<[^>]+>", text) if ink in one and " d=" in one]
+
+
+def test_an_interval_is_a_bar_a_point_or_one_shade():
+    points = {"model": "lstm", "x": [1, 10, 100], "y": [1, 2, 4]}
+    ends = {"low": [0.9, 1.9, 3.9], "high": [1.1, 2.1, 4.1]}
+    bare, bars, shade = (draw(figures.Series(**points, **more)) for more in ({}, ends, ends | {"band": True}))
+    assert len(paths(bars)) - len(paths(bare)) == 3
+    assert "opacity: 0.12" not in bars
+    assert len(re.findall(r"opacity: 0.12", shade)) == 1

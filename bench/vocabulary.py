@@ -47,4 +47,5 @@ def decode(numbers: Iterable[int], vocabulary: Sequence[str], unit: str) -> str:
         return bytes(map(ord, found)).decode("utf-8", "replace")
     if unit == "character":
         return "".join(found)
-    return " ".join(found).replace(f" {END} ", "\n").replace(f" {END}", "\n")
+    lines = " ".join(found).split(END)
+    return "\n".join(line.strip() for line in lines)

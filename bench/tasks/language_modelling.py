@@ -1,7 +1,7 @@
 """The next byte, character or word of a text.
 
-Fixed windows that do not overlap, as Karpathy's nanoGPT evaluates; interpolated Kneser-Ney smoothing: Chen & Goodman,
-1999, An empirical study of smoothing techniques for language modeling, section 3, https://doi.org/10.1006/csla.1999.0128
+Val and test are windows that do not overlap. Modified Kneser-Ney smoothing, interpolated: Chen & Goodman, 1999,
+An empirical study of smoothing techniques for language modeling, section 3, https://doi.org/10.1006/csla.1999.0128
 
 B batch, L context, N tokens.
 """
@@ -9,7 +9,7 @@ B batch, L context, N tokens.
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,8 +19,8 @@ from bench.errors import DataError, DeclarationError
 from bench.files import DataFile, prepare
 
 PARTS = ("train", "val", "test")
-DISCOUNT = 0.75  # of Kneser-Ney; the usual value, and close to the best one on small texts
-ORDERS = {"byte": 5, "character": 5, "word": 3}
+ORDER = 5  # of the strongest n-gram model
+DISCOUNT = 0.75  # where a text is too small to estimate it
 
 
 class Task(StoredTask):
@@ -97,10 +97,14 @@ class Task(StoredTask):
         """Return the nats a token of n-gram models on the test windows, each given all that lies before it there."""
         batch = self.split("test", size)
         found = {"uniform": math.log(self.output_size), "unigram": self._unigram(batch.y)}
-        for order in dict.fromkeys((2, ORDERS[self.unit])):
-            model = KneserNey(np.asarray(self.parts["train"]), order, self.output_size)
+        for order in (2, ORDER):
+            model = self.n_gram_model(order)
             found[f"Kneser-Ney {order}-gram"] = float(np.mean([model.nats(row) for row in _joined(batch)]))
         return found
+
+    def n_gram_model(self, order: int) -> "KneserNey":
+        """Return an n-gram model of the training part."""
+        return KneserNey(np.asarray(self.parts["train"]), order, self.output_size)
 
     def decode(self, numbers: Sequence[int]) -> str:
         """Return the text of token numbers."""
@@ -154,46 +158,101 @@ def _read(path: Path) -> str:
         raise DataError(f"{path}: line {line}: not UTF-8; convert the file, or model its bytes (unit = byte)") from None
 
 
-class KneserNey:
-    """An interpolated Kneser-Ney model of token numbers.
+class _Level(NamedTuple):
+    """The n-grams of one order, sorted by key, and what follows their contexts, which are n-grams of the order below.
 
-    Absolute discounting. Counts of the highest order are of tokens; those below are of different tokens before, so that
-    a word which only ever follows one other gets no more than its due.
+    The key of an n-gram is the place of its context there, times the size of the vocabulary, plus its last token: it
+    stays below tokens times vocabulary, however long the n-gram.
+    """
+
+    keys: np.ndarray
+    kept: np.ndarray  # of each n-gram: its count less the discount
+    totals: np.ndarray  # of each context: the sum of the counts after it
+    given: np.ndarray  # of each context: the sum of the discounts, for the order below
+
+
+class KneserNey:
+    """An interpolated Kneser-Ney model of token numbers, modified: counts of 1, 2 and more have discounts of their own.
+
+    Counts of the highest order are of occurrences; those below are of different tokens before, so that a word which
+    only ever follows one other gets no more than its due. What is discounted goes to the order below, and in the end to
+    all tokens alike.
     """
 
     def __init__(self, train: np.ndarray, order: int, size: int) -> None:
-        self.order, self.size = order, size
-        self.tables = [_table(train, n, n == order) for n in range(1, order + 1)]
+        self.order, self.size = min(order, len(train)), size
+        self.levels: list[_Level] = []
+        contexts = 1
+        keys, _, gram, counts = _grams(np.zeros(len(train) + 1, dtype=np.int64), train, 1, size)
+        for n in range(2, self.order + 1):
+            longer, first, longer_gram, longer_counts = _grams(gram, train, n, size)
+            before = np.bincount(gram[first + 1], minlength=len(keys))  # an n-gram ends each longer one once
+            self.levels.append(_level(keys, before, contexts, size))
+            contexts = len(keys)
+            keys, gram, counts = longer, longer_gram, longer_counts
+        self.levels.append(_level(keys, counts, contexts, size))
 
     def nats(self, numbers: np.ndarray) -> float:
         """Return the mean negative log likelihood of all tokens after the first, in nats."""
-        probability = np.full(len(numbers) - 1, 1.0 / self.size)
-        for n, (grams, contexts) in enumerate(self.tables, 1):
-            for i in range(len(probability)):
-                if i + 2 < n:
-                    continue  # fewer tokens before it than this order looks at
-                context = tuple(numbers[i + 2 - n : i + 1])
-                total, kinds = contexts.get(context, (0, 0))
-                if total:
-                    count = grams.get((*context, numbers[i + 1]), 0)
-                    backing = DISCOUNT * kinds / total * probability[i]
-                    probability[i] = max(count - DISCOUNT, 0) / total + backing
-        return float(-np.log(probability).mean())
+        probability = np.full(len(numbers), 1.0 / self.size)
+        context = np.zeros(len(numbers), dtype=np.int64)  # place of the context of each token, -1 for one unseen
+        for n, level in enumerate(self.levels, 1):
+            asked = slice(n - 1, None)  # tokens with enough before them
+            place = _find(level.keys, np.where(context < 0, -1, context * self.size + numbers[asked]))
+            total = np.where(context < 0, 0, level.totals[context])
+            kept = np.where(place < 0, 0, level.kept[place])
+            mixed = (kept + level.given[context] * probability[asked]) / np.maximum(total, 1)
+            probability[asked] = np.where(total > 0, mixed, probability[asked])
+            context = place[:-1]
+        return float(-np.log(probability[1:]).mean())
+
+    def probabilities(self, before: Sequence[int]) -> np.ndarray:
+        """Return the probability of every token after those `before`, (size,)."""
+        probability = np.full(self.size, 1.0 / self.size)
+        for n, level in enumerate(self.levels[: len(before) + 1], 1):
+            context = self._context(before[len(before) - n + 1 :])
+            if context < 0 or not level.totals[context]:
+                break  # a longer context is not known either
+            start, stop = np.searchsorted(level.keys, [context * self.size, (context + 1) * self.size])
+            probability *= level.given[context]
+            probability[level.keys[start:stop] % self.size] += level.kept[start:stop]
+            probability /= level.totals[context]
+        return probability
+
+    def _context(self, tokens: Sequence[int]) -> int:
+        place = 0
+        for level, token in zip(self.levels, tokens, strict=False):
+            place = int(_find(level.keys, np.array([place * self.size + token]))[0])
+            if place < 0:
+                break
+        return place
 
 
-Gram = tuple[int, ...]
+def _grams(gram: np.ndarray, train: np.ndarray, n: int, size: int) -> tuple[np.ndarray, ...]:
+    """Return the keys of all n-grams, where each occurs first, which one begins where, and how often each occurs."""
+    keys = gram[:-1] * size + train[n - 1 :]
+    return np.unique(keys, return_index=True, return_inverse=True, return_counts=True)
 
 
-def _table(train: np.ndarray, n: int, highest: bool) -> tuple[dict[Gram, int], dict[Gram, tuple[int, int]]]:
-    """Return counts of n-grams, and of each context their sum and how many different tokens follow it."""
-    width = n if highest else n + 1
-    windows = np.lib.stride_tricks.sliding_window_view(train, width)
-    unique, counts = np.unique(windows, axis=0, return_counts=True)
-    if not highest:  # of how many different tokens each n-gram comes after
-        unique, counts = np.unique(unique[:, 1:], axis=0, return_counts=True)
-    grams = {tuple(gram): int(count) for gram, count in zip(unique.tolist(), counts, strict=True)}
-    contexts: dict[Gram, tuple[int, int]] = {}
-    for gram, count in grams.items():
-        total, kinds = contexts.get(gram[:-1], (0, 0))
-        contexts[gram[:-1]] = (total + count, kinds + 1)
-    return grams, contexts
+def _level(keys: np.ndarray, counts: np.ndarray, contexts: int, size: int) -> _Level:
+    discounts = _discounts(counts)[np.minimum(counts, 3)]
+    totals, given = (np.bincount(keys // size, weights=each, minlength=contexts) for each in (counts, discounts))
+    return _Level(keys, counts - discounts, totals, given)
+
+
+def _discounts(counts: np.ndarray) -> np.ndarray:
+    """Return the discounts of counts of 0, 1, 2, and 3 or more (Chen & Goodman's equation 26)."""
+    # How many n-grams have the counts 1 to 4 tells how much too high these counts are.
+    having = np.bincount(np.minimum(counts, 5), minlength=5)[1:5].astype(np.float64)
+    if having.all():
+        ratio = having[0] / (having[0] + 2 * having[1])
+        found = np.array([0, *(n - (n + 1) * ratio * having[n] / having[n - 1] for n in (1, 2, 3))])
+        if (found[1:] > 0).all():
+            return found
+    return np.array([0, DISCOUNT, DISCOUNT, DISCOUNT])
+
+
+def _find(keys: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Return the place of each wanted key among the sorted keys, -1 for what is not there."""
+    place = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+    return np.where(keys[place] == wanted, place, -1)

@@ -1,0 +1,76 @@
+"""Vocabularies: what they hold, in which order, and that encoding loses nothing that they hold."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bench.vocabulary import END, UNKNOWN, decode, encode, make, tokens
+
+words = st.lists(st.text(alphabet="abcxyz", min_size=1))
+
+
+def test_lines_of_words_end_with_eos():
+    assert tokens("the cat\n\n sat \n", "word") == ["the", "cat", END, END, "sat", END]
+    assert tokens("no end", "word") == ["no", "end", END]
+
+
+def test_bytes_are_always_all_of_them():
+    assert len(make([], "byte")) == 256
+    assert encode(tokens("aé", "byte"), make([], "byte")).tolist() == [97, 0xC3, 0xA9]
+
+
+def test_the_most_frequent_come_first_and_equals_by_name():
+    assert make("banana", "character") == [UNKNOWN, "a", "n", "b"]
+    assert make("cab", "character") == [UNKNOWN, "a", "b", "c"]
+
+
+def test_the_size_counts_unk_and_cuts_the_rarest():
+    assert make("banana", "character", max_size=3) == [UNKNOWN, "a", "n"]
+
+
+def test_rare_tokens_are_left_out():
+    assert make("banana", "character", min_count=2) == [UNKNOWN, "a", "n"]
+
+
+def test_unk_in_a_text_is_the_one_that_is_there_anyway():
+    assert make([UNKNOWN, "a", UNKNOWN], "word") == [UNKNOWN, "a"]
+    assert encode([UNKNOWN, "a"], [UNKNOWN, "a"]).tolist() == [0, 1]
+
+
+def test_what_is_new_is_unk():
+    found = encode(["a", "new", "b"], [UNKNOWN, "a", "b"])
+    assert found.tolist() == [1, 0, 2]
+    assert found.dtype == np.int64
+
+
+def test_bytes_that_are_no_character_are_shown_all_the_same():
+    assert decode([0xC3], make([], "byte"), "byte") == "�"
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(words, min_size=1))
+def test_words_come_back_line_by_line(lines):
+    text = "".join(" ".join(line) + "\n" for line in lines)  # some of them empty
+    found = tokens(text, "word")
+    vocabulary = make(found, "word")
+    assert decode(encode(found, vocabulary), vocabulary, "word") == text
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.text(alphabet=st.characters(exclude_categories=["Cs"])))
+@pytest.mark.parametrize("unit", ["byte", "character"])
+def test_texts_come_back(unit, text):
+    found = tokens(text, unit)
+    vocabulary = make(found, unit)
+    assert len(set(vocabulary)) == len(vocabulary)
+    assert decode(encode(found, vocabulary), vocabulary, unit) == text
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.text(max_size=30), st.text(max_size=30))
+def test_a_text_to_be_read_changes_no_vocabulary(train, other):
+    vocabulary = make(train, "character")
+    found = encode(other, vocabulary)
+    assert all(number == 0 or vocabulary[number] == character for number, character in zip(found, other, strict=True))
+    assert {character for character, number in zip(other, found, strict=True) if number == 0} == set(other) - set(train)

@@ -100,11 +100,13 @@ class Tracker:
         self._thread.join(timeout)
         written = not self._thread.is_alive() and not self.errors
         if written:
-            self._mark(time.time_ns())
+            self._mark()
         return written
 
-    def _mark(self, until_ns: int) -> None:
+    def _mark(self) -> None:
+        """Note that all is written that ended a while ago: a run that has just ended may not have been handed over."""
         self._marked = time.monotonic()
+        until_ns = time.time_ns() - int(2e9 * MARK_SECONDS)
         with suppress(OSError):
             write_atomically(self._folder / "mlflow.json", json.dumps({"until_ns": until_ns}))
 
@@ -115,9 +117,8 @@ class Tracker:
                 if self._client is None:
                     self._client = self._connect()
                 act(*arguments)
-                # With nothing waiting, all is written that ended a while ago.
                 if self._queue.empty() and not self.errors and time.monotonic() - self._marked > MARK_SECONDS:
-                    self._mark(time.time_ns() - int(2e9 * MARK_SECONDS))
+                    self._mark()
             except Exception as error:  # noqa: BLE001 - tracking never stops training, whatever it raises
                 self.errors += 1
                 text = " ".join(str(error).split())

@@ -143,7 +143,7 @@ def test_a_forecast_of_ones_own_file(tmp_path):
     )
     assert "column 'five' is constant (5)" in errors
     assert "* my_load at 12: " in output
-    assert errors.index("600 rows") < errors.index("0 failed")  # before anything trains
+    assert "600 rows" in "".join(errors.splitlines()[:4])  # before anything trains
 
     # The same command goes on; the saved card is the same data.
     status, _, errors = command(tmp_path, *words)

@@ -161,6 +161,8 @@ def fill(results: Path, trials: int, **options) -> int:
             copy_trial(made, cell, range(2, trials), study, pages)
         study.commit()
         pages.commit()
+    # The rows were copied into MLflow, and no coordinator noted that they are there.
+    (made.folder / "mlflow.json").write_text(json.dumps({"until_ns": time.time_ns()}))
     return sum(1 for _ in (made.folder / "runs").rglob("record.json"))
 
 
@@ -317,8 +319,6 @@ def runs(count: int) -> dict:
         found["leaderboard"] = _timed("leaderboard", "x", "--results", folder)
         if (ROOT / "bench" / "report.py").exists():
             found["report"] = _timed("report", "x", "--results", folder)
-        # The rows were copied into MLflow, and no coordinator noted that they are there.
-        (folder / "sweeps" / "x" / "mlflow.json").write_text(json.dumps({"until_ns": time.time_ns()}))
         found["resume"] = _timed("sweep", *words, "--name", "x", "--trials", trials_a_cell, "--results", folder)
         assert _pages(folder) == before, f"the resumed sweep found something to do: {before} to {_pages(folder)}"
     return found

@@ -30,6 +30,21 @@ class Batch(NamedTuple):
     mask: np.ndarray | None = None  # (B, L) bool: the steps that are asked; None when one answer is asked at the end
 
 
+class New(NamedTuple):
+    """What a new file asks of a trained model.
+
+    A task whose data come from files has in its module, `arguments` and `meta` being those it was trained with:
+    `read_new(path, length, arguments, meta) -> New`;
+    `answers(outputs, new, arguments, meta) -> dict`, columns of the table of predictions, from raw outputs;
+    `columns(arguments, meta) -> dict`, columns of the table that `read_new` reads, each "number" or "text"; or "path"
+    alone, where it is no table. Of language models prompts are read: `read_prompts(path) -> list[str]`.
+    """
+
+    x: np.ndarray  # as in Batch
+    length: np.ndarray
+    about: dict[str, Any]  # which sequence an answer belongs to, and whatever else `answers` needs
+
+
 class Model(Protocol):
     """An encoder of sequences. The keyword-only arguments of `__init__` are what a search space may tune.
 

@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from bench.config import fingerprint
 from bench.errors import DataMissingError
 
-VERSION = 1
+VERSION = 2
 """Of the prepared arrays: raised whenever a reader changes what it makes of a file."""
 
 

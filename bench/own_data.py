@@ -25,12 +25,14 @@ OPTIONS = {
     "regression": {"target", "features", "time", "group", "splits", "delimiter", "encoding", "no_header"},
     "classification": {"label", "text", "features", "time", "group", "tokens", "splits", "no_header"},
     "language_modelling": {"tokens", "splits"},
+    "tagging": {"label", "text", "group", "splits"},
 }
 """Which options of a file each kind of task has."""
 
 TARGETS = ("target", "y")
 LABELS = ("label", "class", "target", "y")
 TEXTS = ("text", "sentence")
+STEPS = ("token", "word", "form")
 """Names of columns that say what they are for."""
 
 RECORDINGS, TEXT_FILES = ".wav", ".txt"
@@ -99,9 +101,8 @@ def make(config: SweepConfig) -> Own | None:
     asked = _ASK[kind](config, paths, look)
     arguments = asked.arguments | {"files": [file.model_dump() for file in files]}
 
-    task = _probe(
-        paths[0], kind, min(config.lengths or [_WHOLE if kind in ("regression", "classification") else 1]), arguments
-    )
+    whole = kind in ("regression", "classification", "tagging")
+    task = _probe(paths[0], kind, min(config.lengths or [_WHOLE if whole else 1]), arguments)
     _check(paths[0], kind, asked.arguments, task)
     lengths = sorted(set(config.lengths)) if config.lengths else _ladder(kind, task)
     for length in config.lengths or []:
@@ -264,6 +265,8 @@ def _delimiter(path: Path, config: SweepConfig) -> str | None:
 def _kind(config: SweepConfig, path: Path, look: _Look | None) -> str:
     """Return the task that a file and its options stand for, where nothing else can be meant."""
     ending = _ending(path)
+    if ending == ".conllu":
+        return "tagging"
     if path.is_dir() or ending in (".ts", ".npz", ".npy", ".jsonl"):
         return "classification"
     if ending == TEXT_FILES and not (config.label or config.text):
@@ -451,11 +454,38 @@ def _language_modelling(config: SweepConfig, paths: list[Path], look: _Look | No
     return _Asked(arguments, [f"tokens = {unit}s" + ("" if config.tokens else " (--tokens)")])
 
 
+def _tagging(config: SweepConfig, paths: list[Path], look: _Look | None) -> _Asked:
+    path = paths[0]
+    if _ending(path) == ".conllu":
+        if config.group:
+            raise DeclarationError(f"{path}: --group: sentences of CoNLL-U are parted by empty lines; leave it out")
+        token, label = config.text or "form", config.label or "upos"
+        arguments, what = {"token": token, "label": label}, "a sequence a sentence"
+    else:
+        look = _table(path, "tagging", look)
+        if config.group is None:
+            raise DeclarationError(f"{path}: {look}; which column tells the sequences apart? --group NAME")
+        label = _column(look, "--label", config.label, LABELS, [])
+        others = [name for name in look.names if name not in (label, config.group)]
+        token = _column(look, "--text", config.text, STEPS, others)
+        arguments = {"token": token, "label": label, "group": config.group}
+        what = f"a sequence a {config.group}"
+    told = [f"token = {token}", f"label = {label}", what]
+    by_part = {
+        part: [each.name for each in paths if re.search(pattern, each.stem)]
+        for part, pattern in (("train", "(?i)train"), ("val", "(?i)dev|val"), ("test", "(?i)test"))
+    }
+    if len(paths) > 1 and config.splits is None and all(len(names) == 1 for names in by_part.values()):
+        return _Asked(arguments | {"splits": {part: names[0] for part, names in by_part.items()}}, told)
+    return _Asked(arguments | ({"splits": config.splits} if config.splits else {}), told)
+
+
 _ASK: dict[str, Callable[[SweepConfig, list[Path], _Look | None], _Asked]] = {
     "forecasting": _forecasting,
     "regression": _regression,
     "classification": _classification,
     "language_modelling": _language_modelling,
+    "tagging": _tagging,
 }
 
 _MEANING = {
@@ -463,6 +493,7 @@ _MEANING = {
     "regression": "last steps of a sequence",
     "classification": "first steps of a sequence",
     "language_modelling": "context in tokens",
+    "tagging": "first steps of a sequence",
 }
 
 
@@ -487,6 +518,8 @@ def _check(path: Path, kind: str, arguments: dict[str, Any], task: Any) -> None:
         }
         if gaps:
             tables.read_table([path], columns=gaps, required=gaps, **reading)
+    if kind == "tagging" and len(task.meta["labels"]) < 2:
+        raise DataError(f"{path}: one label only, '{task.meta['labels'][0]}'; two are needed to tell them apart")
     if kind == "classification":
         classes = task.meta["classes"]
         label = arguments.get("label")
@@ -524,6 +557,8 @@ def _split(kind: str, arguments: dict[str, Any]) -> str:
         return f"by {time} {_shares(rule or [0.7, 0.1, 0.2])}"
     if kind == "language_modelling":
         return f"by place {_shares(rule or [0.9, 0.05, 0.05])}"
+    if kind == "tagging":
+        return "by file" if isinstance(rule, dict) else f"by hash of the tokens {_shares(rule or [0.8, 0.1, 0.1])}"
     if kind == "regression":
         by = arguments.get("group", "sequence")
         return f"by hash of the {by} {_shares(rule or [0.7, 0.1, 0.2])}"
@@ -541,7 +576,9 @@ def _remarks(path: Path, card: Dataset, task: Any, look: _Look | None, asked: _A
     if card.task == "language_modelling":
         rows = f"{sum(task.meta['tokens'].values()):,} tokens, {len(task.meta['vocabulary']):,} different"
     else:
-        rows = f"{sum(task.meta['rows']):,} rows" if "rows" in task.meta else f"{task.meta['edges'][-1]:,} sequences"
+        rows = f"{sum(task.meta['rows']):,} rows" if "rows" in task.meta else f"{sum(task.counts.values()):,} sequences"
+    if "labels" in task.meta:
+        rows += f" with {len(task.meta['labels']):,} labels"
     if "classes" in task.meta:
         rows += f" of {len(task.meta['classes']):,} classes"
     form = [look.form] if look is not None else []
@@ -552,7 +589,7 @@ def _remarks(path: Path, card: Dataset, task: Any, look: _Look | None, asked: _A
     counts = ", ".join(f"{part} {count:,}" for part, count in task.counts.items())
     told = [", ".join([rows, *form]), *times, *asked.told, f"splits {card.split}"]
     found = [f"{path.name}: {'; '.join(told)}"]
-    what = "sequences" if card.task in ("regression", "classification") else "windows"
+    what = "sequences" if card.task in ("regression", "classification", "tagging") else "windows"
     lengths = f"lengths {', '.join(map(str, card.lengths))}" + (" (--length)" if not lengths_asked else "")
     found.append(f"{path.name}: {what}: {counts}; {lengths}")
     found += [f"{path.name}: {remark}" for remark in task.meta["remarks"]]

@@ -48,13 +48,14 @@ class Examples(NamedTuple):
     groups: list[str] | None = None  # of the examples, where a column names them
     classes: list[str] | None = None  # in the order in which the file declares them
     remarks: list[str] = []  # noqa: RUF012
+    rate: int = 0  # of recordings: samples a second
 
 
 # Series: the .ts format of the UCR and UEA archives
 
 
-def read_ts(path: Path) -> Examples:
-    """Read a .ts file: a header of @ lines, then a case a line.
+def read_ts(path: Path, labelled: bool = True) -> Examples:
+    """Read a .ts file: a header of @ lines, then a case a line. If not `labelled`, it needs no classes.
 
     Its dimensions are parted by colons, values by commas, the label comes last; ? or NaN is a missing value. Lengths
     may differ between cases, not between the dimensions of one. Format: Löning et al. 2019, sktime,
@@ -76,7 +77,7 @@ def read_ts(path: Path) -> Examples:
             header[word.lower()] = values
             in_data = word.lower() == "data"
             if in_data:
-                examples = examples._replace(classes=_ts_classes(header, where))
+                examples = examples._replace(classes=_ts_classes(header, where) if labelled else [])
             continue
         series, label = _ts_case(line, header, where)
         if examples.classes and label not in examples.classes:
@@ -112,7 +113,7 @@ def _ts_classes(header: dict[str, list[str]], where: str) -> list[str]:
 
 def _ts_case(line: str, header: dict[str, list[str]], where: str) -> tuple[np.ndarray, str]:
     """Return the series (S, D) and the label of one line."""
-    *parts, label = line.split(":")
+    *parts, label = line.split(":") if header.get("classlabel", ["true"])[:1] != ["false"] else [*line.split(":"), ""]
     if not parts:
         raise DataError(f"{where}: no colon; a case is its dimensions, each ended by a colon, and then its label")
     declared = header.get("dimensions") or header.get("dimension")
@@ -166,23 +167,27 @@ def _numbers(fields: list[str], where: str) -> np.ndarray:
 # Series: NumPy's arrays
 
 
-def read_arrays(path: Path, labels: Path | None = None) -> Examples:
+def read_arrays(path: Path, labels: Path | None = None, labelled: bool = True) -> Examples:
     """Read x (N, S) or (N, S, D) and y (N,): from one .npz file, or from two .npy files.
 
-    A sequence that is shorter than the others ends with steps of NaN, or `length` (N,) of the .npz file says so.
+    A sequence that is shorter than the others ends with steps of NaN, or `length` (N,) of the .npz file says so. If
+    not `labelled`, y is not asked for.
     """
     if path.suffix == ".npz":
         found = _load(path)
-        lacking = [name for name in ("x", "y") if name not in found]
+        lacking = [name for name in ("x", "y")[: 1 + labelled] if name not in found]
         if lacking:
             known = ", ".join(found) or "none"
             raise DataError(f"{path}: no array named '{lacking[0]}' (there are: {known}); np.savez(file, x=…, y=…)")
-        x, y, length = found["x"], found["y"], found.get("length")
+        x, y, length = found["x"], found.get("y"), found.get("length")
+    elif not labelled:
+        (x,), y, length = _load(path).values(), None, None
     elif labels is None:
         raise DataError(f"{path}: an .npy file holds one array; name the file with the labels after it, or write .npz")
     else:
         (x,), (y,), length = _load(path).values(), _load(labels).values(), None
     x = _checked_values(path, x)
+    y = y if labelled and y is not None else np.full(len(x), "")
     if y.shape != (len(x),):
         raise DataError(f"{labels or path}: y: one label for each of {len(x):,} sequences, but found shape {y.shape}")
     past = np.isnan(x).all(2)[:, ::-1]
@@ -579,9 +584,9 @@ def encode(tokens: Iterable[str], places: dict[str, int]) -> np.ndarray:
     return np.fromiter((places.get(token, 1) for token in tokens), dtype=np.int32)
 
 
-def encode_bytes(text: str) -> np.ndarray:
-    """Return the bytes of a text in UTF-8 as tokens, (S,) int32."""
-    return np.frombuffer(text.encode("utf-8", "surrogatepass"), dtype=np.uint8).astype(np.int32) + 2
+def encode_bytes(text: bytes) -> np.ndarray:
+    """Return the bytes of a text as tokens, (S,) int32."""
+    return np.frombuffer(text, dtype=np.uint8).astype(np.int32) + 2
 
 
 def _shown(text: str) -> str:

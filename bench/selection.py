@@ -132,17 +132,34 @@ def choose(records: Sequence[RunRecord], top_k: int) -> RunRecord | None:
     Before any confirmation, the best of the screening. Solve-type: most seeds solved, then the fewest sequences; else
     the mean score. A seed that failed counts before either. Of equals the one that screening put first.
     """
-    candidates = best_trials(records, top_k)
+    candidates = [record for record in to_confirm(records, top_k) if is_feasible(record)]
+    return max(candidates or best_trials(records, top_k), key=lambda trial: _standing(records, trial), default=None)
 
-    def order(trial: RunRecord) -> tuple[float, ...]:
-        runs = confirmations([record for record in records if record.config.phase != "test"], trial)
-        scores = [run.asked.sign * run.val_score for run in runs if run.val_score is not None]
-        worst = float("-inf")
-        if trial.asked.solved is None:
-            return (-sum(run.state == "failed" for run in runs), statistics.fmean(scores) if scores else worst)
-        sequences = [run.sequences_to_solve for run in runs if run.sequences_to_solve is not None]
-        fewest = -statistics.median(sequences) if sequences else worst
-        return (sum(bool(run.solved) for run in runs), fewest, statistics.fmean(scores) if scores else worst)
 
-    feasible_default = [r for r in to_confirm(records, top_k) if is_feasible(r)]
-    return max(feasible_default or candidates, key=order, default=None)
+def winner(cells: Iterable[Sequence[RunRecord]], top_k: int) -> RunRecord | None:
+    """Return the confirm run that stands for a dataset at a length: the best seed of the best of the cells' choices.
+
+    By validation alone, as within a cell; None where nothing was confirmed.
+    """
+    best: tuple[tuple[float, ...], RunRecord] | None = None
+    for records in cells:
+        chosen = choose(records, top_k)
+        runs = [run for run in confirmations(records, chosen) if run.state == "complete"] if chosen else []
+        if chosen is None or not runs:
+            continue
+        standing = _standing(records, chosen)
+        if best is None or standing > best[0]:
+            best = standing, max(runs, key=_signed)
+    return best[1] if best else None
+
+
+def _standing(records: Sequence[RunRecord], trial: RunRecord) -> tuple[float, ...]:
+    """Return what configurations are ordered by: the confirm runs' validation, never their test."""
+    runs = confirmations([record for record in records if record.config.phase != "test"], trial)
+    scores = [run.asked.sign * run.val_score for run in runs if run.val_score is not None]
+    worst = float("-inf")
+    if trial.asked.solved is None:
+        return (-sum(run.state == "failed" for run in runs), statistics.fmean(scores) if scores else worst)
+    sequences = [run.sequences_to_solve for run in runs if run.sequences_to_solve is not None]
+    fewest = -statistics.median(sequences) if sequences else worst
+    return (sum(bool(run.solved) for run in runs), fewest, statistics.fmean(scores) if scores else worst)

@@ -62,6 +62,7 @@ def read_table(
     encoding: str | None = None,
     header: bool = True,
     required: Sequence[str] = (),
+    partial: bool = False,
 ) -> Table:
     """Read the named columns of files with the same columns, one after the other.
 
@@ -69,6 +70,7 @@ def read_table(
     Delimiter and encoding are found out unless given: the one delimiter that parts all of the first lines alike; UTF-8,
     or else Windows-1252. Times are ISO 8601, or all in the form of the first, or numbers (seconds since 1970; milli-,
     micro- or nanoseconds if so large); they climb within a group. `required` columns have no missing values.
+    A `partial` table may have a single row, and columns without a value.
 
     Raises DataError.
     """
@@ -83,7 +85,7 @@ def read_table(
     for source in sources:
         _check_names(source, [*wanted, *(name for name in (time, group) if name is not None)])
 
-    reader = _Reader(wanted, time, group, set(required))
+    reader = _Reader(wanted, time, group, set(required), partial)
     for source in sources:
         reader.read(source)
     return reader.finish(remarks)
@@ -113,8 +115,10 @@ class _Growing:
 class _Reader:
     """Gathers the pieces of all files."""
 
-    def __init__(self, wanted: list[str], time: str | None, group: str | None, required: set[str]) -> None:
-        self.wanted, self.time, self.group, self.required = wanted, time, group, required
+    def __init__(
+        self, wanted: list[str], time: str | None, group: str | None, required: set[str], partial: bool
+    ) -> None:
+        self.wanted, self.time, self.group, self.required, self.partial = wanted, time, group, required, partial
         self.columns = {name: _Growing(np.float32) for name in wanted}
         self.times, self.codes = _Growing(np.int64), _Growing(np.int32)
         self.known: dict[str, int] = {}
@@ -140,7 +144,7 @@ class _Reader:
     def finish(self, remarks: list[str]) -> Table:
         """Put the pieces together and check what only the whole shows."""
         path = self.first_rows[0][0].path
-        if self.count == 1:
+        if self.count == 1 and not self.partial:
             raise DataError(f"{path}: one row only; a table needs at least two")
         groups = self.codes.finish() if self.group is not None else None
         order = None if groups is None or (groups[1:] >= groups[:-1]).all() else np.argsort(groups, kind="stable")
@@ -158,7 +162,7 @@ class _Reader:
             column = self.columns.pop(name).finish()
             columns[name] = column if order is None else column[order]
             low, high = np.fmin.reduce(column), np.fmax.reduce(column)
-            if np.isnan(low):
+            if np.isnan(low) and not self.partial:
                 raise DataError(f"{path}: column '{name}': no value in {self.count:,} rows; leave the column out")
             if low == high:
                 remarks.append(f"column '{name}' is constant ({low:g})")

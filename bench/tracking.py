@@ -16,6 +16,7 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from datetime import datetime
@@ -27,6 +28,7 @@ from bench.config import fingerprint
 from bench.record import Asked, RunRecord, write_atomically
 
 if TYPE_CHECKING:
+    import pandas as pd
     from mlflow import MlflowClient
 
 ENVIRONMENT = {
@@ -284,6 +286,75 @@ def log_report(results: Path, sweep: str, report: Path) -> bool:
     except (MlflowException, OSError):
         return False
     return bool(runs)
+
+
+def save_model(
+    path: Path,
+    *,
+    loader: str,
+    data: Path,
+    code: Path,
+    inputs: dict[str, str],
+    outputs: "pd.DataFrame",
+    example: "pd.DataFrame | None",
+    requirements: list[str],
+) -> None:
+    """Write a folder that `mlflow.pyfunc.load_model` loads, with its signature: a table in, a table out.
+
+    `loader` is the module with `_load_pyfunc`, which gets the folder `data`; `code` the package it belongs to. The
+    columns of `inputs` are each "number" or "text".
+    """
+    from mlflow.models import ModelSignature, infer_signature
+    from mlflow.pyfunc import save_model
+    from mlflow.types import ColSpec, Schema
+
+    logging.getLogger("mlflow").setLevel(logging.ERROR)
+    kinds = {"number": "double", "text": "string"}
+    schema = Schema([ColSpec(kinds[kind], name) for name, kind in inputs.items()])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of whole numbers that may be missing elsewhere
+        save_model(
+            path,
+            loader_module=loader,
+            data_path=str(data),
+            code_paths=[str(code)],
+            signature=ModelSignature(schema, infer_signature(outputs).inputs),
+            input_example=example,
+            pip_requirements=requirements,
+        )
+
+
+def load_model(path: Path) -> Any:
+    """Return what `loader` made of a folder that `save_model` wrote."""
+    from mlflow.pyfunc import load_model
+
+    return load_model(str(path)).get_raw_model()  # type: ignore[no-untyped-call]
+
+
+def register_model(results: Path, sweep: str, run: str, path: Path, name: str) -> int | None:
+    """Put a saved model beside the run it came from, as a version of the registered model `name`; return its number.
+
+    None where MLflow does not know of the run, or cannot be written to.
+    """
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    if not (results / "mlflow.db").exists():
+        return None
+    client = MlflowClient(tracking_uri=store_uri(results), registry_uri=store_uri(results))
+    try:
+        experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+        found = client.search_runs(experiments, f"tags.`bench.id` = '{sweep}/{run}'", max_results=1)
+        if not found:
+            return None
+        client.log_artifacts(found[0].info.run_id, str(path), "model")
+        if not client.search_registered_models(f"name = '{name}'"):
+            client.create_registered_model(name)
+        source = f"{found[0].info.artifact_uri}/model"
+        made = client.create_model_version(name, source, found[0].info.run_id, tags={"bench.sweep": sweep})
+        return int(made.version)
+    except (MlflowException, OSError):
+        return None
 
 
 def serve(results: Path, port: int) -> int:

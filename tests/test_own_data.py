@@ -1,13 +1,11 @@
 """Your own file: what is inferred, shown, frozen and refused before anything trains."""
 
 import json
-import math
 import os
 import resource
 import subprocess
 import sys
 import time
-import wave
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +15,8 @@ from click.testing import CliRunner
 from bench import datasets, own_data
 from bench.cli import main
 from bench.config import SweepConfig
+from bench.errors import BenchError
+from tests.makers import hourly, long_table, recordings, reviews, series, tagged
 
 ROOT = Path(__file__).parents[1]
 QUICK = ("--models", "gru,mlp", "--budget", "smoke", "--workers", "2")
@@ -34,79 +34,6 @@ def command(folder: Path, *words: str) -> tuple[int, str, str]:
     line = [sys.executable, "-m", "bench", *map(str, words)]
     done = subprocess.run(line, capture_output=True, text=True, cwd=folder, env=environment, timeout=280)
     return done.returncode, done.stdout, done.stderr
-
-
-def hourly(path: Path, rows: int = 600, more: str = "", first: str = "timestamp,load") -> Path:
-    lines = [first]
-    for row in range(rows):
-        day, hour = divmod(row, 24)
-        stamp = np.datetime64("2026-01-01") + day
-        lines.append(f"{stamp} {hour:02d}:00:00,{math.sin(row / 24 * 2 * math.pi) + row % 7 / 10:.3f}{more}")
-    path.write_text("\n".join(lines) + "\n")
-    return path
-
-
-def long_table(path: Path, what: str, sequences: int = 60) -> Path:
-    """Write sequences of unequal length, a row a step; their label or target is told by their slope."""
-    lines = [f"id,value,{what}"]
-    for number in range(sequences):
-        for step in range(5 + number % 4):
-            slope = number % 3
-            answer = ("down", "flat", "up")[slope] if what == "label" else slope + number / 100
-            lines.append(f"s{number},{(slope - 1) * step + number % 5 / 10},{answer}")
-    path.write_text("\n".join(lines) + "\n")
-    return path
-
-
-def reviews(path: Path, rows: int = 120) -> Path:
-    """Write texts of two classes as .csv, .tsv or .jsonl."""
-    words = (["good", "fine", "great"], ["bad", "poor", "dull"])
-    told = [
-        (f"{words[row % 2][row % 3]} film " * (1 + row % 3) + str(row), ("pos", "neg")[row % 2]) for row in range(rows)
-    ]
-    if path.suffix == ".jsonl":
-        path.write_text("".join(json.dumps({"text": text, "label": label}) + "\n" for text, label in told))
-        return path
-    part = "\t" if path.suffix == ".tsv" else ","
-    path.write_text(f"text{part}label\n" + "".join(f"{text}{part}{label}\n" for text, label in told))
-    return path
-
-
-def series(path: Path, rows: int = 60) -> Path:
-    """Write series of two classes as .ts, or a row each as .csv, or as .npz, or as a pair of .npy files."""
-    rng = np.random.default_rng(0)
-    y = np.arange(rows) % 2
-    x = np.sin(np.arange(12) * (1 + y[:, None])) + rng.normal(size=(rows, 12)) / 9
-    if path.suffix == ".npz":
-        np.savez(path, x=x, y=y)
-    elif path.suffix == ".npy":
-        np.save(path, x)
-        np.save(path.with_name("labels.npy"), y)
-    else:
-        joined = [",".join(f"{value:.4f}" for value in row) for row in x]
-        if path.suffix == ".ts":
-            head = (
-                "@problemName a\n@univariate true\n@equalLength true\n@seriesLength 12\n@classLabel true 0 1\n@data\n"
-            )
-            path.write_text(head + "".join(f"{row}:{label}\n" for row, label in zip(joined, y, strict=True)))
-        else:
-            head = ",".join(f"step{step}" for step in range(12)) + ",label\n"
-            path.write_text(head + "".join(f"{row},c{label}\n" for row, label in zip(joined, y, strict=True)))
-    return path
-
-
-def recordings(folder: Path, count: int = 20) -> Path:
-    """Write tones in a folder for each class; the second field of a name tells who is heard."""
-    for number in range(count):
-        tone = ("low", "high")[number % 2]
-        (folder / tone).mkdir(parents=True, exist_ok=True)
-        samples = 9_000 * np.sin(np.arange(1_600) * (0.1 + 0.5 * (number % 2)) + number)
-        with wave.open(str(folder / tone / f"{number}_who{number // 2 % 5}.wav"), "wb") as file:
-            file.setnchannels(1)
-            file.setsampwidth(2)
-            file.setframerate(8_000)
-            file.writeframes(samples.astype("<i2").tobytes())
-    return folder
 
 
 CLASSIFIED = {
@@ -440,3 +367,44 @@ def test_a_text_is_modelled_by_its_characters(tmp_path):
         SweepConfig.build(None, {"data": [path], "results": tmp_path, "tokens": "word", "lengths": [8]})
     )
     assert words.card.arguments["unit"] == "word"
+
+
+# Tagging
+
+
+def test_sentences_with_labels(tmp_path):
+    own = make(tagged(tmp_path / "words.conllu"))
+    assert own.card.task == "tagging"
+    assert "60 sequences with 3 labels" in own.remarks[0]
+    assert "token = form; label = upos" in own.remarks[0]
+    assert own.card.split == "by hash of the tokens 80/10/10"
+    own = make(tagged(tmp_path / "words.csv"), task="tagging", group="sentence", splits=[0.6, 0.2, 0.2])
+    assert own.card.arguments["token"] == "token"
+    assert own.card.split == "by hash of the tokens 60/20/20"
+
+
+def test_a_file_for_each_part(tmp_path):
+    files = [
+        tagged(tmp_path / f"words-{part}.conllu", count) for part, count in (("train", 40), ("dev", 9), ("test", 8))
+    ]
+    own = make(*files)
+    assert own.card.split == "by file"
+    assert "train 40, val 9, test 8" in own.remarks[1]
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "rule"),
+    [
+        ("w.csv", {"task": "tagging"}, "which column tells the sequences apart? --group NAME"),
+        ("w.csv", {"task": "tagging", "group": "sentence", "text": "tokn"}, "no column 'tokn'; did you mean 'token'"),
+        ("w.conllu", {"group": "sentence"}, "parted by empty lines; leave it out"),
+        ("w.conllu", {"label": "uposs"}, "no column 'uposs'; did you mean 'upos'"),
+        ("w.conllu", {"splits": [0.5, 0.5, 0.5]}, "three shares that sum to 1"),
+        ("w.conllu", {"splits": [0.998, 0.001, 0.001]}, "splits leave val without a sequence"),
+    ],
+)
+def test_labels_that_cannot_be_read_are_refused(tmp_path, name, options, rule):
+    with pytest.raises(BenchError) as refused:
+        make(tagged(tmp_path / name), **options)
+    assert rule in str(refused.value)
+    assert name in str(refused.value)

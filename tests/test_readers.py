@@ -542,7 +542,7 @@ def test_words(text, tokens):
 def test_no_character_is_lost_but_blanks(text):
     assert "".join(readers.words(text)) == "".join(text.lower().split()) or "_" in text or not text.isascii()
     assert bool(readers.words(text)) == bool(text.strip()) or not text.isprintable()
-    assert bytes((readers.encode_bytes(text) - 2).astype(np.uint8)).decode() == text
+    assert bytes((readers.encode_bytes(text.encode()) - 2).astype(np.uint8)).decode() == text
 
 
 def test_a_vocabulary_by_hand():

@@ -70,7 +70,7 @@ class Model(nn.Module):
 
     def summary(self, h_BLH: Tensor, length_B: Tensor) -> Tensor:
         """Return the last valid step; of the backward direction, which ends there, the first."""
-        last_BH = h_BLH[torch.arange(len(h_BLH), device=h_BLH.device), length_B - 1]
+        last_BH = h_BLH[torch.arange(h_BLH.shape[0], device=h_BLH.device), length_B - 1]
         if not self.bidirectional:
             return last_BH
         return torch.cat([last_BH[:, : self.hidden_size], h_BLH[:, 0, self.hidden_size :]], dim=-1)

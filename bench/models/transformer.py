@@ -70,7 +70,7 @@ class Model(nn.Module):
 
     def summary(self, h_BLH: Tensor, length_B: Tensor) -> Tensor:
         """Return the last valid step, (B, H): it has seen all."""
-        return h_BLH[torch.arange(len(h_BLH), device=h_BLH.device), length_B - 1]
+        return h_BLH[torch.arange(h_BLH.shape[0], device=h_BLH.device), length_B - 1]
 
     def state_size(self, length: int) -> int:
         """Return the keys and values of `length` steps."""

@@ -16,7 +16,7 @@ from typing import Any, Literal
 import numpy as np
 
 from bench import readers
-from bench.contracts import Batch, StoredTask
+from bench.contracts import Batch, New, StoredTask
 from bench.errors import DataError, DataMissingError, DeclarationError
 from bench.files import DataFile, prepare
 from bench.readers import Examples
@@ -135,17 +135,11 @@ class Task(StoredTask):
         """Return the sequences of a part at these places."""
         which = places + self._edge[part]
         length = self._steps[which].astype(np.int64)
-        step = np.arange(int(length.max()))
-        valid = step < length[:, None]
-        rows = np.where(valid, self._first[which][:, None] + step, 0)
-        x = self._values[rows]
-        x = np.where(valid, x, 0).astype(np.int64) if self.tokens else x * valid[..., None].astype(np.float32)
-        return Batch(x, length, self._y[which])
+        return Batch(_padded(self._values, self._first[which], length), length, self._y[which])
 
     def decode(self, outputs: np.ndarray) -> tuple[list[str], np.ndarray]:
         """Return the likeliest class of each sequence by name, and the probabilities of all classes (B, C)."""
-        powers = np.exp(outputs.astype(np.float64) - outputs.max(-1, keepdims=True))
-        return [self.meta["classes"][place] for place in outputs.argmax(-1)], powers / powers.sum(-1, keepdims=True)
+        return decode(outputs, self.meta)
 
     def score(self, outputs: np.ndarray, batch: Batch) -> dict[str, float]:
         """Return the share of right answers, and the F1 averaged over the classes that are there or answered."""
@@ -403,13 +397,19 @@ def _make(
     remarks = [*examples.remarks, *_remarks(y, part, classes, contents)]
     items = [examples.items[i] for i in order]
     if reader == "text":
-        values, meta = _tokens(items, edges[1], *encoding)
+        tokens, min_frequency = encoding
+        parted: list[Any] = [_parted(text, tokens) for text in items]
+        is_byte = tokens == "byte"
+        known = readers.byte_vocabulary() if is_byte else readers.vocabulary(parted[: edges[1]], min_frequency)
+        meta: dict[str, Any] = {"tokens": tokens, "vocabulary": known}
+        values = _encoded(parted, known)
         lengths = [len(each) for each in values]
         array = np.concatenate(values)
     else:
         lengths = [len(each) for each in items]
-        array, meta, more = _standardised(np.concatenate(items), np.cumsum(lengths), edges[1], paths[0])
+        array, meta, more = _standardise(np.concatenate(items), np.cumsum(lengths), edges[1], paths[0])
         remarks += more
+        meta |= {"columns": _columns(paths[0], reading, rule)} if reader == "table" else {"rate": examples.rate}
     ids = [examples.names[i] for i in order]
     arrays = {"values": array, "stop": np.cumsum(lengths, dtype=np.int64), "y": y[order]}
     return arrays, meta | {"classes": classes, "edges": edges, "ids": ids, "remarks": remarks}
@@ -434,20 +434,7 @@ def _remarks(y: np.ndarray, part: np.ndarray, classes: list[str], contents: list
     return remarks
 
 
-def _tokens(
-    texts: list[str], num_train: int, tokens: str, min_frequency: int
-) -> tuple[list[np.ndarray], dict[str, Any]]:
-    """Return the texts as numbers of a vocabulary that the training texts alone make."""
-    if tokens == "byte":
-        known = readers.byte_vocabulary()
-        return [readers.encode_bytes(text.strip()) for text in texts], {"tokens": tokens, "vocabulary": known}
-    parted = [readers.words(text) if tokens == "word" else list(text.strip()) for text in texts]
-    known = readers.vocabulary(parted[:num_train], min_frequency)
-    places = {token: place for place, token in enumerate(known)}
-    return [readers.encode(each, places) for each in parted], {"tokens": tokens, "vocabulary": known}
-
-
-def _standardised(
+def _standardise(
     steps: np.ndarray, stop: np.ndarray, num_train: int, path: Path
 ) -> tuple[np.ndarray, dict[str, Any], list[str]]:
     """Return the steps (S, D) without gaps, with mean 0 and deviation 1 on the training steps."""
@@ -458,14 +445,38 @@ def _standardised(
         raise DataError(f"{path}: channel {int((~seen).argmax()) + 1}: no value in the training part; leave it out")
     mean, scale = np.nanmean(train, axis=0), np.nanstd(train, axis=0)
     scale = np.where(scale > 1e-6 * np.abs(mean), scale, 1.0)  # float32 is no finer
-    remarks = []
-    if missing.any():
-        starts = np.r_[0, stop[:-1]]
-        for channel in range(steps.shape[1]):
-            steps[:, channel] = carry_forward(steps[:, channel], starts)
-        remarks.append(f"{int(missing.sum()):,} missing values filled with the one before, or the training mean")
-    values = np.nan_to_num((steps - mean) / scale).astype(np.float32)
-    return values, {"mean": mean.tolist(), "scale": scale.tolist()}, remarks
+    num_missing = int(missing.sum())
+    told = f"{num_missing:,} missing values filled with the one before, or the training mean"
+    values = _standardised(steps, np.r_[0, stop[:-1]], mean, scale)
+    return values, {"mean": mean.tolist(), "scale": scale.tolist()}, [told] if num_missing else []
+
+
+def _standardised(steps: np.ndarray, starts: np.ndarray, mean: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    for channel in range(steps.shape[1]):
+        steps[:, channel] = carry_forward(steps[:, channel], starts)
+    return np.nan_to_num((steps - mean) / scale).astype(np.float32)
+
+
+def _parted(text: str, tokens: str) -> list[str] | bytes:
+    """Return the words, characters or bytes of a text."""
+    if tokens == "word":
+        return readers.words(text)
+    return list(text.strip()) if tokens == "character" else text.strip().encode("utf-8", "surrogatepass")
+
+
+def _encoded(parted: Sequence[list[str] | bytes], vocabulary: list[str]) -> list[np.ndarray]:
+    places = {token: place for place, token in enumerate(vocabulary)}
+    return [readers.encode_bytes(each) if isinstance(each, bytes) else readers.encode(each, places) for each in parted]
+
+
+def _padded(values: np.ndarray, first: np.ndarray, length: np.ndarray) -> np.ndarray:
+    """Return the `length` steps from `first` on, padded on the right with zeros: (B, L) tokens, or (B, L, D)."""
+    step = np.arange(int(length.max()))
+    valid = step < length[:, None]
+    x = values[np.where(valid, first[:, None] + step, 0)]
+    if x.ndim == 2:
+        return np.where(valid, x, 0).astype(np.int64)
+    return np.asarray(x * valid[..., None].astype(np.float32))
 
 
 # The files
@@ -482,8 +493,8 @@ def _read(
             raise DataError(f"{paths[-1]}: .npy files come in pairs, x and then y, but there are {len(paths)}")
         return _joined([readers.read_arrays(x, y) for x, y in zip(paths[::2], paths[1::2], strict=True)], paths[::2])
     read: Callable[[Path], Examples] = {
-        "ts": readers.read_ts,
-        "arrays": readers.read_arrays,
+        "ts": lambda path: readers.read_ts(path),
+        "arrays": lambda path: readers.read_arrays(path),
         "wav": lambda path: _read_recordings(path, reading["label"]),
         "text": lambda path: _read_texts(path, paths, reading),
     }[reader]
@@ -517,6 +528,7 @@ def _joined(parts: list[Examples], paths: list[Path]) -> Examples:
         None if first.groups is None else [group for part in parts for group in part.groups or []],
         first.classes,
         [remark for part in parts for remark in part.remarks],
+        first.rate,
     )
 
 
@@ -537,7 +549,7 @@ def _read_recordings(path: Path, label: str | int | None) -> Examples:
         examples.items.append(readers.log_mel(samples, rate))
         examples.labels.append(each.parent.name if label is None else _field(name, label))
         examples.names.append(name)
-    return examples
+    return examples._replace(rate=rate)
 
 
 def _read_texts(path: Path, paths: list[Path], reading: dict[str, Any]) -> Examples:
@@ -555,7 +567,7 @@ def _read_texts(path: Path, paths: list[Path], reading: dict[str, Any]) -> Examp
 
 def _read_table(paths: list[Path], reading: dict[str, Any], rule: dict[str, Any]) -> Examples:
     """Read sequences of numbers, and by themselves their labels, which may be text."""
-    label, group, time, columns = (reading[key] for key in ("label", "group", "time", "columns"))
+    label, group = reading["label"], reading["group"]
     extra = [rule["column"]] if "column" in rule else []
     if any(path.suffix in (".parquet", ".pq") for path in paths):
         raise DataError(f"{paths[0]}: labels are read from text tables; save it as .csv")
@@ -567,24 +579,32 @@ def _read_table(paths: list[Path], reading: dict[str, Any], rule: dict[str, Any]
                 column = next(name for name, cell in zip(told_apart, row, strict=True) if not cell.strip())
                 raise DataError(f"{path}: line {line}, column '{column}': empty; leave the row out")
             cells.append(row)
-    if columns is None:
-        columns = [name for name in readers.column_names(paths[0]) if name not in (*told_apart, time)]
-    table = read_table(paths, columns=columns, group=group, time=time)
-    steps = np.stack([table.columns[name] for name in columns], axis=1)
-    if group is None:
-        known = ~np.isnan(steps)
-        lengths = np.where(known.any(1), steps.shape[1] - known[:, ::-1].argmax(1), 0)
-        if not lengths.all():
-            raise DataError(f"{paths[0]}: row {int((lengths == 0).argmax()) + 1} of the data: no value in any step")
-        names = [f"{paths[0].name}:{number}" for number in range(1, len(steps) + 1)]
-        items = [row[:stop, None] for row, stop in zip(steps, lengths, strict=True)]
-        told = cells
-    else:
-        starts = group_starts(table.groups)
-        items, names = np.split(steps, starts[1:]), table.group_names
-        told = _one_a_group(cells, names, [label, *extra], paths[0])
+    items, names, remarks = _read_steps(paths, _columns(paths[0], reading, rule), group, reading["time"])
+    told = cells if group is None else _one_a_group(cells, names, [label, *extra], paths[0])
     groups = [row[1] for row in told] if extra else None
-    return Examples(items, [row[0].strip() for row in told], names, groups, remarks=table.remarks)
+    return Examples(items, [row[0].strip() for row in told], names, groups, remarks=remarks)
+
+
+def _columns(path: Path, reading: dict[str, Any], rule: dict[str, Any]) -> list[str]:
+    """Return the columns of a table that are steps, or channels of steps."""
+    others = [reading["label"], reading["group"], reading["time"], rule.get("column")]
+    return reading["columns"] or [name for name in readers.column_names(path) if name not in others]
+
+
+def _read_steps(
+    paths: list[Path], columns: list[str], group: str | None, time: str | None, partial: bool = False
+) -> tuple[list[np.ndarray], list[str], list[str]]:
+    """Return the steps of each sequence (S, D), the names of the sequences, and remarks."""
+    table = read_table(paths, columns=columns, group=group, time=time, partial=partial)
+    steps = np.stack([table.columns[name] for name in columns], axis=1)
+    if group is not None:
+        return np.split(steps, group_starts(table.groups)[1:]), table.group_names, table.remarks
+    known = ~np.isnan(steps)
+    lengths = np.where(known.any(1), steps.shape[1] - known[:, ::-1].argmax(1), 0)
+    if not lengths.all():
+        raise DataError(f"{paths[0]}: row {int((lengths == 0).argmax()) + 1} of the data: no value in any step")
+    items = [row[:stop, None] for row, stop in zip(steps, lengths, strict=True)]
+    return items, [f"{paths[0].name}:{number}" for number in range(1, len(steps) + 1)], table.remarks
 
 
 def _one_a_group(cells: list[list[str]], names: list[str], columns: list[str], path: Path) -> list[list[str]]:
@@ -596,3 +616,83 @@ def _one_a_group(cells: list[list[str]], names: list[str], columns: list[str], p
             column = next(c for c, x, y in zip(columns, before, told, strict=True) if x != y)
             raise DataError(f"{path}: column '{column}': more than one value in sequence '{name}'; give it one")
     return [found[name] for name in names]
+
+
+# New files
+
+
+def columns(arguments: dict[str, Any], meta: dict[str, Any]) -> dict[str, str]:
+    """Return the columns of a table of new sequences; "path" where they come in files of their own."""
+    if "columns" in meta:
+        keys = [arguments[key] for key in ("group", "time") if arguments.get(key) is not None]
+        return dict.fromkeys(keys, "text") | dict.fromkeys(meta["columns"], "number")
+    return {_text_column(arguments): "text"} if arguments["reader"] == "text" else {"path": "text"}
+
+
+def read_new(path: Path, length: int, arguments: dict[str, Any], meta: dict[str, Any]) -> New:
+    """Return the sequences of a file, or of a folder; their labels, if there are any, are not read. Raises DataError.
+
+    Texts: a table with the column of texts, a folder or an archive with folders, or any other file with a text a line.
+    """
+    if not path.exists():
+        raise DataError(f"{path}: no such file")
+    items, names = _read_new(path, arguments, meta)
+    if "vocabulary" in meta:
+        steps = _encoded([_parted(text, meta["tokens"]) for text in items], meta["vocabulary"])
+        lengths = np.array([len(each) for each in steps])
+        if not lengths.all():
+            raise DataError(f"{path}: '{names[int((lengths == 0).argmax())]}': no text; leave it out")
+        values = np.concatenate(steps)
+    else:
+        lengths = np.array([len(each) for each in items])
+        if items[0].shape[1] != len(meta["mean"]):
+            rule = f"{len(meta['mean'])} channels, as in training, but found {items[0].shape[1]}"
+            raise DataError(f"{path}: {rule}")
+        starts = np.cumsum(np.r_[0, lengths[:-1]])
+        values = _standardised(np.concatenate(items), starts, np.array(meta["mean"]), np.array(meta["scale"]))
+    stop = np.cumsum(lengths)
+    kept = np.minimum(lengths, length)
+    first = stop - (kept if arguments.get("keep") == "last" else lengths)
+    return New(_padded(values, first, kept), kept, {"names": names})
+
+
+def _read_new(path: Path, arguments: dict[str, Any], meta: dict[str, Any]) -> tuple[list[Any], list[str]]:
+    reader = arguments.get("reader", "ts")
+    if reader == "table":
+        group, time = arguments.get("group"), arguments.get("time")
+        items, names, _ = _read_steps([path], meta["columns"], group, time, partial=True)
+        return items, names
+    if reader == "text" and path.is_file() and path.name.lower().removesuffix(".gz").endswith(readers.TABLES):
+        column = _text_column(arguments)
+        by_name = column in readers.column_names(path) or isinstance(arguments.get("text"), str | None)
+        rows, _ = readers.read_cells(path, [column if by_name else arguments["text"]])
+        return [row[0] for row, _ in rows], [f"{path.name}:{line}" for _, line in rows]
+    read: dict[str, Callable[[], Examples]] = {
+        "ts": lambda: readers.read_ts(path, labelled=False),
+        "arrays": lambda: readers.read_arrays(path, labelled=False),
+        "wav": lambda: _read_recordings(path, None),
+        "text": lambda: _read_texts(path, [path], {"text": None, "label": None, "group": None}),
+    }
+    examples = read[reader]()
+    if examples.rate != meta.get("rate", 0):
+        rule = f"{meta['rate']:,} samples a second, as in training, but found {examples.rate:,}"
+        raise DataError(f"{path}: {rule}; resample: ffmpeg -ar {meta['rate']}")
+    return examples.items, examples.names
+
+
+def _text_column(arguments: dict[str, Any]) -> str:
+    """Return the column of texts; training files without a header have none by name."""
+    return arguments["text"] if isinstance(arguments.get("text"), str) else "text"
+
+
+def answers(outputs: np.ndarray, new: New, arguments: dict[str, Any], meta: dict[str, Any]) -> dict[str, Any]:
+    """Return a row for each sequence: its name, the likeliest class, its probability, and those of all classes."""
+    labels, probabilities = decode(outputs, meta)
+    found = {"sequence": new.about["names"], "label": labels, "probability": probabilities.max(-1)}
+    return found | {f"p({name})": probabilities[:, place] for place, name in enumerate(meta["classes"])}
+
+
+def decode(outputs: np.ndarray, meta: dict[str, Any]) -> tuple[list[str], np.ndarray]:
+    """Return the likeliest class of each sequence by name, and the probabilities of all classes (B, C)."""
+    powers = np.exp(outputs.astype(np.float64) - outputs.max(-1, keepdims=True))
+    return [meta["classes"][place] for place in outputs.argmax(-1)], powers / powers.sum(-1, keepdims=True)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.contracts import Batch, StoredTask
+from bench.contracts import Batch, New, StoredTask
 from bench.errors import DataError, DeclarationError
 from bench.files import DataFile, prepare
 from bench.tables import Table, carry_forward, group_starts, read_table
@@ -127,7 +127,7 @@ class Task(StoredTask):
 
     def decode(self, outputs: np.ndarray) -> np.ndarray:
         """Return answers in the table's own units, (B, H, T)."""
-        return outputs.reshape(len(outputs), self.horizon, len(self.target)) * self._scale + self._mean
+        return decode(outputs, self.meta, len(self.target))
 
     def score(self, outputs: np.ndarray, batch: Batch) -> dict[str, float]:
         """Return mean squared and mean absolute error, standardised, and the MASE.
@@ -320,7 +320,7 @@ def _make(
             early = int(np.isnan(column).sum())
             filled = f"{int(missing.sum()):,} missing values filled with the one before"
             remarks.append(f"column '{name}': {filled}" + (f", {early:,} of them with the training mean" * bool(early)))
-        values[:, place] = np.nan_to_num((column.astype(np.float64) - mean[-1]) / scale[-1])
+        values[:, place] = _standardised(column, mean[-1], scale[-1])
     blocks, runs = (_stretches(part, starts, apart) for apart in (np.zeros(count, dtype=bool), lacks))
     arrays = {"values": values, "blocks": blocks, "runs": runs}
     if table.times is not None:
@@ -362,3 +362,83 @@ def _ranges(stretches: np.ndarray, part: str, length: int, horizon: int) -> np.n
     first = np.maximum(mine[:, 2], mine[:, 1] + length)
     beyond = mine[:, 3] - horizon + 1
     return np.stack([first, beyond, mine[:, 1]], axis=1)[beyond > first]
+
+
+# New files
+
+
+def columns(arguments: dict[str, Any], meta: dict[str, Any]) -> dict[str, str]:
+    """Return the columns of a table to go on from."""
+    keys = [arguments[key] for key in ("group", "time") if arguments.get(key) is not None]
+    return dict.fromkeys(keys, "text") | dict.fromkeys(meta["names"], "number")
+
+
+def read_new(path: Path, length: int, arguments: dict[str, Any], meta: dict[str, Any]) -> New:
+    """Return the last `length` rows of each group of a table: what comes after them is asked. Raises DataError."""
+    reading: dict[str, Any] = {key: arguments.get(key) for key in ("time", "group", "delimiter", "encoding")}
+    table = read_table([path], columns=meta["names"], header=arguments.get("header", True), **reading)
+    starts = group_starts(table.groups)
+    count = len(table.columns[meta["names"][0]])
+    stops = np.r_[starts[1:], count]
+    short = stops - starts < length
+    if short.any():
+        place = int(short.argmax())
+        of_group = f" of group '{table.group_names[place]}'" if table.groups is not None else ""
+        rows = f"{int((stops - starts)[place]):,} rows{of_group}"
+        raise DataError(f"{path}: {rows}, and the model looks back on {length}; give it at least as many")
+    values = np.empty((count, len(meta["names"])), dtype=np.float32)
+    for place, name in enumerate(meta["names"]):
+        column = carry_forward(table.columns[name], starts)
+        values[:, place] = _standardised(column, meta["mean"][place], meta["scale"][place])
+    x = values[stops[:, None] + np.arange(-length, 0)]
+    about: dict[str, Any] = {}
+    if table.groups is not None:
+        about["groups"] = table.group_names
+    if table.times is not None:
+        about["times"] = [table.times[start:stop] for start, stop in zip(starts, stops, strict=True)]
+    return New(x, np.full(len(x), length), about)
+
+
+def answers(outputs: np.ndarray, new: New, arguments: dict[str, Any], meta: dict[str, Any]) -> dict[str, Any]:
+    """Return a row for each group and step of the horizon: its time, and the targets in the table's own units."""
+    target = list(dict.fromkeys(arguments["target"]))
+    decoded = decode(outputs, meta, len(target))
+    horizon = decoded.shape[1]
+    found: dict[str, Any] = {}
+    if "groups" in new.about:
+        found[arguments["group"]] = np.repeat(new.about["groups"], horizon)
+    if "times" in new.about:
+        found[arguments["time"]] = np.concatenate([_times_after(times, horizon) for times in new.about["times"]])
+    else:
+        found["step"] = np.tile(np.arange(1, horizon + 1), len(decoded))
+    return found | {name: decoded[..., place].ravel() for place, name in enumerate(target)}
+
+
+def decode(outputs: np.ndarray, meta: dict[str, Any], num_targets: int) -> np.ndarray:
+    """Return answers (B, H T) in the table's own units, (B, H, T)."""
+    scale, mean = (np.array(meta[key][:num_targets]) for key in ("scale", "mean"))
+    return np.asarray(outputs.reshape(len(outputs), -1, num_targets) * scale + mean)
+
+
+def _standardised(column: np.ndarray, mean: float, scale: float) -> np.ndarray:
+    """Return a column with its gaps, filled from before as far as that goes, at the training mean."""
+    return np.nan_to_num((column.astype(np.float64) - mean) / scale)
+
+
+def _times_after(times: np.ndarray, horizon: int) -> np.ndarray:
+    """Return the times that follow, at the usual step; months of the calendar count as even. datetime64[ns]."""
+    stamps = times.view("datetime64[ns]")
+    steps = np.arange(1, horizon + 1)
+    months = stamps.astype("datetime64[M]")
+    climbs = np.diff(months.astype(np.int64))
+    if (
+        len(climbs)
+        and climbs[0] > 0
+        and (climbs == climbs[0]).all()
+        and (stamps - months == stamps[0] - months[0]).all()
+    ):
+        return np.asarray((months[-1] + steps * climbs[0]).astype("datetime64[ns]") + (stamps[0] - months[0]))
+    found, counts = np.unique(np.diff(times), return_counts=True)
+    if not len(found):
+        raise DataError("one row only: the step in time cannot be told; give at least two rows")
+    return np.asarray(stamps[-1] + steps * found[counts.argmax()].astype("timedelta64[ns]"))

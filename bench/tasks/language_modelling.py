@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bench import vocabulary
+from bench import readers, vocabulary
 from bench.contracts import Batch, StoredTask
 from bench.errors import DataError, DeclarationError
 from bench.files import DataFile, prepare
@@ -256,3 +256,22 @@ def _find(keys: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     """Return the place of each wanted key among the sorted keys, -1 for what is not there."""
     place = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
     return np.where(keys[place] == wanted, place, -1)
+
+
+# New files
+
+
+def columns(arguments: dict[str, Any], meta: dict[str, Any]) -> dict[str, str]:
+    """Return the column of a table of prompts."""
+    return {"prompt": "text"}
+
+
+def read_prompts(path: Path) -> list[str]:
+    """Return the prompts of a file: column `prompt` of a table, or else a line each. Raises DataError."""
+    if path.name.removesuffix(".gz").endswith(readers.TABLES):
+        found = [cells[0] for cells, _ in readers.read_cells(path, ["prompt"])[0]]
+    else:
+        found = [line for line in readers.read_text(path)[0].split("\n") if line.strip()]
+    if not all(found) or not found:
+        raise DataError(f"{path}: no prompt{' in some row' * bool(found)}; at least one token each")
+    return found

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.contracts import Batch, StoredTask
+from bench.contracts import Batch, New, StoredTask
 from bench.errors import DataError, DeclarationError
 from bench.files import DataFile, prepare
 from bench.tables import Table, carry_forward, group_starts, read_table
@@ -89,14 +89,11 @@ class Task(StoredTask):
         """Return the sequences of a part at these places."""
         which = places + self._edge[part]
         length = self._steps[which].astype(np.int64)
-        step = np.arange(int(length.max()))
-        valid = step < length[:, None]
-        rows = np.where(valid, (self._stop[which] - length)[:, None] + step, 0)
-        return Batch(self._values[rows] * valid[..., None].astype(np.float32), length, self._y[which])
+        return Batch(_last_steps(self._values, self._stop[which], length), length, self._y[which])
 
     def decode(self, outputs: np.ndarray) -> np.ndarray:
         """Return answers in the target's own unit, (B,)."""
-        return outputs.reshape(-1) * self.meta["scale"] + self.meta["mean"]
+        return decode(outputs, self.meta)
 
     def score(self, outputs: np.ndarray, batch: Batch) -> dict[str, float]:
         """Return the share of the target's variance that is explained, and the mean absolute error in its unit."""
@@ -179,9 +176,8 @@ def _make(
     edges = _edges(len(order), splits)
     order = order[: edges[-1]]
 
-    missing = np.isnan(steps)
-    for channel in range(steps.shape[1]):
-        steps[:, channel] = carry_forward(steps[:, channel], starts)
+    num_missing = int(np.isnan(steps).sum())
+    steps = _carried(steps, starts)
     rows = np.concatenate([np.arange(starts[i], starts[i] + lengths[i]) for i in order])
     stop = np.cumsum(lengths[order])
     steps, y = steps[rows], y[order]
@@ -196,14 +192,15 @@ def _make(
     if not y_scale > 1e-6 * abs(y_mean):
         raise DataError(f"{paths[0]}: column '{target}': the same in all training sequences; nothing is to be learned")
     remarks = list(table.remarks)
-    if missing.any():
-        remarks.append(f"{int(missing.sum()):,} missing values filled with the one before, or the training mean")
+    if num_missing:
+        remarks.append(f"{num_missing:,} missing values filled with the one before, or the training mean")
     arrays = {
-        "values": np.nan_to_num((steps - mean) / scale).astype(np.float32),
+        "values": _standardised(steps, mean, scale),
         "stop": stop.astype(np.int64),
         "y": ((y - y_mean) / y_scale).astype(np.float32),
     }
-    meta = {"names": names if grouped else ["value"], "mean": y_mean, "scale": y_scale, "edges": edges}
+    meta = {"columns": names, "mean": y_mean, "scale": y_scale, "edges": edges}
+    meta |= {"input_mean": mean.tolist(), "input_scale": scale.tolist()}
     meta["ids"] = [ids[i] for i in order]
     return arrays, meta | {"remarks": remarks}
 
@@ -226,3 +223,57 @@ def _rows_as_steps(table: Table, names: list[str], path: Path) -> tuple[np.ndarr
     if not lengths.all():
         raise DataError(f"{path}: row {int((lengths == 0).argmax()) + 1} of the data: no value in any step")
     return rows[np.arange(rows.shape[1]) < lengths[:, None]][:, None], lengths
+
+
+def _carried(steps: np.ndarray, starts: np.ndarray) -> np.ndarray:
+    for channel in range(steps.shape[1]):
+        steps[:, channel] = carry_forward(steps[:, channel], starts)
+    return steps
+
+
+def _standardised(steps: np.ndarray, mean: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    return np.nan_to_num((steps - mean) / scale).astype(np.float32)
+
+
+def _last_steps(values: np.ndarray, stop: np.ndarray, length: np.ndarray) -> np.ndarray:
+    """Return the last steps of the sequences that end at `stop`, padded on the right with zeros, (B, L, D)."""
+    step = np.arange(int(length.max()))
+    valid = step < length[:, None]
+    rows = np.where(valid, (stop - length)[:, None] + step, 0)
+    return np.asarray(values[rows] * valid[..., None].astype(np.float32))
+
+
+# New files
+
+
+def columns(arguments: dict[str, Any], meta: dict[str, Any]) -> dict[str, str]:
+    """Return the columns of a table of new sequences."""
+    keys = [arguments[key] for key in ("group", "time") if arguments.get(key) is not None]
+    return dict.fromkeys(keys, "text") | dict.fromkeys(meta["columns"], "number")
+
+
+def read_new(path: Path, length: int, arguments: dict[str, Any], meta: dict[str, Any]) -> New:
+    """Return the sequences of a table, which needs no target. Raises DataError."""
+    reading: dict[str, Any] = {key: arguments.get(key) for key in ("time", "group", "delimiter", "encoding")}
+    table = read_table([path], columns=meta["columns"], header=arguments.get("header", True), partial=True, **reading)
+    if table.groups is not None:
+        starts, names = group_starts(table.groups), table.group_names
+        steps = np.stack([table.columns[name] for name in meta["columns"]], axis=1)
+        lengths = np.diff(np.r_[starts, len(steps)])
+    else:
+        steps, lengths = _rows_as_steps(table, meta["columns"], path)
+        starts = np.cumsum(np.r_[0, lengths[:-1]])
+        names = [str(number) for number in range(1, len(lengths) + 1)]
+    values = _standardised(_carried(steps, starts), np.array(meta["input_mean"]), np.array(meta["input_scale"]))
+    kept = np.minimum(lengths, length)
+    return New(_last_steps(values, starts + lengths, kept), kept, {"names": names})
+
+
+def answers(outputs: np.ndarray, new: New, arguments: dict[str, Any], meta: dict[str, Any]) -> dict[str, Any]:
+    """Return a row for each sequence: its name, or the number of its row from 1, and the target in its own unit."""
+    return {arguments.get("group") or "row": new.about["names"], arguments["target"]: decode(outputs, meta)}
+
+
+def decode(outputs: np.ndarray, meta: dict[str, Any]) -> np.ndarray:
+    """Return answers in the target's own unit, (B,)."""
+    return np.asarray(outputs.reshape(-1) * meta["scale"] + meta["mean"])

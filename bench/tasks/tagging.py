@@ -6,6 +6,7 @@ https://universaldependencies.org/format.html
 B batch, L steps, C labels.
 """
 
+import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,12 +15,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bench import readers, vocabulary
-from bench.contracts import Batch, StoredTask
+from bench.contracts import Batch, New, StoredTask
 from bench.errors import DataError, DeclarationError, did_you_mean
 from bench.files import DataFile, prepare
 
 PARTS = ("train", "val", "test")
 COLUMNS = ("id", "form", "lemma", "upos", "xpos", "feats", "head", "deprel", "deps", "misc")  # of CoNLL-U
+SHARES = (0.8, 0.1, 0.1)
 UNMARKED = "_"  # of CoNLL-U: a field that holds nothing
 
 _WORD = re.compile(r"[1-9][0-9]*")
@@ -30,7 +32,9 @@ class Task(StoredTask):
     """Tell the label of every step, from the whole sequence: a model may read it in both directions.
 
     `files` are CoNLL-U (.conllu; columns `token` and `label` are two of its ten) or tables in long format (.csv, .tsv,
-    .jsonl), a row a step, in which column `group` tells the sequences apart. `splits` names the file of each part.
+    .jsonl), a row a step, in which column `group` tells the sequences apart. `splits` names the file of each part; or
+    gives shares of train, val and test, and the SHA-256 of its tokens decides where a sequence goes: equal ones stay
+    together.
 
     Sequences longer than `length` are cut off there; short ones are padded. The vocabulary holds the tokens that occur
     `min_count` times in the training part; any other is <unk>, which training meets for that reason too.
@@ -51,7 +55,7 @@ class Task(StoredTask):
         token: str = "form",
         label: str = "upos",
         group: str | None = None,
-        splits: Mapping[str, str] | None = None,
+        splits: Mapping[str, str] | Sequence[float] = SHARES,
         min_count: int = 2,
     ) -> None:
         if length < 1:
@@ -61,9 +65,10 @@ class Task(StoredTask):
         if min_count < 1:
             raise DeclarationError(f"tagging: min_count: at least 1, but found {min_count}")
         known = [DataFile.model_validate(file) for file in files]
-        named = _named_files(dict(splits or {}), [Path(file.path).name for file in known])
-        how = [token, label, group, named, min_count]
-        prepared = prepare("tagging", known, how, lambda paths: _make(paths, named, token, label, group, min_count))
+        names = [Path(file.path).name for file in known]
+        rule = _named_files(dict(splits), names) if isinstance(splits, Mapping) else _checked_shares(splits)
+        how = [token, label, group, rule, min_count]
+        prepared = prepare("tagging", known, how, lambda paths: _make(paths, rule, token, label, group, min_count))
         self.meta: dict[str, Any] = prepared.meta
         self._parts = {
             part: (prepared.arrays[f"{part}_x"], prepared.arrays[f"{part}_y"], prepared.arrays[f"{part}_stop"])
@@ -83,9 +88,7 @@ class Task(StoredTask):
         x, y, stop = self._parts[part]
         start = np.where(places > 0, stop[places - 1], 0)
         length = np.minimum(stop[places] - start, self.num_steps)
-        step = np.arange(int(length.max()))
-        mask = step < length[:, None]
-        rows = np.where(mask, start[:, None] + step, 0)
+        rows, mask = _rows(start, length)
         return Batch(x[rows] * mask, length, y[rows] * mask, mask)
 
     def score(self, outputs: np.ndarray, batch: Batch) -> dict[str, float]:
@@ -120,11 +123,12 @@ class Sequences(NamedTuple):
     tokens: list[str]
     labels: list[str]
     stop: list[int]
+    names: list[str] = []  # noqa: RUF012 - where the file has names for them
 
 
-def read_conllu(path: Path, token: str, label: str) -> Sequences:
-    """Read two columns of a CoNLL-U file: words only, neither the spans of contractions nor empty nodes."""
-    places = [_place(path, column) for column in (token, label)]
+def read_conllu(path: Path, token: str, label: str | None) -> Sequences:
+    """Read two columns of a CoNLL-U file, or tokens only: words, neither the spans of contractions nor empty nodes."""
+    places = [_place(path, column) for column in (token, label or token)]
     text, _ = readers.read_text(path)
     found = Sequences([], [], [])
     for number, line in enumerate(text.split("\n"), 1):
@@ -142,7 +146,7 @@ def read_conllu(path: Path, token: str, label: str) -> Sequences:
         if not _WORD.fullmatch(fields[0]):
             raise DataError(f"{where}, column 'id': 1, 1-2 or 1.1 expected, but found {fields[0]!r}")
         word, mark = (fields[place] for place in places)
-        if mark in ("", UNMARKED):
+        if label is not None and mark in ("", UNMARKED):
             raise DataError(f"{where}, column '{label}': no label; every word needs one, or choose another column")
         found.tokens.append(word)
         found.labels.append(mark)
@@ -152,17 +156,17 @@ def read_conllu(path: Path, token: str, label: str) -> Sequences:
     return found
 
 
-def read_long_table(path: Path, token: str, label: str, group: str | None) -> Sequences:
-    """Read a table in long format: a row a step, and the rows of a group one sequence."""
+def read_long_table(path: Path, token: str, label: str | None, group: str | None) -> Sequences:
+    """Read a table in long format: a row a step, and the rows of a group one sequence; without a label, tokens only."""
     if group is None:
         raise DeclarationError(f"tagging: group: name the column that tells the sequences of {path.name} apart")
-    cells, _ = readers.read_cells(path, [group, token, label])
-    found = Sequences([], [], [])
+    cells, _ = readers.read_cells(path, [group, token, label or group])
+    found = Sequences([], [], [], [])
     seen: set[str] = set()
     last: str | None = None
     for row, line in cells:
         name, word, mark = (cell.strip() for cell in row)
-        for column, cell in ((group, name), (label, mark)):
+        for column, cell in ((group, name), (label or group, mark)):
             if not cell:
                 raise DataError(f"{path}: line {line}, column '{column}': empty; fill it in, or leave the row out")
         if name != last:
@@ -171,6 +175,7 @@ def read_long_table(path: Path, token: str, label: str, group: str | None) -> Se
             seen.add(name)
             _end(found)
             last = name
+            found.names.append(name)
         found.tokens.append(word)
         found.labels.append(mark)
     _end(found)
@@ -204,25 +209,59 @@ def _named_files(splits: dict[str, str], names: list[str]) -> dict[str, str]:
     return splits
 
 
+def _checked_shares(shares: Sequence[float]) -> list[float]:
+    if len(shares) != 3 or not all(0 < share < 1 for share in shares) or abs(sum(shares) - 1) > 1e-9:
+        rule = "a file for each part, or three shares that sum to 1"
+        raise DeclarationError(f"tagging: splits: {rule}, for train, val and test, but found {list(shares)}")
+    return list(shares)
+
+
+def _parted(whole: list[Sequences], shares: list[float], path: Path) -> dict[str, Sequences]:
+    """Return the sequences of each part, by the hash of their tokens."""
+    found = {part: Sequences([], [], []) for part in PARTS}
+    borders = np.cumsum(shares)[:2]
+    for each in whole:
+        for start, stop in zip([0, *each.stop[:-1]], each.stop, strict=True):
+            tokens = each.tokens[start:stop]
+            digest = hashlib.sha256(" ".join(tokens).encode("utf-8", "surrogatepass")).digest()
+            place = int(np.searchsorted(borders, int.from_bytes(digest[:8], "big") / 2**64, side="right"))
+            part = found[PARTS[place]]
+            part.tokens.extend(tokens)
+            part.labels.extend(each.labels[start:stop])
+            _end(part)
+    for name, part in found.items():
+        if not part.stop:
+            counts = ", ".join(f"{each} {len(found[each].stop)}" for each in PARTS)
+            raise DataError(f"{path}: splits leave {name} without a sequence ({counts}); give other shares")
+    return found
+
+
 def _make(
-    paths: list[Path], named: dict[str, str], token: str, label: str, group: str | None, min_count: int
+    paths: list[Path], rule: dict[str, str] | list[float], token: str, label: str, group: str | None, min_count: int
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Return tokens, labels and ends of each part, and what they are numbers of."""
-    by_name = {path.name: path for path in paths}
-    found = {}
-    for part in PARTS:
-        path = by_name[named[part]]
-        is_conllu = ".conllu" in path.suffixes
-        found[part] = read_conllu(path, token, label) if is_conllu else read_long_table(path, token, label, group)
+    read = {
+        path.name: read_conllu(path, token, label)
+        if ".conllu" in path.suffixes
+        else read_long_table(path, token, label, group)
+        for path in paths
+    }
+    if isinstance(rule, dict):
+        found = {part: read[rule[part]] for part in PARTS}
+    else:
+        found = _parted(list(read.values()), rule, paths[0])
     words = vocabulary.make(found["train"].tokens, "word", min_count=min_count)
     labels = sorted(set(found["train"].labels))
     number = {name: place for place, name in enumerate(labels)}
     arrays, unknown = {}, {}
-    for part, (tokens, marks, stop) in found.items():
+    for part, (tokens, marks, stop, _) in found.items():
         new = sorted(set(marks) - set(labels))
         if new:
-            rule = f"label '{new[0]}' of column '{label}' does not occur in {named['train']}"
-            raise DataError(f"{by_name[named[part]]}: {rule}; no model can learn it")
+            where = rule["train"] if isinstance(rule, dict) else "the training part"
+            path = next(path for path in paths if not isinstance(rule, dict) or path.name == rule[part])
+            raise DataError(
+                f"{path}: label '{new[0]}' of column '{label}' does not occur in {where}; no model can learn it"
+            )
         arrays[f"{part}_x"] = vocabulary.encode(tokens, words)
         arrays[f"{part}_y"] = np.array([number[mark] for mark in marks], dtype=np.int64)
         arrays[f"{part}_stop"] = np.array(stop, dtype=np.int64)
@@ -236,3 +275,74 @@ def _make(
         "remarks": [f"tokens seen fewer than {min_count} times in training, read as <unk>: {shares}"],
     }
     return arrays, meta
+
+
+def _rows(start: np.ndarray, length: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the places of the steps of sequences, and which of them are valid, both (B, L)."""
+    step = np.arange(int(length.max()))
+    mask = step < length[:, None]
+    return np.where(mask, start[:, None] + step, 0), mask
+
+
+# New files
+
+
+def columns(arguments: dict[str, Any], meta: dict[str, Any]) -> dict[str, str]:
+    """Return the columns of a table of new sequences."""
+    return {arguments.get("group") or "sequence": "text", arguments.get("token", "form"): "text"}
+
+
+def read_new(path: Path, length: int, arguments: dict[str, Any], meta: dict[str, Any]) -> New:
+    """Return the sequences of a CoNLL-U file, of a table with a row a step, or of a text with one a line.
+
+    Labels, if there are any, are not read. Longer sequences than the model was trained on come in pieces of `length`.
+    Raises DataError.
+    """
+    token, group = arguments.get("token", "form"), arguments.get("group") or "sequence"
+    if ".conllu" in path.suffixes:
+        found = read_conllu(path, token, None)
+    elif path.name.removesuffix(".gz").endswith(readers.TABLES):
+        found = read_long_table(path, token, None, group)
+    else:
+        found = _read_lines(path)
+    stop = np.array(found.stop)
+    start = np.r_[0, stop[:-1]]
+    pieces = [
+        (first, min(first + length, beyond))
+        for a, beyond in zip(start, stop, strict=True)
+        for first in range(a, beyond, length)
+    ]
+    starts, stops = np.array(pieces).T
+    rows, mask = _rows(starts, stops - starts)
+    names = found.names or [str(number) for number in range(1, len(stop) + 1)]
+    about = {"tokens": found.tokens, "names": np.repeat(names, stop - start), "steps": _steps(start, stop)}
+    return New(vocabulary.encode(found.tokens, meta["vocabulary"])[rows] * mask, stops - starts, about)
+
+
+def _steps(start: np.ndarray, stop: np.ndarray) -> np.ndarray:
+    return np.concatenate([np.arange(1, length + 1) for length in stop - start])
+
+
+def _read_lines(path: Path) -> Sequences:
+    text, _ = readers.read_text(path)
+    found = Sequences([], [], [])
+    for line in text.split("\n"):
+        found.tokens.extend(line.split())
+        _end(found)
+    if not found.stop:
+        raise DataError(f"{path}: no word in it; a sequence a line, its tokens parted by spaces")
+    return found
+
+
+def answers(outputs: np.ndarray, new: New, arguments: dict[str, Any], meta: dict[str, Any]) -> dict[str, Any]:
+    """Return a row for each step: sequence, place in it from 1, token, likeliest label and its probability."""
+    mask = np.arange(outputs.shape[1]) < new.length[:, None]
+    asked = outputs[mask].astype(np.float64)
+    powers = np.exp(asked - asked.max(-1, keepdims=True))
+    return {
+        arguments.get("group") or "sequence": new.about["names"],
+        "step": new.about["steps"],
+        arguments.get("token", "form"): new.about["tokens"],
+        arguments.get("label", "upos"): [meta["labels"][place] for place in asked.argmax(-1)],
+        "probability": powers.max(-1) / powers.sum(-1),
+    }

@@ -1,0 +1,97 @@
+"""Small files of every kind that a user may bring, with something in them to be learned."""
+
+import json
+import math
+import wave
+from pathlib import Path
+
+import numpy as np
+
+
+def hourly(path: Path, rows: int = 600, more: str = "", first: str = "timestamp,load") -> Path:
+    lines = [first]
+    for row in range(rows):
+        day, hour = divmod(row, 24)
+        stamp = np.datetime64("2026-01-01") + day
+        lines.append(f"{stamp} {hour:02d}:00:00,{math.sin(row / 24 * 2 * math.pi) + row % 7 / 10:.3f}{more}")
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def long_table(path: Path, what: str, sequences: int = 60) -> Path:
+    """Write sequences of unequal length, a row a step; their label or target is told by their slope."""
+    lines = [f"id,value,{what}"]
+    for number in range(sequences):
+        for step in range(5 + number % 4):
+            slope = number % 3
+            answer = ("down", "flat", "up")[slope] if what == "label" else slope + number / 100
+            lines.append(f"s{number},{(slope - 1) * step + number % 5 / 10},{answer}")
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def reviews(path: Path, rows: int = 120) -> Path:
+    """Write texts of two classes as .csv, .tsv or .jsonl."""
+    words = (["good", "fine", "great"], ["bad", "poor", "dull"])
+    told = [
+        (f"{words[row % 2][row % 3]} film " * (1 + row % 3) + str(row), ("pos", "neg")[row % 2]) for row in range(rows)
+    ]
+    if path.suffix == ".jsonl":
+        path.write_text("".join(json.dumps({"text": text, "label": label}) + "\n" for text, label in told))
+        return path
+    part = "\t" if path.suffix == ".tsv" else ","
+    path.write_text(f"text{part}label\n" + "".join(f"{text}{part}{label}\n" for text, label in told))
+    return path
+
+
+def series(path: Path, rows: int = 60) -> Path:
+    """Write series of two classes as .ts, or a row each as .csv, or as .npz, or as a pair of .npy files."""
+    rng = np.random.default_rng(0)
+    y = np.arange(rows) % 2
+    x = np.sin(np.arange(12) * (1 + y[:, None])) + rng.normal(size=(rows, 12)) / 9
+    if path.suffix == ".npz":
+        np.savez(path, x=x, y=y)
+    elif path.suffix == ".npy":
+        np.save(path, x)
+        np.save(path.with_name("labels.npy"), y)
+    else:
+        joined = [",".join(f"{value:.4f}" for value in row) for row in x]
+        if path.suffix == ".ts":
+            head = (
+                "@problemName a\n@univariate true\n@equalLength true\n@seriesLength 12\n@classLabel true 0 1\n@data\n"
+            )
+            path.write_text(head + "".join(f"{row}:{label}\n" for row, label in zip(joined, y, strict=True)))
+        else:
+            head = ",".join(f"step{step}" for step in range(12)) + ",label\n"
+            path.write_text(head + "".join(f"{row},c{label}\n" for row, label in zip(joined, y, strict=True)))
+    return path
+
+
+def recordings(folder: Path, count: int = 20) -> Path:
+    """Write tones in a folder for each class; the second field of a name tells who is heard."""
+    for number in range(count):
+        tone = ("low", "high")[number % 2]
+        (folder / tone).mkdir(parents=True, exist_ok=True)
+        samples = 9_000 * np.sin(np.arange(1_600) * (0.1 + 0.5 * (number % 2)) + number)
+        with wave.open(str(folder / tone / f"{number}_who{number // 2 % 5}.wav"), "wb") as file:
+            file.setnchannels(1)
+            file.setsampwidth(2)
+            file.setframerate(8_000)
+            file.writeframes(samples.astype("<i2").tobytes())
+    return folder
+
+
+def tagged(path: Path, sentences: int = 60) -> Path:
+    """Write sentences whose words have labels, as .conllu or as a table with a row a word."""
+    words = (("the", "DET"), ("cat", "NOUN"), ("dog", "NOUN"), ("sat", "VERB"), ("ran", "VERB"))
+    lines = [] if path.suffix == ".conllu" else ["sentence,token,label"]
+    for number in range(sentences):
+        for step in range(3 + number % 3):
+            word, label = words[(number * 7 + step * (1 + number % 2)) % 5]
+            if path.suffix == ".conllu":
+                lines.append("\t".join([str(step + 1), word, "_", label, *"______"]))
+            else:
+                lines.append(f"s{number},{word},{label}")
+        lines += [""] * (path.suffix == ".conllu")
+    path.write_text("\n".join(lines) + "\n")
+    return path

@@ -304,15 +304,15 @@ def save_model(
     `loader` is the module with `_load_pyfunc`, which gets the folder `data`; `code` the package it belongs to. The
     columns of `inputs` are each "number" or "text".
     """
-    from mlflow.models import ModelSignature, infer_signature
-    from mlflow.pyfunc import save_model
-    from mlflow.types import ColSpec, Schema
-
-    logging.getLogger("mlflow").setLevel(logging.ERROR)
-    kinds = {"number": "double", "text": "string"}
-    schema = Schema([ColSpec(kinds[kind], name) for name, kind in inputs.items()])
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of whole numbers that may be missing elsewhere
+        warnings.simplefilter("ignore")  # of MLflow's own classes, and of whole numbers that may be missing elsewhere
+        from mlflow.models import ModelSignature, infer_signature
+        from mlflow.pyfunc import save_model
+        from mlflow.types import ColSpec, Schema
+
+        logging.getLogger("mlflow").setLevel(logging.ERROR)
+        kinds = {"number": "double", "text": "string"}
+        schema = Schema([ColSpec(kinds[kind], name) for name, kind in inputs.items()])
         save_model(
             path,
             loader_module=loader,

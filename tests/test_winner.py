@@ -1,0 +1,404 @@
+"""The winner in its folder: every form answers as the training code did, for every kind of file."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bench import own_data, plugins, search_spaces, selection, tracking, winner
+from bench.config import RunConfig, SweepConfig, TrainSettings
+from bench.datasets import make_task
+from bench.errors import BenchError, DataError, DeclarationError, StoreError, UnknownNameError
+from bench.record import records, write_json
+from bench.train import run
+from tests.makers import hourly, long_table, recordings, reviews, series, tagged
+
+ROOT = Path(__file__).parents[1]
+TEXT = "the quick brown fox jumps over the lazy dog\nand runs away, as foxes do.\n" * 12
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread():
+    """As runs have it: several threads are many times as slow where tests share cores."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def text(path: Path) -> Path:
+    path.write_text(TEXT)
+    return path
+
+
+KINDS = {
+    "forecast": (lambda f: hourly(f / "load.csv"), {"horizon": 3, "lengths": [12]}),
+    "groups": (
+        lambda f: long_table(f / "s.csv", "target", 30),
+        {"task": "forecasting", "target": ["value"], "group": "id", "lengths": [2], "splits": [3, 1, 1]},
+    ),
+    "regression": (
+        lambda f: long_table(f / "s.csv", "target"),
+        {"task": "regression", "target": ["target"], "group": "id", "lengths": [8]},
+    ),
+    "numbers": (lambda f: series(f / "rows.csv"), {"label": "label", "lengths": [12]}),
+    "long": (lambda f: long_table(f / "l.csv", "label"), {"label": "label", "group": "id", "lengths": [6]}),
+    "ts": (lambda f: series(f / "series.ts"), {"lengths": [12]}),
+    "arrays": (lambda f: series(f / "series.npz"), {"lengths": [9]}),
+    "wav": (lambda f: recordings(f / "tones"), {"lengths": [10]}),
+    "text": (lambda f: reviews(f / "reviews.csv"), {"text": "text", "label": "label", "lengths": [5]}),
+    "bytes": (lambda f: reviews(f / "r.jsonl"), {"text": "text", "label": "label", "tokens": "byte", "lengths": [20]}),
+    "tagging": (lambda f: tagged(f / "words.conllu"), {"lengths": [4]}),
+    "tagged table": (
+        lambda f: tagged(f / "words.csv"),
+        {"task": "tagging", "group": "sentence", "label": "label", "lengths": [8]},
+    ),
+    "language": (lambda f: text(f / "foxes.txt"), {"lengths": [24]}),
+}
+
+
+def swept(folder: Path, card, length: int, space_name: str = "gru", seeds: int = 1) -> Path:
+    """Return the folder of a sweep of one cell: a trial, its confirm runs and their test, made in this process."""
+    sweep = folder / "results" / "sweeps" / "s"
+    space = search_spaces.read(space_name)
+    arguments, training = space.split(space.default)
+    cell = f"{card.name}/L{length}/{space_name}"
+    train = TrainSettings(max_sequences=64, batch_size=16, num_epochs=1, num_val=40, num_test=40, **training)
+    config = RunConfig(
+        sweep="s", run=f"{cell}/t0", phase="screen", number=0, dataset=card.name, task=card.task, length=length,
+        task_arguments=card.arguments, space=space_name, model=space.model, model_arguments=arguments, train=train,
+        seed=0,
+    )  # fmt: skip
+    made = [config]
+    for seed in range(seeds):
+        update = {"run": f"{cell}/t0-s{seed}", "phase": "confirm", "number": seed, "seed": seed + 1}
+        made.append(config.model_copy(update=update))
+    opened = tuple(each.run for each in made[1:])
+    made.append(config.model_copy(update={"run": f"{cell}/t0-test", "phase": "test", "opens_test_of": opened}))
+    for each in made:
+        place = sweep / "runs" / each.run
+        place.mkdir(parents=True)
+        record = run(each, folder=place)
+        assert record.state == "complete", record.message
+        record.write(place)
+    write_json(sweep / "sweep.json", {"top_k": 1, "command": "python -m bench sweep"})
+    return sweep
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    """Return the file, the task and the exported folder of a kind; each is trained once."""
+    known = {}
+
+    def make(kind: str):
+        if kind not in known:
+            folder = tmp_path_factory.mktemp(kind.replace(" ", "_"))
+            maker, options = KINDS[kind]
+            file = maker(folder)
+            own = own_data.make(SweepConfig(data=[file], **options))
+            assert own is not None
+            length = options["lengths"][0]
+            sweep = swept(folder, own.card, length)
+            told = winner.export(sweep, folder / "results", None, None, None, folder / "out")
+            known[kind] = file, make_task(own.card.task, length, own.card.arguments), folder / "out", told
+        return known[kind]
+
+    return make
+
+
+every_kind = pytest.mark.parametrize("kind", KINDS)
+
+
+@every_kind
+def test_every_form_is_written_and_answers_alike(exported, kind):
+    _, task, out, told = exported(kind)
+    assert "answers differ by" in told[2], told[2]
+    names = {path.name for path in out.iterdir()}
+    assert names == {"weights.safetensors", "config.json", "preprocessing.json", "model.onnx", "mlflow_model"}
+    assert "the same answers to the last bit" in told[1]
+    assert told[3] == "mlflow_model: loads, and gives the same answers"
+    assert "not registered" in told[4]
+    settings = json.loads((out / "config.json").read_text())
+    assert settings["test"][task.metric] == pytest.approx(settings["test"][task.metric])
+    assert "ids" not in json.loads((out / "preprocessing.json").read_text())
+
+
+def known_answers(task, out: Path) -> tuple[winner.Winner, dict[str, np.ndarray]]:
+    """Return the answers to all stored examples by their id, of the batches that training was given."""
+    model = winner.Winner.load(out)
+    found = {}
+    edge = 0
+    for part in ("train", "val", "test"):
+        batch = task.take(part, np.arange(task.counts[part]))
+        for place, answer in enumerate(model.answers(batch.x, batch.length)):
+            found[task.meta["ids"][edge + place]] = answer
+        edge += task.counts[part]
+    return model, found
+
+
+@pytest.mark.parametrize("kind", ["regression", "numbers", "long", "ts", "arrays", "wav", "text", "bytes"])
+def test_a_new_file_is_read_as_the_training_file_was(exported, kind):
+    """The training file, handed in as a new one, gets the answers that its prepared arrays get."""
+    file, task, out, _ = exported(kind)
+    model, known = known_answers(task, out)
+    found = model.predict(file)
+    ids = found.iloc[:, 0]
+    assert set(map(str, ids)) == set(known)
+    for name, (_, row) in zip(ids, found.iterrows(), strict=True):
+        if kind == "regression":
+            assert row["target"] == pytest.approx(float(task.decode(known[name])[0]), rel=1e-4)
+        else:
+            (label,), (probabilities,) = task.decode(known[name][None])
+            assert row["label"] == label
+            assert row["probability"] == pytest.approx(probabilities.max(), abs=1e-4)
+            assert [row[f"p({each})"] for each in task.meta["classes"]] == pytest.approx(probabilities, abs=1e-4)
+
+
+def test_a_forecast_goes_on_from_the_last_row(exported, tmp_path):
+    file, task, out, _ = exported("forecast")
+    model = winner.Winner.load(out)
+    batch = task.take("test", np.array([0]))
+    expected = task.decode(model.answers(batch.x, batch.length))[0, :, 0]
+    first_target = str(task.times("test", np.array([0]))[0, 0]).replace("T", " ")[:19]
+    lines = file.read_text().splitlines()
+    cut = next(place for place, line in enumerate(lines) if line.startswith(first_target))
+    new = tmp_path / "new.csv"
+    new.write_text("\n".join(lines[:cut]) + "\n")
+    found = model.predict(new)
+    assert list(found.columns) == ["timestamp", "load"]
+    assert [str(time) for time in found["timestamp"]] == [line.split(",")[0] for line in lines[cut : cut + 3]]
+    assert found["load"].to_numpy() == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_forecast_of_each_group(exported, tmp_path):
+    _, task, out, _ = exported("groups")
+    new = tmp_path / "new.csv"
+    new.write_text("id,value\nb,1\nb,2\na,5\na,\na,7\n")
+    found = winner.Winner.load(out).predict(new)
+    assert list(found["id"]) == ["b", "a"]
+    assert list(found["step"]) == [1, 1]
+    assert np.isfinite(found["value"]).all()
+
+
+@pytest.mark.parametrize("kind", ["tagging", "tagged table"])
+def test_every_step_gets_a_label(exported, kind, tmp_path):
+    file, task, out, _ = exported(kind)
+    model = winner.Winner.load(out)
+    found = model.predict(file)
+    lines = [line for line in file.read_text().splitlines() if line][kind == "tagged table" :]
+    word = 1
+    assert list(found.iloc[:, 2]) == [line.replace("\t", ",").split(",")[word] for line in lines]
+    assert set(found.iloc[:, 3]) <= set(task.meta["labels"])
+    new = tmp_path / "new.txt"
+    new.write_text("the cat sat the dog ran\n\nthe zebra\n")
+    found = model.predict(new)
+    assert list(found["step"]) == [1, 2, 3, 4, 5, 6, 1, 2]
+    assert ((found["probability"] > 0) & (found["probability"] <= 1)).all()
+    first = model.task.read_new(new, 6, model.config.task_arguments, model.meta)
+    assert first.x.shape == (2, 6)
+
+
+def test_texts_go_on_from_prompts(exported, tmp_path):
+    _, _, out, _ = exported("language")
+    prompts = tmp_path / "prompts.csv"
+    prompts.write_text('prompt\nthe fox\n"and, then"\n')
+    model = winner.Winner.load(out)
+    found = model.predict(prompts, num_tokens=15, temperature=1.0, seed=3)
+    assert list(found["prompt"]) == ["the fox", "and, then"]
+    assert [len(each) for each in found["text"]] == [15, 15]
+    assert found.equals(model.predict(prompts, num_tokens=15, temperature=1.0, seed=3))
+    lines = tmp_path / "prompts.txt"
+    lines.write_text("the fox\n")
+    assert model.predict(lines, 15, 1.0, 3)["text"][0] == found["text"][0]
+
+
+SERVE = """
+import sys
+import mlflow.pyfunc, pandas
+model = mlflow.pyfunc.load_model(sys.argv[1])
+import bench
+assert bench.__file__.startswith(sys.argv[1]), bench.__file__  # its own code, not an installed one
+model.predict(pandas.read_csv(sys.argv[2])).to_csv(sys.argv[3], index=False)
+"""
+
+
+@pytest.mark.parametrize("kind", ["forecast", "text"])
+def test_mlflow_loads_the_model_in_a_fresh_process(exported, kind, tmp_path):
+    file, _, out, _ = exported(kind)
+    words = [sys.executable, "-P", "-c", SERVE, out / "mlflow_model", file, tmp_path / "served.csv"]
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    done = subprocess.run(words, capture_output=True, text=True, cwd=tmp_path, env=environment, timeout=120)
+    assert done.returncode == 0, done.stderr
+    expected = winner.Winner.load(out).predict(file)
+    expected.to_csv(tmp_path / "expected.csv", index=False)
+    served, expected = pd.read_csv(tmp_path / "served.csv"), pd.read_csv(tmp_path / "expected.csv")
+    served = served.drop(columns="sequence", errors="ignore")  # named for the file, and there is none
+    pd.testing.assert_frame_equal(served, expected.drop(columns="sequence", errors="ignore"))
+
+
+@pytest.mark.parametrize("kind", ["wav", "forecast"])
+def test_the_signature_says_what_is_asked_and_answered(exported, kind):
+    import mlflow.models
+
+    _, _, out, _ = exported(kind)
+    signature = mlflow.models.get_model_info(str(out / "mlflow_model")).signature
+    names = [column.name for column in signature.inputs], [column.name for column in signature.outputs]
+    assert (
+        names
+        == {
+            "wav": (["path"], ["sequence", "label", "probability", "p(high)", "p(low)"]),
+            "forecast": (["timestamp", "load"], ["timestamp", "load"]),
+        }[kind]
+    )
+
+
+@pytest.mark.parametrize("space", sorted(plugins.declarations("search_spaces")))
+def test_every_architecture_is_written_as_onnx(space, tmp_path):
+    from bench import datasets
+
+    card = datasets.read("adding")
+    sweep = swept(tmp_path, card, 12, space)
+    told = winner.export(sweep, tmp_path / "results", "adding", 12, space, tmp_path / "out")
+    assert "model.onnx: answers differ by" in told[2]
+    assert len(told) == 3  # a synthetic task reads no files
+    with pytest.raises(DeclarationError, match="adding is synthetic"):
+        winner.Winner.load(tmp_path / "out").predict(tmp_path / "a.csv")
+
+
+def test_what_cannot_be_written_as_onnx_is_left_out(exported, tmp_path, monkeypatch):
+    import torch
+
+    def fail(*_, **__):
+        raise RuntimeError("no operator for this\nmore")
+
+    monkeypatch.setattr(torch.onnx, "export", fail)
+    model = winner.Winner.load(exported("text")[2])
+    told = winner._export_onnx(model.module, np.ones((1, 3), int), np.array([3]), np.zeros((1, 2)), tmp_path / "m.onnx")
+    assert told == "model.onnx: left out: RuntimeError: no operator for this"
+
+
+def test_other_answers_are_no_export():
+    with pytest.raises(BenchError, match="differ by 1"):
+        winner._compare("m", np.zeros(2), np.array([0.0, 1.0]), 1e-4)
+    with pytest.raises(BenchError, match="differ by nan"):
+        winner._compare("m", np.array([np.nan]), np.zeros(1), 1e-4)
+
+
+# The command line, and what is refused
+
+
+def test_from_a_file_to_predictions(tmp_path):
+    """As a user does it: sweep, export, predict; the model is registered with the run it came from."""
+    hourly(tmp_path / "load.csv")
+
+    def bench(*words: str) -> tuple[str, str]:
+        line = [sys.executable, "-m", "bench", *words]
+        environment = os.environ | {"PYTHONPATH": str(ROOT)}
+        done = subprocess.run(line, capture_output=True, text=True, cwd=tmp_path, env=environment, timeout=250)
+        assert done.returncode == 0, done.stderr
+        return done.stdout, done.stderr
+
+    bench("sweep", "--data", "load.csv", "--length", "12", "--horizon", "3", "--models", "gru,mlp", "--budget", "smoke")
+    told, _ = bench("export", "--out", "best")
+    assert "MLflow: version 1 of model 'load-L12'" in told
+    _, said = bench("predict", "best", "load.csv", "--out", "predictions.csv")
+    assert "wrote predictions.csv: 3 rows, columns timestamp, load" in said
+    assert (tmp_path / "predictions.csv").read_text().splitlines()[1].startswith("2026-01-26 00:00:00,")
+
+    import mlflow
+
+    client = mlflow.MlflowClient(tracking.store_uri(tmp_path / "results"), tracking.store_uri(tmp_path / "results"))
+    version = client.get_model_version("load-L12", "1")
+    of_run = client.get_run(version.run_id)
+    assert of_run.data.tags["bench.kind"] == "confirm"
+    assert told.startswith(of_run.data.tags["bench.id"].split("/", 1)[1])
+
+
+def test_the_best_on_validation_is_exported(tmp_path):
+    """Neither its test score nor the order of models decides."""
+    from bench import datasets
+
+    card = datasets.read("adding")
+    sweep = swept(tmp_path, card, 12, "gru", seeds=2)
+    found = list(records(sweep))
+    better = [each.model_copy(update={"val": {name: value + 1 for name, value in each.val.items()}}) for each in found]
+    chosen = selection.winner([found, better], 1)
+    assert chosen is not None
+    assert chosen.asked.goal == "maximize"
+    assert chosen.val_score == max(each.val_score for each in better if each.config.phase == "confirm")
+    assert selection.winner([[each for each in found if each.config.phase == "screen"]], 1) is None
+
+
+def test_what_cannot_be_exported_is_refused_in_a_line(tmp_path):
+    from bench import datasets
+
+    sweep = swept(tmp_path, datasets.read("adding"), 12)
+    results, out = tmp_path / "results", tmp_path / "out"
+    for words, error, rule in (
+        (("addign", 12, None), UnknownNameError, "addign"),
+        (("adding", 13, None), DeclarationError, "--length 13: adding was swept at 12"),
+        (("adding", 12, "lstm"), UnknownNameError, "lstm"),
+    ):
+        with pytest.raises(error, match=rule):
+            winner.export(sweep, results, *words, out)
+    out.mkdir()
+    (out / "mine.txt").write_text("x")
+    with pytest.raises(DeclarationError, match="not empty"):
+        winner.export(sweep, results, "adding", 12, None, out)
+    assert [path.name for path in out.iterdir()] == ["mine.txt"]
+    next((sweep / "runs").rglob("weights.pt")).unlink()
+    with pytest.raises(StoreError, match=r"weights\.pt: no such file"):
+        winner.export(sweep, results, "adding", 12, None, tmp_path / "other")
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "content", "rule"),
+    [
+        ("forecast", "n.csv", "timestamp,load\n2026-01-01,1\n2026-01-02,2\n", "2 rows, and the model looks back on 12"),
+        ("forecast", "n.csv", "timestamp,lod\n2026-01-01,1\n", "no column 'load'; did you mean 'lod'"),
+        ("numbers", "n.csv", "step0,step1\n1,2\n", "no column 'step2'"),
+        ("text", "n.csv", "words\na\n", "no column 'text'"),
+        ("text", "n.csv", "text\nfine film\n\" \"\n", "no text; leave it out"),
+        ("ts", "n.ts", "@classLabel false\n@data\n1,2:3,4\n", "1 channels, as in training, but found 2"),
+        ("language", "n.csv", "text\na\n", "no column 'prompt'"),
+        ("tagged table", "n.csv", "sentence,word\na,b\n", "no column 'token'"),
+    ],
+)  # fmt: skip
+def test_a_new_file_that_does_not_fit_is_refused_in_a_line(exported, tmp_path, kind, name, content, rule):
+    path = tmp_path / name
+    path.write_text(content)
+    with pytest.raises(DataError, match=".") as refused:
+        winner.Winner.load(exported(kind)[2]).predict(path)
+    assert rule in str(refused.value)
+    assert name in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_folder_that_is_none_or_damaged_is_refused(exported, tmp_path):
+    with pytest.raises(StoreError, match=r"no config\.json in it"):
+        winner.Winner.load(tmp_path)
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    for path in exported("text")[2].iterdir():
+        if path.is_file():
+            (copy / path.name).write_bytes(path.read_bytes())
+    (copy / "weights.safetensors").write_bytes(b"\0" * 40)
+    with pytest.raises(StoreError, match="damaged"):
+        winner.Winner.load(copy)
+    (copy / "weights.safetensors").unlink()
+    with pytest.raises(StoreError, match=r"no weights\.safetensors"):
+        winner.Winner.load(copy)
+
+
+def test_one_new_row_is_enough(exported, tmp_path):
+    path = tmp_path / "one.csv"
+    path.write_text(",".join(f"step{step}" for step in range(12)) + "\n" + "0.1,0.2," + "," * 9 + "\n")
+    found = winner.Winner.load(exported("numbers")[2]).predict(path)
+    assert len(found) == 1

@@ -223,28 +223,23 @@ def _is_table(path: Path, config: SweepConfig) -> bool:
 
 def _look(path: Path, config: SweepConfig) -> _Look:
     """Look at a table's first rows. Raises DataError for one that cannot be read, or lacks a column that is named."""
-    source, remarks = tables._open(path, _delimiter(path, config), config.encoding, not config.no_header)
     named = [config.time, config.group, config.label, config.text, *(config.target or []), *(config.features or [])]
-    tables._check_names(source, [name for name in named if name is not None])
-    if source.delimiter is None:
-        pieces = tables._parquet_pieces(source, source.names)
-        first = next(pieces, None)
-        rows = [] if first is None else [[str(cell) for cell in row] for row in first.head(SAMPLE_ROWS).to_numpy()]
-        form = "Parquet"
-    else:
-        import csv
-
-        lines = tables._first_lines(path, source.encoding, SAMPLE_ROWS)
-        rows = list(csv.reader(lines, delimiter=source.delimiter))[source.header :]
-        form = f"delimiter {source.delimiter!r}, {source.encoding.removesuffix('-sig')}"
+    head = tables.read_head(
+        path,
+        SAMPLE_ROWS,
+        delimiter=_delimiter(path, config),
+        encoding=config.encoding,
+        header=not config.no_header,
+        named=[name for name in named if name is not None],
+    )
     found: dict[str, list[str]] = {"dates": [], "numbers": [], "texts": []}
-    for place, name in enumerate(source.names):
-        cells = [row[place].strip() for row in rows if place < len(row)]
+    for place, name in enumerate(head.names):
+        cells = [row[place].strip() for row in head.rows if place < len(row)]
         known = [cell for cell in cells if cell not in tables.MISSING]
-        is_number = all(tables._NUMBER.fullmatch(cell) for cell in known)
+        is_number = all(tables.NUMBER.fullmatch(cell) for cell in known)
         is_date = bool(known) and all(_DATE.fullmatch(cell) for cell in known)
         found["numbers" if is_number else "dates" if is_date else "texts"].append(name)
-    return _Look(path, source.names, **found, form="; ".join([form, *remarks]))
+    return _Look(path, head.names, **found, form=head.form)
 
 
 def _delimiter(path: Path, config: SweepConfig) -> str | None:
@@ -254,9 +249,7 @@ def _delimiter(path: Path, config: SweepConfig) -> str | None:
     labelled = config.task == "classification" or config.label or config.text
     if config.delimiter is not None or not labelled or _ending(path) in tables.PARQUET:
         return config.delimiter
-    with tables._unzipping(path), tables._binary(path) as file:
-        first = next((line for line in file if line.strip()), b"").decode("latin-1")
-    return max(",;\t|", key=first.count)  # as bench/readers.py does; the first of equals
+    return max(",;\t|", key=tables.read_first_line(path).count)  # as bench/readers.py does; the first of equals
 
 
 # What is asked

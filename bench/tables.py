@@ -28,7 +28,7 @@ MISSING = ["", "NA", "N/A", "n/a", "NaN", "nan", "-nan", "NULL", "null", "None",
 """What stands for a number that is missing. A group may be called NA."""
 
 _NOT_TEXT = {b"PK\x03\x04": "an Excel or zip file; save the table as CSV", b"PAR1": "Parquet; name it .parquet"}
-_NUMBER = re.compile(r"\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*")
+NUMBER = re.compile(r"\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*")
 _NAMES_SHOWN = 30
 
 
@@ -89,6 +89,36 @@ def read_table(
     for source in sources:
         reader.read(source)
     return reader.finish(remarks)
+
+
+class Head(NamedTuple):
+    """The first rows of a table, as text."""
+
+    names: list[str]
+    rows: list[list[str]]
+    form: str  # how the file is written, and what is worth knowing of that
+
+
+def read_head(
+    path: Path, count: int, *, delimiter: str | None, encoding: str | None, header: bool, named: Sequence[str] = ()
+) -> Head:
+    """Read at most `count` rows of a file, whatever they hold. Raises DataError, also where a `named` column lacks."""
+    source, remarks = _open(path, delimiter, encoding, header)
+    _check_names(source, list(named))
+    if source.delimiter is None:
+        first = next(_parquet_pieces(source, source.names), None)
+        rows = [] if first is None else [[str(cell) for cell in row] for row in first.head(count).to_numpy()]
+        form = "Parquet"
+    else:
+        rows = list(csv.reader(_first_lines(path, source.encoding, count), delimiter=source.delimiter))[header:]
+        form = f"delimiter {source.delimiter!r}, {source.encoding.removesuffix('-sig')}"
+    return Head(source.names, rows, "; ".join([form, *remarks]))
+
+
+def read_first_line(path: Path) -> str:
+    """Return the first line of a file that is not blank, whatever its encoding. Raises DataError."""
+    with _unzipping(path), _binary(path) as file:
+        return next((line for line in file if line.strip()), b"").decode("latin-1")
 
 
 class _Growing:
@@ -359,7 +389,7 @@ def _open(path: Path, delimiter: str | None, encoding: str | None, header: bool)
     row = next(csv.reader(lines, delimiter=delimiter))
     if not header:
         return _Source(path, [str(number) for number in range(1, len(row) + 1)], delimiter, encoding, False), remarks
-    if all(_NUMBER.fullmatch(field) for field in row if field.strip()):
+    if all(NUMBER.fullmatch(field) for field in row if field.strip()):
         raise DataError(
             f"{path}: line 1: numbers where the header is expected; write the names of the columns there, or set "
             'header = false and name columns "1", "2", …'
@@ -459,7 +489,7 @@ def _delimiter(path: Path, lines: list[str]) -> str:
         return "\t"
     if not any(delimiter in lines[0] for delimiter in DELIMITERS):
         words = {len(line.split()) for line in lines}
-        if len(lines) > 1 and words != {1} and len(words) == 1 and all(_NUMBER.fullmatch(w) for w in lines[1].split()):
+        if len(lines) > 1 and words != {1} and len(words) == 1 and all(NUMBER.fullmatch(w) for w in lines[1].split()):
             raise DataError(f"{path}: columns are parted by blanks, it seems; part them by commas or tabs")
         return ","  # one column
     # Uneven: the first line's own, so that the line which breaks the rule can be named.

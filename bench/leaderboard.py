@@ -211,7 +211,7 @@ def _score(confirmed: list[RunRecord]) -> dict[str, Any]:
         score = statistics.median(scores) if scores else None
         kind = {"score_is": "median", "solved": solved, "ci_of": "share of seeds that solve"}
     else:
-        low, high = stats.mean_interval(scores) if scores else (math.nan, math.nan)
+        low, high = stats.score_interval(scores, confirmed[0].asked.metric)
         score = statistics.fmean(scores) if scores else None
         kind = {"score_is": "mean", "ci_of": "mean score"}
     return {"score": score, "ci_low": low, "ci_high": high} | kind

@@ -19,6 +19,16 @@ def clopper_pearson(k: int, n: int) -> tuple[float, float]:
     return float(interval.low), float(interval.high)
 
 
+ENDS = {
+    "accuracy": (0.0, 1.0),
+    "recall": (0.0, 1.0),
+    "r2": (-math.inf, 1.0),
+    "mse": (0.0, math.inf),
+    "nats": (0.0, math.inf),
+}
+"""The least and the most that a primary metric can be."""
+
+
 def mean_interval(scores: Sequence[float]) -> tuple[float, float]:
     """Return a 95 % interval of the mean: Student's t below 20 scores, BCa bootstrap from there; NaN for one score."""
     if len(scores) < 2:
@@ -30,6 +40,16 @@ def mean_interval(scores: Sequence[float]) -> tuple[float, float]:
     else:
         interval = stats.bootstrap((scores,), np.mean, confidence_level=1 - ALPHA, rng=0).confidence_interval
     return float(interval.low), float(interval.high)
+
+
+def score_interval(scores: Sequence[float], metric: str) -> tuple[float, float]:
+    """Return the interval of the mean of a primary metric, cut off where the metric ends: no accuracy exceeds 1.
+
+    Student's t knows of no ends; what lies beyond them is impossible, so the interval holds as often without it.
+    """
+    low, high = mean_interval(scores)
+    least, most = ENDS[metric]
+    return max(low, least), min(high, most)
 
 
 def expected_performance(scores: Sequence[float], unbiased: bool = True) -> list[float]:

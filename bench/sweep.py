@@ -25,7 +25,7 @@ from bench.errors import StoreError, SweepLockedError
 from bench.plan import SEEDS_A_SWEEP, Cell, Plan, freeze, note_end, run_config
 from bench.record import Asked, RunRecord, add_crash, read_crashes, read_spec, records, write_json
 from bench.selection import choose, confirmations, to_confirm
-from bench.stats import mean_interval
+from bench.stats import score_interval
 from bench.studies import Studies
 from bench.tracking import Tracker
 
@@ -137,7 +137,7 @@ def _summary(mine: list[RunRecord], top_k: int) -> tuple[str, dict[str, float]]:
         metrics[name] = statistics.median(scores) if scores else math.nan
     elif scores:
         metrics[name] = statistics.fmean(scores)
-        metrics[f"{name}_ci_low"], metrics[f"{name}_ci_high"] = mean_interval(scores)
+        metrics[f"{name}_ci_low"], metrics[f"{name}_ci_high"] = score_interval(scores, best.asked.metric)
     return "complete", metrics
 
 

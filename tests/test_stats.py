@@ -74,3 +74,12 @@ def test_models_that_cannot_be_told_apart_share_a_rank():
     assert stats.ranks([[False, False, True], [False, False, False], [False, False, False]]) == [1, 1, 2]
     assert stats.ranks([[False, True, True], [False, False, True], [False, False, False]]) == [1, 2, 3]
     assert stats.ranks([]) == []
+
+
+def test_an_interval_ends_where_the_metric_does():
+    low, high = stats.mean_interval([0.9, 0.99])
+    assert low < 0.99 < 1 < high
+    assert stats.score_interval([0.9, 0.99], "accuracy") == (low, 1.0)
+    assert stats.score_interval([0.01, 0.2], "mse")[0] == 0
+    assert all(math.isnan(end) for end in stats.score_interval([0.5], "accuracy"))
+    assert all(math.isnan(end) for end in stats.score_interval([], "mse"))

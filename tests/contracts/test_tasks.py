@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench import plugins
+from bench import plugins, stats
 from bench.contracts import Batch, SyntheticTask
 from bench.errors import DataMissingError, DeclarationError
 
@@ -348,3 +348,18 @@ def test_the_worked_example_is_right(name):
         train = task.train_batch(0, 0, SIZE)
         (found,) = np.unique(train.y[np.isclose(train.x, x_LD, atol=0.0051).all((1, 2))])  # rounded to two places
         assert found == y[0]
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_where_the_metric_ends_is_known(name):
+    assert plugins.load("tasks", name).Task.metric in stats.ENDS
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_a_task_of_files_answers_new_ones(name):
+    module = plugins.load("tasks", name)
+    if "files" not in inspect.signature(module.Task).parameters:
+        assert not hasattr(module, "columns")
+        return
+    reads = ["read_prompts"] if name == "language_modelling" else ["read_new", "answers"]
+    assert all(callable(getattr(module, each)) for each in ["columns", *reads])

@@ -40,10 +40,6 @@ SAMPLE_ROWS = 50
 FIRST_RUNG = 64  # of the ladder of lengths, where none is asked
 
 _WHOLE = 10**9  # a length that no sequence has: all of its steps
-_DATE = re.compile(
-    r"(\d{4}[-/.]\d{1,2}([-/.]\d{1,2})?|\d{1,2}[-/.]\d{1,2}[-/.]\d{4})"
-    r"([T ]+\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?)?\s*([AaPp][Mm])?\s*(Z|UTC|[+-]\d{2}:?\d{2})?"
-)
 _SUFFIXES = {".csv", ".tsv", ".jsonl", ".parquet", ".pq", ".ts", ".npz", ".npy", ".txt", ".conllu", ".gz"}
 _STEPS = {1: "a second", 60: "a minute", 3_600: "hourly", 86_400: "daily", 604_800: "weekly"}
 
@@ -108,7 +104,7 @@ def make(config: SweepConfig) -> Own | None:
     for length in config.lengths or []:
         _probe(paths[0], kind, length, arguments)
     card = Dataset(
-        name=_slug(paths[0]),
+        name=_slug(paths[0]) if len(paths) == 1 else re.sub(r"(?i)[._-]train$", "", _slug(paths[0])),
         title=f"{paths[0].name}: {kind.replace('_', ' ')}",
         task=kind,
         kind="real",
@@ -237,7 +233,7 @@ def _look(path: Path, config: SweepConfig) -> _Look:
         cells = [row[place].strip() for row in head.rows if place < len(row)]
         known = [cell for cell in cells if cell not in tables.MISSING]
         is_number = all(tables.NUMBER.fullmatch(cell) for cell in known)
-        is_date = bool(known) and all(_DATE.fullmatch(cell) for cell in known)
+        is_date = bool(known) and all(tables.DATE.fullmatch(cell) for cell in known)
         found["numbers" if is_number else "dates" if is_date else "texts"].append(name)
     return _Look(path, head.names, **found, form=head.form)
 

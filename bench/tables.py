@@ -29,6 +29,10 @@ MISSING = ["", "NA", "N/A", "n/a", "NaN", "nan", "-nan", "NULL", "null", "None",
 
 _NOT_TEXT = {b"PK\x03\x04": "an Excel or zip file; save the table as CSV", b"PAR1": "Parquet; name it .parquet"}
 NUMBER = re.compile(r"\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*")
+DATE = re.compile(
+    r"\s*(\d{4}[-/.]\d{1,2}([-/.]\d{1,2})?|\d{1,2}[-/.]\d{1,2}[-/.]\d{4})"
+    r"([T ]+\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?)?\s*([AaPp][Mm])?\s*(Z|UTC|[+-]\d{2}:?\d{2})?\s*"
+)
 _NAMES_SHOWN = 30
 
 
@@ -389,10 +393,11 @@ def _open(path: Path, delimiter: str | None, encoding: str | None, header: bool)
     row = next(csv.reader(lines, delimiter=delimiter))
     if not header:
         return _Source(path, [str(number) for number in range(1, len(row) + 1)], delimiter, encoding, False), remarks
-    if all(NUMBER.fullmatch(field) for field in row if field.strip()):
+    if all(NUMBER.fullmatch(field) or DATE.fullmatch(field) for field in row if field.strip()):
+        what = "numbers" if all(NUMBER.fullmatch(field) for field in row if field.strip()) else "dates and numbers"
         raise DataError(
-            f"{path}: line 1: numbers where the header is expected; write the names of the columns there, or set "
-            'header = false and name columns "1", "2", …'
+            f"{path}: line 1: {what} where the header is expected; write the names of the columns there, or give "
+            '--no-header (on a card, header = false) and name columns "1", "2", …'
         )
     return _Source(path, [field.strip() for field in row], delimiter, encoding, True), remarks
 

@@ -179,6 +179,7 @@ def test_labelled_texts_may_hold_what_parts_other_files(tmp_path):
 
 def test_train_and_test_files_stay_what_they_are(tmp_path):
     own = make(series(tmp_path / "A_TRAIN.ts"), series(tmp_path / "A_TEST.ts"))
+    assert own.card.name == "a"
     assert own.card.arguments["splits"] == {"by": "file", "train": ["A_TRAIN.ts"], "test": ["A_TEST.ts"]}
     assert any("equal examples: of 60 in test" in remark for remark in own.remarks)
 

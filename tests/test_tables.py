@@ -197,8 +197,10 @@ def test_a_group_may_be_called_na(tmp_path):
         ("\n \n", {"header": False}, "empty; a table needs rows of numbers"),
         ("a,b\n", {}, "no rows below the header"),
         ("a,b\n1,2\n", {}, "one row only; a table needs at least two"),
-        ("1,2\n3,4\n", {}, "line 1: numbers where the header is expected; write the names of the columns there, or set "
-         'header = false and name columns "1", "2", …'),
+        ("1,2\n3,4\n", {}, "line 1: numbers where the header is expected; write the names of the columns there, or give "
+         '--no-header (on a card, header = false) and name columns "1", "2", …'),
+        ("2014-07-01 00:00:00,2\n2014-07-01 00:30:00,4\n", {}, "line 1: dates and numbers where the header is expected; write "
+         'the names of the columns there, or give --no-header (on a card, header = false) and name columns "1", "2", …'),
         ("a,b\n1,2\n", {"header": False}, "line 1, column '1': 'a' where a number is expected; if it is a header, set "
          "header = true"),
         ("Temp,Rain\n1,2\n3,4\n", {"columns": ["Temo"]}, "no column 'Temo'; did you mean 'Temp'? (there are: Temp, "

@@ -8,9 +8,10 @@ from collections.abc import Callable
 
 import torch
 
-from bench import timing
+from bench import plugins, timing
 from bench.config import RunConfig
 from bench.datasets import make_task
+from bench.errors import BenchError, DeclarationError
 from bench.module import SequenceModule
 
 LARGEST_WIDTH = 1 << 16
@@ -21,9 +22,16 @@ def solve(config: RunConfig, knob: str, rule: str, target: float) -> tuple[int |
     """Return the value of `knob` at which a module comes nearest to `target`, and how much it then has.
 
     `rule` is parameters (encoder and head; embeddings are the same for all), flops (of a forward pass on one sequence)
-    or state (numbers carried from step to step). None where no width comes within a tenth of the target.
+    or state (numbers carried from step to step). None where no width comes within a tenth of the target. Raises
+    DeclarationError where the model breaks: it cannot be compared at an equal capacity.
     """
-    width, found = nearest(lambda width: size(config, knob, rule, width), target)
+    try:
+        width, found = nearest(lambda width: size(config, knob, rule, width), target)
+    except BenchError:
+        raise
+    except Exception as error:  # noqa: BLE001 - model code may raise anything
+        path = plugins.source("models", config.model)
+        raise DeclarationError(f"--match {rule}: {path}: {plugins.told(path, error)}") from None
     return (width if width is not None and abs(found - target) <= TOLERANCE * target else None), found
 
 

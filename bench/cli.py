@@ -109,7 +109,8 @@ def _sweep_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--encoding", help="Likewise."),
         click.option("--no-header", is_flag=True, default=None, help="Columns are then named 1, 2, 3."),
         click.option("--save-card", is_flag=True, default=None, help="Keep it as a dataset: datasets/NAME.toml."),
-        click.option("--models", multiple=True, callback=_split, metavar="NAMES", help="Search spaces."),
+        click.option("--models", multiple=True, callback=_split, metavar="NAMES|FILES",
+                     help="`bench list`; or your own: ./my_model.py."),
         click.option("--budget", metavar="smoke|quick|standard|full", help="Work for each cell, the same for all."),
         click.option("--trials", type=int, help="Configurations a cell, in all."),
         click.option("--top-k", type=int, help="Best configurations that are confirmed, beside the default."),
@@ -283,7 +284,7 @@ def plan(file: Path | None, as_json: bool, frontier: bool, memory_gb: float | No
     metavar="NUMBERS",
     help="Default: 32 to 1024, doubling.",
 )
-@click.option("--models", multiple=True, callback=_split, metavar="NAMES", help="Search spaces, at their defaults.")
+@click.option("--models", multiple=True, callback=_split, metavar="NAMES|FILES", help="At their defaults.")
 @click.option("--match", multiple=True, callback=_split, metavar="parameters=70k", help="As for sweep.")
 @click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True, help="Sequences a batch.")
 @click.option("--gpus", metavar="0|1", help="Measure on a GPU.")
@@ -342,6 +343,58 @@ def report(sweeps: tuple[str, ...], results: Path, quality: float | None) -> Non
         click.echo(path)
         if not tracking.log_report(results, folder.name, path):
             click.echo("bench: the report could not be logged to MLflow; the file is there", err=True)
+
+
+@main.command()
+@click.argument("sweep", required=False)
+@click.option("--dataset", metavar="NAME", help="Whose winner; default: the sweep's only one.")
+@click.option("--length", type=click.IntRange(1), help="Likewise.")
+@click.option("--model", metavar="NAME", help="Export the best run of this one; default: the best on validation.")
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), required=True, help="A new folder.")
+@RESULTS
+def export(
+    sweep: str | None, dataset: str | None, length: int | None, model: str | None, out: Path, results: Path
+) -> None:
+    """Write the winner of SWEEP, or of the latest, as a folder that needs no sweep, and register it in MLflow.
+
+    Weights (safetensors), config, preprocessing, an MLflow model and ONNX, each checked to give the answers of the
+    training code. `bench predict` answers new files with it.
+    """
+    from bench import leaderboard as boards
+    from bench import winner
+
+    (folder,) = boards.find_sweeps(results, [sweep] if sweep else [])
+    click.echo("bench: loading torch and MLflow", err=True)
+    for line in winner.export(folder, results, dataset, length, model, out):
+        click.echo(line)
+    click.echo(f"{out}: python -m bench predict {out} FILE --out predictions.csv", err=True)
+
+
+@main.command()
+@click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.argument("file", type=click.Path(path_type=Path, exists=True))
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="A CSV file; default: standard output.")
+@click.option("--num-tokens", type=click.IntRange(1), default=200, show_default=True, help="Language models: how many.")
+@click.option("--temperature", type=click.FloatRange(0), default=0.8, show_default=True, help="Likewise; 0: likeliest.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Likewise, of the draws.")
+def predict(folder: Path, file: Path, out: Path | None, num_tokens: int, temperature: float, seed: int) -> None:
+    """Answer a new FILE with an exported model in FOLDER.
+
+    Forecasts go on from the last rows of a table, with their times; classes come with probabilities, numbers in the
+    unit of the target, labels for each step, and texts that go on from prompts (a line each, or column `prompt`).
+    """
+    from bench import winner
+    from bench.errors import DeclarationError
+
+    if out is not None and not out.absolute().parent.is_dir():
+        raise DeclarationError(f"--out {out}: {out.absolute().parent} is not a directory")
+    found = winner.Winner.load(folder).predict(file, num_tokens, temperature, seed)
+    text = found.to_csv(index=False, lineterminator="\n")
+    if out is None:
+        click.echo(text, nl=False)
+        return
+    out.write_text(text, encoding="utf-8")
+    click.echo(f"wrote {out}: {len(found):,} rows, columns {', '.join(map(str, found.columns[:8]))}", err=True)
 
 
 @main.command()
@@ -499,11 +552,17 @@ def list_(kind: str | None, results: Path, as_json: bool) -> None:
 
 
 @main.command()
+@click.argument("models", nargs=-1)
 @click.option("--search-spaces", type=click.Path(path_type=Path), help="Folder that goes before the shipped one.")
 @click.option("--datasets", "dataset_cards", type=click.Path(path_type=Path), help="Likewise, of cards.")
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
-def check(search_spaces: Path | None, dataset_cards: Path | None, as_json: bool) -> None:
-    """Check every search space and dataset card, and what this machine has; trains nothing."""
+def check(models: tuple[str, ...], search_spaces: Path | None, dataset_cards: Path | None, as_json: bool) -> None:
+    """Check every search space and dataset card, and what this machine has; trains nothing.
+
+    With MODELS (./my_model.py, or names), checks instead that these keep every promise of a model.
+    """
+    if models:
+        sys.exit(_check_models(models, search_spaces, as_json))
     from importlib.metadata import version
 
     from bench import datasets, plugins
@@ -537,6 +596,31 @@ def check(search_spaces: Path | None, dataset_cards: Path | None, as_json: bool)
         for problem in problems:
             click.echo(f"bench: {problem}", err=True)
     sys.exit(2 if problems else 0)
+
+
+def _check_models(names: tuple[str, ...], folder: Path | None, as_json: bool) -> int:
+    """Hold models to the contract, a line for each promise; return the exit code."""
+    from bench import search_spaces as spaces
+
+    read = [spaces.read(name, folder) for name in names]
+    click.echo("bench: loading torch", err=True)
+    from bench import measure, model_contract
+
+    measure.prepare_process(threads=1)  # on what is this small, more threads only wait for each other
+    rows = []
+    for space in read:
+        for promise, problem in model_contract.problems(space):
+            rows.append({"model": space.model, "promise": promise, "problem": problem})
+            if not as_json:
+                click.echo(f"{space.name}: {promise}: {'ok' if problem is None else f'FAILED: {problem}'}")
+    broken = sum(row["problem"] is not None for row in rows)
+    if as_json:
+        click.echo(json.dumps(rows))
+    elif broken:
+        click.echo(f"bench: {broken} of {len(rows)} promises are broken; what each asks: bench/contracts.py", err=True)
+    else:
+        click.echo(f"next         python -m bench sweep --models {','.join(dict.fromkeys(['lstm', *names]))}")
+    return 2 if broken else 0
 
 
 def _check_card(card: Any) -> None:

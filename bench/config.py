@@ -91,7 +91,7 @@ class RunConfig(_Strict):
     length: int = Field(gt=0)
     task_arguments: dict[str, Any]
     space: str  # the row of the leaderboard: a search space's name
-    model: str
+    model: str  # in bench/models, or the absolute path of a user's own file
     model_arguments: dict[str, Any]
     train: TrainSettings
     seed: int = Field(ge=0)
@@ -109,6 +109,7 @@ class RunConfig(_Strict):
     opens_test_of: tuple[str, ...] = ()  # of a test run: the confirm runs whose weights meet the test split
     checkpoint_seconds: float = Field(default=60.0, gt=0)
     space_hash: str = ""
+    source_hash: str = ""  # SHA-256 of a user's own model; a run of a changed file fails
     data_fingerprint: str = ""
     commit: str = ""
 
@@ -239,7 +240,7 @@ class SweepConfig(_Strict):
     encoding: str | None = None
     no_header: bool = False
     save_card: bool = False  # as datasets/NAME.toml in the working directory
-    models: Annotated[list[str], Field(min_length=1)] | None = None  # search spaces; None: the seven baselines
+    models: Annotated[list[str], Field(min_length=1)] | None = None  # None: the seven baselines; or ./my_model.py
     budget: str = "quick"
     trials: Annotated[int, Field(gt=0)] | None = None  # in all, a cell; None: the budget's
     top_k: Annotated[int, Field(gt=0)] | None = None  # None: the budget's

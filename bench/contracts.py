@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import functools
 import zlib
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from torch import Tensor
 
 SplitName = Literal["val", "test"]
@@ -49,12 +51,14 @@ class Model(Protocol):
     """An encoder of sequences. The keyword-only arguments of `__init__` are what a search space may tune.
 
     `__init__(self, input_size: int, length: int, *, ...)`: `input_size` is D, `length` the longest training length.
-    Padding is on the right and never changes a valid output.
+    Padding is on the right and never changes a valid output. What `forward` makes has the device and the precision of
+    its input: on the meta device operations are counted, and in double precision these promises are checked
+    (bench/model_contract.py).
     """
 
     output_size: int  # H of h_BLH
     summary_size: int  # width of summary()
-    causal: bool  # h at step t depends on no later step
+    causal: bool  # h at step t depends on no later step; where never, False stands in the body of the class
 
     def forward(self, x_BLD: Tensor, length_B: Tensor, state: Any = None) -> tuple[Tensor, Any]:
         """Return h_BLH and the state after the last step.
@@ -103,6 +107,23 @@ class Task(Protocol):
 
     def baselines(self, size: int) -> dict[str, float]:
         """Return the primary metric of cheap baselines on `split("test", size)`."""
+
+
+@runtime_checkable
+class TextTask(Protocol):
+    """What else a task has whose trained models can write texts: see bench/generation.py."""
+
+    meta: dict[str, Any]  # `vocabulary`, the tokens by their numbers, and their `unit`
+    parts: Mapping[str, np.ndarray]  # token numbers of train, val and test, (N,)
+
+    def split(self, name: SplitName, size: int) -> Batch:
+        """As of a Task."""
+
+    def decode(self, numbers: Sequence[int]) -> str:
+        """Return the text of token numbers."""
+
+    def n_gram_model(self, order: int) -> Any:
+        """Return an n-gram model of the training part, with `nats(numbers)` and `probabilities(before)`."""
 
 
 class StoredTask:

@@ -56,7 +56,7 @@ def read(name: str, folder: Path | None = None) -> Dataset:
         raise DeclarationError(one_line(path, error, Dataset)) from None
     if card.lengths != sorted(set(card.lengths)) or card.lengths[0] < 1:
         raise DeclarationError(f"{path}: lengths: positive and climbing, but found {card.lengths}")
-    known = plugins.keyword_arguments("tasks", card.task, "Task")
+    known = plugins.declared("tasks", card.task, "Task").keyword
     for key in card.arguments:
         if key not in known:
             hint = did_you_mean(key, known)

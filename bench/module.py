@@ -42,7 +42,8 @@ class SequenceModule(pl.LightningModule):
         self.settings = config.train
         width = config.train.embedding_size if task.tokens else task.input_size
         self.embedding = nn.Embedding(task.input_size, width) if task.tokens else None
-        self.encoder = plugins.load("models", config.model).Model(width, task.num_steps, **config.model_arguments)
+        model = plugins.load("models", config.model, config.source_hash).Model
+        self.encoder = model(width, task.num_steps, **config.model_arguments)
         self.head = nn.Linear(
             self.encoder.output_size if task.per_step else self.encoder.summary_size, task.output_size
         )

@@ -174,6 +174,7 @@ def run_config(plan: Plan, cell: Cell, run_id: str, phase: Phase, values: dict[s
         "objectives": tuple(plan.config.objectives),
         "usd_per_hour": None if price is None else price / len(plan.slots),
         "space_hash": cell.space.hash,
+        "source_hash": cell.space.source_hash,
         "data_fingerprint": cell.dataset.fingerprint,
     }
     return RunConfig(
@@ -198,6 +199,10 @@ def run_config(plan: Plan, cell: Cell, run_id: str, phase: Phase, values: dict[s
 def _cells(config: SweepConfig, budget: Budget, own: Own | None) -> tuple[list[Cell], list[tuple[Cell, str]]]:
     """Return the cells of a sweep, and those that make no sense, with the reason."""
     spaces = [search_spaces.read(name, config.search_spaces) for name in config.models or BASELINES]
+    names = [space.name for space in spaces]
+    for name in names:
+        if names.count(name) > 1:
+            raise DeclarationError(f"--models: {name} is there twice, and a row has one model; keep one, or rename it")
     rules = [_rule(text) for text in config.match]
     cells: list[Cell] = []
     not_applicable: list[tuple[Cell, str]] = []
@@ -329,6 +334,8 @@ def _terms(plan: Plan) -> dict[str, Any]:
     }
     for cell in plan.cells:
         spec[f"search space {cell.space.name}"] = cell.space.hash
+        if cell.space.source_hash:
+            spec[f"model file {Path(cell.space.model).name}"] = f"sha256 {cell.space.source_hash[:12]}…"
         spec[f"dataset {cell.dataset.name}"] = cell.dataset.fingerprint
     for file in plan.own.card.files if plan.own is not None else []:
         spec[f"data file {file.path}"] = f"sha256 {file.sha256[:12]}…"

@@ -2,12 +2,17 @@
 
 `names("models")` is a directory listing and `load("models", "gru")` an import. A file that begins with "_" is none.
 Declarations (search spaces, dataset cards) are TOML files, looked up in the user's folder first, then in the shipped.
+A model may also be a file of the user's: its name is then its absolute path.
 """
 
 import ast
+import hashlib
 import importlib
+import sys
+import traceback
 from pathlib import Path
 from types import ModuleType
+from typing import Any, NamedTuple
 
 from bench.errors import DeclarationError, UnknownNameError
 
@@ -26,21 +31,81 @@ def names(kind: str) -> list[str]:
     return sorted(path.stem for path in (_PACKAGE / kind).glob("[!_]*.py"))
 
 
-def load(kind: str, name: str) -> ModuleType:
-    """Import the code plugin `name`. Raises UnknownNameError."""
-    return importlib.import_module(f"bench.{kind}.{_path(kind, name).stem}")
+def is_file(kind: str, name: str) -> bool:
+    """Whether `name` is the path of a user's own file, which only a model may be."""
+    return kind == "models" and name.endswith(".py")
 
 
-def keyword_arguments(kind: str, name: str, class_name: str) -> set[str]:
-    """Return the keyword-only arguments of a plugin's class, read from its source without importing it."""
-    tree = ast.parse(_path(kind, name).read_text())
-    for node in tree.body:
-        if isinstance(node, ast.ClassDef) and node.name == class_name:
-            for item in node.body:
-                if isinstance(item, ast.FunctionDef) and item.name == "__init__":
-                    return {argument.arg for argument in item.args.kwonlyargs}
-            return set()
-    raise DeclarationError(f"bench/{kind}/{name}.py has no class {class_name}")
+def source(kind: str, name: str) -> Path:
+    """Return the file of a code plugin. Raises UnknownNameError."""
+    if is_file(kind, name):
+        return Path(name)
+    if name not in names(kind):
+        raise UnknownNameError(_SINGULAR[kind], name, names(kind))
+    return _PACKAGE / kind / f"{name}.py"
+
+
+def source_hash(path: Path) -> str:
+    """Return the SHA-256 of a user's own file. Raises DeclarationError."""
+    return hashlib.sha256(_read(path)).hexdigest()
+
+
+def load(kind: str, name: str, expected_hash: str = "") -> ModuleType:
+    """Import the code plugin `name`. Raises UnknownNameError, and DeclarationError for a user's own file.
+
+    Such a file is refused where its SHA-256 is not the expected one: its results would not be those of the sweep.
+    """
+    path = source(kind, name)
+    if is_file(kind, name):
+        return _load_file(path, expected_hash)
+    return importlib.import_module(f"bench.{kind}.{path.stem}")
+
+
+class Declared(NamedTuple):
+    """What the source of a plugin's class says."""
+
+    line: int  # of its __init__, or of the class where it has none
+    positional: list[str]  # arguments of __init__ after self
+    keyword: set[str]  # those after the *
+    required: set[str]  # of these, those without a default
+    constants: dict[str, Any]  # of the body of the class
+
+
+def declared(kind: str, name: str, class_name: str) -> Declared:
+    """Read a plugin's class from its source, without importing it. Raises UnknownNameError and DeclarationError."""
+    path = source(kind, name)
+    try:
+        tree = ast.parse(_read(path), str(path))
+    except (SyntaxError, ValueError) as error:  # ValueError: null bytes, before Python 3.12
+        raise DeclarationError(f"{path}: {told(path, error)}") from None
+    found = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == class_name]
+    if not found:
+        raise DeclarationError(f"{path}: no class {class_name} in it")
+    read = Declared(found[-1].lineno, [], set(), set(), {})
+    for node in found[-1].body:
+        if isinstance(node, ast.FunctionDef) and node.name == "__init__":
+            keyword = dict(zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True))
+            read = read._replace(
+                line=node.lineno,
+                positional=[argument.arg for argument in [*node.args.posonlyargs, *node.args.args][1:]],
+                keyword={argument.arg for argument in keyword},
+                required={argument.arg for argument, default in keyword.items() if default is None},
+            )
+        if isinstance(node, ast.Assign | ast.AnnAssign) and isinstance(node.value, ast.Constant):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            read.constants.update({target.id: node.value.value for target in targets if isinstance(target, ast.Name)})
+    return read
+
+
+def told(path: Path, error: BaseException) -> str:
+    """Return an error in one line, with the innermost line of the file `path` that it came through."""
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+    first = (str(error).splitlines() or [""])[0]
+    if isinstance(error, SyntaxError) and error.filename == str(path):
+        lines, first = [error.lineno], error.msg
+    if not (isinstance(error, AssertionError) and first):
+        first = f"{type(error).__name__}: {first}".removesuffix(": ")
+    return f"line {lines[-1]}: {first}" if lines else first
 
 
 def declarations(kind: str, folder: Path | None = None) -> dict[str, Path]:
@@ -67,7 +132,28 @@ def declaration(kind: str, name: str, folder: Path | None = None) -> Path:
     return known[name]
 
 
-def _path(kind: str, name: str) -> Path:
-    if name not in names(kind):
-        raise UnknownNameError(_SINGULAR[kind], name, names(kind))
-    return _PACKAGE / kind / f"{name}.py"
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise DeclarationError(f"{path}: {error.strerror}") from None
+
+
+def _load_file(path: Path, expected_hash: str) -> ModuleType:
+    """Import a user's own file: the very bytes that are hashed, and never the bytecode of an earlier version."""
+    code = _read(path)
+    if expected_hash and hashlib.sha256(code).hexdigest() != expected_hash:
+        rule = "a sweep goes on with what it began: restore the file, or use another --name"
+        raise DeclarationError(f"{path}: changed since the sweep read it; {rule}")
+    # Of place and content: no installed module has this name, and no other file or version.
+    name = f"own_model_{hashlib.sha256(bytes(path) + code).hexdigest()[:16]}"
+    if name not in sys.modules:
+        module = ModuleType(name)
+        module.__file__ = str(path)
+        sys.modules[name] = module
+        try:
+            exec(compile(code, str(path), "exec", dont_inherit=True), vars(module))
+        except (Exception, SystemExit) as error:
+            del sys.modules[name]
+            raise DeclarationError(f"{path}: {told(path, error)}") from error
+    return sys.modules[name]

@@ -1,18 +1,20 @@
 """Reader of search spaces, and how their points are drawn.
 
-`search_spaces/NAME.toml` says what may be tuned for one baseline. It is read strictly into Optuna distributions:
-a misspelled field, an unknown knob or a default outside its range is an error before the first trial.
+`search_spaces/NAME.toml` says what may be tuned for one baseline, and the TOML beside a user's own model what may be
+tuned for that. It is read strictly into Optuna distributions: a misspelled field, an unknown knob or a default outside
+its range is an error before the first trial.
 """
 
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench import plugins
-from bench.config import TUNABLE, TrainSettings, fingerprint, one_line, read_toml
+from bench.config import BASELINES, NAME, TUNABLE, TrainSettings, fingerprint, one_line, read_toml
 from bench.errors import DeclarationError, did_you_mean
 
 if TYPE_CHECKING:
@@ -31,15 +33,17 @@ class SearchSpace:
 
     name: str
     title: str
-    model: str
+    model: str  # in bench/models, or the absolute path of a user's own file
     fixed: dict[str, Any]
     tuned: dict[str, dict[str, Any]]  # by knob: type, its range, default, and when it counts
     width: str | None = None  # the knob that capacity matching solves for
+    causal: bool = True  # False where the body of the class says so
+    source_hash: str = ""  # SHA-256 of a user's own file: a changed one is another model
 
     @property
     def hash(self) -> str:
-        """Stands for the space in records: equal spaces have equal hashes."""
-        return fingerprint({"model": self.model, "fixed": self.fixed, "tune": self.tuned})
+        """Stands for the space in records: equal spaces have equal hashes, wherever a user's own file lies."""
+        return fingerprint({"model": self.source_hash or self.model, "fixed": self.fixed, "tune": self.tuned})
 
     @property
     def default(self) -> dict[str, Any]:
@@ -49,7 +53,7 @@ class SearchSpace:
     @property
     def bidirectional(self) -> bool:
         """Whether the encoder sees the future, so that it may not answer a causal task."""
-        return bool(self.fixed.get("bidirectional", False))
+        return not self.causal or bool(self.fixed.get("bidirectional", False))
 
     def distributions(self) -> dict[str, BaseDistribution]:
         """Return the tuned knobs as Optuna distributions."""
@@ -114,20 +118,35 @@ class SearchSpace:
 
 
 def read(name: str, folder: Path | None = None) -> SearchSpace:
-    """Read and check a search space. Raises UnknownNameError and DeclarationError."""
-    path = plugins.declaration("search_spaces", name, folder)
+    """Read and check a search space: of this name, or of the model in a user's own file, such as ./my_model.py.
+
+    Raises UnknownNameError and DeclarationError.
+    """
+    own = _own_file(name) if plugins.is_file("models", name) else None
+    path = plugins.declaration("search_spaces", name, folder) if own is None else own.with_suffix(".toml")
     values = read_toml(path)
     known = {"title", "model", "width", "fixed", "tune"}
     for key in values:
         if key not in known:
             raise DeclarationError(f"{path}: {key}: not a known key{did_you_mean(key, known)}")
+    if own is not None and values.setdefault("model", own.stem) != own.stem:
+        rule = f"'{own.stem}', which is the file beside it, or nothing"
+        raise DeclarationError(f"{path}: model: {rule} expected, but found {values['model']!r}")
     for key, kind in (("title", str), ("model", str), ("tune", dict)):
         if not isinstance(values.get(key), kind) or not values[key]:
             raise DeclarationError(f"{path}: {key}: every search space needs it")
     if not isinstance(values.get("fixed", {}), dict):
         raise DeclarationError(f"{path}: fixed: a table expected, but found {values['fixed']!r}")
-    model = values["model"]
-    knobs = plugins.keyword_arguments("models", model, "Model") | TUNABLE
+    if own is None and plugins.is_file("models", values["model"]):
+        raise DeclarationError(f"{path}: model: a name expected, but found a file; give --models the file itself")
+    model = values["model"] if own is None else str(own)
+    shown = f"bench/models/{model}.py" if own is None else own.name
+    declared = plugins.declared("models", model, "Model")
+    if declared.positional != ["input_size", "length"]:
+        rule = "Model.__init__(self, input_size, length, *, ...) expected, with what may be tuned after the *"
+        found = f"{plugins.source('models', model)}: line {declared.line}: {rule}, but found"
+        raise DeclarationError(f"{found} ({', '.join(['self', *declared.positional])})")
+    knobs = declared.keyword | TUNABLE
     fixed, tuned = values.get("fixed", {}), values["tune"]
     for section, entries in (("fixed", fixed), ("tune", tuned)):
         for knob in entries:
@@ -135,10 +154,8 @@ def read(name: str, folder: Path | None = None) -> SearchSpace:
             if "seed" in knob:
                 raise DeclarationError(f"{where}: a seed is never fixed nor tuned; the sweep draws it")
             if knob not in knobs:
-                raise DeclarationError(
-                    f"{where}: neither an argument of bench/models/{model}.py nor a training setting"
-                    f"{did_you_mean(knob, knobs)}"
-                )
+                rule = f"neither an argument of {shown} nor a training setting"
+                raise DeclarationError(f"{where}: {rule}{did_you_mean(knob, knobs)}")
     for knob in fixed.keys() & tuned.keys():
         raise DeclarationError(f"{path}: {knob}: fixed and tuned at once; keep one")
     for knob, entry in tuned.items():
@@ -146,10 +163,37 @@ def read(name: str, folder: Path | None = None) -> SearchSpace:
         _check_when(f"{path}: [tune] {knob}: when", entry.get("when", {}), tuned)
     width = values.get("width")
     if width is not None and (width in TUNABLE or width not in knobs):
-        raise DeclarationError(f"{path}: width: an argument of bench/models/{model}.py, but found {width!r}")
-    space = SearchSpace(name, values["title"], model, fixed, tuned, width)
+        raise DeclarationError(f"{path}: width: an argument of {shown}, but found {width!r}")
+    space = SearchSpace(
+        name=path.stem,
+        title=values["title"],
+        model=model,
+        fixed=fixed,
+        tuned=tuned,
+        width=width,
+        causal=declared.constants.get("causal") is not False,
+        source_hash="" if own is None else plugins.source_hash(own),
+    )
     _check_settings(path, space)
+    for knob in sorted(declared.required - fixed.keys() - tuned.keys()):
+        raise DeclarationError(f"{path}: {knob}: {shown} has no default for it; put it under [fixed] or [tune]")
     return space
+
+
+def _own_file(name: str) -> Path:
+    """Return the absolute path of a user's own model, which has its search space beside it."""
+    path = Path(os.path.abspath(Path(name).expanduser()))
+    if not path.is_file():
+        raise DeclarationError(f"{path}: no such file; a model of your own is a Python file with a class Model")
+    if not NAME.fullmatch(path.stem):
+        rule = "its name is its row: 1 to 64 letters, digits, '.', '_' or '-', beginning with a letter or digit"
+        raise DeclarationError(f"{path}: {rule}")
+    if path.stem in BASELINES:
+        raise DeclarationError(f"{path}: its name is its row, and '{path.stem}' is a baseline's; rename the file")
+    if not path.with_suffix(".toml").is_file():
+        rule = "a model of your own has its search space beside it, with title and [tune]"
+        raise DeclarationError(f"{path.with_suffix('.toml')}: no such file; {rule}")
+    return path
 
 
 def _check(where: str, entry: Any) -> None:

@@ -10,11 +10,13 @@
 B batch, L length, D input width, C outputs.
 """
 
+import io
 import json
 import shutil
 import tempfile
 import warnings
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -270,7 +272,8 @@ def _export_onnx(module: SequenceModule, x: np.ndarray, length: np.ndarray, expe
     axes = {"x": {0: "batch", 1: "steps"}, "length": {0: "batch"}}
     axes["answers"] = axes["x"] if module.task.per_step else axes["length"]
     try:
-        with warnings.catch_warnings():
+        # What cannot be traced is printed as a whole graph.
+        with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")  # the traced form is deprecated, and the only one with free lengths here
             torch.onnx.export(
                 _Answers(module).eval(), example, path, dynamo=False, input_names=["x", "length"],

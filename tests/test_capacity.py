@@ -6,6 +6,7 @@ from torch import nn
 from bench import capacity, search_spaces
 from bench.config import BASELINES, BUDGETS, RunConfig, train_settings
 from bench.datasets import make_task, read
+from bench.errors import DeclarationError
 
 WIDTHS = {  # core parameters, input width: hidden size of RNN, GRU, LSTM, BiLSTM, two LSTMs; width of two blocks
     (5_000, 16): (62, 33, 27, 18, 17, 14),
@@ -89,3 +90,18 @@ def test_a_target_below_the_smallest_width_is_not_met():
     width, found = capacity.solve(config(space), "head_size", "parameters", 10)
     assert width is None
     assert found > 11
+
+
+def test_a_model_that_breaks_is_told_with_its_line(tmp_path):
+    (tmp_path / "mine.py").write_text(
+        """from torch import nn
+class Model(nn.Module):
+    def __init__(self, input_size, length, *, hidden_size=8):
+        raise KeyError("x")
+"""
+    )
+    rate = '{ type = "float", low = 1e-4, high = 1e-2, default = 1e-3 }'
+    (tmp_path / "mine.toml").write_text(f'title = "Mine"\nwidth = "hidden_size"\n[tune]\nlearning_rate = {rate}\n')
+    mine = config(search_spaces.read(str(tmp_path / "mine.py")))
+    with pytest.raises(DeclarationError, match=r"--match flops: .*/mine.py: line 4: KeyError: 'x'"):
+        capacity.solve(mine, "hidden_size", "flops", 1e6)

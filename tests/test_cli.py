@@ -140,3 +140,88 @@ def test_check_names_every_problem(tmp_path):
     assert status == 2
     assert "did you mean 'hidden_size'?" in errors
     assert "unknown model 'grru'; did you mean 'gru'?" in errors
+
+
+OWN = """
+from torch import nn
+
+class Model(nn.Module):
+    causal = True
+
+    def __init__(self, input_size, length, *, hidden_size=8):
+        super().__init__()
+        self.layer = nn.Linear(input_size, hidden_size)
+        self.output_size = self.summary_size = hidden_size
+
+    def forward(self, x_BLD, length_B, state=None):
+        return self.layer(x_BLD), None
+
+    def summary(self, h_BLH, length_B):
+        return h_BLH[:, 0]
+
+    def state_size(self, length):
+        return 0
+"""
+OWN_SPACE = """
+title = "Mine"
+width = "hidden_size"
+[tune]
+learning_rate = { type = "float", low = 1e-4, high = 1e-2, default = 1e-3 }
+"""
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    """A folder, the working directory, with a sound model and one that breaks."""
+    for name, code in {"mine": OWN, "broken": OWN.replace("self.layer(x", "self.later(x")}.items():
+        (tmp_path / f"{name}.py").write_text(code)
+        (tmp_path / f"{name}.toml").write_text(OWN_SPACE)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_a_model_of_ones_own_is_checked_and_told_by_the_line(own):
+    status, output, errors = call("check", "./broken.py")
+    assert status == 2
+    promise = "broken: shapes are as declared: FAILED: line 13: AttributeError: 'Model' object has no attribute 'later'"
+    assert promise in output.splitlines()
+    assert "broken: the seed decides the weights: ok" in output.splitlines()
+    assert "of 11 promises are broken" in errors
+    status, output, _ = call("check", "./broken.py", "--json")
+    assert status == 2
+    assert len(json.loads(output)) == 11
+
+
+def test_a_model_of_ones_own_that_breaks_is_a_failed_run(own, monkeypatch):
+    words = ["sweep", "--dataset", "latch", "--length", "8", "--budget", "smoke", "--name", "own"]
+    words += ["--models", "./mine.py,./broken.py"]
+    status, output, errors = call(*words, "--json")
+    assert status == 0, errors
+    states = {row["model"]: row["state"] for row in json.loads(output)}
+    assert (states["mine"], states["broken"]) == ("complete", "failed: error")
+    record = json.loads((own / "results/sweeps/own/runs/latch/L8/broken/t0/record.json").read_text())
+    assert record["message"] == "AttributeError: 'Model' object has no attribute 'later'"
+
+    monkeypatch.chdir("/")
+    again = ["run", str(own / "results/sweeps/own/runs/latch/L8/mine/t0/config.json")]
+    assert call(*again)[0] == 0
+    (own / "mine.py").write_text(OWN + "# changed")
+    status, output, _ = call(*again)
+    assert status == 3
+    assert f"{own / 'mine.py'}: changed since the sweep read it" in output
+    monkeypatch.chdir(own)
+    status, _, errors = call(*words)
+    assert status == 2
+    assert "sweep own: model file mine.py was sha256" in errors
+
+
+def test_a_model_of_ones_own_is_matched_and_timed(own):
+    words = ["--models", "lstm,./mine.py", "--dataset", "latch", "--length", "8"]
+    status, output, errors = call("speed", *words, "--match", "parameters=2k", "--json")
+    assert status == 0, errors
+    rows = {row["model"]: row for row in json.loads(output)}
+    assert rows.keys() == {"lstm@parameters=2k", "mine@parameters=2k"}
+    assert rows["mine@parameters=2k"]["train_step_milliseconds"] > 0
+    status, output, errors = call("plan", *words, "--budget", "smoke", "--json")
+    assert status == 0, errors
+    assert [cell["problem"] for cell in json.loads(output)["cells"]] == [None, None]

@@ -12,10 +12,10 @@ PACKAGE = ROOT / "bench"
 LAYERS = (
     ["errors", "plugins", "contracts", "config", "record", "prices", "selection"]
     + ["files", "tables", "readers", "vocabulary", "search_spaces", "datasets", "own_data", "fetch"]
-    + ["models", "tasks", "metrics"]
-    + ["measure", "energy", "module", "timing", "capacity", "datamodule", "ranks", "train"]
+    + ["models", "tasks", "metrics", "model_contract"]
+    + ["measure", "energy", "module", "generation", "timing", "capacity", "datamodule", "ranks", "train"]
     + ["engines", "stats", "tracking", "plan", "bill", "studies", "sweep", "estimate", "figures", "speed"]
-    + ["leaderboard", "evidence", "report", "display", "cli", "__main__"]
+    + ["leaderboard", "evidence", "report", "winner", "display", "cli", "__main__"]
 )
 """Lower ones first: a module imports only from those before it; inside a folder no file imports another."""
 
@@ -23,8 +23,9 @@ HOMES = {
     "optuna": {"search_spaces", "studies"},
     "mlflow": {"tracking"},
     "pytorch_lightning": {"module", "datamodule", "ranks", "train"},
-    "torch": {"models", "measure", "module", "timing", "capacity", "datamodule", "ranks", "train", "engines"},
-    "pandas": {"tables", "speed", "leaderboard", "evidence", "report", "cli"},
+    "torch": {"models", "model_contract", "measure", "module", "generation", "timing", "capacity", "datamodule"}
+    | {"ranks", "train", "engines", "winner"},
+    "pandas": {"tables", "speed", "leaderboard", "evidence", "report", "winner", "cli"},
     "rich": {"display"},
     "click": {"cli"},
     "sklearn": {"tasks"},
@@ -33,6 +34,8 @@ HOMES = {
     "matplotlib": {"figures"},
     "jinja2": {"report"},
     "moocore": {"stats"},
+    "safetensors": {"winner"},
+    "onnxruntime": {"winner"},
 }
 
 

@@ -1,6 +1,7 @@
 """What a sweep will do: what is checked, frozen and said before anything is spent."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -150,3 +151,49 @@ def test_the_same_question_has_the_same_name_and_another_search_another(tmp_path
 def test_without_a_question_the_seven_baselines_are_asked(tmp_path):
     plan = plans.make(SweepConfig.build(None, {"results": tmp_path}))
     assert {cell.space.name for cell in plan.cells} == set(BASELINES)
+
+
+def own(folder: Path, code: str = "") -> str:
+    """A model of one's own, as far as a plan reads it."""
+    rule = "def __init__(self, input_size, length, *, hidden_size=8): ..."
+    (folder / "mine.py").write_text(f"class Model:\n    {rule}\n{code}")
+    rate = '{ type = "float", low = 1e-4, high = 1e-2, default = 1e-3 }'
+    (folder / "mine.toml").write_text(f'title = "Mine"\n[tune]\nlearning_rate = {rate}\n')
+    return str(folder / "mine.py")
+
+
+def test_runs_of_a_model_of_ones_own_find_its_file(tmp_path, monkeypatch):
+    own(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    plan = make(tmp_path, models=["lstm", "./mine.py"])
+    assert [cell.id for cell in plan.cells] == ["digits/L8/lstm", "digits/L8/mine"]
+    config = plans.run_config(plan, plan.cells[1], "r", "screen", plan.cells[1].space.default)
+    assert (config.space, config.model) == ("mine", str(tmp_path / "mine.py"))
+    assert len(config.source_hash) == 64
+
+
+def test_a_sweep_does_not_go_on_with_a_changed_model(tmp_path):
+    plan = make(tmp_path, models=[own(tmp_path)], name="s")
+    plan.folder.mkdir(parents=True)
+    plans.freeze(plan)
+    (tmp_path / "moved").mkdir()
+    for name in ("mine.py", "mine.toml"):
+        shutil.copy(tmp_path / name, tmp_path / "moved")
+    plans.freeze(make(tmp_path, models=[str(tmp_path / "moved" / "mine.py")], name="s"))
+    with pytest.raises(BenchError, match=r"model file mine.py was sha256 \w{12}… and is now sha256 .* another --name"):
+        plans.freeze(make(tmp_path, models=[own(tmp_path, "# changed")], name="s"))
+
+
+def test_a_model_of_ones_own_that_looks_ahead_is_left_out_where_that_is_forbidden(tmp_path):
+    mine = own(tmp_path, "    causal = False\n")
+    plan = make(tmp_path, models=["lstm", mine], datasets=["parity"], lengths=None)
+    assert [(cell.space.name, reason) for cell, reason in plan.not_applicable] == [
+        ("mine", "sees the future, which the task forbids")
+    ]
+
+
+def test_a_row_has_one_model(tmp_path):
+    (tmp_path / "other").mkdir()
+    for models, name in ((["gru", "gru"], "gru"), ([own(tmp_path), own(tmp_path / "other")], "mine")):
+        with pytest.raises(BenchError, match=f"--models: {name} is there twice, and a row has one model"):
+            make(tmp_path, models=models)

@@ -33,6 +33,7 @@ BROKEN = {
     "a knob misspelled": (tune(RATE, "hidden_sise"), "did you mean 'hidden_size'?"),
     "a fixed knob of no model": (HEAD + "[fixed]\nwidth = 3\n[tune]\nlearning_rate = {" + RATE + "}", "[fixed] width: nei"),
     "fixed and tuned": (tune(RATE) + "[fixed]\nlearning_rate = 1e-3\n", "learning_rate: fixed and tuned at once"),
+    "an argument left out": (tune(RATE), "hidden_size: bench/models/lstm.py has no default for it; put it under [fixed] or [tune]"),
     "a seed tuned": (tune('type = "int", low = 0, high = 9, default = 0', "seed"), "[tune] seed: a seed is never"),
     "a seed fixed": (tune(RATE) + "[fixed]\nseed = 1\n", "[fixed] seed: a seed is never fixed nor tuned"),
     "no type": (tune("low = 0.1, high = 1.0, default = 0.5"), "learning_rate: needs type = 'float', 'int' or"),
@@ -85,7 +86,7 @@ def test_a_model_that_no_file_answers_to(tmp_path):
 
 
 def test_the_users_file_goes_before_the_shipped_one(tmp_path):
-    (tmp_path / "lstm.toml").write_text(tune(RATE))
+    (tmp_path / "lstm.toml").write_text(tune(RATE) + "[fixed]\nhidden_size = 8\n")
     assert search_spaces.read("lstm", tmp_path).title == "T"
 
 
@@ -163,3 +164,96 @@ def test_a_configuration_is_split_between_model_and_training(space):
 def test_equal_spaces_have_equal_hashes(tmp_path, space):
     assert read(tmp_path, EVERY_TYPE.replace('title = "T"', 'title = "U"')).hash == space.hash
     assert read(tmp_path, EVERY_TYPE.replace("high = 64", "high = 72")).hash != space.hash
+
+
+OWN = """
+class Model:
+    def __init__(self, input_size, length, *, hidden_size, scale=1.0): ...
+"""
+OWN_SPACE = f"""
+title = "Mine"
+[fixed]
+hidden_size = 8
+[tune]
+learning_rate = {{ {RATE} }}
+"""
+
+
+def own(folder, code: str = OWN, text: str = OWN_SPACE, name: str = "mine") -> search_spaces.SearchSpace:
+    (folder / f"{name}.py").write_text(code)
+    (folder / f"{name}.toml").write_text(text)
+    return search_spaces.read(str(folder / f"{name}.py"))
+
+
+def test_a_model_of_ones_own_is_read_from_any_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    expected = own(tmp_path)
+    (tmp_path / "below").mkdir()
+    for folder, name in {".": "./mine.py", "below": "../mine.py", "/": str(tmp_path / "mine.py")}.items():
+        monkeypatch.chdir(folder)
+        assert search_spaces.read(name) == expected
+        monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert search_spaces.read("~/mine.py") == expected
+    assert (expected.name, expected.model) == ("mine", str(tmp_path / "mine.py"))
+
+
+def test_its_space_may_name_it(tmp_path):
+    assert own(tmp_path, text='model = "mine"' + OWN_SPACE) == own(tmp_path)
+
+
+def test_a_changed_model_is_another_space_and_a_moved_one_is_not(tmp_path):
+    first = own(tmp_path).hash
+    (tmp_path / "below").mkdir()
+    assert own(tmp_path / "below").hash == first
+    assert own(tmp_path, code=OWN + "# changed").hash != first
+    assert own(tmp_path, text=OWN_SPACE.replace("8", "16")).hash != first
+
+
+@pytest.mark.parametrize(
+    ("body", "looks_ahead"),
+    [("", False), ("causal = True", False), ("causal = False", True), ("causal: bool = False", True)],
+)
+def test_a_plan_knows_what_looks_ahead(tmp_path, body, looks_ahead):
+    code = OWN.replace("    def", f"    {body}\n    def")
+    assert own(tmp_path, code=code).bidirectional == looks_ahead
+
+
+OWN_BROKEN = {
+    "no class": ({"code": "class Modell: ..."}, "mine.py: no class Model in it"),
+    "a mistake of syntax": ({"code": "\nclass Model(:"}, "mine.py: line 2: SyntaxError: invalid syntax"),
+    "no init": ({"code": "class Model: ..."}, "mine.py: line 1: Model.__init__(self, input_size, length, *, ...) expected, with what may be tuned after the *, but found (self)"),
+    "no length": ({"code": OWN.replace("length, ", "")}, "mine.py: line 3: Model.__init__(self, input_size, length, *, ...) expected, with what may be tuned after the *, but found (self, input_size)"),
+    "no asterisk": ({"code": OWN.replace("*, ", "")}, "but found (self, input_size, length, hidden_size, scale)"),
+    "a knob misspelled": ({"text": OWN_SPACE.replace("hidden_size", "hidden_sise")}, "mine.toml: [fixed] hidden_sise: neither an argument of mine.py nor a training setting; did you mean 'hidden_size'?"),
+    "an argument left out": ({"text": OWN_SPACE.replace("hidden_size", "scale")}, "mine.toml: hidden_size: mine.py has no default for it; put it under [fixed] or [tune]"),
+    "another model named": ({"text": 'model = "lstm"' + OWN_SPACE}, "mine.toml: model: 'mine', which is the file beside it, or nothing expected, but found 'lstm'"),
+    "a width that is no knob": ({"text": 'width = "size"' + OWN_SPACE}, "mine.toml: width: an argument of mine.py, but found 'size'"),
+    "no title": ({"text": OWN_SPACE.replace("title", "# title")}, "mine.toml: title: every search space needs it"),
+    "the name of a baseline": ({"name": "lstm"}, "lstm.py: its name is its row, and 'lstm' is a baseline's; rename the file"),
+    "a name that is no row": ({"name": "my model"}, "my model.py: its name is its row: 1 to 64 letters"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", OWN_BROKEN)
+def test_a_mistake_in_a_model_of_ones_own_is_one_line(tmp_path, case):
+    changes, complaint = OWN_BROKEN[case]
+    with pytest.raises(DeclarationError) as caught:
+        own(tmp_path, **changes)
+    message = str(caught.value)
+    assert message.startswith(f"{tmp_path}/")
+    assert complaint in message
+    assert "\n" not in message
+
+
+def test_a_model_of_ones_own_that_is_not_there(tmp_path):
+    with pytest.raises(DeclarationError, match=r"mine.py: no such file; a model of your own is a Python file"):
+        search_spaces.read(str(tmp_path / "mine.py"))
+    (tmp_path / "mine.py").write_text(OWN)
+    with pytest.raises(DeclarationError, match=r"mine.toml: no such file; .* beside it, with title and \[tune\]"):
+        search_spaces.read(str(tmp_path / "mine.py"))
+
+
+def test_a_space_by_name_has_a_model_by_name(tmp_path):
+    with pytest.raises(DeclarationError, match="model: a name expected, but found a file; give --models the file"):
+        read(tmp_path, tune(RATE).replace('"lstm"', '"./mine.py"'))

@@ -155,7 +155,8 @@ def _read(path: Path) -> str:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
-        raise DataError(f"{path}: line {line}: not UTF-8; convert the file, or model its bytes (--tokens byte; on a card, unit = \"byte\")") from None
+        mend = "convert the file, or model its bytes (--tokens byte; on a card, unit = 'byte')"
+        raise DataError(f"{path}: line {line}: not UTF-8; {mend}") from None
 
 
 class _Level(NamedTuple):

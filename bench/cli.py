@@ -237,6 +237,7 @@ def _show_end(plan: "Plan", outcome: "Outcome", as_json: bool) -> None:
         click.echo(f"MLflow       {link}\n             {title}")
     click.echo(f"next         python -m bench report{here}   (one page with all of it)")
     click.echo(f"             python -m bench ui{here}   (serves the pages above)")
+    click.echo(f"             python -m bench export {name}{here} --out best   (the winner, to be used)")
 
 
 @main.command()

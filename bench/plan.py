@@ -141,7 +141,11 @@ def make(config: SweepConfig) -> Plan:
 
 def remarks(plan: Plan) -> list[str]:
     """Return what a person should know of a plan before it is carried out."""
-    found = list(plan.own.remarks) if plan.own is not None else []
+    if plan.own is not None:
+        found = list(plan.own.remarks)
+    else:  # what reading the files of a card brought to light
+        told = [f"{cell.dataset.name}: {each}" for cell in plan.cells for each in _meta(cell.task).get("remarks", [])]
+        found = list(dict.fromkeys(told))
     found += [f"not applicable: {cell.id}: {reason}" for cell, reason in plan.not_applicable]
     sudden = sorted({cell.dataset.name for cell in plan.cells if cell.task.solved is not None})
     if plan.config.pruner != "none" and sudden:
@@ -158,6 +162,11 @@ def remarks(plan: Plan) -> list[str]:
             assert cell.space.width is not None
             found.append(f"matched: {cell.id}: {cell.space.width} = {cell.space.fixed[cell.space.width]}")
     return found
+
+
+def _meta(task: Task) -> dict[str, Any]:
+    meta: dict[str, Any] = getattr(task, "meta", {})
+    return meta
 
 
 def run_config(plan: Plan, cell: Cell, run_id: str, phase: Phase, values: dict[str, Any], **more: Any) -> RunConfig:

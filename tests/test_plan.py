@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from bench import own_data
 from bench import plan as plans
 from bench.config import BASELINES, SweepConfig
 from bench.errors import BenchError
 from bench.record import Asked, RunRecord
+from tests.makers import hourly
 
 
 def make(tmp_path: Path, **options) -> plans.Plan:
@@ -197,3 +199,11 @@ def test_a_row_has_one_model(tmp_path):
     for models, name in ((["gru", "gru"], "gru"), ([own(tmp_path), own(tmp_path / "other")], "mine")):
         with pytest.raises(BenchError, match=f"--models: {name} is there twice, and a row has one model"):
             make(tmp_path, models=models)
+
+
+def test_what_reading_a_card_brought_to_light_is_told(tmp_path):
+    own = own_data.make(SweepConfig(data=[hourly(tmp_path / "load.csv", more=",5", first="timestamp,load,five")],
+                                    target=["load"], features=["five"], lengths=[12], horizon=2))  # fmt: skip
+    own_data.save(own, tmp_path)
+    made = plans.make(SweepConfig(datasets=["load"], dataset_cards=tmp_path, lengths=[12], results=tmp_path / "r"))
+    assert plans.remarks(made) == ["load: column 'five' is constant (5)"]

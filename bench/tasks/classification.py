@@ -15,12 +15,12 @@ from typing import Any, Literal
 
 import numpy as np
 
-from bench import readers
+from bench import readers, sequences
 from bench.contracts import Batch, New, StoredTask
 from bench.errors import DataError, DataMissingError, DeclarationError
 from bench.files import DataFile, prepare
 from bench.readers import Examples
-from bench.tables import carry_forward, group_starts, read_table
+from bench.tables import group_starts, read_table
 
 PARTS = ("train", "val", "test")
 READERS = ("ts", "arrays", "wav", "text", "table")
@@ -135,7 +135,7 @@ class Task(StoredTask):
         """Return the sequences of a part at these places."""
         which = places + self._edge[part]
         length = self._steps[which].astype(np.int64)
-        return Batch(_padded(self._values, self._first[which], length), length, self._y[which])
+        return Batch(sequences.padded(self._values, self._first[which], length), length, self._y[which])
 
     def decode(self, outputs: np.ndarray) -> tuple[list[str], np.ndarray]:
         """Return the likeliest class of each sequence by name, and the probabilities of all classes (B, C)."""
@@ -155,13 +155,13 @@ class Task(StoredTask):
             found["TF-IDF + logistic regression"] = _logistic(features, train.y, val.y, test.y)
             return found
         if self.reader == "wav":
-            features = [_moments(batch) for batch in (train, val, test)]
+            features = [sequences.moments(batch) for batch in (train, val, test)]
             found["logistic regression on mean and sd of log-mel"] = _logistic(features, train.y, val.y, test.y)
             return found
         scale = np.array(self.meta["scale"], dtype=np.float32)  # as distributed: the archive's figures are of these
         shapes = [resample(batch.x * scale, batch.length, self.num_steps) for batch in (train, test)]
         found["1-NN Euclidean"] = float((nearest(shapes[0], train.y, shapes[1]) == test.y).mean())
-        features = [_summary(batch, self.num_steps) for batch in (train, val, test)]
+        features = [sequences.summary_features(batch, self.num_steps) for batch in (train, val, test)]
         found["logistic regression on summary features"] = _logistic(features, train.y, val.y, test.y)
         return found
 
@@ -207,23 +207,6 @@ def resample(x: np.ndarray, length: np.ndarray, steps: int) -> np.ndarray:
     row = np.arange(len(x))[:, None]
     resampled: np.ndarray = x[row, before] * (1 - part) + x[row, after] * part
     return resampled
-
-
-def _moments(batch: Batch) -> np.ndarray:
-    """Return mean and deviation of every channel over the valid steps, (B, 2 D)."""
-    valid = (np.arange(batch.x.shape[1]) < batch.length[:, None])[..., None]
-    mean = batch.x.sum(1) / batch.length[:, None]
-    deviation = np.sqrt((((batch.x - mean[:, None]) * valid) ** 2).sum(1) / batch.length[:, None])
-    return np.concatenate([mean, deviation], axis=1)
-
-
-def _summary(batch: Batch, steps: int) -> np.ndarray:
-    """Return mean, deviation, least, most, first and last of every channel, and the share of the longest length."""
-    valid = (np.arange(batch.x.shape[1]) < batch.length[:, None])[..., None]
-    least, most = np.where(valid, batch.x, np.inf).min(1), np.where(valid, batch.x, -np.inf).max(1)
-    last = batch.x[np.arange(len(batch.x)), batch.length - 1]
-    share = batch.length[:, None] / steps
-    return np.concatenate([_moments(batch), least, most, batch.x[:, 0], last, share], axis=1)
 
 
 def _logistic(features: list[Any], train: np.ndarray, val: np.ndarray, test: np.ndarray) -> float:
@@ -439,22 +422,15 @@ def _standardise(
 ) -> tuple[np.ndarray, dict[str, Any], list[str]]:
     """Return the steps (S, D) without gaps, with mean 0 and deviation 1 on the training steps."""
     missing = np.isnan(steps)
-    train = steps[: stop[num_train - 1]].astype(np.float64)
+    train = steps[: stop[num_train - 1]]
     seen = (~np.isnan(train)).any(0)
     if not seen.all():
         raise DataError(f"{path}: channel {int((~seen).argmax()) + 1}: no value in the training part; leave it out")
-    mean, scale = np.nanmean(train, axis=0), np.nanstd(train, axis=0)
-    scale = np.where(scale > 1e-6 * np.abs(mean), scale, 1.0)  # float32 is no finer
+    mean, scale = sequences.training_scale(train)
     num_missing = int(missing.sum())
     told = f"{num_missing:,} missing values filled with the one before, or the training mean"
-    values = _standardised(steps, np.r_[0, stop[:-1]], mean, scale)
+    values = sequences.standardised(steps, np.r_[0, stop[:-1]], mean, scale)
     return values, {"mean": mean.tolist(), "scale": scale.tolist()}, [told] if num_missing else []
-
-
-def _standardised(steps: np.ndarray, starts: np.ndarray, mean: np.ndarray, scale: np.ndarray) -> np.ndarray:
-    for channel in range(steps.shape[1]):
-        steps[:, channel] = carry_forward(steps[:, channel], starts)
-    return np.nan_to_num((steps - mean) / scale).astype(np.float32)
 
 
 def _parted(text: str, tokens: str) -> list[str] | bytes:
@@ -467,16 +443,6 @@ def _parted(text: str, tokens: str) -> list[str] | bytes:
 def _encoded(parted: Sequence[list[str] | bytes], vocabulary: list[str]) -> list[np.ndarray]:
     places = {token: place for place, token in enumerate(vocabulary)}
     return [readers.encode_bytes(each) if isinstance(each, bytes) else readers.encode(each, places) for each in parted]
-
-
-def _padded(values: np.ndarray, first: np.ndarray, length: np.ndarray) -> np.ndarray:
-    """Return the `length` steps from `first` on, padded on the right with zeros: (B, L) tokens, or (B, L, D)."""
-    step = np.arange(int(length.max()))
-    valid = step < length[:, None]
-    x = values[np.where(valid, first[:, None] + step, 0)]
-    if x.ndim == 2:
-        return np.where(valid, x, 0).astype(np.int64)
-    return np.asarray(x * valid[..., None].astype(np.float32))
 
 
 # The files
@@ -649,11 +615,11 @@ def read_new(path: Path, length: int, arguments: dict[str, Any], meta: dict[str,
             rule = f"{len(meta['mean'])} channels, as in training, but found {items[0].shape[1]}"
             raise DataError(f"{path}: {rule}")
         starts = np.cumsum(np.r_[0, lengths[:-1]])
-        values = _standardised(np.concatenate(items), starts, np.array(meta["mean"]), np.array(meta["scale"]))
+        values = sequences.standardised(np.concatenate(items), starts, np.array(meta["mean"]), np.array(meta["scale"]))
     stop = np.cumsum(lengths)
     kept = np.minimum(lengths, length)
     first = stop - (kept if arguments.get("keep") == "last" else lengths)
-    return New(_padded(values, first, kept), kept, {"names": names})
+    return New(sequences.padded(values, first, kept), kept, {"names": names})
 
 
 def _read_new(path: Path, arguments: dict[str, Any], meta: dict[str, Any]) -> tuple[list[Any], list[str]]:
@@ -694,5 +660,4 @@ def answers(outputs: np.ndarray, new: New, arguments: dict[str, Any], meta: dict
 
 def decode(outputs: np.ndarray, meta: dict[str, Any]) -> tuple[list[str], np.ndarray]:
     """Return the likeliest class of each sequence by name, and the probabilities of all classes (B, C)."""
-    powers = np.exp(outputs.astype(np.float64) - outputs.max(-1, keepdims=True))
-    return [meta["classes"][place] for place in outputs.argmax(-1)], powers / powers.sum(-1, keepdims=True)
+    return [meta["classes"][place] for place in outputs.argmax(-1)], sequences.softmax(outputs)

@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from bench import sequences
 from bench.contracts import Batch, New, StoredTask
 from bench.errors import DataError, DeclarationError
 from bench.files import DataFile, prepare
-from bench.tables import Table, carry_forward, group_starts, read_table
+from bench.tables import Table, group_starts, read_table
 
 PARTS = ("train", "val", "test")
 ALPHAS = (0.1, 1.0, 10.0, 100.0, 1e3)  # of the ridge; the best on val is taken
@@ -89,7 +90,7 @@ class Task(StoredTask):
         """Return the sequences of a part at these places."""
         which = places + self._edge[part]
         length = self._steps[which].astype(np.int64)
-        return Batch(_last_steps(self._values, self._stop[which], length), length, self._y[which])
+        return Batch(sequences.padded(self._values, self._stop[which] - length, length), length, self._y[which])
 
     def decode(self, outputs: np.ndarray) -> np.ndarray:
         """Return answers in the target's own unit, (B,)."""
@@ -122,13 +123,7 @@ class Task(StoredTask):
         """Return of each sequence the mean, deviation, least, most, first and last of every channel, and its length."""
         count = self.counts[part]
         batch = self.take(part, np.arange(count) if count <= size else np.arange(size) * count // size)
-        valid = (np.arange(batch.x.shape[1]) < batch.length[:, None])[..., None]
-        mean = batch.x.sum(1) / batch.length[:, None]
-        deviation = np.sqrt((((batch.x - mean[:, None]) * valid) ** 2).sum(1) / batch.length[:, None])
-        least, most = np.where(valid, batch.x, np.inf).min(1), np.where(valid, batch.x, -np.inf).max(1)
-        last = batch.x[np.arange(len(batch.x)), batch.length - 1]
-        share = batch.length[:, None] / self.num_steps
-        return np.concatenate([mean, deviation, least, most, batch.x[:, 0], last, share], axis=1), batch
+        return sequences.summary_features(batch, self.num_steps), batch
 
 
 def _check_splits(splits: Sequence[float]) -> None:
@@ -177,17 +172,15 @@ def _make(
     order = order[: edges[-1]]
 
     num_missing = int(np.isnan(steps).sum())
-    steps = _carried(steps, starts)
     rows = np.concatenate([np.arange(starts[i], starts[i] + lengths[i]) for i in order])
     stop = np.cumsum(lengths[order])
     steps, y = steps[rows], y[order]
-    train = steps[: stop[edges[1] - 1]].astype(np.float64)
+    train = steps[: stop[edges[1] - 1]]
     seen = ~np.isnan(train)
     if not seen.any(0).all():
         name = names[int((~seen.any(0)).argmax())]
         raise DataError(f"{paths[0]}: column '{name}': no value in the training sequences; leave the column out")
-    mean, scale = np.nanmean(train, axis=0), np.nanstd(train, axis=0)
-    scale = np.where(scale > 1e-6 * np.abs(mean), scale, 1.0)  # float32 is no finer
+    mean, scale = sequences.training_scale(train)
     y_mean, y_scale = float(y[: edges[1]].mean(dtype=np.float64)), float(y[: edges[1]].std(dtype=np.float64))
     if not y_scale > 1e-6 * abs(y_mean):
         raise DataError(f"{paths[0]}: column '{target}': the same in all training sequences; nothing is to be learned")
@@ -195,7 +188,7 @@ def _make(
     if num_missing:
         remarks.append(f"{num_missing:,} missing values filled with the one before, or the training mean")
     arrays = {
-        "values": _standardised(steps, mean, scale),
+        "values": sequences.standardised(steps, np.r_[0, stop[:-1]], mean, scale),
         "stop": stop.astype(np.int64),
         "y": ((y - y_mean) / y_scale).astype(np.float32),
     }
@@ -225,24 +218,6 @@ def _rows_as_steps(table: Table, names: list[str], path: Path) -> tuple[np.ndarr
     return rows[np.arange(rows.shape[1]) < lengths[:, None]][:, None], lengths
 
 
-def _carried(steps: np.ndarray, starts: np.ndarray) -> np.ndarray:
-    for channel in range(steps.shape[1]):
-        steps[:, channel] = carry_forward(steps[:, channel], starts)
-    return steps
-
-
-def _standardised(steps: np.ndarray, mean: np.ndarray, scale: np.ndarray) -> np.ndarray:
-    return np.nan_to_num((steps - mean) / scale).astype(np.float32)
-
-
-def _last_steps(values: np.ndarray, stop: np.ndarray, length: np.ndarray) -> np.ndarray:
-    """Return the last steps of the sequences that end at `stop`, padded on the right with zeros, (B, L, D)."""
-    step = np.arange(int(length.max()))
-    valid = step < length[:, None]
-    rows = np.where(valid, (stop - length)[:, None] + step, 0)
-    return np.asarray(values[rows] * valid[..., None].astype(np.float32))
-
-
 # New files
 
 
@@ -264,9 +239,10 @@ def read_new(path: Path, length: int, arguments: dict[str, Any], meta: dict[str,
         steps, lengths = _rows_as_steps(table, meta["columns"], path)
         starts = np.cumsum(np.r_[0, lengths[:-1]])
         names = [str(number) for number in range(1, len(lengths) + 1)]
-    values = _standardised(_carried(steps, starts), np.array(meta["input_mean"]), np.array(meta["input_scale"]))
+    mean, scale = np.array(meta["input_mean"]), np.array(meta["input_scale"])
+    values = sequences.standardised(steps, starts, mean, scale)
     kept = np.minimum(lengths, length)
-    return New(_last_steps(values, starts + lengths, kept), kept, {"names": names})
+    return New(sequences.padded(values, starts + lengths - kept, kept), kept, {"names": names})
 
 
 def answers(outputs: np.ndarray, new: New, arguments: dict[str, Any], meta: dict[str, Any]) -> dict[str, Any]:

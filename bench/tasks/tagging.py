@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bench import readers, vocabulary
+from bench import readers, sequences, vocabulary
 from bench.contracts import Batch, New, StoredTask
 from bench.errors import DataError, DeclarationError, did_you_mean
 from bench.files import DataFile, prepare
@@ -88,8 +88,8 @@ class Task(StoredTask):
         x, y, stop = self._parts[part]
         start = np.where(places > 0, stop[places - 1], 0)
         length = np.minimum(stop[places] - start, self.num_steps)
-        rows, mask = _rows(start, length)
-        return Batch(x[rows] * mask, length, y[rows] * mask, mask)
+        mask = np.arange(int(length.max())) < length[:, None]
+        return Batch(sequences.padded(x, start, length), length, sequences.padded(y, start, length), mask)
 
     def score(self, outputs: np.ndarray, batch: Batch) -> dict[str, float]:
         """Return the share of right labels, and the F1 averaged over the labels that are there or answered."""
@@ -277,13 +277,6 @@ def _make(
     return arrays, meta
 
 
-def _rows(start: np.ndarray, length: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the places of the steps of sequences, and which of them are valid, both (B, L)."""
-    step = np.arange(int(length.max()))
-    mask = step < length[:, None]
-    return np.where(mask, start[:, None] + step, 0), mask
-
-
 # New files
 
 
@@ -313,10 +306,10 @@ def read_new(path: Path, length: int, arguments: dict[str, Any], meta: dict[str,
         for first in range(a, beyond, length)
     ]
     starts, stops = np.array(pieces).T
-    rows, mask = _rows(starts, stops - starts)
     names = found.names or [str(number) for number in range(1, len(stop) + 1)]
     about = {"tokens": found.tokens, "names": np.repeat(names, stop - start), "steps": _steps(start, stop)}
-    return New(vocabulary.encode(found.tokens, meta["vocabulary"])[rows] * mask, stops - starts, about)
+    numbers = vocabulary.encode(found.tokens, meta["vocabulary"])
+    return New(sequences.padded(numbers, starts, stops - starts), stops - starts, about)
 
 
 def _steps(start: np.ndarray, stop: np.ndarray) -> np.ndarray:
@@ -336,13 +329,11 @@ def _read_lines(path: Path) -> Sequences:
 
 def answers(outputs: np.ndarray, new: New, arguments: dict[str, Any], meta: dict[str, Any]) -> dict[str, Any]:
     """Return a row for each step: sequence, place in it from 1, token, likeliest label and its probability."""
-    mask = np.arange(outputs.shape[1]) < new.length[:, None]
-    asked = outputs[mask].astype(np.float64)
-    powers = np.exp(asked - asked.max(-1, keepdims=True))
+    probabilities = sequences.softmax(outputs[np.arange(outputs.shape[1]) < new.length[:, None]])
     return {
         arguments.get("group") or "sequence": new.about["names"],
         "step": new.about["steps"],
         arguments.get("token", "form"): new.about["tokens"],
-        arguments.get("label", "upos"): [meta["labels"][place] for place in asked.argmax(-1)],
-        "probability": powers.max(-1) / powers.sum(-1),
+        arguments.get("label", "upos"): [meta["labels"][place] for place in probabilities.argmax(-1)],
+        "probability": probabilities.max(-1),
     }

@@ -1,0 +1,58 @@
+"""Sequences of unequal length that are stored one after the other: batches, scale and what sums them up.
+
+B batch, L steps, D channels, S steps of all sequences, C classes.
+"""
+
+import numpy as np
+
+from bench.contracts import Batch
+from bench.tables import carry_forward
+
+
+def padded(values: np.ndarray, first: np.ndarray, length: np.ndarray) -> np.ndarray:
+    """Return the `length` steps from `first` on, padded on the right with zeros: (B, L) tokens, or (B, L, D)."""
+    step = np.arange(int(length.max()))
+    valid = step < length[:, None]
+    x = values[np.where(valid, first[:, None] + step, 0)]
+    if x.ndim == 2:
+        return np.where(valid, x, 0).astype(np.int64)
+    return np.asarray(x * valid[..., None].astype(np.float32))
+
+
+def standardised(steps: np.ndarray, starts: np.ndarray, mean: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    """Return steps (S, D) with mean and deviation taken out, float32. `starts` are the first steps of sequences.
+
+    A missing value is the last before it in its sequence, or the mean.
+    """
+    filled = np.stack([carry_forward(steps[:, channel], starts) for channel in range(steps.shape[1])], axis=1)
+    return np.nan_to_num((filled - mean) / scale).astype(np.float32)
+
+
+def training_scale(steps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return mean and deviation of each channel of the training steps (S, D); a deviation of 1 where it is constant."""
+    train = steps.astype(np.float64)
+    mean, scale = np.nanmean(train, axis=0), np.nanstd(train, axis=0)
+    return mean, np.where(scale > 1e-6 * np.abs(mean), scale, 1.0)  # float32 is no finer
+
+
+def moments(batch: Batch) -> np.ndarray:
+    """Return mean and deviation of every channel over the valid steps, (B, 2 D)."""
+    valid = (np.arange(batch.x.shape[1]) < batch.length[:, None])[..., None]
+    mean = batch.x.sum(1) / batch.length[:, None]
+    deviation = np.sqrt((((batch.x - mean[:, None]) * valid) ** 2).sum(1) / batch.length[:, None])
+    return np.concatenate([mean, deviation], axis=1)
+
+
+def summary_features(batch: Batch, steps: int) -> np.ndarray:
+    """Return mean, deviation, least, most, first and last of every channel, and the share of the longest length."""
+    valid = (np.arange(batch.x.shape[1]) < batch.length[:, None])[..., None]
+    least, most = np.where(valid, batch.x, np.inf).min(1), np.where(valid, batch.x, -np.inf).max(1)
+    last = batch.x[np.arange(len(batch.x)), batch.length - 1]
+    share = batch.length[:, None] / steps
+    return np.concatenate([moments(batch), least, most, batch.x[:, 0], last, share], axis=1)
+
+
+def softmax(outputs: np.ndarray) -> np.ndarray:
+    """Return the probabilities of classes, in double precision; the last axis is that of classes."""
+    powers = np.exp(outputs.astype(np.float64) - outputs.max(-1, keepdims=True))
+    return np.asarray(powers / powers.sum(-1, keepdims=True))

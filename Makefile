@@ -5,7 +5,7 @@ PYTHON := $(VENV)/bin/python
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install sweep leaderboard ui test test-all check benchmark clean
+.PHONY: help install sweep leaderboard ui test test-all check benchmark reproduce clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -53,6 +53,9 @@ benchmark: $(VENV)/.made  ## Compare speed with the peers (installs Ray into .ve
 	.venv-benchmark/bin/python -m pip install -q -e '.[benchmark]' -c constraints.txt
 	@touch .venv-benchmark/.made
 	.venv-benchmark/bin/python tests/benchmarks/run.py $(ARGS)
+
+reproduce: $(VENV)/.runtime  ## Make published numbers again, about an hour; ARGS="N8 N1" for some
+	$(PYTHON) tests/reproductions/run.py $(ARGS)
 
 clean:  ## Remove the environments; results stay
 	rm -rf $(VENV) .venv-benchmark

@@ -1,0 +1,77 @@
+"""The reproductions ask for what was published; they themselves take an hour: `make reproduce`."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from bench.module import SequenceModule
+from tests.reproductions import run as reproductions
+
+CHARACTERS = 65  # of the published models; the bench has a symbol more, for characters that training did not show
+
+
+def weights(config, characters: int) -> int:
+    task = SimpleNamespace(
+        tokens=True, input_size=characters, output_size=characters, per_step=True, num_steps=config.length
+    )
+    return sum(SequenceModule(task, config).parameter_counts().values())
+
+
+def test_the_lstm_has_the_published_weights():
+    config = reproductions.same_size("lstm", {})
+    assert weights(config, CHARACTERS) == 822_849
+    assert weights(config, CHARACTERS + 1) == 822_849 + 128 + 384 + 1  # embedding and head of one more symbol
+
+
+def test_the_transformer_has_the_published_weights_but_for_positions():
+    learned, projection = 128 * 128, 128 * 128 + 128  # the bench puts a linear layer before the blocks
+    assert weights(reproductions.same_size("transformer", {}), CHARACTERS) == 826_433 - learned + projection
+
+
+@pytest.mark.parametrize(
+    ("config", "steps", "warmup"),
+    [
+        (reproductions.latch("default", 20, 1, {}), 3_000, 0),
+        (reproductions.same_size("lstm", {}), 3_000, 100),
+        (reproductions.same_size("transformer", {}), 3_000, 100),
+        (reproductions.small_gpt({}), 2_000, 100),
+    ],
+    ids=["N1", "N10-lstm", "N10-transformer", "N11"],
+)
+def test_steps_and_warmup_are_as_published(config, steps, warmup):
+    assert config.train.max_steps == steps
+    assert config.train.warmup_fraction * steps == pytest.approx(warmup)
+
+
+def test_a_number_counts_as_reproduced_up_to_its_tolerance():
+    assert reproductions.within(1.648, 1.618, 0.03)
+    assert reproductions.within(1.588, 1.618, 0.03)
+    assert not reproductions.within(1.649, 1.618, 0.03)
+
+
+def test_a_cell_of_the_latch_table_is_as_published_only_where_all_seeds_are():
+    solved = {
+        (bias, lag): [lag in reproductions.SOLVED[bias]] * 2
+        for bias in reproductions.BIASES
+        for lag in reproductions.LAGS
+    }
+    assert reproductions.pattern(solved)[0] == 12
+    solved[1.0, 40], solved[3.0, 80] = [True, False], [True, False]
+    equal, table = reproductions.pattern(solved)
+    assert equal == 10
+    assert "+1: 20: 2 of 2, 40: 1 of 2, 80: 0 of 2, 160: 0 of 2" in table
+
+
+def test_targets_are_chosen_by_name_and_settings_by_key():
+    assert reproductions.chosen(["N10", "learning_rate=3e-3"]) == (
+        ["N10-lstm", "N10-transformer"],
+        {"learning_rate": 3e-3},
+    )
+    assert reproductions.chosen([])[0] == reproductions.chosen(["all"])[0] == list(reproductions.TARGETS)
+    with pytest.raises(SystemExit, match="unknown target N2"):
+        reproductions.chosen(["N2"])
+
+
+def test_a_setting_that_does_not_exist_is_refused():
+    with pytest.raises(ValueError, match="learning_rat"):
+        reproductions.small_gpt({"learning_rat": 1e-3})

@@ -4,6 +4,7 @@ The leaderboard says who is best; these say at what price, how sure, and what el
 """
 
 import math
+import re
 import statistics
 from collections.abc import Sequence
 from typing import Any
@@ -182,6 +183,31 @@ def study_bill(records: Sequence[RunRecord], cpu_watts: float | None) -> pd.Data
 
 
 _PHASES = ("screen", "confirm", "test")
+
+
+def generated(records: Sequence[RunRecord], top_k: int) -> pd.DataFrame:
+    """Return what the texts of language models are like, of one seed each, and those of cheap samplers, in brackets.
+
+    Columns: dataset, length, model, temperature, metric, score (on the test split), run (in its folder are the texts),
+    and the measures of bench/generation.py.
+    """
+    tested = []
+    for runs in cells(records).values():
+        chosen = choose(runs, top_k)
+        tested += [(run.config.space, run, run.test or {}) for run in (confirmations(runs, chosen) if chosen else [])]
+    for run in records:
+        if run.config.phase == "baselines":
+            tested += [(f"({name})", run, scores) for name, scores in run.tests.items()]
+    rows: dict[tuple[str, str, str], dict[str, Any]] = {}
+    for model, run, scores in tested:
+        for name, value in scores.items():
+            found = re.fullmatch(r"(\w+)_t(\d\.\d)", name)
+            if found:
+                row = {"dataset": run.config.dataset, "length": run.config.length, "model": model}
+                row |= {"temperature": found[2], "metric": run.asked.metric, "score": scores[run.asked.metric]}
+                row |= {"run": run.config.run}
+                rows.setdefault((run.config.run, model, found[2]), row)[found[1]] = value
+    return pd.DataFrame(rows.values())
 
 
 def cost_to_reach(records: Sequence[RunRecord], quality: float | None = None) -> pd.DataFrame:

@@ -1,9 +1,10 @@
-"""The report of a sweep: one HTML page, made from its records alone, that needs no network and no script.
+"""The report of a sweep: one HTML page, made from its folder alone, that needs no network and no script.
 
 Each section is a pure function that returns blocks of text, figures and tables; the template knows how a block looks.
 """
 
 import functools
+import json
 import math
 import re
 import statistics
@@ -87,7 +88,10 @@ Block = Note | Listing | Panels | Table
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the page; without blocks the reason why there is nothing to show stands in their place."""
+    """A part of the page; without blocks the reason why there is nothing to show stands in their place.
+
+    Without either it is left out: its question was not asked.
+    """
 
     id: str
     title: str
@@ -99,6 +103,7 @@ class Section:
 class _Sweep:
     """What all sections read."""
 
+    folder: Path
     spec: dict[str, Any]
     board: pd.DataFrame
     runs: list[RunRecord]
@@ -139,7 +144,7 @@ def render(folder: Path, quality: float | None = None) -> str:
     places = {cell_id: place for place, cell_id in enumerate(spec["spec"]["cells"])}
     runs.sort(key=lambda run: places.get(run.config.run.rpartition("/")[0], len(places)))
     board = leaderboard.build(folder, runs)
-    sweep = _Sweep(spec, board, runs, quality, _prediction(folder))
+    sweep = _Sweep(folder, spec, board, runs, quality, _prediction(folder))
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -153,7 +158,7 @@ def render(folder: Path, quality: float | None = None) -> str:
         facts=_facts(sweep),
         answers=[answer.partition(": ")[::2] for answer in leaderboard.answers(board)],
         warnings=_warnings(sweep),
-        sections=[section(sweep) for section in SECTIONS],
+        sections=[found for section in SECTIONS if (found := section(sweep)).blocks or found.reason],
         num_runs=f"{len(runs):,}",
     )
     return page.rstrip() + "\n"
@@ -959,7 +964,56 @@ def _in_proportion(rows: list[dict[str, Any]], steps: list[int], name: str) -> l
     return [Level("in proportion", [steps[0], steps[-1]], [min(starts), min(starts) * steps[-1] / steps[0]])]
 
 
-# --- 10. How to read this ---------------------------------------------------------------------------------------------
+# --- 10. Generated text -----------------------------------------------------------------------------------------------
+
+MEASURES = {
+    "real_words": "real words",
+    "copied": "copied",
+    "distinct_3": "distinct-3",
+    "self_bleu": "self-BLEU",
+    "n_gram_nats": "5-gram nats",
+}
+
+
+def _texts(sweep: _Sweep) -> Section:
+    frame = evidence.generated(sweep.runs, sweep.spec["top_k"])
+    blocks: list[Block] = []
+    for (dataset, length), group in frame.groupby(["dataset", "length"], sort=False) if not frame.empty else ():
+        rows = _rows(group)
+        cells = [
+            [row["model"], row["temperature"], _score(row["score"]), *(_score(row[name]) for name in MEASURES)]
+            for row in rows
+        ]
+        head = ["model", "temperature", f"test {rows[0]['metric']}", *MEASURES.values()]
+        blocks.append(_folded(Table(f"{dataset} at {length:,}: 20 texts by each model", head, cells)))
+        shown = {row["model"]: row for row in rows if row["temperature"] == "0.8" or row["model"].startswith("(")}
+        pairs = [(f"{name} at {row['temperature']}", _excerpt(sweep, row)) for name, row in shown.items()]
+        blocks.append(Listing(pairs))
+    if blocks:
+        blocks.append(
+            Note(
+                "All go on from the same 20 beginnings of validation windows, for about 1,000 characters, each model "
+                "with the weights of one seed; models in brackets are cheap samplers. Real words: the share of words "
+                "of 4 letters or more that the training part has. Copied: the share of windows of 20 characters that "
+                "it has. Distinct-3: different runs of 3 words over all of them. Self-BLEU: how alike the texts are. "
+                "5-gram nats: how surprising a token is to a 5-gram model of the training part. None of them is a "
+                "score: repeated commonplaces are made of real words and surprise nobody."
+            )
+        )
+    return Section("texts", "Generated text", blocks)
+
+
+def _excerpt(sweep: _Sweep, row: dict[str, Any], most: int = 300) -> str:
+    """Return the beginning of the first text of a row, its lines parted as those of a poem."""
+    try:
+        texts = json.loads((sweep.folder / "runs" / row["run"] / "samples.json").read_text(encoding="utf-8"))
+        (text, *_) = texts[row["model"].strip("()") if row["model"].startswith("(") else row["temperature"]]
+    except (OSError, ValueError, KeyError):
+        return "the text is no longer there."
+    return _shortened(" / ".join(line for line in text.splitlines() if line.strip()), most)
+
+
+# --- 11. How to read this ---------------------------------------------------------------------------------------------
 
 GLOSSARY = (
     ("Cell", "A model on a dataset at one length. Every cell gets the same budget."),
@@ -999,7 +1053,7 @@ def _reading(sweep: _Sweep) -> Section:
 
 
 SECTIONS: Sequence[Callable[[_Sweep], Section]] = (
-    *(_scores, _outcomes, _bill, _expected, _tuning, _pareto, _planned, _speed, _reading),
+    *(_scores, _outcomes, _bill, _expected, _tuning, _pareto, _planned, _speed, _texts, _reading),
 )
 
 

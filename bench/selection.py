@@ -112,8 +112,8 @@ def confirmations(records: Iterable[RunRecord], trial: RunRecord) -> list[RunRec
     for record in records:
         if record.config.phase == "confirm" and record.config.run.startswith(prefix):
             found.append(record)
-        elif record.config.run == trial.config.run + "-test":
-            tests = record.tests
+        elif record.config.phase == "test":  # there is another where seeds were added, or the choice changed
+            tests |= record.tests
     found.sort(key=lambda record: record.config.number)
     return [_tested(record, tests[record.config.run]) if record.config.run in tests else record for record in found]
 

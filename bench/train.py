@@ -19,14 +19,15 @@ import pytorch_lightning as pl
 import torch
 
 from bench import energy as energies
-from bench import measure, ranks, timing
+from bench import generation, measure, ranks, timing
 from bench.config import RunConfig
+from bench.contracts import TextTask
 from bench.datamodule import DataModule, to_tensors
 from bench.datasets import make_task
 from bench.energy import EnergyMeter
 from bench.errors import BenchError
 from bench.module import SequenceModule
-from bench.record import Asked, Epoch, RunRecord, Seconds, read_crashes
+from bench.record import Asked, Epoch, RunRecord, Seconds, read_crashes, write_json
 
 logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
 
@@ -47,7 +48,7 @@ def run(config: RunConfig, on_report: OnReport = lambda report: True, folder: Pa
     """Carry out one run and return its record; whatever goes wrong inside it is a record too.
 
     With a `folder`, long runs leave a checkpoint there and go on from it, and confirm runs leave their weights. A test
-    run finds these weights beside its own folder.
+    run finds these weights beside its own folder, and leaves texts there where they are a language model's.
     """
     started_at = datetime.now(UTC).isoformat(timespec="milliseconds")
     ledger, memory = measure.Ledger(config.device), measure.PeakMemory(config.device)
@@ -63,8 +64,10 @@ def run(config: RunConfig, on_report: OnReport = lambda report: True, folder: Pa
             facts |= _train(config, metered, folder, ledger)
         elif config.phase == "test":
             facts |= _test(config, folder, ledger)
+        elif config.phase == "baselines":
+            facts |= _baselines(config, folder)
         else:
-            facts |= {"baselines": _baselines, "speed": _speed}[config.phase](config)
+            facts |= _speed(config)
     except (torch.OutOfMemoryError, MemoryError) as error:
         facts = {"state": "failed", "cause": "out_of_memory", "message": _last_line(error)}
     except Exception as error:  # noqa: BLE001 - model code may raise anything, and a failed run is a result
@@ -153,7 +156,11 @@ def _train(config: RunConfig, on_report: OnReport, folder: Path | None, ledger: 
 
 
 def _test(config: RunConfig, folder: Path | None, ledger: measure.Ledger) -> dict[str, Any]:
-    """Open the test split, with the weights that each of the confirm runs had in its best epoch."""
+    """Open the test split, with the weights that each of the confirm runs had in its best epoch.
+
+    A language model also writes texts, with the weights of the first of them: one seed is enough to see what they are
+    like, and nothing is ranked by them.
+    """
     if folder is None:
         raise BenchError(f"{config.run}: a test run needs the folder where the confirm runs left their weights")
     with ledger.spent_on("setup"):
@@ -170,6 +177,13 @@ def _test(config: RunConfig, folder: Path | None, ledger: measure.Ledger) -> dic
             warnings.simplefilter("ignore")
             trainer.test(module, datamodule=data, verbose=False)
             tests[run_id] = module.evaluated(split)
+        if isinstance(task, TextTask) and run_id == config.opens_test_of[0]:
+            with ledger.spent_on("evaluate"):
+                module.to(config.device)  # Lightning has taken it back
+                texts = {t: generation.samples(module, task, t, seed=0) for t in generation.TEMPERATURES}
+                for temperature, found in generation.measures(texts, task).items():
+                    tests[run_id] |= {f"{name}_t{temperature}": value for name, value in found.items()}
+                write_json(path.with_name("samples.json"), texts)
     return {"tests": tests, "parameters": module.parameter_counts()}
 
 
@@ -185,9 +199,21 @@ def _speed(config: RunConfig) -> dict[str, Any]:
     return facts | {"speed": speed | {name: float(count) for name, count in timing.flops(module, task).items()}}
 
 
-def _baselines(config: RunConfig) -> dict[str, Any]:
+def _baselines(config: RunConfig, folder: Path | None) -> dict[str, Any]:
+    """Score the cheap baselines on the test split; those of a language model also write texts, at temperature 1."""
     task = make_task(config.task, config.length, config.task_arguments)
-    return {"baselines": {name: float(value) for name, value in task.baselines(config.train.num_test).items()}}
+    scores = {name: float(value) for name, value in task.baselines(config.train.num_test).items()}
+    if not isinstance(task, TextTask):
+        return {"baselines": scores}
+    orders = {"uniform": 0, "unigram": 1, f"Kneser-Ney {generation.ORDER}-gram": generation.ORDER}
+    texts = {name: generation.n_gram_samples(task, order, seed=0) for name, order in orders.items()}
+    if folder is not None:
+        write_json(folder / "samples.json", texts)
+    tests = {
+        name: {task.metric: scores[name]} | {f"{measure}_t1.0": value for measure, value in found.items()}
+        for name, found in generation.measures(texts, task).items()
+    }
+    return {"baselines": scores, "tests": tests}
 
 
 def _trainer(config: RunConfig, watch: "_Watch | None") -> pl.Trainer:

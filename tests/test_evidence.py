@@ -117,6 +117,25 @@ def test_what_it_costs_to_reach_a_score():
     assert row["quality"] == pytest.approx(0.1 + 0.9 * 0.89)
 
 
+def test_texts_are_those_of_the_chosen_configuration_and_of_cheap_samplers():
+    runs = [made("t0", 0.6), made("t1", 0.9), made("t0-s0", 0.6), made("t1-s0", 0.9), made("t1-s1", 0.9)]
+    written = {"copied_t0.5": 0.5, "copied_t1.0": 0.1, "real_words_t0.5": 0.7, "real_words_t1.0": 0.4}
+    for trial, extra in (("t1", written), ("t0", {"copied_t0.5": 1.0})):
+        opened = {f"d/L8/lstm/{trial}-s0": {"acc": 0.8} | extra, f"d/L8/lstm/{trial}-s1": {"acc": 0.7}}
+        test = {"phase": "test", "run": f"d/L8/lstm/{trial}-test", "opens_test_of": tuple(opened)}
+        runs.append(made(trial, config=test, tests=opened))
+    floor = {"phase": "baselines", "run": "d/L8/_baselines"}
+    runs.append(made("t0", config=floor, tests={"unigram": {"acc": 0.2, "copied_t1.0": 0.0, "real_words_t1.0": 0.1}}))
+    frame = evidence.generated(runs, 1)
+    shown = ["model", "temperature", "score", "copied", "real_words", "run"]
+    assert frame[shown].to_numpy().tolist() == [
+        ["lstm", "0.5", 0.8, 0.5, 0.7, "d/L8/lstm/t1-s0"],
+        ["lstm", "1.0", 0.8, 0.1, 0.4, "d/L8/lstm/t1-s0"],
+        ["(unigram)", "1.0", 0.2, 0.0, 0.1, "d/L8/_baselines"],
+    ]
+    assert evidence.generated(runs[:5], 1).empty
+
+
 def test_a_prediction_is_compared_for_the_work_that_was_done():
     curve = [Epoch(steps=40, sequences=320, train_seconds=1, train_loss=1, val={"acc": 0.5})]
     runs = [made(f"t{i}", 0.5, epochs=curve, train_steps=40, started_at="2026-11-20T12:00:00+00:00") for i in range(2)]

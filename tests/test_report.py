@@ -26,7 +26,7 @@ ENVIRONMENT = {"hardware": "a machine (2 cores)", "python": "3.13", "torch": "2.
 ASKED = {
     "latch": {"metric": "accuracy", "goal": "maximize", "chance": 0.5, "solved": 0.99},
     "digits": {"metric": "accuracy", "goal": "maximize", "chance": 0.1, "solved": None},
-    "drift": {"metric": "mean_squared_error", "goal": "minimize", "chance": 4.0, "solved": None},
+    "drift": {"metric": "mse", "goal": "minimize", "chance": 4.0, "solved": None},
 }
 SECTIONS = ["scores", "outcomes", "bill", "expected", "tuning", "pareto", "plan", "speed", "reading"]
 
@@ -184,6 +184,28 @@ def test_the_page_is_well_formed(page):
     assert page.open == []
     assert len(page.ids) == len(set(page.ids))
     assert [attributes["id"] for tag, attributes in page.tags if tag == "section"] == SECTIONS
+
+
+def test_texts_are_shown_with_their_measures(tmp_path):
+    folder = tmp_path / "texts"
+    Builder(folder, [("drift", 16)], models=("lstm",)).build()
+    measures = dict(zip(report.MEASURES, (0.81, 0.02, 0.99, 0.04, 1.5), strict=True))
+    (path,) = folder.glob("runs/drift/L16/lstm/*-test/record.json")
+    record = RunRecord.read(path.parent)
+    (first, scores), *others = record.tests.items()
+    scores = scores | {f"{name}_t{t}": value for name, value in measures.items() for t in (0.5, 0.8)}
+    record.model_copy(update={"tests": {first: scores} | dict(others)}).write(path.parent)
+    page = Page(report.render(folder))
+    assert "the text is no longer there" in page.texts["texts"]
+    texts = {"0.5": ["cold"], "0.8": ["KING:\nHear <b>me</b>.\n\nFOOL:\n" + "Nay, " * 99]}
+    (folder / "runs" / first / "samples.json").write_text(json.dumps(texts))
+    page = Page(report.render(folder))
+    assert [id for id in page.ids if id in SECTIONS or id == "texts"] == [*SECTIONS[:-1], "texts", "reading"]
+    shown = page.texts["texts"]
+    assert "KING: / Hear <b>me</b>. / FOOL: / Nay, Nay," in shown
+    assert "cold" not in shown
+    for cell in ("0.810", "0.020", "0.990", "0.040", "1.500"):
+        assert shown.count(cell) == 2
 
 
 def test_the_page_loads_nothing(text, page):

@@ -75,3 +75,20 @@ def test_confirmations_are_those_of_the_chosen_trial_by_number():
     records = [made(run) for run in ("t1", "t1-s10", "t11-s0", "t1-s2", "t11", "t10-s1", "t1-s0")]
     found = confirmations(records, records[0])
     assert [record.config.run.rsplit("/", 1)[1] for record in found] == ["t1-s0", "t1-s2", "t1-s10"]
+
+
+def test_test_scores_of_all_test_runs_are_taken():
+    """Where seeds are added later, or the choice changes, the cell has test runs -test, -test1 and so on."""
+    runs = [made("t0"), made("t0-s0"), made("t0-s1")]
+    opened = [
+        runs[0].model_copy(
+            update={
+                "config": runs[0].config.model_copy(
+                    update={"run": f"latch/L8/lstm/t0-test{times}", "phase": "test", "opens_test_of": (run.config.run,)}
+                ),
+                "tests": {run.config.run: {"score": score}},
+            }
+        )
+        for times, run, score in (("", runs[1], 0.7), ("1", runs[2], 0.9))
+    ]
+    assert [run.test_score for run in confirmations([*runs, *opened], runs[0])] == [0.7, 0.9]

@@ -1,11 +1,13 @@
 """One run: what it trains, what it may see, how it ends, and how it goes on."""
 
+import hashlib
+import json
 import time
 
 import pytest
 import torch
 
-from bench import train
+from bench import generation, train
 from bench.config import RunConfig, TrainSettings
 from bench.datamodule import DataModule, to_tensors
 from bench.datasets import make_task
@@ -114,6 +116,40 @@ def test_what_is_tested_is_the_best_epoch(tmp_path):
     with torch.inference_mode():
         answers = module(*to_tensors(split)[:2]).numpy()
     assert tested.tests == {"d/t0-s0": task.score(answers, split)}
+
+
+def test_language_models_write_texts_with_the_weights_of_their_first_seed(tmp_path, monkeypatch):
+    monkeypatch.setitem(generation.NUM_TOKENS, "character", 40)
+    text = tmp_path / "foxes.txt"
+    text.write_text("the quick brown fox jumps over the lazy dog\n" * 30)
+    data = text.read_bytes()
+    files = [{"path": str(text), "sha256": hashlib.sha256(data).hexdigest(), "size_bytes": len(data)}]
+    base = config(
+        "confirm", task="language_modelling", length=12, task_arguments={"files": files},
+        settings={"max_sequences": 32, "num_epochs": 1},
+    )  # fmt: skip
+    runs = [f"d/t0-s{seed}" for seed in range(2)]
+    folders = [tmp_path / name for name in ("t0-s0", "t0-s1", "t0-test", "_baselines")]
+    for folder in folders:
+        folder.mkdir()
+    for seed, run_id in enumerate(runs):
+        train.run(base.model_copy(update={"run": run_id, "seed": seed}), folder=folders[seed])
+    update = {"phase": "test", "run": "d/t0-test", "opens_test_of": tuple(runs)}
+    first, second = train.run(base.model_copy(update=update), folder=folders[2]).tests.values()
+    assert set(second) == {"nats", "bits", "perplexity"}
+    measures = ("real_words", "copied", "distinct_3", "self_bleu", "n_gram_nats")
+    assert set(first) - set(second) == {f"{name}_t{t}" for name in measures for t in (0.5, 0.8, 1.0)}
+    texts = json.loads((folders[0] / "samples.json").read_text())
+    assert {key: (len(each), len(each[0])) for key, each in texts.items()} == dict.fromkeys(
+        ("0.5", "0.8", "1.0"), (20, 40)
+    )
+    task = make_task(base.task, 12, base.task_arguments)
+    assert generation.measures(texts, task)["0.8"]["self_bleu"] == first["self_bleu_t0.8"]
+    assert not (folders[1] / "samples.json").exists()
+    floors = train.run(base.model_copy(update={"phase": "baselines", "run": "d/_baselines"}), folder=folders[3])
+    assert floors.baselines.items() >= {name: each["nats"] for name, each in floors.tests.items()}.items()
+    assert floors.tests.keys() == json.loads((folders[3] / "samples.json").read_text()).keys()
+    assert floors.tests["Kneser-Ney 5-gram"]["real_words_t1.0"] > floors.tests["uniform"]["real_words_t1.0"]
 
 
 def test_training_stops_at_the_second_solved_validation():

@@ -79,7 +79,7 @@ class RunRecord(BaseModel):
     val: dict[str, float] = {}  # of the best epoch by the task's primary metric
     best_epoch: int | None = None  # index into epochs
     test: dict[str, float] | None = None  # of a confirm run, filled in from the test run; see bench/selection.py
-    tests: dict[str, dict[str, float]] = {}  # by confirm run, as it was in its best epoch; of baselines: by cheap sampler
+    tests: dict[str, dict[str, float]] = {}  # by confirm run, in its best epoch; of baselines: by cheap sampler
     solved: bool | None = None  # None: the task is a matter of degree
     sequences_to_solve: int | None = None
     seconds_to_solve: float | None = None  # of training, validations not counted

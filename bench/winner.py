@@ -115,7 +115,8 @@ class Winner:
                 for place, prompt in enumerate(prompts)
             ]
             return pd.DataFrame({"prompt": prompts, "text": texts})
-        new = self.task.read_new(path, self.config.length, arguments, self.meta)
+        # No further than in training: positions a model has never seen are not asked.
+        new = self.task.read_new(path, self.module.task.num_steps, arguments, self.meta)
         return pd.DataFrame(self.task.answers(self.answers(new.x, new.length), new, arguments, self.meta))
 
 
@@ -133,11 +134,11 @@ class _Served:
         """Return predictions for a table, as `bench predict` does for a file of it."""
         if list(self.winner.columns) == ["path"]:
             return pd.concat([self.winner.predict(Path(path)) for path in frame["path"]], ignore_index=True)
-        header = self.winner.config.task_arguments.get("header", True)
-        delimiter = self.winner.config.task_arguments.get("delimiter") or ","
+        known = self.winner.config.task_arguments
+        written = {"sep": known.get("delimiter") or ",", "encoding": known.get("encoding") or "utf-8"}
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "table.csv"
-            frame.to_csv(path, index=False, header=header, sep=delimiter)
+            frame.to_csv(path, index=False, header=known.get("header", True), **written)
             return self.winner.predict(path)
 
 
@@ -161,9 +162,20 @@ def export(
     task = make_task(run.config.task, run.config.length, run.config.task_arguments)
     trained = SequenceModule(task, run.config)
     trained.load_state_dict(_weights(sweep / "runs" / run.config.run / "weights.pt"))
-    batch = task.split("val", run.config.train.num_val)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as folder:
+        part = Path(folder) / out.name  # whole or not at all
+        part.mkdir()
+        told = _write(part, results, run, task, trained)
+        if out.exists():
+            out.rmdir()
+        part.rename(out)
+    return told
 
-    out.mkdir(parents=True, exist_ok=True)
+
+def _write(out: Path, results: Path, run: RunRecord, task: Task, trained: SequenceModule) -> list[str]:
+    """Write and check all that an export holds."""
+    batch = task.split("val", run.config.train.num_val)
     save_file({name: tensor.contiguous() for name, tensor in trained.state_dict().items()}, out / "weights.safetensors")
     meta = {key: value for key, value in getattr(task, "meta", {}).items() if key not in LEFT_OUT}
     (out / "preprocessing.json").write_text(json.dumps(meta, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
@@ -174,7 +186,7 @@ def export(
 
     restored = Winner.load(out)
     expected = Winner(trained, run.config, meta).answers(batch.x, batch.length)
-    _compare(f"{out}", restored.answers(batch.x, batch.length), expected, 0.0)
+    _compare("weights.safetensors", restored.answers(batch.x, batch.length), expected, 0.0)
     told.append(f"weights.safetensors: {len(expected):,} validation sequences, the same answers to the last bit")
     told.append(_export_onnx(restored.module, batch.x, batch.length, expected, out / "model.onnx"))
     if restored.is_readable:
@@ -317,7 +329,7 @@ def _export_mlflow(
         )
     x, length, expected = known
     served = tracking.load_model(path)
-    _compare(str(path), served.answers(x, length), expected, 0.0)
+    _compare(path.name, served.answers(x, length), expected, 0.0)
     told = [f"{path.name}: loads, and gives the same answers"]
     name = f"{run.config.dataset}-L{run.config.length}"
     number = tracking.register_model(results, run.config.sweep, run.config.run, path, name)

@@ -358,6 +358,17 @@ def test_what_cannot_be_exported_is_refused_in_a_line(tmp_path):
         winner.export(sweep, results, "adding", 12, None, tmp_path / "other")
 
 
+def test_an_export_is_whole_or_not_at_all(exported, tmp_path, monkeypatch):
+    def fail(*_):
+        raise BenchError("no room")
+
+    monkeypatch.setattr(winner, "_export_onnx", fail)
+    sweep = exported("text")[2].parent / "results" / "sweeps" / "s"
+    with pytest.raises(BenchError, match="no room"):
+        winner.export(sweep, tmp_path, None, None, None, tmp_path / "out")
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize(
     ("kind", "name", "content", "rule"),
     [

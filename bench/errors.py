@@ -20,6 +20,10 @@ class BenchError(Exception):
 
     exit_code = 2
 
+    def __str__(self) -> str:
+        """One line, whatever of a file or of another error is quoted in it."""
+        return " ".join(super().__str__().splitlines())
+
 
 class UnknownNameError(BenchError):
     """A name that no file answers to."""

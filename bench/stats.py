@@ -59,14 +59,16 @@ def expected_performance(scores: Sequence[float], unbiased: bool = True) -> list
     the plug-in estimate of Dodge et al. 2019, section 3, with replacement, which is too low for n near B. Neither says
     anything beyond B, of trials that a sampler chose by earlier scores, or of pruned ones.
     """
-    ordered, total = sorted(scores), len(scores)
+    ordered, total = np.sort(np.asarray(scores, dtype=np.float64)), len(scores)
+    rank = np.arange(1, total + 1)
     curve = []
+    weights = np.full(total, 1 / max(1, total))  # of n = 1
     for n in range(1, total + 1):
-        if unbiased:
-            weights = [math.comb(i, n - 1) / math.comb(total, n) for i in range(total)]
-        else:
-            weights = [((i + 1) / total) ** n - (i / total) ** n for i in range(total)]
-        curve.append(math.fsum(w * v for w, v in zip(weights, ordered, strict=True)))
+        if not unbiased:
+            weights = (rank / total) ** n - ((rank - 1) / total) ** n
+        curve.append(math.fsum(weights * ordered))
+        if n < total:  # C(i-1, n) / C(B, n+1) from C(i-1, n-1) / C(B, n), without numbers of a thousand digits
+            weights = weights * ((rank - n) / n) * ((n + 1) / (total - n))
     return curve
 
 

@@ -4,6 +4,8 @@ import json
 
 import pytest
 from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bench import plugins
 from bench.cli import main
@@ -78,6 +80,22 @@ def test_lists_are_given_by_commas_or_by_repeating(results):
     status, output, errors = call(*words, "--results", str(results), "--name", "one")
     assert status == 0, errors  # the same sweep: nothing to do again
     assert "going on with one: 4 runs are done" in errors
+
+
+name = st.text(st.characters(exclude_characters=",", exclude_categories=["Z", "C"]), min_size=1, max_size=8)
+
+
+@given(groups=st.lists(st.lists(name, min_size=1, max_size=3), max_size=4), blank=st.sampled_from(["", " "]))
+def test_a_list_is_the_same_however_it_is_given(groups, blank):
+    written = [f"--models={f',{blank}'.join(group)}" for group in groups]
+    context = main.commands["sweep"].make_context("sweep", written)
+    assert context.params["models"] == ([each for group in groups for each in group] or None)
+
+
+@given(lengths=st.lists(st.integers(1, 10**6), min_size=1, max_size=6), at=st.integers(0, 6))
+def test_lengths_are_the_same_however_they_are_given(lengths, at):
+    written = [f"--length={','.join(map(str, part))}" for part in (lengths[:at], lengths[at:])]
+    assert main.commands["sweep"].make_context("sweep", written).params["lengths"] == lengths
 
 
 def test_a_sweep_file_holds_the_same_keys(results, tmp_path):

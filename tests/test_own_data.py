@@ -6,11 +6,14 @@ import resource
 import subprocess
 import sys
 import time
+import tomllib
 from pathlib import Path
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bench import datasets, own_data
 from bench.cli import main
@@ -217,6 +220,22 @@ def test_a_card_by_hand_is_the_same_data(tmp_path):
     saved = datasets.read("load", tmp_path)
     assert saved == own.card
     assert saved.at(12).split("val", 5).x.shape == (5, 12, 1)
+
+
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)  # names of columns, files and classes
+values = st.recursive(
+    texts | st.integers(-(2**63), 2**63 - 1) | st.booleans() | st.floats(allow_nan=False, allow_infinity=False),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["by", "train", "shares"]), inner),
+)
+
+
+@given(title=texts, path=texts, arguments=st.dictionaries(st.sampled_from(["target", "splits", "time"]), values))
+def test_any_card_that_is_written_is_read(title, path, arguments):
+    shared = {"title": title, "task": "t", "kind": "real", "lengths": [4], "length_meaning": "m", "source": title}
+    file = {"path": path, "sha256": "0" * 64, "size_bytes": 1}
+    card = datasets.Dataset(name="n", licence=title, files=[file], arguments=arguments, **shared)
+    found = tomllib.loads(own_data.to_toml(card))
+    assert found == shared | {"licence": title, "files": [file], "arguments": arguments}
 
 
 def test_a_card_is_never_written_over(tmp_path):

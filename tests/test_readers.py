@@ -114,6 +114,31 @@ def test_a_broken_ts_file_is_told_in_one_line(tmp_path, case):
     assert found.startswith(str(path))
 
 
+value = st.none() | st.floats(-1e6, 1e6, width=32)
+
+
+@quick
+@given(data=st.data(), dimensions=st.integers(1, 3))
+def test_a_ts_file_that_was_written_is_read(folder, data, dimensions):
+    case = st.integers(1, 6).flatmap(
+        lambda steps: st.lists(
+            st.lists(value, min_size=steps, max_size=steps), min_size=dimensions, max_size=dimensions
+        )
+    )
+    cases = data.draw(st.lists(st.tuples(case.filter(lambda each: any(v is not None for s in each for v in s)),
+                                         st.sampled_from(["up", "down"])), min_size=1, max_size=5))  # fmt: skip
+    rows = [
+        ":".join([*(",".join("?" if v is None else repr(v) for v in series) for series in each), label])
+        for each, label in cases
+    ]
+    head = f"@dimensions {dimensions}\n@equalLength false\n@classLabel true up down\n@data\n"
+    found = readers.read_ts(write(folder, "written.ts", head + "\n".join(rows)))
+    assert found.labels == [label for _, label in cases]
+    for item, (each, _) in zip(found.items, cases, strict=True):
+        expected = np.array([[np.nan if v is None else v for v in series] for series in each], dtype=np.float32)
+        np.testing.assert_array_equal(item, expected.T)
+
+
 def test_a_length_that_the_header_denies_is_refused(tmp_path):
     text = "@univariate true\n@equalLength true\n@seriesLength 3\n@classLabel true a\n@data\n1,2,3:a\n1,2:a\n"
     assert "line 7: 2 values, but the header says 3" in refused(readers.read_ts, write(tmp_path, "x.ts", text))

@@ -2,20 +2,58 @@
 
 import json
 import re
+import shlex
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from bench.cli import main
+from bench.config import BUDGETS
 
-README = (Path(__file__).parents[1] / "README.md").read_text()
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+COMMANDS = re.findall(r"^    python -m bench ([^#\n]+)", README, re.MULTILINE)
 
 
 def call(*words: str) -> str:
     result = CliRunner().invoke(main, list(words))
     assert result.exit_code == 0, result.stdout + result.stderr
     return result.stdout
+
+
+@pytest.mark.parametrize("words", COMMANDS)
+def test_every_command_has_the_options_it_is_shown_with(words):
+    assert "Usage: " in call(*shlex.split(words), "--help")  # an option that is not there is told first
+
+
+def test_every_option_is_one_of_the_command_line():
+    known = {option for command in main.commands.values() for each in command.params for option in each.opts}
+    shown = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", README.split("## Why believe it")[0]))
+    assert len(shown) > 30
+    assert shown <= known
+
+
+def test_every_link_leads_somewhere():
+    for page in (ROOT / "README.md", ROOT / "CONTRIBUTING.md"):
+        for link in re.findall(r"\]\((?!https:)([^)#]+)\)", page.read_text()):
+            assert (ROOT / link).exists(), f"{page.name}: {link}"
+
+
+def test_every_make_target_is_in_the_makefile():
+    targets = set(re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    for page in (ROOT / "README.md", ROOT / "CONTRIBUTING.md"):
+        asked = set(re.findall(r"(?:^    |`)make ([a-z-]+)", page.read_text(), re.MULTILINE))
+        assert asked <= targets | {"help"}, page.name
+
+
+def test_the_budgets_are_those_of_the_code():
+    rows = re.findall(r"^\| `(\w+)` \| (\d+) \| (\d+) \| (\d+) \| ([\d,]+) \|$", README, re.MULTILINE)
+    shown = {name: tuple(int(number.replace(",", "")) for number in numbers) for name, *numbers in rows}
+    assert shown == {
+        name: (budget.trials, budget.top_k, budget.confirm_seeds, budget.max_sequences)
+        for name, budget in BUDGETS.items()
+    }
 
 
 @pytest.fixture

@@ -1,9 +1,12 @@
 """Intervals and tests for few seeds, against published and exact values."""
 
 import math
+from itertools import combinations, product
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bench import stats
 
@@ -24,11 +27,61 @@ def test_the_interval_of_a_proportion_is_symmetric():
 
 @pytest.mark.parametrize(
     ("a", "b", "n", "more"),
-    [(3, 0, 3, True), (3, 1, 3, False), (2, 0, 3, False), (5, 1, 5, True), (5, 2, 5, False), (0, 3, 3, False)],
+    [
+        *[(3, 0, 3, True), (3, 1, 3, False), (2, 0, 3, False), (0, 3, 3, False)],
+        *[(4, 0, 5, True), (5, 1, 5, True), (4, 1, 5, False), (5, 2, 5, False)],  # p of .024, .024, .10 and .08
+        *[(7, 1, 8, True), (7, 2, 8, True), (9, 2, 10, True)],  # .005, .020, .0027
+    ],
 )
 def test_what_n_seeds_can_tell_apart(a, b, n, more):
     # By hand: 3 of 3 against 0 of 3 is 1 / C(6, 3) = .05; 5 of 5 against 1 of 5 is (5 + 1) / C(10, 5) = .024.
     assert stats.solves_more([i < a for i in range(n)], [i < b for i in range(n)]) is more
+
+
+@pytest.mark.parametrize(
+    ("unbiased", "expected"),
+    [(True, [0.65, 0.7333333, 0.775, 0.8]), (False, [0.65, 0.7125, 0.74375, 0.76171875])],
+)
+def test_the_golden_curves_of_expected_performance(unbiased, expected):
+    assert stats.expected_performance([0.7, 0.5, 0.8, 0.6], unbiased) == pytest.approx(expected)
+
+
+few_scores = st.lists(st.floats(-10, 10), min_size=1, max_size=8)
+
+
+@given(scores=few_scores)
+def test_the_unbiased_curve_is_the_mean_of_the_best_of_every_choice(scores):
+    for n, expected in enumerate(stats.expected_performance(scores), 1):
+        assert expected == pytest.approx(np.mean([max(drawn) for drawn in combinations(scores, n)]), abs=1e-9)
+
+
+@given(scores=few_scores)
+def test_the_plug_in_curve_is_the_mean_of_the_best_of_every_draw(scores):
+    for n, expected in enumerate(stats.expected_performance(scores, unbiased=False)[:4], 1):
+        assert expected == pytest.approx(np.mean([max(drawn) for drawn in product(scores, repeat=n)]), abs=1e-9)
+
+
+@given(scores=st.lists(st.floats(-10, 10), min_size=1, max_size=300))
+def test_a_curve_climbs_from_the_mean_to_the_best(scores):
+    curve = stats.expected_performance(scores)
+    assert (curve[0], curve[-1]) == (pytest.approx(np.mean(scores), abs=1e-9), pytest.approx(max(scores), abs=1e-9))
+    assert (np.diff(curve) >= -1e-9).all()
+
+
+@pytest.mark.parametrize("unbiased", [True, False])
+def test_thousands_of_trials_have_a_curve(unbiased):
+    curve = stats.expected_performance(np.random.default_rng(0).random(2_000), unbiased)
+    assert np.isfinite(curve).all()
+    assert (np.diff(curve) >= -1e-12).all()
+
+
+@given(points=st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=1, max_size=12))
+def test_the_volume_of_a_front_is_the_area_below_its_steps(points):
+    best, area = 1.0, 0.0
+    for x, y in sorted(points):
+        area += max(0.0, best - y) * (1 - x)
+        best = min(best, y)
+    assert stats.hypervolume(points, (1, 1)) == pytest.approx(area, abs=1e-9)
 
 
 def test_one_seed_tells_nothing():

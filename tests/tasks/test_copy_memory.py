@@ -24,7 +24,10 @@ def test_items_come_back_after_the_lag(length, num_items, size, seed):
     assert batch.mask.all()
 
 
-@pytest.mark.parametrize(("length", "nats"), [(100, 0.17329), (1_000, 0.02039)])
+@pytest.mark.parametrize(
+    ("length", "nats"),
+    [(100, 0.17329), (200, 0.09452), (300, 0.06498), (500, 0.03999), (1_000, 0.02039), (2_000, 0.01029)],
+)
 def test_cross_entropy_without_memory_is_the_published_line(length, nats):
     task = Task(length)
     batch = task.split("test", 100)

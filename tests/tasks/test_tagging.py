@@ -195,6 +195,29 @@ def test_every_word_of_a_file_comes_back(tmp_path_factory, sentences):
     assert [pairs[a:b] for a, b in zip(starts, found.stop, strict=False)] == sentences
 
 
+@settings(max_examples=60, deadline=None)
+@given(rows=st.lists(st.tuples(st.integers(0, 11), st.text(alphabet="\t1-.x_#\0é \r\u2028", max_size=6)), max_size=4))
+def test_any_change_of_a_file_is_read_or_refused_in_one_line(tmp_path_factory, rows):
+    path = tmp_path_factory.mktemp("tags") / "changed.conllu"
+    lines = conllu("the/DET cat/NOUN sat/VERB", "a/DET dog/NOUN").split("\n")
+    for place, text in rows:
+        lines.insert(min(place, len(lines)), text)
+    path.write_text("\n".join(lines), newline="")
+    try:
+        found = read_conllu(path, "form", "upos")
+    except BenchError as error:
+        told = str(error)
+    else:
+        told = ""
+    if told:
+        assert told.startswith(f"{path}: ")
+        assert "\n" not in told
+        return
+    assert len(found.tokens) == len(found.labels) == found.stop[-1]
+    assert found.stop == sorted(set(found.stop))
+    assert all(found.labels)
+
+
 def test_the_english_treebank_is_as_counted():
     try:
         task = datasets.read("ud_english").at(64)

@@ -367,8 +367,10 @@ def serve(results: Path, port: int) -> int:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
+    # MLflow imports `datasets`, if there is one: not the user's folder of cards, which lies where the server starts.
+    environment = os.environ | ENVIRONMENT | {"PYTHONSAFEPATH": "1"}
     # The server is two processes, and the first does not end the second: a group of their own ends them both.
-    with subprocess.Popen(command, env=os.environ | ENVIRONMENT, start_new_session=True) as server:
+    with subprocess.Popen(command, env=environment, start_new_session=True) as server:
         try:
             return server.wait()
         finally:

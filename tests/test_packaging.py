@@ -4,7 +4,9 @@ import csv
 import subprocess
 import sys
 import sysconfig
+import tarfile
 import venv
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -44,6 +46,31 @@ def test_the_wheel_brings_its_data_and_is_what_is_imported(python, tmp_path):
     assert str(python.parents[1]) in place
     assert int(count) == len(list((ROOT / "datasets").glob("*.toml")))
     assert (Path(place).parent / "py.typed").exists()
+
+
+def test_the_source_distribution_makes_the_same_wheel(python, tmp_path):
+    wheel = next(python.parents[2].glob("*.whl"))
+    build = "from hatchling.build import build_{0}; print(build_{0}({1!r}))"
+    name = run(Path(sys.executable), ROOT, "-c", build.format("sdist", str(tmp_path))).split()[-1]
+    with tarfile.open(tmp_path / name) as archive:
+        archive.extractall(tmp_path, filter="data")
+    (source,) = (path for path in tmp_path.iterdir() if path.is_dir())
+    run(Path(sys.executable), source, "-c", build.format("wheel", str(tmp_path)))
+    with zipfile.ZipFile(wheel) as first, zipfile.ZipFile(tmp_path / wheel.name) as second:
+        assert {each.filename: each.CRC for each in first.infolist()} == {
+            each.filename: each.CRC for each in second.infolist()
+        }
+    assert not {"results", "tests"} & {path.name for path in source.iterdir()}
+
+
+def test_files_of_the_same_names_are_in_nobodys_way(python, tmp_path):
+    """By the command `bench`; `python -m bench` would start the bench.py of the folder, as the README says."""
+    (tmp_path / "datasets").mkdir()
+    for name in ("bench.py", "datasets/__init__.py", "mlflow.py", "torch.py"):
+        (tmp_path / name).write_text("raise SystemExit('the wrong one')")
+    command = str(python.with_name("bench"))
+    words = ("sweep", "--dataset", "latch", "--length", "8", "--models", "mlp", "--budget", "smoke", "--name", "tiny")
+    assert "latch at 8" in run(python, tmp_path, command, *words)
 
 
 def test_a_sweep_runs_in_an_empty_folder(python, tmp_path):

@@ -88,9 +88,7 @@ class LocalEngine:
 
     def start_server(self) -> None:
         """Start the fork server; it loads torch in the background."""
-        from multiprocessing import forkserver
-
-        forkserver.ensure_running()
+        _start_server()
 
     @property
     def idle(self) -> int:
@@ -146,6 +144,7 @@ class LocalEngine:
 
     def _start_waiting(self) -> None:
         while self._waiting and self._free and len(self._running) < self.concurrency:
+            _start_server()
             job, slot = self._waiting.popleft(), self._free.popleft()
             ours, theirs = self._context.Pipe()
             process = self._context.Process(
@@ -189,8 +188,29 @@ def call(function: str, *arguments: Any) -> Any:
     """Return what "module:function" returns for the arguments, worked out in a process that has torch loaded."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(list(PRELOAD))
+    _start_server()
     with ProcessPoolExecutor(1, mp_context=context) as pool:
         return pool.submit(_call, function, *arguments).result()
+
+
+def _start_server() -> None:
+    """Start the fork server, unless it runs, with the path on which this process finds its modules.
+
+    By itself it would look into the working directory first, and take a bench.py there for this package.
+    """
+    from multiprocessing import forkserver
+
+    own = {"PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path)), "PYTHONSAFEPATH": "1"}
+    before = {name: os.environ.get(name) for name in own}
+    os.environ.update(own)
+    try:
+        forkserver.ensure_running()
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def make_slots(

@@ -317,8 +317,7 @@ def runs(count: int) -> dict:
         words += [word for length in LENGTHS for word in ("--length", length)]
         before = _pages(folder)
         found["leaderboard"] = _timed("leaderboard", "x", "--results", folder)
-        if (ROOT / "bench" / "report.py").exists():
-            found["report"] = _timed("report", "x", "--results", folder)
+        found["report"] = _timed("report", "x", "--results", folder)
         found["resume"] = _timed("sweep", *words, "--name", "x", "--trials", trials_a_cell, "--results", folder)
         assert _pages(folder) == before, f"the resumed sweep found something to do: {before} to {_pages(folder)}"
     return found

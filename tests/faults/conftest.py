@@ -1,6 +1,5 @@
 """Sweeps of stub runs as processes that can be killed, and what must hold of a sweep afterwards."""
 
-import json
 import os
 import shutil
 import signal
@@ -150,8 +149,3 @@ def stub_sweep(tmp_path: Path, empty_store: Path):
     yield sweep
     for pid in sweep.alive():
         os.kill(pid, signal.SIGKILL)
-
-
-def actions(**by_run: str) -> str:
-    """Return a BENCH_STUB value."""
-    return json.dumps({key.replace("__", "/"): value for key, value in by_run.items()})

@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 from bench.config import RunConfig
-from bench.record import Asked, Epoch, RunRecord, Seconds, add_crash, read_crashes  # noqa: F401
+from bench.record import Asked, Epoch, read_crashes
 from bench.sweep import crash_point
 
 ASKED = Asked(metric="accuracy", goal="maximize", chance=0.5, solved=0.99, num_steps=9)

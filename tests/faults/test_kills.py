@@ -1,45 +1,63 @@
 """Coordinators and runs killed for real, at every commit point and at random moments (rows 1-9, 12, 21, 22)."""
 
 import contextlib
+import inspect
 import os
 import random
+import re
 import signal
 import time
 
 import optuna
 import pytest
 
-from bench.record import RunRecord
+from bench import sweep
+from bench.record import RunRecord, records
 
 TRIALS = 3
 SIZE = (f"trials={TRIALS}", "confirm_seeds=2")
-POINTS = ["after_ask", "after_config", "after_submit", "in_run", "after_run_record", "after_record", "after_tell"]
+ONCE = '{"gru/t1": "die once"}'
+POINTS = ["after_ask", "after_config", "after_submit", "after_crash", "after_record", "after_tell"]
 
 
 @pytest.mark.parametrize("point", POINTS)
 def test_a_kill_at_a_commit_point_loses_nothing(stub_sweep, point):
-    status, output = stub_sweep.finish(*SIZE, BENCH_CRASH_AT=point)
-    if point in ("in_run", "after_run_record"):  # the run dies there, at every attempt
-        assert status in (0, 3), output
-    else:
-        assert status == -signal.SIGKILL, output
+    status, output = stub_sweep.finish(*SIZE, BENCH_CRASH_AT=point, BENCH_STUB=ONCE if point == "after_crash" else "{}")
+    assert status == -signal.SIGKILL, output
     stub_sweep.check_dead(1.0)
-    if point == "in_run":
-        for record in stub_sweep.folder.rglob("record.json"):
-            record.parent.joinpath("crashes.json").unlink(missing_ok=True)
-        return
     status, output = stub_sweep.finish(*SIZE)
     assert status == 0, output
     stub_sweep.check_complete(TRIALS, 2)
     stub_sweep.check_dead(0.5)
 
 
+def test_every_commit_point_of_the_coordinator_is_killed_at():
+    assert re.findall(r'crash_point\("(\w+)"\)', inspect.getsource(sweep)) == POINTS
+
+
+def test_runs_that_die_at_every_attempt_are_failures_and_the_sweep_ends(stub_sweep):
+    status, output = stub_sweep.finish("trials=2", "confirm_seeds=1", BENCH_CRASH_AT="in_run")
+    assert status == 3, output
+    found = {record.config.run: record for record in records(stub_sweep.folder)}
+    trials = {f"latch/L8/{name}/t{number}" for name in ("gru", "mlp") for number in range(2)}
+    assert found.keys() == {*trials, "latch/L8/_baselines"}
+    for run, record in found.items():
+        starts = (stub_sweep.folder / "runs" / run / "starts.txt").read_text().split()
+        assert (record.state, record.cause) == ("failed", "killed")
+        assert record.crashes == ["killed"] * len(starts)
+        assert len(starts) > 1  # it was tried again
+    stub_sweep.check_dead(1.0)
+    stub_sweep.check_tracked()
+
+
 def test_a_run_that_died_after_its_record_is_not_made_again(stub_sweep):
     status, output = stub_sweep.finish(*SIZE, BENCH_CRASH_AT="after_run_record")
     assert status == 0, output
+    stub_sweep.check_complete(TRIALS, 2)
+    status, output = stub_sweep.finish(*SIZE)
+    assert status == 0, output
     for starts in stub_sweep.folder.rglob("starts.txt"):
         assert len(starts.read_text().split()) == 1
-    stub_sweep.check_complete(TRIALS, 2)
 
 
 def test_a_record_that_was_not_told_is_told_and_not_made_again(stub_sweep):
@@ -77,7 +95,7 @@ def test_coordinators_and_runs_killed_at_random_moments(stub_sweep):
 
 
 def test_a_run_killed_once_is_made_again_under_its_number(stub_sweep):
-    status, output = stub_sweep.finish(*SIZE, BENCH_STUB='{"gru/t1": "die once"}')
+    status, output = stub_sweep.finish(*SIZE, BENCH_STUB=ONCE)
     assert status == 0, output
     stub_sweep.check_complete(TRIALS, 2)
     record = RunRecord.read(stub_sweep.folder / "runs/latch/L8/gru/t1")

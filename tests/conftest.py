@@ -1,4 +1,4 @@
-"""What every test leaves behind as it found it, and where real data are."""
+"""What every test leaves behind as it found it, on how many threads it computes, and where real data are."""
 
 import os
 import shutil
@@ -12,7 +12,12 @@ BESIDE = Path(__file__).parents[2] / "shared" / "data"  # of the checkout
 
 
 def pytest_configure(config):
-    """Look for real data beside the checkout; keep what is prepared of them out of the user's cache."""
+    """Look for real data beside the checkout; keep what is prepared of them out of the user's cache.
+
+    One thread, as runs have it where each has a core: on tensors this small, more of them mostly wait for each other,
+    and cost four times the CPU time. What is measured with several sets their number itself.
+    """
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when torch is imported
     if "BENCH_DATA_DIR" not in os.environ and BESIDE.is_dir():
         os.environ["BENCH_DATA_DIR"] = str(BESIDE)
     config.bench_cache = os.environ["BENCH_CACHE_DIR"] = tempfile.mkdtemp(prefix="bench-cache-")

@@ -22,17 +22,6 @@ ROOT = Path(__file__).parents[1]
 TEXT = "the quick brown fox jumps over the lazy dog\nand runs away, as foxes do.\n" * 12
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    """As runs have it: several threads are many times as slow where tests share cores."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def text(path: Path) -> Path:
     path.write_text(TEXT)
     return path

@@ -92,7 +92,8 @@ def _sweep_options(command: Callable[..., Any]) -> Callable[..., Any]:
                      help="Sequence lengths; what one means is on the dataset's card."),
         click.option("--data", multiple=True, type=click.Path(path_type=Path), callback=_paths, metavar="FILE|FOLDER",
                      help="Your own data in place of a dataset; repeat it for .npy pairs, or train and test."),
-        click.option("--task", metavar="NAME", help="What is asked of it: forecasting, classification, regression."),
+        click.option("--task", metavar="NAME", help="What is asked of it: forecasting, regression, classification, "
+                     "tagging, language_modelling."),
         click.option("--target", multiple=True, callback=_split, metavar="COLUMNS", help="What is foretold."),
         click.option("--features", multiple=True, callback=_split, metavar="COLUMNS", help="Inputs."),
         click.option("--time", metavar="COLUMN", help="Times of the rows."),

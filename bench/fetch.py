@@ -1,5 +1,6 @@
 """Getting the files of a dataset: only when asked, resumed where a download was cut off, and checked by their hash."""
 
+import http.client
 import os
 import urllib.error
 import urllib.request
@@ -66,13 +67,13 @@ def fetch(file: DataFile, on_bytes: OnBytes = lambda count: None) -> Path:
             return path
     if file.url is None:
         raise DataMissingError(f"{file.path}: its card names no url; put the file into {cache() / 'data'} yourself")
-    target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(f".{target.name}.part")
     try:
+        target.parent.mkdir(parents=True, exist_ok=True)
         _download(file, part, on_bytes)
-    except (urllib.error.URLError, OSError, ValueError) as error:
-        kept = f"; {part.stat().st_size:,} bytes are kept, the same command goes on" if part.exists() else ""
-        reason = getattr(error, "reason", error)
+    except (urllib.error.URLError, http.client.HTTPException, OSError, ValueError) as error:
+        kept = f"; {part.stat().st_size:,} bytes are kept, the same command goes on" if part.is_file() else ""
+        reason = getattr(error, "reason", error) or type(error).__name__
         raise DataMissingError(f"{file.path}: {file.url}: {reason}{kept}") from None
     found = checksum(part)
     if found != file.sha256:

@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from bench.config import fingerprint
 from bench.errors import DataMissingError
 
-VERSION = 2
+VERSION = 3
 """Of the prepared arrays: raised whenever a reader changes what it makes of a file."""
 
 
@@ -82,10 +82,15 @@ def prepare(
     if not (folder / "meta.json").exists():
         arrays, meta = make([locate(file) for file in files])
         part = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}")
-        part.mkdir(parents=True)
-        for array_name, array in arrays.items():
-            np.save(part / f"{array_name}.npy", array)
-        (part / "meta.json").write_text(json.dumps(meta))
+        try:
+            part.mkdir(parents=True)
+            for array_name, array in arrays.items():
+                np.save(part / f"{array_name}.npy", array)
+            (part / "meta.json").write_text(json.dumps(meta))
+        except OSError as error:
+            shutil.rmtree(part, ignore_errors=True)
+            mend = "name a folder that can be written to and has room with the variable BENCH_CACHE_DIR"
+            raise DataMissingError(f"{folder.parent}: {error.strerror or error}; {mend}") from None
         try:
             part.rename(folder)
         except OSError:  # another process was quicker

@@ -15,7 +15,10 @@ SHA = hashlib.sha256(CONTENT).hexdigest()
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
-    """Serves CONTENT, with ranges; /short cuts off at half, /deaf ignores ranges, /wrong sends something else."""
+    """Serves CONTENT, with ranges; /short and /chunks cut off at half, /deaf ignores ranges, /wrong sends something else.
+
+    /babble is no answer at all.
+    """
 
     asked: list[str | None] = []
 
@@ -25,8 +28,20 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if self.path == "/missing":
             self.send_error(404)
             return
+        if self.path == "/babble":
+            self.wfile.write(b"220 ready\r\n")
+            return
         start = int(wanted.removeprefix("bytes=").rstrip("-")) if wanted and self.path != "/deaf" else 0
         body = (bytes(len(CONTENT)) if self.path == "/wrong" else CONTENT)[start:]
+        if self.path == "/chunks":  # of an unknown length: a piece of half of it, and never the last one
+            self.protocol_version = "HTTP/1.1"
+            self.send_response(200)
+            self.send_header("Transfer-Encoding", "chunked")
+            self.end_headers()
+            half = body[: len(body) // 2]
+            self.wfile.write(b"%x\r\n%s\r\n%x\r\n" % (len(half), half, len(half)))
+            self.close_connection = True
+            return
         self.send_response(206 if start else 200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -73,6 +88,19 @@ def test_a_download_that_was_cut_off_goes_on(server):
     assert Handler.asked[1] != "bytes=0-"
 
 
+def test_an_answer_of_unknown_length_that_was_cut_off_is_told_and_goes_on(server):
+    with pytest.raises(DataMissingError, match="IncompleteRead.*the same command goes on"):
+        fetch.fetch(file(f"{server}/chunks"))
+    assert fetch.fetch(file(f"{server}/whole")).read_bytes() == CONTENT
+
+
+def test_a_cache_that_cannot_be_written_is_told(server, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setenv("BENCH_CACHE_DIR", str(tmp_path / "file"))
+    with pytest.raises(DataMissingError, match="Not a directory"):
+        fetch.fetch(file(f"{server}/whole"))
+
+
 def test_a_server_that_knows_no_ranges_sends_it_all_again(server):
     with pytest.raises(DataMissingError):
         fetch.fetch(file(f"{server}/short"))
@@ -90,7 +118,9 @@ def test_more_than_expected_is_refused(server):
         fetch.fetch(file(f"{server}/whole", size_bytes=1_000))
 
 
-@pytest.mark.parametrize("url", ["/missing", None, "ftp://127.0.0.1/x", "file:///etc/hostname"])
+@pytest.mark.parametrize(
+    "url", ["/missing", "/babble", "/a b", "http://127.0.0.1:1/x", None, "ftp://127.0.0.1/x", "file:///etc/hostname"]
+)
 def test_what_cannot_be_had_is_told_in_one_line(server, url):
     with pytest.raises(DataMissingError) as error:
         fetch.fetch(file(f"{server}{url}" if url and url.startswith("/") else url))
@@ -149,6 +179,13 @@ def test_prepared_arrays_are_made_once(tmp_path):
     assert not first.arrays["x"].flags.writeable
     prepare("set", [mine], {"how": 2}, make)
     assert len(calls) == 2
+
+
+def test_prepared_arrays_that_cannot_be_kept_are_told(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setenv("BENCH_CACHE_DIR", str(tmp_path / "file"))
+    with pytest.raises(DataMissingError, match="Not a directory; name a folder .* with the variable BENCH_CACHE_DIR"):
+        prepare("x", [], 0, lambda _: ({}, {}))
 
 
 def test_every_card_lists_files_that_can_be_fetched():

@@ -44,7 +44,7 @@ class New(NamedTuple):
 
     x: np.ndarray  # as in Batch
     length: np.ndarray
-    about: dict[str, Any]  # which sequence an answer belongs to, and whatever else `answers` needs
+    about: dict[str, Any]  # which sequence an answer belongs to, what else `answers` needs, and `remarks` to be shown
 
 
 class Model(Protocol):

@@ -98,11 +98,11 @@ def make(config: SweepConfig) -> Own | None:
     arguments = asked.arguments | {"files": [file.model_dump() for file in files]}
 
     whole = kind in ("regression", "classification", "tagging")
-    task = _probe(paths[0], kind, min(config.lengths or [_WHOLE if whole else 1]), arguments)
-    _check(paths[0], kind, asked.arguments, task)
+    task = _probe(paths, kind, min(config.lengths or [_WHOLE if whole else 1]), arguments)
+    _check(paths, kind, asked.arguments, task)
     lengths = sorted(set(config.lengths)) if config.lengths else _ladder(kind, task)
     for length in config.lengths or []:
-        _probe(paths[0], kind, length, arguments)
+        _probe(paths, kind, length, arguments)
     card = Dataset(
         name=_slug(paths[0]) if len(paths) == 1 else re.sub(r"(?i)[._-]train$", "", _slug(paths[0])),
         title=f"{paths[0].name}: {kind.replace('_', ' ')}",
@@ -178,7 +178,11 @@ def _files(paths: Sequence[Path]) -> tuple[list[DataFile], str | None]:
             raise DataError(f"{path}: no such file{did_you_mean(path.name, near)}")
         if not path.stat().st_size:
             raise DataError(f"{path}: empty")
-        files.append(DataFile(path=str(path), sha256=checksum(path), size_bytes=path.stat().st_size))
+        try:
+            sha256 = checksum(path)
+        except OSError as error:
+            raise DataError(f"{path}: {error.strerror}") from None
+        files.append(DataFile(path=str(path), sha256=sha256, size_bytes=path.stat().st_size))
     return files, listing
 
 
@@ -190,7 +194,8 @@ def _folder(path: Path) -> tuple[list[DataFile], str]:
     inside = sorted(each for each in path.rglob("*") if each.is_file())
     if not any(each.suffix.lower() in (RECORDINGS, TEXT_FILES) for each in inside):
         found = ", ".join(sorted({each.suffix or each.name for each in inside})[:8]) or "nothing"
-        raise DataError(f"{path}: no .wav file in it, but {found}; a folder for each class with its recordings")
+        rule = "a folder holds recordings or texts, in a folder for each class; name a table itself"
+        raise DataError(f"{path}: no .wav or .txt file in it, but {found}; {rule}")
     hashes = {each: checksum(each) for each in inside}
     lines = sorted(f"{each.relative_to(path.parent).as_posix()} {found}\n" for each, found in hashes.items())
     sizes = {each: each.stat().st_size for each in inside}
@@ -213,7 +218,7 @@ def _ending(path: Path) -> str:
 
 
 def _is_table(path: Path, config: SweepConfig) -> bool:
-    named = _ending(path) in (".csv", ".tsv", *tables.PARQUET)
+    named = _ending(path) in (".csv", ".tsv", ".xlsx", ".xls", ".ods", *tables.PARQUET)  # told how to be saved
     return named or (path.is_file() and config.task in ("forecasting", "regression"))
 
 
@@ -228,8 +233,12 @@ def _look(path: Path, config: SweepConfig) -> _Look:
         header=not config.no_header,
         named=[name for name in named if name is not None],
     )
+    if not head.rows:
+        raise DataError(f"{path}: no rows below the header")
     found: dict[str, list[str]] = {"dates": [], "numbers": [], "texts": []}
     for place, name in enumerate(head.names):
+        if not tables.is_named(name):
+            continue
         cells = [row[place].strip() for row in head.rows if place < len(row)]
         known = [cell for cell in cells if cell not in tables.MISSING]
         is_number = all(tables.NUMBER.fullmatch(cell) for cell in known)
@@ -322,6 +331,8 @@ def _forecasting(config: SweepConfig, paths: list[Path], look: _Look | None) -> 
     more = f" (left out: {', '.join(others[:8])}{', …' * (len(others) > 8)}; --features)" if others else ""
     told = [f"target = {', '.join(target)}", f"features {', '.join(config.features or []) or 'none'}{more}"]
     told.append(f"horizon = {config.horizon or 1}" + ("" if config.horizon else " (--horizon)"))
+    told.append(f"season = {config.season}" if config.season else "season none (--season)")
+    told += [f"a series a {config.group}"] if config.group else []
     return _Asked(arguments | _shared(config), told)
 
 
@@ -338,7 +349,7 @@ def _regression(config: SweepConfig, paths: list[Path], look: _Look | None) -> _
 
 
 def _inputs(config: SweepConfig, look: _Look, taken: Sequence[str | None]) -> str:
-    names = config.features or [name for name in look.names if name not in taken]
+    names = config.features or [name for name in look.names if tables.is_named(name) and name not in taken]
     return f"inputs {', '.join(names[:8])}" + (f", … ({len(names):,})" if len(names) > 8 else "")
 
 
@@ -489,16 +500,18 @@ _MEANING = {
 # What came of it
 
 
-def _probe(path: Path, kind: str, length: int, arguments: dict[str, Any]) -> Any:
+def _probe(paths: list[Path], kind: str, length: int, arguments: dict[str, Any]) -> Any:
     """Return the task. Raises what the reader refuses, always with the name of the file."""
     try:
         return make_task(kind, length, arguments)
     except BenchError as error:
-        raise (error if path.name in str(error) else type(error)(f"{path}: {error}")) from None
+        is_named = any(path.name in str(error) for path in paths)
+        raise (error if is_named else type(error)(f"{paths[0]}: {error}")) from None
 
 
-def _check(path: Path, kind: str, arguments: dict[str, Any], task: Any) -> None:
+def _check(paths: list[Path], kind: str, arguments: dict[str, Any], task: Any) -> None:
     """Refuse what a task of the bench may hold, but which in a file of one's own is an oversight."""
+    path = paths[0]
     if kind == "forecasting":
         # Gaps in the inputs are filled; to foretell what is not there cannot be learned.
         gaps = [name for name in arguments["target"] if any(_is_gap(name, remark) for remark in task.meta["remarks"])]
@@ -506,7 +519,10 @@ def _check(path: Path, kind: str, arguments: dict[str, Any], task: Any) -> None:
             key: arguments[key] for key in ("time", "group", "delimiter", "encoding", "header") if key in arguments
         }
         if gaps:
-            tables.read_table([path], columns=gaps, required=gaps, **reading)
+            tables.read_table(paths, columns=gaps, required=gaps, **reading)
+        constant = [name for name in arguments["target"] if _is_constant(name, task.meta["remarks"])]
+        if constant == arguments["target"]:
+            raise DataError(f"{path}: column '{constant[0]}': the same in all rows; nothing is to be foretold")
     if kind == "tagging" and len(task.meta["labels"]) < 2:
         raise DataError(f"{path}: one label only, '{task.meta['labels'][0]}'; two are needed to tell them apart")
     if kind == "classification":
@@ -523,6 +539,10 @@ def _check(path: Path, kind: str, arguments: dict[str, Any], task: Any) -> None:
 
 def _is_gap(name: str, remark: str) -> bool:
     return re.match(rf"column '{re.escape(name)}': [\d,]+ missing", remark) is not None
+
+
+def _is_constant(name: str, remarks: list[str]) -> bool:
+    return any(remark.startswith(f"column '{name}' is constant") for remark in remarks)
 
 
 def _ladder(kind: str, task: Any) -> list[int]:
@@ -581,7 +601,7 @@ def _remarks(path: Path, card: Dataset, task: Any, look: _Look | None, asked: _A
     what = "sequences" if card.task in ("regression", "classification", "tagging") else "windows"
     lengths = f"lengths {', '.join(map(str, card.lengths))}" + (" (--length)" if not lengths_asked else "")
     found.append(f"{path.name}: {what}: {counts}; {lengths}")
-    found += [f"{path.name}: {remark}" for remark in task.meta["remarks"]]
+    found += [remark if remark.startswith(path.name) else f"{path.name}: {remark}" for remark in task.meta["remarks"]]
     if card.task != "forecasting":
         steps = task.split("val", 500).length
         if steps.min() < steps.max():

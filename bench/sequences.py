@@ -3,6 +3,8 @@
 B batch, L steps, D channels, S steps of all sequences, C classes.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from bench.contracts import Batch
@@ -33,6 +35,18 @@ def training_scale(steps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     train = steps.astype(np.float64)
     mean, scale = np.nanmean(train, axis=0), np.nanstd(train, axis=0)
     return mean, np.where(scale > 1e-6 * np.abs(mean), scale, 1.0)  # float32 is no finer
+
+
+def repeated(contents: list[bytes], part: np.ndarray, parts: Sequence[str]) -> list[str]:
+    """Return remarks on examples that stand in an earlier part too. `part` is an index into `parts`, -1 for none."""
+    remarks = []
+    of_part = [{contents[i] for i in np.flatnonzero(part == place)} for place in range(len(parts))]
+    for place in range(1, len(parts)):
+        again = [sum(contents[i] in of_part[other] for i in np.flatnonzero(part == place)) for other in range(place)]
+        if any(again):
+            told = " and ".join(f"{count:,} also in {parts[other]}" for other, count in enumerate(again))
+            remarks.append(f"equal examples: of {int((part == place).sum()):,} in {parts[place]}, {told}")
+    return remarks
 
 
 def moments(batch: Batch) -> np.ndarray:

@@ -27,13 +27,40 @@ PARQUET = (".parquet", ".pq")
 MISSING = ["", "NA", "N/A", "n/a", "NaN", "nan", "-nan", "NULL", "null", "None", "<NA>", "#N/A", "?"]
 """What stands for a number that is missing. A group may be called NA."""
 
-_NOT_TEXT = {b"PK\x03\x04": "an Excel or zip file; save the table as CSV", b"PAR1": "Parquet; name it .parquet"}
+_NOT_TEXT = {
+    b"PK\x03\x04": "an Excel or zip file; save the table as CSV",
+    b"\xd0\xcf\x11\xe0": "an old Excel file; save the table as CSV",
+    b"PAR1": "Parquet; name it .parquet",
+}
 NUMBER = re.compile(r"\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*")
+_COMMA = re.compile(r"\s*[-+]?\d*,\d+([eE][-+]?\d+)?\s*")
+_THOUSANDS = re.compile(r"\s*[-+]?[1-9]\d{0,2}(,\d{3})+\s*")  # or a decimal comma: not to be told apart
+_GROUPED = re.compile(r"\s*[-+]?\d{1,3}([., '\u00a0\u202f]\d{3})+([.,]\d+)?\s*")
+_SWAPPED = str.maketrans(",.", ".,")
 DATE = re.compile(
     r"\s*(\d{4}[-/.]\d{1,2}([-/.]\d{1,2})?|\d{1,2}[-/.]\d{1,2}[-/.]\d{4})"
     r"([T ]+\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?)?\s*([AaPp][Mm])?\s*(Z|UTC|[+-]\d{2}:?\d{2})?\s*"
 )
+_ZONE = re.compile(r":\d{2}\S*\s*(Z|UTC|[+-]\d{2}:?\d{2})\s*$")
 _NAMES_SHOWN = 30
+_ROUNDED = 1e-3  # of a column's range: what single precision may take off it without a remark
+_DAY = 86_400 * 10**9
+
+
+class TimeForm(NamedTuple):
+    """How the times of a table are written."""
+
+    form: str  # of strptime; "ISO8601"; "numbers"; "times": of Parquet
+    unit: int = 1  # of numbers: nanoseconds
+    has_zone: bool = False
+
+    def show(self, times: np.ndarray) -> Any:
+        """Return int64 nanoseconds in UTC as numbers where the table has such, else as times, +00:00 if with zones."""
+        import pandas as pd
+
+        if self.form == "numbers":
+            return times // self.unit if (times % self.unit == 0).all() else times / self.unit
+        return pd.DatetimeIndex(times.view("datetime64[ns]"), tz="UTC" if self.has_zone else None)
 
 
 class Table(NamedTuple):
@@ -44,6 +71,7 @@ class Table(NamedTuple):
     groups: np.ndarray | None  # int32: index into group_names
     group_names: list[str]  # in order of appearance
     remarks: list[str]
+    time_form: TimeForm | None = None
 
 
 class _Source(NamedTuple):
@@ -54,6 +82,7 @@ class _Source(NamedTuple):
     delimiter: str | None = None  # None: Parquet
     encoding: str = "utf-8"
     header: bool = True
+    decimal: str = "."
 
 
 def read_table(
@@ -67,14 +96,17 @@ def read_table(
     header: bool = True,
     required: Sequence[str] = (),
     partial: bool = False,
+    time_form: str | None = None,
 ) -> Table:
     """Read the named columns of files with the same columns, one after the other.
 
-    `columns` None: all others than `time` and `group`. Without a header, columns are named "1", "2", … from the left.
-    Delimiter and encoding are found out unless given: the one delimiter that parts all of the first lines alike; UTF-8,
-    or else Windows-1252. Times are ISO 8601, or all in the form of the first, or numbers (seconds since 1970; milli-,
-    micro- or nanoseconds if so large); they climb within a group. `required` columns have no missing values.
-    A `partial` table may have a single row, and columns without a value.
+    `columns` None: all that have a name, but `time` and `group`. Without a header, columns are named "1", "2", … from
+    the left. Delimiter and encoding are found out unless given: the one delimiter that parts all of the first lines
+    alike; UTF-8, or else Windows-1252. Where no comma parts fields, numbers may have decimal commas, all of them.
+    Times are ISO 8601, or all in the form of the first, or numbers (seconds since 1970; milli-, micro- or nanoseconds
+    if so large); they climb within a group. Where the first may be read in two ways, `time_form` decides, else which
+    makes the steps even. `required` columns have no missing values. A `partial` table may have a single row, and
+    columns without a value.
 
     Raises DataError.
     """
@@ -85,38 +117,53 @@ def read_table(
         remarks += found
     if not sources:
         raise DataError("no file of a table is named")
-    wanted = [name for name in sources[0].names if name not in (time, group)] if columns is None else list(columns)
+    if columns is None:
+        wanted = [name for name in sources[0].names if name not in (time, group) and is_named(name)]
+        if not all(map(is_named, sources[0].names)):
+            remarks.append("a column without a name is left out")
+    else:
+        wanted = list(columns)
     for source in sources:
         _check_names(source, [*wanted, *(name for name in (time, group) if name is not None)])
 
-    reader = _Reader(wanted, time, group, set(required), partial)
+    reader = _Reader(wanted, time, group, set(required), partial, time_form)
     for source in sources:
         reader.read(source)
     return reader.finish(remarks)
 
 
+def is_named(name: str) -> bool:
+    """Return whether a column has a name: not after a delimiter that ends all lines, nor the row numbers of pandas."""
+    return bool(name) and not name.startswith("__index_level_")
+
+
 class Head(NamedTuple):
-    """The first rows of a table, as text."""
+    """The first rows of a table, as text; numbers with decimal points."""
 
     names: list[str]
     rows: list[list[str]]
-    form: str  # how the file is written, and what is worth knowing of that
+    form: str  # how the file is written
 
 
 def read_head(
     path: Path, count: int, *, delimiter: str | None, encoding: str | None, header: bool, named: Sequence[str] = ()
 ) -> Head:
     """Read at most `count` rows of a file, whatever they hold. Raises DataError, also where a `named` column lacks."""
-    source, remarks = _open(path, delimiter, encoding, header)
+    source, _ = _open(path, delimiter, encoding, header)
     _check_names(source, list(named))
     if source.delimiter is None:
         first = next(_parquet_pieces(source, source.names), None)
         rows = [] if first is None else [[str(cell) for cell in row] for row in first.head(count).to_numpy()]
         form = "Parquet"
     else:
-        rows = list(csv.reader(_first_lines(path, source.encoding, count), delimiter=source.delimiter))[header:]
+        lines = _first_lines(path, source.encoding, count + header)
+        rows = [
+            [_pointed(cell, source.decimal) for cell in row] for row in csv.reader(lines, delimiter=source.delimiter)
+        ]
+        rows = rows[header:]
         form = f"delimiter {source.delimiter!r}, {source.encoding.removesuffix('-sig')}"
-    return Head(source.names, rows, "; ".join([form, *remarks]))
+        form += ", decimal commas" * (source.decimal == ",")
+    return Head(source.names, rows, form)
 
 
 def read_first_line(path: Path) -> str:
@@ -150,13 +197,21 @@ class _Reader:
     """Gathers the pieces of all files."""
 
     def __init__(
-        self, wanted: list[str], time: str | None, group: str | None, required: set[str], partial: bool
+        self,
+        wanted: list[str],
+        time: str | None,
+        group: str | None,
+        required: set[str],
+        partial: bool,
+        time_form: str | None,
     ) -> None:
         self.wanted, self.time, self.group, self.required, self.partial = wanted, time, group, required, partial
         self.columns = {name: _Growing(np.float32) for name in wanted}
         self.times, self.codes = _Growing(np.int64), _Growing(np.int32)
         self.known: dict[str, int] = {}
-        self.form = _TimeForm()
+        self.form = _Times(time_form)
+        self.rounded = dict.fromkeys(wanted, 0.0)  # at most, by single precision
+        self.range = {name: (np.inf, -np.inf) for name in wanted}
         self.first_rows: list[tuple[_Source, int]] = []  # of each file, counted over all files
         self.count = 0
 
@@ -195,17 +250,25 @@ class _Reader:
         for name in self.wanted:
             column = self.columns.pop(name).finish()
             columns[name] = column if order is None else column[order]
-            low, high = np.fmin.reduce(column), np.fmax.reduce(column)
-            if np.isnan(low) and not self.partial:
+            low, high = self.range[name]
+            if low > high and not self.partial:
                 raise DataError(f"{path}: column '{name}': no value in {self.count:,} rows; leave the column out")
             if low == high:
                 remarks.append(f"column '{name}' is constant ({low:g})")
-        return Table(columns, times, groups, list(self.known), remarks)
+            elif self.rounded[name] > _ROUNDED * (high - low):
+                remarks.append(
+                    f"column '{name}': from {low:.12g} to {high:.12g}, rounded by up to {self.rounded[name]:g}, as "
+                    "numbers are kept in single precision; take a constant off it"
+                )
+        return Table(columns, times, groups, list(self.known), remarks, self.form.found)
 
     def _numbers(self, source: _Source, name: str, column: Any, row: int) -> np.ndarray:
         import pandas as pd
 
-        values = column if column.dtype.kind in "iufb" else pd.to_numeric(column, errors="coerce")
+        values = column
+        if column.dtype.kind not in "iufb":
+            text = column.str.translate(_SWAPPED) if source.decimal == "," else column
+            values = pd.to_numeric(text, errors="coerce")
         numbers = values.to_numpy(dtype=np.float64, na_value=np.nan)
         lacking = np.isnan(numbers)
         if values is not column:
@@ -216,10 +279,16 @@ class _Reader:
         large = np.abs(numbers) > np.finfo(np.float32).max  # an inf as well
         if large.any():
             place = int(large.argmax())
-            _refuse(source, row + place, name, f"{numbers[place]:g} is not a finite number of single precision")
+            rule = f"{numbers[place]:g} is not a finite number of single precision; correct it, or leave it empty"
+            _refuse(source, row + place, name, rule)
         if name in self.required and lacking.any():
             _refuse(source, row + int(lacking.argmax()), name, "no value, and this column needs one in every row")
-        return numbers.astype(np.float32)
+        kept = numbers.astype(np.float32)
+        if not lacking.all():
+            low, high = self.range[name]
+            self.range[name] = (min(low, float(np.nanmin(numbers))), max(high, float(np.nanmax(numbers))))
+            self.rounded[name] = max(self.rounded[name], float(np.nanmax(np.abs(kept - numbers))))
+        return kept
 
     def _times(self, source: _Source, column: Any, row: int) -> np.ndarray:
         lacking = column.isna().to_numpy()
@@ -250,45 +319,44 @@ class _Reader:
         row = int(wrong.argmax()) + 1
         before, here = np.array(times[row - 1 : row + 1], dtype="datetime64[ns]").astype("datetime64[s]")
         within = "" if self.group is None else f" within its group of '{self.group}'"
-        if times[row] == times[row - 1]:
-            rule = f"{here} a second time{within}; keep one row a time" + (
-                "" if self.group else ", or name the column that tells the series apart as group"
-            )
-        else:
-            rule = f"{here} after {before}{within}; sort the rows by time (local times: give them in UTC)"
+        again = times[row] == times[row - 1]
+        rule = f"{here} {'a second time' if again else f'after {before}'}{within}"
+        rule += "; keep one row a time" if again else "; sort the rows by time"
+        rule += "" if self.group else ", name the column that tells series apart as group"
+        rule += ", or write times in UTC if these are of clocks that were put back"
         row = row if order is None else int(order[row])
         source, first = [each for each in self.first_rows if each[1] <= row][-1]
         _refuse(source, row - first, self.time, rule)
 
 
-class _TimeForm:
-    """How times are written: found in the first piece, the same for all others."""
+class _Times:
+    """Reads times, all in the form of the first piece."""
 
-    def __init__(self) -> None:
-        self.form: str | None = None  # of strptime; "ISO8601"; "numbers"; "times": already such
-        self.unit = 1  # nanoseconds
+    def __init__(self, known: str | None) -> None:
+        self.known = known  # decides where there is a choice
+        self.found: TimeForm | None = None
         self.expected = ""
         self.remarks: list[str] = []
 
     def read(self, column: Any) -> np.ndarray:
         """Return int64 nanoseconds, the least int64 where there is no time to be read."""
-        if self.form is None:
-            self._find(column)
-        return self._parse(column, self.form)
+        if self.found is None:
+            self.found = self._find(column)
+            if self.found.has_zone:
+                self.remarks.append("times have zones: read as UTC")
+        return self._parse(column, self.found)
 
-    def _find(self, column: Any) -> None:
+    def _find(self, column: Any) -> TimeForm:
         import pandas as pd
         from pandas.tseries.api import guess_datetime_format
 
         if column.dtype.kind in "Mm":
-            self.form = "times"
-            return
+            return TimeForm("times", has_zone=getattr(column.dtype, "tz", None) is not None)
         first = str(column.iloc[0]).strip()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # it doubts the order of day and month, as we do below
             forms = [guess_datetime_format(first), guess_datetime_format(first, dayfirst=True)]
         if forms[0] is None:
-            self.form = "numbers"
             number = pd.to_numeric(first, errors="coerce")
             size, word = next(
                 (size, word)
@@ -300,25 +368,31 @@ class _TimeForm:
                 )
                 if not abs(number) >= limit
             )
-            self.unit = size
             if not np.isnan(number):
                 self.remarks.append(f"times are numbers: read as {word} since 1970")
-            return
+            return TimeForm("numbers", size)
+        has_zone = _ZONE.search(first) is not None
         if forms[0].startswith("%Y-%m"):
-            self.form = "ISO8601"
-            return
-        # 01/02/2020 may be either day: the order by which the whole first piece can be read.
-        fits = [form for form in forms if form and (self._parse(column, form) != np.iinfo(np.int64).min).all()]
-        self.form = fits[0] if fits else forms[0]
-        self.expected = f" of the form {self.form}, as the first one is"
-        self.remarks.append(f"times are read as {self.form}" + (f", not as {fits[1]}" if len(set(fits)) > 1 else ""))
+            return TimeForm("ISO8601", has_zone=has_zone)
+        # 01/02/2020 may be either day: the order by which the whole first piece can be read, climbs, and in even steps.
+        # With dots, the day comes first.
+        choices = [TimeForm(form, has_zone=has_zone) for form in dict.fromkeys(forms) if form]
+        if re.match(r"\d{1,2}\.", first):
+            choices.reverse()
+        read = {choice: self._parse(column, choice) for choice in choices}
+        fits = [choice for choice in choices if (read[choice] != np.iinfo(np.int64).min).all()]
+        fits.sort(key=lambda choice: (choice.form != self.known, *_disorder(read[choice])))
+        found = (fits or choices)[0]
+        self.expected = f" of the form {found.form}, as the first one is"
+        self.remarks.append(f"times are read as {found.form}" + (f", not as {fits[1].form}" if len(fits) > 1 else ""))
+        return found
 
-    def _parse(self, column: Any, form: str | None) -> np.ndarray:
+    def _parse(self, column: Any, how: TimeForm) -> np.ndarray:
         import pandas as pd
 
-        least = np.iinfo(np.int64).min
+        least, form = np.iinfo(np.int64).min, how.form
         if form == "numbers":
-            numbers = pd.to_numeric(column, errors="coerce").to_numpy(dtype=np.float64) * self.unit
+            numbers = pd.to_numeric(column, errors="coerce").to_numpy(dtype=np.float64) * how.unit
             fits = np.abs(numbers) < 2.0**63  # not a number: False
             return np.where(fits, np.where(fits, numbers, 0).astype(np.int64), least)
         if form == "times":
@@ -347,24 +421,49 @@ def group_starts(groups: np.ndarray | None) -> np.ndarray:
     return np.zeros(1, dtype=np.int64) if groups is None else np.r_[0, np.flatnonzero(np.diff(groups)) + 1]
 
 
-def _regularity(name: str, times: np.ndarray, borders: np.ndarray | None) -> list[str]:
-    """Return a remark if the steps in time differ; months and years of the calendar count as even."""
+def months_of(times: np.ndarray) -> tuple[np.ndarray, np.timedelta64] | None:
+    """Return the months of times that all stand at the same place of one, and how far that is from its start.
+
+    The last day of a month is a day before the start of the next. None for other times.
+    """
+    for shift in (0, _DAY):
+        stamps = (times + shift).view("datetime64[ns]")
+        months = stamps.astype("datetime64[M]")
+        if (stamps - months == stamps[0] - months[0]).all():
+            return months, stamps[0] - months[0] - np.timedelta64(shift, "ns")
+    return None
+
+
+def _is_even(times: np.ndarray, borders: np.ndarray | None) -> bool:
+    """Return whether all steps are the same; months and years of the calendar are."""
     steps = np.diff(times)
     steps = steps if borders is None else steps[~borders]
     if not len(steps) or (steps == steps[0]).all():
+        return True
+    months = months_of(times)
+    if months is None:
+        return False
+    climbs = np.diff(months[0].astype(np.int64))
+    climbs = climbs if borders is None else climbs[~borders]
+    return bool((climbs == climbs[0]).all())
+
+
+def _disorder(times: np.ndarray) -> tuple[int, int]:
+    """Return how many steps do not climb, and how many differ from the usual one."""
+    steps = np.diff(times)
+    usual = len(steps) if _is_even(times, None) else int(np.unique(steps, return_counts=True)[1].max())
+    return int((steps <= 0).sum()), len(steps) - usual
+
+
+def _regularity(name: str, times: np.ndarray, borders: np.ndarray | None) -> list[str]:
+    """Return a remark if the steps in time differ."""
+    if _is_even(times, borders):
         return []
-    stamps = times.view("datetime64[ns]")
-    months = stamps.astype("datetime64[M]")
-    if (stamps - months == stamps[0] - months[0]).all():
-        climbs = np.diff(months.astype(np.int64))
-        climbs = climbs if borders is None else climbs[~borders]
-        if (climbs == climbs[0]).all():
-            return []
-    found, counts = np.unique(steps, return_counts=True)
-    usual = found[counts.argmax()]
-    others = len(steps) - int(counts.max())
+    steps = np.diff(times)
+    found, counts = np.unique(steps if borders is None else steps[~borders], return_counts=True)
+    usual, total = found[counts.argmax()], int(counts.sum())
     return [
-        f"'{name}': {others:,} of {len(steps):,} steps in time differ from the usual {_duration(usual)} "
+        f"'{name}': {total - int(counts.max()):,} of {total:,} steps in time differ from the usual {_duration(usual)} "
         f"({_duration(found[0])} to {_duration(found[-1])}); rows are taken as even steps, nothing is resampled"
     ]
 
@@ -382,24 +481,59 @@ def _duration(nanoseconds: int) -> str:
 def _open(path: Path, delimiter: str | None, encoding: str | None, header: bool) -> tuple[_Source, list[str]]:
     """Find out how a file is written."""
     if not path.is_file():
-        raise DataError(f"{path}: no such file")
+        raise DataError(f"{path}: {'a folder; a table is one file' if path.is_dir() else 'no such file'}")
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror}") from None
     if path.suffix.lower() in PARQUET:
         return _Source(path, _parquet_names(path)), []
     encoding, remarks = _encoding(path, encoding)
     lines = _first_lines(path, encoding)
     if not lines:
         raise DataError(f"{path}: empty; a table needs {'a header and ' if header else ''}rows of numbers")
-    delimiter = delimiter or _delimiter(path, lines)
-    row = next(csv.reader(lines, delimiter=delimiter))
+    delimiter = "\t" if delimiter == "\\t" else delimiter or _delimiter(path, lines)
+    if len(delimiter) != 1 or delimiter in '\r\n"':
+        raise DataError(f"{path}: delimiter {delimiter!r}: one character, or \\t for tabs")
+    rows = list(csv.reader(lines, delimiter=delimiter))
+    decimal = _decimal(rows) if delimiter != "," else "."
+    if decimal == ",":
+        remarks.append("numbers are read with decimal commas")
+    first = [field.strip() for field in rows[0]]
     if not header:
-        return _Source(path, [str(number) for number in range(1, len(row) + 1)], delimiter, encoding, False), remarks
-    if all(NUMBER.fullmatch(field) or DATE.fullmatch(field) for field in row if field.strip()):
-        what = "numbers" if all(NUMBER.fullmatch(field) for field in row if field.strip()) else "dates and numbers"
+        names = [str(number) for number in range(1, len(first) + 1)]
+        return _Source(path, names, delimiter, encoding, False, decimal), remarks
+    are_numbers, are_dates = ([form.fullmatch(_pointed(field, decimal)) for field in first] for form in (NUMBER, DATE))
+    what = None
+    if all(number or date or not field for field, number, date in zip(first, are_numbers, are_dates, strict=True)):
+        what = "numbers" if all(map(bool, are_numbers)) else "dates and numbers"
+    elif any(
+        date and not number and _all_dates([row[place] for row in rows[1:] if place < len(row)])
+        for place, (number, date) in enumerate(zip(are_numbers, are_dates, strict=True))
+    ):
+        what = "a date as in the lines below"  # beside texts, which could be names
+    if what is not None:
         raise DataError(
             f"{path}: line 1: {what} where the header is expected; write the names of the columns there, or give "
             '--no-header (on a card, header = false) and name columns "1", "2", …'
         )
-    return _Source(path, [field.strip() for field in row], delimiter, encoding, True), remarks
+    return _Source(path, first, delimiter, encoding, True, decimal), remarks
+
+
+def _all_dates(cells: list[str]) -> bool:
+    return bool(cells) and all(DATE.fullmatch(cell) for cell in cells)
+
+
+def _decimal(rows: list[list[str]]) -> str:
+    """Return a comma if numbers have one for sure: not where some have points, or where it may part thousands."""
+    cells = [cell for row in rows for cell in row]
+    commas = [cell for cell in cells if _COMMA.fullmatch(cell)]
+    has_points = any("." in cell and NUMBER.fullmatch(cell) for cell in cells)
+    return "," if commas and not has_points and not all(map(_THOUSANDS.fullmatch, commas)) else "."
+
+
+def _pointed(cell: str, decimal: str) -> str:
+    return cell.replace(",", ".") if decimal == "," and _COMMA.fullmatch(cell) else cell
 
 
 def _binary(path: Path) -> BinaryIO:
@@ -417,7 +551,7 @@ def _encoding(path: Path, encoding: str | None) -> tuple[str, list[str]]:
         encoding = "utf-16"
     if encoding is not None:
         try:
-            codecs.lookup(encoding)
+            "".encode(encoding)
         except LookupError:
             raise DataError(f"{path}: encoding '{encoding}' is not known; utf-8 or cp1252, say") from None
         line = _undecodable(path, encoding)
@@ -443,6 +577,8 @@ def _undecodable(path: Path, encoding: str) -> int | None:
                 text = decoder.decode(block, final=not block)
             except UnicodeDecodeError as error:
                 return line + bytes(error.object[: error.start]).count(b"\n")
+            except UnicodeError:  # UTF-16 without its mark
+                return line
             if "\0" in text:
                 row = line + text[: text.index("\0")].count("\n")
                 raise DataError(f"{path}: line {row}: a NUL byte; no text table, or one in UTF-16: give the encoding")
@@ -492,6 +628,15 @@ def _delimiter(path: Path, lines: list[str]) -> str:
         raise DataError(f"{path}: {found} both part its lines evenly; give the delimiter")
     if path.name.lower().removesuffix(".gz").endswith(".tsv"):
         return "\t"
+    for delimiter in DELIMITERS:
+        widths = [len(row) for row in csv.reader(lines, delimiter=delimiter)]
+        usual = max(set(widths), key=widths.count)
+        head = next(place for place, count in enumerate(widths) if count == usual)
+        is_other = head > 1 or widths[0] == 1  # and no line of names that lacks one, or a delimiter at the end
+        if usual > 1 and head and is_other and len(widths) > head + 2 and set(widths[head:-1]) == {usual}:
+            above = "line" if head == 1 else f"{head} lines"
+            rule = f"{usual} fields parted by {DELIMITERS[delimiter]} in all lines but the first {above}"
+            raise DataError(f"{path}: {rule}; delete what stands above the names of the columns")
     if not any(delimiter in lines[0] for delimiter in DELIMITERS):
         words = {len(line.split()) for line in lines}
         if len(lines) > 1 and words != {1} and len(words) == 1 and all(NUMBER.fullmatch(w) for w in lines[1].split()):
@@ -541,6 +686,7 @@ def _pieces(source: _Source, wanted: list[str], time: str | None, group: str | N
                 na_values={place: MISSING if name != group else [""] for place, name in columns.items()},
                 chunksize=max(256, CELLS // len(places)),
                 low_memory=False,
+                decimal=source.decimal,
             ):
                 yield piece[list(columns)].rename(columns=columns)
         except (pd.errors.ParserError, pd.errors.ParserWarning) as error:
@@ -564,7 +710,7 @@ def _parquet_pieces(source: _Source, columns: list[str]) -> Iterator[Any]:
     with ParquetFile(source.path) as file:
         for batch in file.iter_batches(batch_size=max(256, CELLS // len(columns)), columns=columns):
             if len(batch):
-                yield batch.to_pandas()
+                yield batch.to_pandas(ignore_metadata=True)  # or what was an index would be none of the columns
 
 
 # Errors
@@ -575,8 +721,12 @@ def _refuse(source: _Source, row: int, column: str | None, rule: str) -> NoRetur
 
 
 def _refuse_text(source: _Source, row: int, column: str, text: str) -> NoReturn:
-    mend = "correct it, leave it empty if it is missing, or leave the column out"
-    if re.fullmatch(r"\s*[-+]?\d+,\d+\s*", text):
+    mend = "correct it, leave it empty if it is missing, or leave the column out (--features)"
+    if _GROUPED.fullmatch(text) and not _THOUSANDS.fullmatch(text):
+        mend = "write thousands without signs between them"
+    elif source.decimal == "," and NUMBER.fullmatch(text):
+        mend = "write decimal commas or points, not both"
+    elif _COMMA.fullmatch(text):
         mend = "write decimal points, not commas"
     elif not source.header and row == 0:
         mend = "if it is a header, set header = true"

@@ -43,8 +43,8 @@ from bench.selection import winner
 FACTS = ("tokens", "input_size", "output_size", "per_step", "num_steps", "loss", "keep", "metric", "goal")
 """What a module needs to know of its task."""
 
-LEFT_OUT = ("ids", "remarks")
-"""Of what is known of the data: names of examples, and what was said of them."""
+LEFT_OUT = ("ids", "groups", "remarks")
+"""Of what is known of the data: names of examples and series, and what was said of them."""
 
 BATCH = 256
 TOLERANCE = 1e-4  # of answers, beside the largest of them: another order of sums in single precision
@@ -101,7 +101,7 @@ class Winner:
         return np.concatenate(found)
 
     def predict(self, path: Path, num_tokens: int = 200, temperature: float = 0.8, seed: int = 0) -> pd.DataFrame:
-        """Return the table of predictions for a new file. Raises BenchError.
+        """Return the table of predictions for a new file; its `attrs` hold what the reader remarks. Raises BenchError.
 
         Of a language model each prompt is gone on from with `num_tokens` tokens; the other arguments are for it alone.
         """
@@ -117,7 +117,9 @@ class Winner:
             return pd.DataFrame({"prompt": prompts, "text": texts})
         # No further than in training: positions a model has never seen are not asked.
         new = self.task.read_new(path, self.module.task.num_steps, arguments, self.meta)
-        return pd.DataFrame(self.task.answers(self.answers(new.x, new.length), new, arguments, self.meta))
+        found = pd.DataFrame(self.task.answers(self.answers(new.x, new.length), new, arguments, self.meta))
+        found.attrs["remarks"] = new.about.get("remarks", [])
+        return found
 
 
 class _Served:

@@ -69,7 +69,7 @@ def test_a_forecast_of_ones_own_file(tmp_path):
     assert status == 0, output + errors
     assert (
         "my load.csv: 600 rows, delimiter ',', utf-8; time = timestamp (hourly); target = load; features five; "
-        "horizon = 4; splits by time 70/10/20" in errors
+        "horizon = 4; season none (--season); splits by time 70/10/20" in errors
     )
     assert "column 'five' is constant (5)" in errors
     assert "* my_load at 12: " in output
@@ -171,6 +171,46 @@ def test_columns_without_names_are_numbered(tmp_path):
     own = make(file, no_header=True, horizon=4)
     assert (own.card.arguments["time"], own.card.arguments["target"]) == ("1", ["2"])
     assert own.card.arguments["header"] is False
+
+
+def test_a_spreadsheet_is_told_how_to_be_saved(tmp_path):
+    path = tmp_path / "load.xlsx"
+    path.write_bytes(b"PK\x03\x04" + bytes(60))
+    with pytest.raises(BenchError, match="load.xlsx: not a text table but an Excel or zip file; save the table as CSV"):
+        make(path)
+
+
+def test_a_file_of_a_german_spreadsheet(tmp_path):
+    lines = [f"{1 + row // 24:02d}.03.2026 {row % 24:02d}:00;{row % 24},5;" for row in range(240)]
+    path = tmp_path / "Zähler Süd.csv"
+    path.write_bytes(("Zeit;Last München [MW];\r\n" + "\r\n".join(lines)).encode("cp1252"))
+    own = make(path, horizon=2)
+    assert own.card.arguments["target"] == ["Last München [MW]"]
+    assert own.remarks[0].startswith(
+        "Zähler Süd.csv: 240 rows, delimiter ';', cp1252, decimal commas; time = Zeit (hourly); target = Last München [MW]"
+    )
+    assert own.remarks[2:4] == [
+        "Zähler Süd.csv is not utf-8 (line 1): read as cp1252",
+        "Zähler Süd.csv: numbers are read with decimal commas",
+    ]
+
+
+def test_a_gap_in_the_second_file_is_told(tmp_path):
+    first, second = hourly(tmp_path / "a.csv"), hourly(tmp_path / "b.csv")
+    second.write_text(second.read_text().replace("2026-01-", "2026-03-").replace("00:00:00,0.000", "00:00:00,", 1))
+    with pytest.raises(BenchError, match=r"b\.csv: line 2, column 'load': no value"):
+        make(first, second)
+
+
+def test_a_file_that_may_not_be_read_is_told(tmp_path, monkeypatch):
+    path = hourly(tmp_path / "load.csv")
+
+    def refuse(_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(own_data, "checksum", refuse)
+    with pytest.raises(BenchError, match=r"load\.csv: Permission denied$"):
+        make(path)
 
 
 def test_labelled_texts_may_hold_what_parts_other_files(tmp_path):
@@ -282,6 +322,9 @@ REFUSED = {
     "horizon": (TWO, "--task regression --target load --horizon 3", "--horizon: not an option of regression, but of forecasting"),
     "task": (GOOD, "--task forcasting", "did you mean 'forecasting'?"),
     "too long": (GOOD, "--task forecasting --length 99", "no window fits into the train part"),
+    "constant": ("timestamp,load\n" + "".join(f"2026-01-{day:02d},5\n" for day in range(1, 29)), "", "column 'load': the same in all rows"),
+    "no rows": ("timestamp,load\n", "", "no rows below the header"),
+    "no names": (GOOD.partition("\n")[2].replace(",", ",A,"), "", "line 1: a date as in the lines below where the header is expected"),
     "dataset": (GOOD, "--dataset latch", "--data and --dataset: give one of them"),
 }  # fmt: skip
 
@@ -324,7 +367,7 @@ def test_a_mistake_with_classes_is_one_line(tmp_path, monkeypatch, name):
 def test_a_folder_without_recordings_is_refused(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "tones").mkdir()
-    for complaint in ("tones: no .wav file in it, but nothing", "tones: no .wav file in it, but .mp3"):
+    for complaint in ("tones: no .wav or .txt file in it, but nothing", "tones: no .wav or .txt file in it, but .mp3"):
         status, _, errors = call("sweep", "--data", "tones", *QUICK)
         assert (status, complaint in errors) == (2, True), errors
         (tmp_path / "tones/a.mp3").write_text("x")

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from bench import tables
 from bench.errors import DataError
-from bench.tables import carry_forward, group_starts, read_table
+from bench.tables import carry_forward, group_starts, read_head, read_table
 
 quick = settings(max_examples=60, deadline=None)
 ROOT = Path(__file__).parents[1]
@@ -23,7 +23,7 @@ single = st.floats(width=32, allow_nan=False, allow_infinity=False)
 
 def write(folder, text, name="t.csv", encoding="utf-8"):
     path = folder / name
-    path.write_bytes(text.encode(encoding))
+    path.write_bytes(text if isinstance(text, bytes) else text.encode(encoding))
     return path
 
 
@@ -118,6 +118,24 @@ def test_parquet(tmp_path):
     assert refusal(tmp_path / "t.parquet").startswith("not a Parquet file: ")
 
 
+def test_parquet_with_an_index_and_nullable_types(tmp_path):
+    path = tmp_path / "t.parquet"
+    frame = pd.DataFrame(
+        {"n": pd.array([1, None, 3], dtype="Int64"), "f": pd.array([True, None, False], dtype="boolean")}
+    )
+    frame.index = pd.date_range("2020", periods=3, freq="h", name="t")
+    frame.to_parquet(path)
+    assert read_head(path, 1, delimiter=None, encoding=None, header=True).rows == [
+        ["1.0", "True", "2020-01-01 00:00:00"]
+    ]
+    table = read_table([path], time="t")
+    np.testing.assert_array_equal(table.columns["n"], [1, np.nan, 3])
+    np.testing.assert_array_equal(table.columns["f"], [1, np.nan, 0])
+    assert table.times[0] == pd.Timestamp("2020-01-01").value
+    frame[::-1].reset_index(drop=True)[::-1].to_parquet(path)  # row numbers without a name
+    assert list(read_table([path]).columns) == ["n", "f"]
+
+
 @pytest.mark.parametrize(
     ("first", "second", "seconds"),
     [
@@ -149,13 +167,86 @@ def test_a_form_of_time_that_leaves_a_choice_is_remarked_upon(tmp_path):
     assert table.remarks == ["times are read as %d/%m/%Y"]
 
 
+@pytest.mark.parametrize(
+    ("rows", "known", "form"),
+    [
+        (["01.02.2020", "01.03.2020"], None, "%d.%m.%Y"),  # dots: the day comes first
+        (["01/02/2020", "02/02/2020", "01/03/2020"], None, "%d/%m/%Y"),  # the other way they would not climb
+        (["01/02/2020", "02/02/2020"], None, "%m/%d/%Y"),  # nothing tells
+        ([f"0{day}/02/2020 {hour:02d}:00" for day in (1, 2) for hour in range(24)], None, "%d/%m/%Y %H:%M"),
+        ([f"02/0{day}/2020 {hour:02d}:00" for day in (1, 2) for hour in range(24)], None, "%m/%d/%Y %H:%M"),
+        ([f"01/{month:02d}/2020" for month in range(1, 13)] + ["01/01/2021"], None, "%d/%m/%Y"),
+        (["01/02/2020", "02/02/2020"], "%d/%m/%Y", "%d/%m/%Y"),
+        (["01/02/2020", "02/02/2020"], "%m/%d/%Y", "%m/%d/%Y"),
+        (["01/13/2020", "01/14/2020"], "%d/%m/%Y", "%m/%d/%Y"),
+    ],
+)
+def test_day_or_month_first(tmp_path, rows, known, form):
+    text = "t,v\n" + "".join(f"{time},{place}\n" for place, time in enumerate(rows))
+    table = read_table([write(tmp_path, text)], time="t", time_form=known)
+    assert table.time_form.form == form
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "shown"),
+    [
+        ("2020-01-01 00:00", "2020-01-01 01:00", ["2020-01-01 00:00:00", "2020-01-01 01:00:00"]),
+        (
+            "2020-01-01T00:00+02:00",
+            "2020-01-01T01:00+02:00",
+            ["2019-12-31 22:00:00+00:00", "2019-12-31 23:00:00+00:00"],
+        ),
+        ("2020-01-01T00:00:00Z", "2020-01-02T00:00:00Z", ["2020-01-01 00:00:00+00:00", "2020-01-02 00:00:00+00:00"]),
+        ("400", "401", ["400", "401"]),
+        ("1467331200000", "1467331260000", ["1467331200000", "1467331260000"]),
+    ],
+)
+def test_times_are_shown_as_they_were_written(tmp_path, first, second, shown):
+    table = read_table([write(tmp_path, f"t,v\n{first},1\n{second},2\n")], time="t")
+    assert [str(time) for time in table.time_form.show(table.times)] == shown
+
+
+def test_decimal_commas_are_read_and_told(tmp_path):
+    table = read_table([write(tmp_path, "a;b;n\n1,5;2;x\n-3,25;1,000;y\n;4;1,5\n")], columns=["a", "b"])
+    np.testing.assert_array_equal(table.columns["a"], np.float32([1.5, -3.25, np.nan]))
+    np.testing.assert_array_equal(table.columns["b"], np.float32([2, 1, 4]))
+    assert table.remarks == ["numbers are read with decimal commas"]
+    head = read_head(tmp_path / "t.csv", 2, delimiter=None, encoding=None, header=True)
+    assert head == (
+        ["a", "b", "n"],
+        [["1.5", "2", "x"], ["-3.25", "1.000", "y"]],
+        "delimiter ';', utf-8, decimal commas",
+    )
+
+
+def test_a_column_without_a_name_is_left_out(tmp_path):
+    for text in ("a,b,\n1,2,\n3,4,\n", ",a,b\n0,1,2\n1,3,4\n"):
+        table = read_table([write(tmp_path, text)])
+        assert list(table.columns) == ["a", "b"]
+        assert table.remarks == ["a column without a name is left out"]
+
+
+def test_what_single_precision_cannot_hold_is_remarked_upon(tmp_path):
+    text = "v\n" + "".join(f"{123_456_789 + row}\n" for row in range(9))
+    assert read_table([write(tmp_path, text)]).remarks == [
+        "column 'v': from 123456789 to 123456797, rounded by up to 4, as numbers are kept in single precision; take a "
+        "constant off it"
+    ]
+    assert not read_table([write(tmp_path, "v\n100000.01\n200000.07\n")]).remarks
+
+
 def test_uneven_steps_in_time_are_remarked_upon(tmp_path):
     path = write(tmp_path, "t,v\n2020-01-01,1\n2020-01-02,2\n2020-01-03,3\n2020-01-06 12:00,4\n")
     assert read_table([path], time="t").remarks == [
         "'t': 1 of 3 steps in time differ from the usual 1 d (1 d to 84 h); rows are taken as even steps, "
         "nothing is resampled"
     ]
-    for even in (["2020-01", "2020-02", "2020-03"], ["2019-01-15", "2019-02-15", "2019-03-15"], ["2019", "2020"]):
+    for even in (
+        ["2020-01", "2020-02", "2020-03"],
+        ["2019-01-15", "2019-02-15", "2019-03-15"],
+        ["2019", "2020"],
+        ["2020-01-31", "2020-02-29", "2020-03-31", "2020-04-30"],
+    ):
         rows = "".join(f"{time},{number}\n" for number, time in enumerate(even))
         remarks = read_table([write(tmp_path, f"t,v\n{rows}")], time="t").remarks
         assert not [line for line in remarks if "steps" in line]
@@ -208,13 +299,35 @@ def test_a_group_may_be_called_na(tmp_path):
         ("a,b\n1,2\n3,4\n", {"time": "date"}, "no column 'date' (there are: a, b)"),
         ("a,a\n1,2\n3,4\n", {"columns": ["a"]}, "2 columns are named 'a'; rename all but one"),
         ("a,b\n\n1,2\n3,high\n5,low\n", {}, "line 4, column 'b': 'high' where a number is expected; correct it, leave it "
-         "empty if it is missing, or leave the column out"),
+         "empty if it is missing, or leave the column out (--features)"),
         ('a,b\n1,2\n3,"x\ny"\n', {"columns": ["b"]}, "line 4, column 'b': 'x\\ny' where a number is expected; correct it,"
-         " leave it empty if it is missing, or leave the column out"),
-        ("a;b\n1,5;2\n3,5;4\n", {}, "line 2, column 'a': '1,5' where a number is expected; write decimal points, not "
+         " leave it empty if it is missing, or leave the column out (--features)"),
+        ("a;b\n1,500;2\n3,500;4\n", {}, "line 2, column 'a': '1,500' where a number is expected; write decimal points, "
+         "not commas"),
+        ("a;b\n1,5;2\n3.5;4\n", {}, "line 2, column 'a': '1,5' where a number is expected; write decimal points, not "
          "commas"),
-        ("a,b\n1,2\n3,inf\n", {}, "line 3, column 'b': inf is not a finite number of single precision"),
-        ("a,b\n1,2\n3,1e39\n", {}, "line 3, column 'b': 1e+39 is not a finite number of single precision"),
+        ("a;b\n1,5;2\n1.300,5;4\n", {}, "line 3, column 'a': '1.300,5' where a number is expected; write thousands "
+         "without signs between them"),
+        ("a;b\n" + "1,5;2\n" * 60 + "3.5;4\n", {}, "line 62, column 'a': '3.5' where a number is expected; write decimal "
+         "commas or points, not both"),
+        ("a;b\n" + "1,5;2\n" * 60 + "n.v.;4\n", {}, "line 62, column 'a': 'n.v.' where a number is expected; correct "
+         "it, leave it empty if it is missing, or leave the column out (--features)"),
+        ("a,b\n1,2\n3,inf\n", {}, "line 3, column 'b': inf is not a finite number of single precision; correct it, or "
+         "leave it empty"),
+        ("a,b\n1,2\n3,1e39\n", {}, "line 3, column 'b': 1e+39 is not a finite number of single precision; correct it, "
+         "or leave it empty"),
+        ("2020-01-01,A,1\n2020-01-02,A,2\n", {}, "line 1: a date as in the lines below where the header is expected; "
+         'write the names of the columns there, or give --no-header (on a card, header = false) and name columns "1", '
+         '"2", …'),
+        ("# Logger 7\n# North\na;b\n1;2\n3;4\n", {}, "2 fields parted by semicolons in all lines but the first 2 lines; "
+         "delete what stands above the names of the columns"),
+        ("Logger 7\na;b\n1;2\n3;4\n", {}, "2 fields parted by semicolons in all lines but the first line; delete what "
+         "stands above the names of the columns"),
+        ("a,b\n1,2,\n3,4,\n5,6,\n", {}, "line 2: more fields than the 2 of the first line; put a field that holds the "
+         "delimiter in quotes, or give the delimiter"),
+        ("a,b\n1,2\n3,4\n", {"delimiter": ";;"}, "delimiter ';;': one character, or \\t for tabs"),
+        ("a,b\n1,2\n3,4\n", {"encoding": "utf-16"}, "line 1: not utf-16; give the encoding it was written in"),
+        ("a,b\n1,2\n3,4\n", {"encoding": "base64"}, "encoding 'base64' is not known; utf-8 or cp1252, say"),
         ("a,b\n1,2\n3,NA\n", {"required": ["b"]}, "line 3, column 'b': no value, and this column needs one in every "
          "row"),
         ("a,b\n1,\n3,\n", {}, "column 'b': no value in 2 rows; leave the column out"),
@@ -228,12 +341,14 @@ def test_a_group_may_be_called_na(tmp_path):
          " give the delimiter"),
         ("a b\n1 2\n3 4\n", {}, "columns are parted by blanks, it seems; part them by commas or tabs"),
         ("t,v\n2020-01-01,1\n2020-01-01,2\n", {"time": "t"}, "line 3, column 't': 2020-01-01T00:00:00 a second time; "
-         "keep one row a time, or name the column that tells the series apart as group"),
+         "keep one row a time, name the column that tells series apart as group, or write times in UTC if these are of "
+         "clocks that were put back"),
         ("t,v\n2020-01-02,1\n2020-01-01,2\n", {"time": "t"}, "line 3, column 't': 2020-01-01T00:00:00 after "
-         "2020-01-02T00:00:00; sort the rows by time (local times: give them in UTC)"),
+         "2020-01-02T00:00:00; sort the rows by time, name the column that tells series apart as group, or write times in "
+         "UTC if these are of clocks that were put back"),
         ("t,g,v\n2020-01-01,a,1\n2020-01-01,b,2\n2020-01-02,b,2\n2019-01-02,a,2\n", {"time": "t", "group": "g"},
          "line 5, column 't': 2019-01-02T00:00:00 after 2020-01-01T00:00:00 within its group of 'g'; sort the rows by "
-         "time (local times: give them in UTC)"),
+         "time, or write times in UTC if these are of clocks that were put back"),
         ("t,v\n2020-01-01,1\nsoon,2\n", {"time": "t"}, "line 3, column 't': 'soon' is not a time; write times as "
          "2016-07-01 13:00:00"),
         ("t,v\n01/02/2020,1\n2020-02-03,2\n", {"time": "t"}, "line 3, column 't': '2020-02-03' is not a time of the form "
@@ -247,6 +362,7 @@ def test_a_group_may_be_called_na(tmp_path):
         ("a,b\n1,2\n3,4\n", {"encoding": "latin-99"}, "encoding 'latin-99' is not known; utf-8 or cp1252, say"),
         ("a,b\n1,2\0\n3,4\n", {}, "line 2: a NUL byte; no text table, or one in UTF-16: give the encoding"),
         ("PK\x03\x04", {}, "not a text table but an Excel or zip file; save the table as CSV"),
+        (b"\xd0\xcf\x11\xe0\0\0", {}, "not a text table but an old Excel file; save the table as CSV"),
     ],
 )  # fmt: skip
 def test_a_broken_rule_is_told_in_one_line(tmp_path, text, how, told):
@@ -267,6 +383,17 @@ def test_a_damaged_gz_is_told(tmp_path):
     assert refusal(path).startswith("damaged or cut off: ")
     path.write_bytes(b"a,b\n1,2\n")
     assert refusal(path).startswith("damaged or cut off: ")
+
+
+def test_a_folder_and_a_file_that_may_not_be_read(tmp_path, monkeypatch):
+    assert refusal(tmp_path) == "a folder; a table is one file"
+    path = write(tmp_path, "a\n1\n2\n")
+
+    def refuse(*_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(type(path), "open", refuse)
+    assert refusal(path) == "Permission denied"
 
 
 def test_no_file_at_all(tmp_path):

@@ -173,6 +173,7 @@ def test_a_forecast_of_each_group(exported, tmp_path):
     found = winner.Winner.load(out).predict(new)
     assert list(found["id"]) == ["b", "a"]
     assert list(found["step"]) == [1, 1]
+    assert found.attrs["remarks"] == ["column 'value': 1 missing values in the last rows filled with the one before"]
     assert np.isfinite(found["value"]).all()
 
 

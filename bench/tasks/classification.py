@@ -404,13 +404,7 @@ def _sorted(labels: set[str]) -> list[str]:
 
 
 def _remarks(y: np.ndarray, part: np.ndarray, classes: list[str], contents: list[bytes]) -> list[str]:
-    remarks = []
-    of_part = [{contents[i] for i in np.flatnonzero(part == place)} for place in range(3)]
-    for place, others in ((1, (0,)), (2, (0, 1))):
-        again = [sum(contents[i] in of_part[other] for i in np.flatnonzero(part == place)) for other in others]
-        if any(again):
-            told = " and ".join(f"{count:,} also in {PARTS[other]}" for count, other in zip(again, others, strict=True))
-            remarks.append(f"equal examples: of {int((part == place).sum()):,} in {PARTS[place]}, {told}")
+    remarks = sequences.repeated(contents, part, PARTS)
     unseen = [name for place, name in enumerate(classes) if not (y[part == 0] == place).any()]
     if unseen:
         remarks.append(f"no training example of: {', '.join(unseen[:10])}")
@@ -554,7 +548,7 @@ def _read_table(paths: list[Path], reading: dict[str, Any], rule: dict[str, Any]
 def _columns(path: Path, reading: dict[str, Any], rule: dict[str, Any]) -> list[str]:
     """Return the columns of a table that are steps, or channels of steps."""
     others = [reading["label"], reading["group"], reading["time"], rule.get("column")]
-    return reading["columns"] or [name for name in readers.column_names(path) if name not in others]
+    return reading["columns"] or [name for name in readers.column_names(path) if name and name not in others]
 
 
 def _read_steps(

@@ -15,7 +15,7 @@ import numpy as np
 from bench.contracts import Batch, New, StoredTask
 from bench.errors import DataError, DeclarationError
 from bench.files import DataFile, prepare
-from bench.tables import Table, carry_forward, group_starts, read_table
+from bench.tables import Table, TimeForm, carry_forward, group_starts, months_of, read_table
 
 PARTS = ("train", "val", "test")
 ALPHAS = (1.0, 10.0, 100.0, 1e3, 1e4, 1e5)  # of the ridge; the best on val is taken
@@ -35,7 +35,8 @@ class Task(StoredTask):
     the part before, whose targets are then long known, but never into another group.
 
     A missing input is filled with the last value before it, and with the training mean before the first one: a line
-    drawn across the gap would tell what comes after it. A window with a missing target is left out.
+    drawn across the gap would tell what comes after it. A window with a missing target is left out. So is a group with
+    too few rows for a window.
 
     Below, a table with a column v of 0, 1, … 19; its first 10 rows are for training: mean 4.5, deviation 2.87.
 
@@ -108,6 +109,7 @@ class Task(StoredTask):
         if any(left_out.values()):
             told = ", ".join(f"{part} {left_out[part]:,}" for part in PARTS)
             remarks.append(f"windows left out because a target is missing: {told}")
+        remarks += _too_short(meta["groups"], prepared.arrays["starts"], np.concatenate(list(whole.values()))[:, 2])
         self.meta = meta | {"remarks": remarks, "left_out": left_out}
         self.chance = self._zero_error(ranges["val"])
 
@@ -322,12 +324,22 @@ def _make(
             remarks.append(f"column '{name}': {filled}" + (f", {early:,} of them with the training mean" * bool(early)))
         values[:, place] = _standardised(column, mean[-1], scale[-1])
     blocks, runs = (_stretches(part, starts, apart) for apart in (np.zeros(count, dtype=bool), lacks))
-    arrays = {"values": values, "blocks": blocks, "runs": runs}
+    arrays = {"values": values, "blocks": blocks, "runs": runs, "starts": starts}
     if table.times is not None:
         arrays["times"] = table.times
     rows = [int((part == place).sum()) for place in range(len(PARTS))]
     meta = {"names": names, "mean": mean, "scale": scale, "naive": naive, "rows": rows, "remarks": remarks}
+    meta |= {"groups": table.group_names, "time_form": table.time_form and table.time_form.form}
     return arrays, meta
+
+
+def _too_short(groups: list[str], starts: np.ndarray, with_window: np.ndarray) -> list[str]:
+    """Return a remark if there are groups without a window."""
+    short = [name for name, start in zip(groups, starts, strict=False) if start not in with_window]
+    if not short:
+        return []
+    named = ", ".join(f"'{name}'" for name in short[:5]) + ", …" * (len(short) > 5)
+    return [f"left out, as they have too few rows for a window: {len(short):,} of {len(groups):,} groups ({named})"]
 
 
 def _naive_error(column: np.ndarray, train: np.ndarray, starts: np.ndarray, season: int) -> float:
@@ -376,7 +388,8 @@ def columns(arguments: dict[str, Any], meta: dict[str, Any]) -> dict[str, str]:
 def read_new(path: Path, length: int, arguments: dict[str, Any], meta: dict[str, Any]) -> New:
     """Return the last `length` rows of each group of a table: what comes after them is asked. Raises DataError."""
     reading: dict[str, Any] = {key: arguments.get(key) for key in ("time", "group", "delimiter", "encoding")}
-    table = read_table([path], columns=meta["names"], header=arguments.get("header", True), **reading)
+    reading |= {"header": arguments.get("header", True), "time_form": meta.get("time_form")}
+    table = read_table([path], columns=meta["names"], **reading)
     starts = group_starts(table.groups)
     count = len(table.columns[meta["names"][0]])
     stops = np.r_[starts[1:], count]
@@ -387,11 +400,15 @@ def read_new(path: Path, length: int, arguments: dict[str, Any], meta: dict[str,
         rows = f"{int((stops - starts)[place]):,} rows{of_group}"
         raise DataError(f"{path}: {rows}, and the model looks back on {length}; give it at least as many")
     values = np.empty((count, len(meta["names"])), dtype=np.float32)
+    seen, remarks = stops[:, None] + np.arange(-length, 0), list(table.remarks)
     for place, name in enumerate(meta["names"]):
+        missing = int(np.isnan(table.columns[name][seen]).sum())
+        if missing:
+            remarks.append(f"column '{name}': {missing:,} missing values in the last rows filled with the one before")
         column = carry_forward(table.columns[name], starts)
         values[:, place] = _standardised(column, meta["mean"][place], meta["scale"][place])
-    x = values[stops[:, None] + np.arange(-length, 0)]
-    about: dict[str, Any] = {}
+    x = values[seen]
+    about: dict[str, Any] = {"remarks": remarks, "time_form": table.time_form}
     if table.groups is not None:
         about["groups"] = table.group_names
     if table.times is not None:
@@ -408,7 +425,10 @@ def answers(outputs: np.ndarray, new: New, arguments: dict[str, Any], meta: dict
     if "groups" in new.about:
         found[arguments["group"]] = np.repeat(new.about["groups"], horizon)
     if "times" in new.about:
-        found[arguments["time"]] = np.concatenate([_times_after(times, horizon) for times in new.about["times"]])
+        form: TimeForm = new.about["time_form"]
+        found[arguments["time"]] = form.show(
+            np.concatenate([_times_after(each, horizon) for each in new.about["times"]])
+        )
     else:
         found["step"] = np.tile(np.arange(1, horizon + 1), len(decoded))
     return found | {name: decoded[..., place].ravel() for place, name in enumerate(target)}
@@ -426,19 +446,14 @@ def _standardised(column: np.ndarray, mean: float, scale: float) -> np.ndarray:
 
 
 def _times_after(times: np.ndarray, horizon: int) -> np.ndarray:
-    """Return the times that follow, at the usual step; months of the calendar count as even. datetime64[ns]."""
-    stamps = times.view("datetime64[ns]")
+    """Return the times that follow, at the usual step; months of the calendar count as even. int64 nanoseconds."""
     steps = np.arange(1, horizon + 1)
-    months = stamps.astype("datetime64[M]")
-    climbs = np.diff(months.astype(np.int64))
-    if (
-        len(climbs)
-        and climbs[0] > 0
-        and (climbs == climbs[0]).all()
-        and (stamps - months == stamps[0] - months[0]).all()
-    ):
-        return np.asarray((months[-1] + steps * climbs[0]).astype("datetime64[ns]") + (stamps[0] - months[0]))
+    months = months_of(times)
+    climbs = np.diff(months[0].astype(np.int64)) if months is not None else np.zeros(0)
+    if months is not None and len(climbs) and climbs[0] > 0 and (climbs == climbs[0]).all():
+        following = (months[0][-1] + steps * climbs[0]).astype("datetime64[ns]") + months[1]
+        return np.asarray(following.astype(np.int64))
     found, counts = np.unique(np.diff(times), return_counts=True)
     if not len(found):
         raise DataError("one row only: the step in time cannot be told; give at least two rows")
-    return np.asarray(stamps[-1] + steps * found[counts.argmax()].astype("timedelta64[ns]"))
+    return np.asarray(times[-1] + steps * found[counts.argmax()])

@@ -171,6 +171,9 @@ def _make(
     edges = _edges(len(order), splits)
     order = order[: edges[-1]]
 
+    contents = [hashlib.sha256(steps[starts[i] : starts[i] + lengths[i]].tobytes()).digest() for i in order]
+    remarks = list(table.remarks)
+    remarks += sequences.repeated(contents, np.repeat(np.arange(len(PARTS)), np.diff(edges)), PARTS)
     num_missing = int(np.isnan(steps).sum())
     rows = np.concatenate([np.arange(starts[i], starts[i] + lengths[i]) for i in order])
     stop = np.cumsum(lengths[order])
@@ -184,7 +187,6 @@ def _make(
     y_mean, y_scale = float(y[: edges[1]].mean(dtype=np.float64)), float(y[: edges[1]].std(dtype=np.float64))
     if not y_scale > 1e-6 * abs(y_mean):
         raise DataError(f"{paths[0]}: column '{target}': the same in all training sequences; nothing is to be learned")
-    remarks = list(table.remarks)
     if num_missing:
         remarks.append(f"{num_missing:,} missing values filled with the one before, or the training mean")
     arrays = {
@@ -242,7 +244,8 @@ def read_new(path: Path, length: int, arguments: dict[str, Any], meta: dict[str,
     mean, scale = np.array(meta["input_mean"]), np.array(meta["input_scale"])
     values = sequences.standardised(steps, starts, mean, scale)
     kept = np.minimum(lengths, length)
-    return New(sequences.padded(values, starts + lengths - kept, kept), kept, {"names": names})
+    about = {"names": names, "remarks": table.remarks}
+    return New(sequences.padded(values, starts + lengths - kept, kept), kept, about)
 
 
 def answers(outputs: np.ndarray, new: New, arguments: dict[str, Any], meta: dict[str, Any]) -> dict[str, Any]:

@@ -276,6 +276,74 @@ def test_a_split_of_fewer_windows_has_its_baselines_on_the_same(tmp_path):
     assert task.baselines(10)["repeat last"] == pytest.approx(task.score(last, few)["mse"])
 
 
+# New files
+
+
+def persist(path, length, task, **arguments):
+    """Return what a model would answer to a file that repeats the last row, as `predict` writes it."""
+    new = forecasting.read_new(path, length, arguments, task.meta)
+    last = np.tile(new.x[:, -1, : len(task.target)], (1, task.horizon))
+    return pd.DataFrame(forecasting.answers(last, new, arguments, task.meta)), new
+
+
+def test_a_forecast_is_in_the_units_of_the_file_and_follows_each_group(tmp_path):
+    days = pd.date_range("2020-01-01", periods=30)
+    frame = pd.DataFrame(
+        {"t": [*days, *days[4:]], "id": ["a"] * 30 + ["b"] * 26, "v": range(56), "w": 1e4 + np.arange(56)}
+    )
+    arguments = {"target": ["v", "w"], "group": "id", "time": "t"}
+    task = Task(3, files=table(tmp_path, **frame), horizon=2, **arguments)
+    frame.iloc[[*range(20, 28), *range(50)]].drop_duplicates().sort_values(["id", "t"]).to_csv(
+        tmp_path / "n.csv", index=False
+    )
+    found, _ = persist(tmp_path / "n.csv", 3, task, **arguments)
+    assert list(found.columns) == ["id", "t", "v", "w"]
+    assert list(found["id"]) == ["a", "a", "b", "b"]
+    assert [str(time)[:10] for time in found["t"]] == ["2020-01-31", "2020-02-01", "2020-01-25", "2020-01-26"]
+    np.testing.assert_allclose(found["v"], [29, 29, 49, 49], atol=1e-4)
+    np.testing.assert_allclose(found["w"], [10029, 10029, 10049, 10049], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("times", "following"),
+    [
+        (["2020-01-31", "2020-02-29", "2020-03-31"], ["2020-04-30 00:00:00", "2020-05-31 00:00:00"]),
+        (["2019-12-31", "2020-03-31", "2020-06-30"], ["2020-09-30 00:00:00", "2020-12-31 00:00:00"]),
+        (["2020-01", "2020-02", "2020-03"], ["2020-04-01 00:00:00", "2020-05-01 00:00:00"]),
+        (["2020-02-28 22:00", "2020-02-28 23:00", "2020-02-29 00:00"], ["2020-02-29 01:00:00", "2020-02-29 02:00:00"]),
+        (["2020-01-01T22:00+01:00", "2020-01-01T23:00+01:00", "2020-01-02T00:00+01:00"],
+         ["2020-01-02 00:00:00+00:00", "2020-01-02 01:00:00+00:00"]),
+        (["2020-01-03", "2020-01-06", "2020-01-07", "2020-01-08"], ["2020-01-09 00:00:00", "2020-01-10 00:00:00"]),
+        ([1577836800, 1577836860, 1577836920], ["1577836980", "1577837040"]),
+        ([7, 8, 9], ["10", "11"]),
+        ([0.5, 1.0, 1.5], ["2.0", "2.5"]),
+    ],
+)  # fmt: skip
+def test_times_go_on_as_they_were_written(tmp_path, times, following):
+    task = Task(2, files=table(tmp_path, t=range(20), v=range(20)), target=["v"], time="t", horizon=2)
+    pd.DataFrame({"t": times, "v": range(len(times))}).to_csv(tmp_path / "n.csv", index=False)
+    found, _ = persist(tmp_path / "n.csv", 2, task, target=["v"], time="t")
+    assert [str(time) for time in found["t"]] == following
+
+
+def test_a_new_file_has_its_days_where_the_training_file_had_them(tmp_path):
+    days = pd.date_range("2020-01-01", periods=60).strftime("%d/%m/%Y")
+    task = Task(2, files=table(tmp_path, t=days, v=range(60)), target=["v"], time="t", horizon=2)
+    pd.DataFrame({"t": ["01/03/2020", "02/03/2020", "03/03/2020"], "v": range(3)}).to_csv(
+        tmp_path / "n.csv", index=False
+    )
+    found, new = persist(tmp_path / "n.csv", 2, task, target=["v"], time="t")
+    assert [str(time)[:10] for time in found["t"]] == ["2020-03-04", "2020-03-05"]
+    assert new.about["remarks"] == ["times are read as %d/%m/%Y, not as %m/%d/%Y"]
+
+
+def test_groups_without_a_window_are_told(tmp_path):
+    own = table(tmp_path, id=["a"] * 40 + ["b"] * 3 + ["c"] * 40, v=range(83))
+    task = Task(4, files=own, target=["v"], group="id", horizon=2)
+    told = "left out, as they have too few rows for a window: 1 of 3 groups ('b')"
+    assert task.meta["remarks"] == [told]
+
+
 # What is refused
 
 

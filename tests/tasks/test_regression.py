@@ -129,6 +129,15 @@ def test_what_lies_outside_training_changes_no_statistics(tmp_path):
     np.testing.assert_array_equal(everything(first, "train").x, everything(second, "train").x)
 
 
+def test_equal_sequences_in_several_parts_are_counted(tmp_path):
+    frame = pd.DataFrame({"a": [1, 2] * 10, "b": [3, 4] * 10, "y": range(20)})
+    task = Task(2, files=table(tmp_path, frame), target="y", splits=[10, 5, 5])
+    assert task.meta["remarks"] == [
+        "equal examples: of 5 in val, 5 also in train",
+        "equal examples: of 5 in test, 5 also in train and 5 also in val",
+    ]
+
+
 def test_missing_inputs_are_filled_from_before(tmp_path):
     frame = long([4] * 20, np.random.default_rng(0))
     frame.loc[2, "a"] = np.nan  # the third step of s0

@@ -155,6 +155,14 @@ def p9() -> None:
     row("P9", "sweep to something on the screen", f"{first:.2f} s", "<= 1 s")
 
 
+def p10() -> None:
+    for rows in (10**6, 10**7):
+        found = call("steps.py", "table", rows)
+        what = f"CSV of {found['rows']:,} rows of a time and 8 numbers ({found['text_mb']:,.0f} MB)"
+        memory = f"{found['peak_mib']:,.0f} MiB at the peak, {found['arrays_mib']:,.0f} of them arrays"
+        row("P10", what, f"{found['seconds']:.1f} s; {memory}", "arrays and a piece")
+
+
 def _version(name: str) -> str | None:
     try:
         return version(name)
@@ -163,7 +171,7 @@ def _version(name: str) -> str | None:
 
 
 def main() -> None:
-    known = {"P1": p1, "P2": p2, "P3": p3, "P4": p4, "P5": p5, "P6": p6, "P7": p7, "P8": p8, "P9": p9}
+    known = {"P1": p1, "P2": p2, "P3": p3, "P4": p4, "P5": p5, "P6": p6, "P7": p7, "P8": p8, "P9": p9, "P10": p10}
     wanted = sys.argv[1:] or list(known)
     for name in wanted:
         if name not in known:

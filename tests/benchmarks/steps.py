@@ -4,6 +4,7 @@ import json
 import resource
 import statistics
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -115,6 +116,38 @@ def lightning(length: str) -> dict:
         "ratio": statistics.median(b / a for a, b in pairs),
         "raw_milliseconds": 1e3 * statistics.median(a for a, _ in pairs) / settings.max_steps,
     }
+
+
+def table(rows: str) -> dict:
+    """P10: a CSV of a time and eight numbers a row, read into its arrays. Peak memory is above that of an idle pandas."""
+    import numpy as np
+    import pandas as pd
+
+    from bench.tables import read_table
+
+    with tempfile.TemporaryDirectory(prefix="bench-speed-") as folder:
+        path, count, piece = Path(folder) / "table.csv", int(rows), 10_000
+        numbers = [
+            ",".join(f"{number:.4f}" for number in row) for row in np.random.default_rng(0).normal(size=(piece, 8))
+        ]
+        with path.open("w") as file:
+            file.write("time,a,b,c,d,e,f,g,h\n")
+            for first in range(0, count, piece):
+                times = np.arange(first, first + piece).astype("datetime64[m]").astype(str)
+                file.write("".join(f"{time},{row}\n" for time, row in zip(times, numbers, strict=True)))
+        pd.read_csv(path, nrows=100)
+        before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
+        found = read_table([path], time="time")
+        seconds = time.perf_counter() - start
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        arrays = sum(column.nbytes for column in found.columns.values()) + found.times.nbytes
+        return {
+            "rows": len(found.times),
+            "seconds": seconds,
+            "text_mb": path.stat().st_size / 1e6,
+            "arrays_mib": arrays / 2**20,
+            "peak_mib": (peak - before) / 1024,
+        }
 
 
 if __name__ == "__main__":

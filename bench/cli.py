@@ -392,7 +392,7 @@ def predict(folder: Path, file: Path, out: Path | None, num_tokens: int, tempera
         raise DeclarationError(f"--out {out}: {out.absolute().parent} is not a directory")
     found = winner.Winner.load(folder).predict(file, num_tokens, temperature, seed)
     for remark in found.attrs.get("remarks", []):
-        click.echo(f"{file.name}: {remark}", err=True)
+        click.echo(remark if remark.startswith(file.name) else f"{file.name}: {remark}", err=True)
     text = found.to_csv(index=False, lineterminator="\n")
     if out is None:
         click.echo(text, nl=False)

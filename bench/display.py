@@ -64,7 +64,8 @@ class Screen:
     def download(self, name: str, size: int) -> Iterator[Callable[[int], None]]:
         """Show a download of `size` bytes; yields what is to be told of every piece."""
         columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-        with Progress(*columns, console=self.console, transient=True) as progress:
+        hidden = not self.console.is_terminal
+        with Progress(*columns, console=self.console, transient=True, disable=hidden) as progress:
             task = progress.add_task(name, total=size)
             yield lambda count: progress.advance(task, count)
 

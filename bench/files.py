@@ -80,7 +80,7 @@ def prepare(
     key = fingerprint([VERSION, [file.sha256 for file in files], how])
     folder = cache() / "prepared" / f"{name}-{key}"
     if not (folder / "meta.json").exists():
-        arrays, meta = make([locate(file) for file in files])
+        arrays, meta = make([_checked(file) for file in files])
         part = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}")
         try:
             part.mkdir(parents=True)
@@ -96,6 +96,15 @@ def prepare(
         except OSError:  # another process was quicker
             shutil.rmtree(part)
     return _load(folder)
+
+
+def _checked(file: DataFile) -> Path:
+    """Return where a file lies, if it is the one that is meant: results are told to be of its hash."""
+    path = locate(file)
+    if file.listing is None and (found := checksum(path)) != file.sha256:
+        told = f"sha256 {file.sha256[:12]}… expected, but found {found[:12]}…"
+        raise DataMissingError(f"{path}: {told}; it was changed, or is another version")
+    return path
 
 
 @functools.lru_cache(maxsize=16)

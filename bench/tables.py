@@ -282,7 +282,12 @@ class _Reader:
             rule = f"{numbers[place]:g} is not a finite number of single precision; correct it, or leave it empty"
             _refuse(source, row + place, name, rule)
         if name in self.required and lacking.any():
-            _refuse(source, row + int(lacking.argmax()), name, "no value, and this column needs one in every row")
+            _refuse(
+                source,
+                row + int(lacking.argmax()),
+                name,
+                "no value, and this column needs one in every row; fill it in",
+            )
         kept = numbers.astype(np.float32)
         if not lacking.all():
             low, high = self.range[name]

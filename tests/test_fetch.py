@@ -149,6 +149,16 @@ def test_a_file_of_another_size_is_named(tmp_path, monkeypatch):
         locate(file(None))
 
 
+def test_a_file_of_another_content_is_not_read(tmp_path, monkeypatch):
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "data.bin").write_bytes(CONTENT[::-1])
+    monkeypatch.setenv("BENCH_DATA_DIR", str(tmp_path))
+    with pytest.raises(
+        DataMissingError, match="sha256 .* expected, but found .*; it was changed, or is another version"
+    ):
+        prepare("x", [file(None)], 0, lambda _: ({}, {}))
+
+
 def test_what_is_missing_says_how_to_get_it():
     card = datasets.Dataset(
         name="things", title="t", task="forecasting", kind="real", lengths=[4], length_meaning="m", source="s",

@@ -329,7 +329,7 @@ def test_a_group_may_be_called_na(tmp_path):
         ("a,b\n1,2\n3,4\n", {"encoding": "utf-16"}, "line 1: not utf-16; give the encoding it was written in"),
         ("a,b\n1,2\n3,4\n", {"encoding": "base64"}, "encoding 'base64' is not known; utf-8 or cp1252, say"),
         ("a,b\n1,2\n3,NA\n", {"required": ["b"]}, "line 3, column 'b': no value, and this column needs one in every "
-         "row"),
+         "row; fill it in"),
         ("a,b\n1,\n3,\n", {}, "column 'b': no value in 2 rows; leave the column out"),
         ("a,b\n1,2\n3,4,5\n6,7\n", {}, "line 3: 3 fields where the lines before have 2; put a field that holds the "
          "delimiter in quotes, or give the delimiter"),

@@ -109,7 +109,8 @@ class Task(StoredTask):
         if any(left_out.values()):
             told = ", ".join(f"{part} {left_out[part]:,}" for part in PARTS)
             remarks.append(f"windows left out because a target is missing: {told}")
-        remarks += _too_short(meta["groups"], prepared.arrays["starts"], np.concatenate(list(whole.values()))[:, 2])
+        seen = np.concatenate([each[:, 2] for each in whole.values()])
+        remarks += _too_short(meta["groups"], prepared.arrays["starts"], seen)
         self.meta = meta | {"remarks": remarks, "left_out": left_out}
         self.chance = self._zero_error(ranges["val"])
 
@@ -335,7 +336,8 @@ def _make(
 
 def _too_short(groups: list[str], starts: np.ndarray, with_window: np.ndarray) -> list[str]:
     """Return a remark if there are groups without a window."""
-    short = [name for name, start in zip(groups, starts, strict=False) if start not in with_window]
+    lacking = ~np.isin(starts, with_window)
+    short = [name for name, lacks in zip(groups, lacking, strict=False) if lacks]
     if not short:
         return []
     named = ", ".join(f"'{name}'" for name in short[:5]) + ", …" * (len(short) > 5)

@@ -85,6 +85,7 @@ def make(config: SweepConfig) -> Own | None:
     if config.datasets:
         raise DeclarationError("--data and --dataset: give one of them; --save-card makes a dataset of your file")
     paths = [path.absolute() for path in config.data]
+    _check_roles(config, paths[0])
     files, listing = _files(paths)
     look = _look(paths[0], config) if _is_table(paths[0], config) else None
     kind = config.task or _kind(config, paths[0], look)
@@ -169,20 +170,20 @@ def _files(paths: Sequence[Path]) -> tuple[list[DataFile], str | None]:
     """Return the files of a card; of a folder also what it lists."""
     files, listing = [], None
     for path in paths:
-        if path.is_dir():
-            if len(paths) > 1:
-                raise DeclarationError(f"--data {path}: a folder comes alone")
-            return _folder(path)
-        if not path.is_file():
-            near = [each.name for each in path.parent.iterdir()] if path.parent.is_dir() else []
-            raise DataError(f"{path}: no such file{did_you_mean(path.name, near)}")
-        if not path.stat().st_size:
-            raise DataError(f"{path}: empty")
         try:
-            sha256 = checksum(path)
+            if path.is_dir():
+                if len(paths) > 1:
+                    raise DeclarationError(f"--data {path}: a folder comes alone")
+                return _folder(path)
+            if not path.is_file():
+                near = [each.name for each in path.parent.iterdir()] if path.parent.is_dir() else []
+                told = "no regular file" if path.exists() else f"no such file{did_you_mean(path.name, near)}"
+                raise DataError(f"{path}: {told}")
+            if not path.stat().st_size:
+                raise DataError(f"{path}: empty")
+            files.append(DataFile(path=str(path), sha256=checksum(path), size_bytes=path.stat().st_size))
         except OSError as error:
             raise DataError(f"{path}: {error.strerror}") from None
-        files.append(DataFile(path=str(path), sha256=sha256, size_bytes=path.stat().st_size))
     return files, listing
 
 
@@ -245,6 +246,19 @@ def _look(path: Path, config: SweepConfig) -> _Look:
         is_date = bool(known) and all(tables.DATE.fullmatch(cell) for cell in known)
         found["numbers" if is_number else "dates" if is_date else "texts"].append(name)
     return _Look(path, head.names, **found, form=head.form)
+
+
+def _check_roles(config: SweepConfig, path: Path) -> None:
+    """Refuse a column that is asked to be two things."""
+    roles: dict[str, str] = {}
+    for option in ("target", "features", "time", "group", "label", "text"):
+        given = getattr(config, option)
+        for name in dict.fromkeys([given] if isinstance(given, str) else given or []):
+            if name in roles:
+                raise DeclarationError(
+                    f"{path}: '{name}' is both {roles[name]} and {_flag(option)}; make it one of them"
+                )
+            roles[name] = _flag(option)
 
 
 def _delimiter(path: Path, config: SweepConfig) -> str | None:
@@ -620,7 +634,10 @@ def _step(task: Any) -> str:
     times = task.times("train", np.arange(min(100, task.counts["train"])))[:, 0]
     if len(times) < 2:
         return ""
-    seconds = float(np.median(np.diff(times.astype("datetime64[ns]").astype(np.int64)))) / 1e9
+    steps = np.diff(times.astype("datetime64[ns]").astype(np.int64))
+    if not (steps > 0).any():  # each of another group
+        return ""
+    seconds = float(np.median(steps[steps > 0])) / 1e9
     days = seconds / 86_400
     named = _STEPS.get(int(seconds)) if seconds == int(seconds) else None
     if 28 <= days <= 31:

@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from bench import tables
 from bench.errors import DataError, did_you_mean
 
 MISSING = ("?", "nan", "")
@@ -31,7 +32,7 @@ PAD, UNKNOWN = "<pad>", "<unk>"
 """Tokens 0 and 1 of every vocabulary."""
 
 ARCHIVES = (".tar.gz", ".tgz", ".tar", ".tar.bz2", ".tar.xz")
-TABLES = (".tsv", ".csv", ".jsonl")
+TABLES = (".tsv", ".csv", ".jsonl", *tables.PARQUET)
 MEMBER_BYTES = 64 << 20  # of a text in an archive, at most: a small archive can unpack to any size
 
 _WORD = re.compile(r"\w+(?:['’]\w+)*|['’]\w+|[^\w\s]")
@@ -373,10 +374,15 @@ def read_text(path: Path, data: bytes | None = None) -> tuple[str, list[str]]:
 def read_cells(path: Path, wanted: Sequence[str | int]) -> tuple[list[tuple[list[str], int]], list[str]]:
     """Return the wanted fields of every row with the row's line, and remarks.
 
-    Of a .tsv file (tabs, without quotes), a .jsonl file (an object a line), or else a .csv file (parted by commas,
-    semicolons, tabs or bars, whichever its first line has most of). Columns are wanted by name; by number, from 1,
-    where there is no header.
+    Of a .tsv file (tabs, without quotes), a .jsonl file (an object a line), a Parquet file (its rows count from 1), or
+    else a .csv file (parted by commas, semicolons, tabs or bars, whichever its first line has most of). Columns are
+    wanted by name; by number, from 1, where there is no header.
     """
+    if path.suffix.lower() in tables.PARQUET:
+        found = tables.read_parquet_cells(path, [str(column) for column in wanted])
+        if not found:
+            raise DataError(f"{path}: no rows")
+        return [(row, number) for number, row in enumerate(found, 1)], []
     text, remarks = read_text(path)
     kind = next((suffix.lower() for suffix in path.suffixes if suffix.lower() in TABLES), ".csv")
     if kind == ".jsonl":
@@ -402,7 +408,9 @@ def read_cells(path: Path, wanted: Sequence[str | int]) -> tuple[list[tuple[list
 
 
 def column_names(path: Path) -> list[str]:
-    """Return the header of a text table."""
+    """Return the names of the columns of a table."""
+    if path.suffix.lower() in tables.PARQUET:
+        return tables.parquet_names(path)
     text, _ = read_text(path)
     first = next((line for line in text.split("\n") if line.strip()), "")
     rows = _tab_rows(first) if ".tsv" in path.suffixes else _comma_rows(path, first)

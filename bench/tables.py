@@ -322,7 +322,8 @@ class _Reader:
         if not wrong.any():
             return
         row = int(wrong.argmax()) + 1
-        before, here = np.array(times[row - 1 : row + 1], dtype="datetime64[ns]").astype("datetime64[s]")
+        assert self.form.found is not None
+        before, here = map(str, self.form.found.show(times[row - 1 : row + 1]))
         within = "" if self.group is None else f" within its group of '{self.group}'"
         again = times[row] == times[row - 1]
         rule = f"{here} {'a second time' if again else f'after {before}'}{within}"
@@ -492,7 +493,7 @@ def _open(path: Path, delimiter: str | None, encoding: str | None, header: bool)
     except OSError as error:
         raise DataError(f"{path}: {error.strerror}") from None
     if path.suffix.lower() in PARQUET:
-        return _Source(path, _parquet_names(path)), []
+        return _Source(path, parquet_names(path)), []
     encoding, remarks = _encoding(path, encoding)
     lines = _first_lines(path, encoding)
     if not lines:
@@ -698,9 +699,21 @@ def _pieces(source: _Source, wanted: list[str], time: str | None, group: str | N
             _refuse_lines(source, str(error))
 
 
-def _parquet_names(path: Path) -> list[str]:
-    import pyarrow as pa  # type: ignore[import-untyped]
+def read_parquet_cells(path: Path, wanted: Sequence[str]) -> list[list[str]]:
+    """Return the wanted columns of every row as text; empty where there is none. Raises DataError."""
     from pyarrow.parquet import ParquetFile  # type: ignore[import-untyped]
+
+    _check_names(_Source(path, parquet_names(path)), list(wanted))
+    with ParquetFile(path) as file:
+        columns = file.read(columns=list(dict.fromkeys(wanted))).to_pydict()
+    rows = zip(*(columns[name] for name in wanted), strict=True)
+    return [["" if cell is None else str(cell) for cell in row] for row in rows]
+
+
+def parquet_names(path: Path) -> list[str]:
+    """Return the names of the columns of a Parquet file. Raises DataError."""
+    import pyarrow as pa  # type: ignore[import-untyped]
+    from pyarrow.parquet import ParquetFile
 
     try:
         with ParquetFile(path) as file:

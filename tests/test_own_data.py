@@ -10,6 +10,7 @@ import tomllib
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from click.testing import CliRunner
 from hypothesis import given
@@ -193,6 +194,31 @@ def test_a_file_of_a_german_spreadsheet(tmp_path):
         "Zähler Süd.csv is not utf-8 (line 1): read as cp1252",
         "Zähler Süd.csv: numbers are read with decimal commas",
     ]
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "reader"),
+    [("long", {"group": "id", "label": "label"}, "table"), ("rows", {}, "table"), ("reviews", {}, "text")],
+)
+def test_classes_of_a_parquet_file_are_those_of_the_same_csv(tmp_path, name, options, reader):
+    write = {"long": lambda path: long_table(path, "label"), "rows": series, "reviews": reviews}[name]
+    text = write(tmp_path / f"{name}.csv")
+    pd.read_csv(text).to_parquet(tmp_path / f"{name}.parquet")
+    own = [make(path, **options).card for path in (text, tmp_path / f"{name}.parquet")]
+    assert own[1].arguments["reader"] == reader
+    tasks = [each.at(each.lengths[-1]) for each in own]
+    if name == "reviews":  # parted by the hashes of their names, which hold that of the file
+        assert sum(tasks[0].counts.values()) == sum(tasks[1].counts.values())
+        assert tasks[0].meta["classes"] == tasks[1].meta["classes"]
+    elif name == "long":
+        for part in ("train", "val", "test"):
+            np.testing.assert_array_equal(tasks[0].split_of(part, 99).x, tasks[1].split_of(part, 99).x)
+            np.testing.assert_array_equal(tasks[0].split_of(part, 99).y, tasks[1].split_of(part, 99).y)
+
+
+def test_a_column_is_one_thing(tmp_path):
+    with pytest.raises(BenchError, match=r"load\.csv: 'load' is both --target and --group; make it one of them"):
+        make(hourly(tmp_path / "load.csv"), target=["load"], group="load", task="forecasting")
 
 
 def test_a_gap_in_the_second_file_is_told(tmp_path):

@@ -20,7 +20,7 @@ from bench.contracts import Batch, New, StoredTask
 from bench.errors import DataError, DataMissingError, DeclarationError
 from bench.files import DataFile, prepare
 from bench.readers import Examples
-from bench.tables import group_starts, read_table
+from bench.tables import group_starts, is_named, read_table
 
 PARTS = ("train", "val", "test")
 READERS = ("ts", "arrays", "wav", "text", "table")
@@ -44,7 +44,7 @@ class Task(StoredTask):
 
     `reader`: `ts` (UCR and UEA archives), `arrays` (.npz with x and y; .npy in pairs, x then y), `wav` (a folder of
     recordings, read as 40 log-mel bands every 10 ms), `table` (CSV, Parquet: a row a step if `group` names the column
-    that tells sequences apart, else a row a sequence and its `columns` the steps) or `text`: .tsv, .csv and .jsonl with
+    that tells sequences apart, else a row a sequence and its `columns` the steps) or `text`: a table or .jsonl with
     columns `text` and `label` (names, or numbers from 1 where there is no header); a folder or .tar.gz with a folder of
     files a class; any other file holds a text of its class a line. The label of a recording is field `label` of its
     name, fields parted by _ and counted from 1; without, its folder's name.
@@ -529,8 +529,6 @@ def _read_table(paths: list[Path], reading: dict[str, Any], rule: dict[str, Any]
     """Read sequences of numbers, and by themselves their labels, which may be text."""
     label, group = reading["label"], reading["group"]
     extra = [rule["column"]] if "column" in rule else []
-    if any(path.suffix in (".parquet", ".pq") for path in paths):
-        raise DataError(f"{paths[0]}: labels are read from text tables; save it as .csv")
     told_apart = [label, *extra, *([] if group is None else [group])]
     cells = []
     for path in paths:
@@ -548,7 +546,7 @@ def _read_table(paths: list[Path], reading: dict[str, Any], rule: dict[str, Any]
 def _columns(path: Path, reading: dict[str, Any], rule: dict[str, Any]) -> list[str]:
     """Return the columns of a table that are steps, or channels of steps."""
     others = [reading["label"], reading["group"], reading["time"], rule.get("column")]
-    return reading["columns"] or [name for name in readers.column_names(path) if name and name not in others]
+    return reading["columns"] or [name for name in readers.column_names(path) if is_named(name) and name not in others]
 
 
 def _read_steps(

@@ -238,7 +238,14 @@ def _show_end(plan: "Plan", outcome: "Outcome", as_json: bool) -> None:
         click.echo(f"MLflow       {link}\n             {title}")
     click.echo(f"next         python -m bench report{here}   (one page with all of it)")
     click.echo(f"             python -m bench ui{here}   (serves the pages above)")
-    click.echo(f"             python -m bench export {name}{here} --out best   (the winner, to be used)")
+    click.echo(f"             python -m bench export {name}{_of_one(plan)}{here} --out best   (the winner, to be used)")
+
+
+def _of_one(plan: "Plan") -> str:
+    """Return the options that name one winner, the first, where a sweep has several."""
+    first = plan.cells[0]
+    several = {(cell.dataset.name, cell.length) for cell in plan.cells} != {(first.dataset.name, first.length)}
+    return f" --dataset {first.dataset.name} --length {first.length}" if several else ""
 
 
 @main.command()

@@ -7,8 +7,10 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench import plugins
+from bench import cli, plugins
+from bench import plan as plans
 from bench.cli import main
+from bench.config import SweepConfig
 
 SWEEP = ["sweep", "--dataset", "latch", "--length", "8", "--models", "gru,mlp", "--budget", "smoke"]
 
@@ -243,3 +245,11 @@ def test_a_model_of_ones_own_is_matched_and_timed(own):
     status, output, errors = call("plan", *words, "--budget", "smoke", "--json")
     assert status == 0, errors
     assert [cell["problem"] for cell in json.loads(output)["cells"]] == [None, None]
+
+
+def test_the_way_to_export_names_one_winner(tmp_path):
+    def way(**options):
+        return cli._of_one(plans.make(SweepConfig(datasets=["latch"], models=["gru"], results=tmp_path, **options)))
+
+    assert way(lengths=[8]) == ""
+    assert way(lengths=[8, 16]) == " --dataset latch --length 8"

@@ -34,6 +34,9 @@ class _Group(click.Group):
                 raise
             click.echo(f"bench: {error}", err=True)
             ctx.exit(error.exit_code)
+        except click.UsageError as error:
+            click.echo(f"bench: {error.format_message()}", err=True)
+            ctx.exit(error.exit_code)
         except KeyboardInterrupt:
             ctx.exit(128 + signal.SIGINT)
         except BrokenPipeError:

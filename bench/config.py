@@ -212,8 +212,12 @@ BASELINES = ("mlp", "rnn", "lstm", "stacked_lstm", "bilstm", "gru", "transformer
 
 
 def _seconds(value: Any) -> Any:
-    found = re.fullmatch(r"([0-9.]+)([smhd])", value) if isinstance(value, str) else None
-    return float(found[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[found[2]] if found else value
+    if not isinstance(value, str):
+        return value
+    found = re.fullmatch(r"([0-9]*\.?[0-9]+)([smhd]?)", value)
+    if found is None:
+        raise ValueError("seconds expected, or a number and its unit, such as 90s, 30m, 2h or 1d")
+    return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}[found[2]]
 
 
 Duration = Annotated[float, BeforeValidator(_seconds), Field(gt=0)]
@@ -328,4 +332,7 @@ def one_line(where: Any, error: ValidationError, model: type[BaseModel] | None =
         hint = did_you_mean(key, model.model_fields) if model else ""
         return f"{where}: {key}: not a known key{hint}"
     found = "" if first["type"] == "missing" else f", but found {first['input']!r}"[:120]
-    return f"{where}: {key}: {first['msg'][:1].lower()}{first['msg'][1:]}{found}"
+    if first["type"] == "literal_error":
+        found += did_you_mean(str(first["input"]), re.findall("'(.+?)'", first["ctx"]["expected"]))
+    rule = first["msg"].removeprefix("Value error, ")
+    return f"{where}: {key}: {rule[:1].lower()}{rule[1:]}{found}"

@@ -25,7 +25,7 @@ from bench.config import (
 from bench.contracts import Task
 from bench.datasets import Dataset
 from bench.engines.local import call, make_slots
-from bench.errors import DeclarationError, StoreError
+from bench.errors import DeclarationError, StoreError, UnknownNameError
 from bench.own_data import Own
 from bench.record import RunRecord, read_spec, records, write_json
 from bench.search_spaces import SearchSpace
@@ -104,6 +104,10 @@ def make(config: SweepConfig) -> Plan:
     budget = named.model_copy(update={key: value for key, value in changed.items() if value is not None})
     if budget.confirm_seeds >= SEEDS_A_SWEEP:
         raise DeclarationError(f"--confirm-seeds {budget.confirm_seeds}: below {SEEDS_A_SWEEP}")
+    least = budget.batch_size * budget.num_epochs
+    if budget.max_sequences < least:
+        rule = f"at least {least}: a batch of {budget.batch_size} before each of the {budget.num_epochs} validations"
+        raise DeclarationError(f"--max-sequences {budget.max_sequences}: {rule} of budget {config.budget}")
     if len(set(config.objectives)) < len(config.objectives) or "quality" not in config.objectives:
         raise DeclarationError(f"--objectives {','.join(config.objectives)}: quality and others, each once")
     if config.sampler == "cmaes" and len(config.objectives) > 1:
@@ -151,10 +155,16 @@ def remarks(plan: Plan) -> list[str]:
     if plan.config.pruner != "none" and sudden:
         reason = "solved of a sudden after a flat curve, where a pruner would end the winners"
         found.append(f"not pruned: {', '.join(sudden)}: {reason}")
-    if plan.config.sampler not in INDEPENDENT_SAMPLERS or plan.config.pruner != "none":
+    pruned = plan.config.pruner != "none" and any(cell.task.solved is None for cell in plan.cells)
+    if plan.config.sampler not in INDEPENDENT_SAMPLERS or pruned:
         found.append("no expected-performance curves: they hold for --sampler sobol or random without a pruner")
     for cell_id, points in plan.warm_starts.items():
         found.append(f"warm start: {cell_id}: {len(points)} from {', '.join(plan.config.warm_start)}")
+    for name in plan.config.warm_start if plan.warm_starts else []:
+        earlier = plan.config.results / "sweeps" / name
+        if (earlier / "sweep.json").exists() and read_spec(earlier)["spec"]["seed"] == plan.config.seed:
+            again = f"{name} chose its configurations on the same seeds; another --seed confirms them on fresh ones"
+            found.append(f"warm start: {again}")
     if plan.config.warm_start and not plan.warm_starts:
         found.append(f"warm start: nothing of {', '.join(plan.config.warm_start)} fits these cells")
     if plan.config.match:
@@ -230,12 +240,16 @@ def _cells(config: SweepConfig, budget: Budget, own: Own | None) -> tuple[list[C
                         not_applicable.append((matched, reason))
                     else:
                         cells.append(matched)
+    ids = [cell.id for cell in cells]
+    for cell_id in ids:
+        if ids.count(cell_id) > 1:
+            raise DeclarationError(f"{cell_id} is asked for twice; give each --dataset, --length and --match once")
     return cells, not_applicable
 
 
 def _rule(text: str) -> tuple[str, str, float]:
     """Return a rule of capacity matching, as text, as its measure and as its target. Raises DeclarationError."""
-    found = re.fullmatch(r"(parameters|flops|state)=([0-9.]+)([kKMG]?)", text)
+    found = re.fullmatch(r"(parameters|flops|state)=([0-9]*\.?[0-9]+)([kKMG]?)", text)
     if found is None or not float(found[2]):
         raise DeclarationError(f"--match {text}: parameters=N, flops=N or state=N expected, N such as 20k or 1.5M")
     scale = {"": 1, "k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9}[found[3]]
@@ -281,6 +295,8 @@ def _warm_starts(config: SweepConfig, cells: list[Cell], folder: Path) -> dict[s
     found: dict[str, Points] = {}
     for name in config.warm_start:
         earlier = config.results / "sweeps" / name
+        if not (earlier / "sweep.json").exists():
+            raise UnknownNameError("sweep", name, [path.parent.name for path in earlier.parent.glob("*/sweep.json")])
         spec = read_spec(earlier)
         groups: dict[tuple[str, str, int], list[RunRecord]] = {}
         for record in records(earlier):

@@ -93,7 +93,8 @@ class SearchSpace:
 
     def _counts(self, name: str, values: dict[str, Any]) -> bool:
         when = self.tuned[name].get("when", {})
-        return all(_among(values[knob], choices) for knob, choices in when.items())
+        known = self.fixed | values  # a matched width is fixed, and may be what another knob waits for
+        return all(_among(known[knob], choices) for knob, choices in when.items())
 
     def values_of(self, arguments: dict[str, Any]) -> dict[str, Any] | None:
         """Return the point of this space with the knobs of `arguments`; None where one lies outside its range.

@@ -40,6 +40,8 @@ WRONG = {
     ("sweep", "--dataset", "latch", "--length", "x"): "whole numbers expected",
     ("sweep", "--dataset", "digits", "--length", "9"): "digits: length: 8 (rows) or 64 (pixels), but found 9",
     ("sweep", "--dataset", "parity", "--models", "bilstm"): "none may answer these datasets",
+    ("sweep", "--trails", "3"): "No such option '--trails'. (Did you mean one of: '--task', '--trials'?)",
+    ("sweep", "--trials", "x"): "Invalid value for '--trials': 'x' is not a valid integer.",
     ("sweep", "--trials", "0"): "trials: input should be greater than 0, but found 0",
     ("sweep", "--name", "../x"): "--name '../x': 1 to 64 letters",
     ("sweep", "--gpus", "many"): "--gpus 'many': a count or 'all'",
@@ -58,7 +60,7 @@ def test_a_mistake_is_one_line_and_exit_code_2(tmp_path, monkeypatch, words):
     monkeypatch.chdir(tmp_path)
     status, output, errors = call(*words)
     assert status == 2
-    assert WRONG[words] in errors
+    assert WRONG[words] in errors.splitlines()[-1]
     assert "Traceback" not in errors
     assert not (tmp_path / "results").exists()
 

@@ -29,11 +29,16 @@ def make(tmp_path: Path, **options) -> plans.Plan:
         ({"price_per_hour": "no-such-machine"}, "no-such-machine"),
         ({"match": ["width=3"]}, "--match width=3: parameters=N, flops=N or state=N expected"),
         ({"match": ["parameters=0"]}, "--match parameters=0"),
+        ({"match": ["parameters=1.2.3"]}, "--match parameters=1.2.3: parameters=N"),
+        ({"datasets": ["digits", "digits"]}, "digits/L8/lstm is asked for twice"),
+        ({"lengths": [8, 8]}, "digits/L8/lstm is asked for twice"),
+        ({"max_sequences": 639}, "--max-sequences 639: at least 640: a batch of 32 before each of the 20 validations"),
         ({"gpus_per_run": 2}, "--gpus"),
         ({"runs_per_gpu": 2}, "--gpus"),
         ({"warm_start": ["never"]}, "never"),
-        ({"wall_time": "soon"}, "wall_time"),
-        ({"sampler": "guess"}, "sampler"),
+        ({"warm_start": ["never"]}, "unknown sweep 'never'"),
+        ({"wall_time": "20sec"}, "wall_time: seconds expected, or a number and its unit, such as 90s"),
+        ({"sampler": "tep"}, "but found 'tep'; did you mean 'tpe'?"),
         ({"budget": "huge"}, "huge"),
     ],
 )
@@ -59,6 +64,8 @@ def test_fake_gpus_make_real_slots(tmp_path, monkeypatch):
     assert [slot["CUDA_VISIBLE_DEVICES"] for slot in pairs.slots] == ["0,1", "2,3"]
     config = plans.run_config(pairs, pairs.cells[0], "r", "screen", pairs.cells[0].space.default)
     assert (config.num_devices, config.device) == (2, "cuda")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1,-1,0")  # none is visible from the -1 on
+    assert [slot["CUDA_VISIBLE_DEVICES"] for slot in make(tmp_path, gpus="all").slots] == ["1"]
 
 
 @pytest.mark.parametrize(
@@ -67,6 +74,7 @@ def test_fake_gpus_make_real_slots(tmp_path, monkeypatch):
         ({"gpus": "all", "gpus_per_run": 3}, "does not divide 4 GPUs"),
         ({"gpus": "all", "gpus_per_run": 2, "runs_per_gpu": 2}, "give one of them"),
         ({"gpus": "5"}, "4 are visible"),
+        ({"gpus": "2", "workers": 5}, "2 GPUs make room for 2 runs at a time: add --runs-per-gpu 3"),
     ],
 )
 def test_gpus_that_cannot_be_divided_are_refused(tmp_path, monkeypatch, options, complaint):
@@ -119,6 +127,10 @@ def test_a_warm_start_tries_what_earlier_sweeps_found(tmp_path):
         "learning_rate": 2e-3, "forget_bias": 1.0, "input_bias": -1.0,
     }  # fmt: skip
     assert any("2 from far, near" in line for line in plans.remarks(plan))
+    same = "warm start: far chose its configurations on the same seeds; another --seed confirms them on fresh ones"
+    assert same in plans.remarks(plan)
+    other = make(tmp_path, datasets=["latch"], lengths=[16], warm_start=["far"], seed=1)
+    assert not any("same seeds" in line for line in plans.remarks(other))
 
 
 def test_a_warm_start_is_frozen_with_the_sweep(tmp_path):
@@ -145,7 +157,7 @@ def test_what_lies_outside_the_space_is_not_tried(tmp_path):
 
 
 def test_the_same_question_has_the_same_name_and_another_search_another(tmp_path):
-    names = {make(tmp_path, **options).name for options in ({}, {"sampler": "tpe"}, {"max_sequences": 100})}
+    names = {make(tmp_path, **options).name for options in ({}, {"sampler": "tpe"}, {"max_sequences": 1_000})}
     assert len(names) == 3
     assert make(tmp_path).name == make(tmp_path, workers=1, wall_time="1h").name
 

@@ -161,6 +161,15 @@ def test_a_configuration_is_split_between_model_and_training(space):
     assert train.keys() == {"learning_rate", "weight_decay", "dropout", "embedding_size", "schedule"}
 
 
+def test_a_knob_may_wait_for_a_width_that_is_matched(tmp_path):
+    width = 'hidden_size = { type = "categorical", choices = [8, 16], default = 8 }'
+    rate = f"learning_rate = {{ {RATE}, when = {{ hidden_size = [8] }} }}"
+    space = read(tmp_path, f'width = "hidden_size"\n{HEAD}[tune]\n{width}\n{rate}\n')
+    for wide, train in ((8, {"learning_rate": 1e-3}), (9, {})):
+        matched = space.matched("parameters=5k", wide)
+        assert matched.split(matched.default) == ({"hidden_size": wide}, train)
+
+
 def test_equal_spaces_have_equal_hashes(tmp_path, space):
     assert read(tmp_path, EVERY_TYPE.replace('title = "T"', 'title = "U"')).hash == space.hash
     assert read(tmp_path, EVERY_TYPE.replace("high = 64", "high = 72")).hash != space.hash

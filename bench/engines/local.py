@@ -8,6 +8,8 @@ a record.json there; what it says meanwhile comes up a pipe.
 import contextlib
 import fcntl
 import importlib
+import itertools
+import math
 import multiprocessing
 import os
 import select
@@ -240,6 +242,9 @@ def make_slots(
     # In the order of the bus, which is how NVML counts them.
     order = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
     slots = [{"CUDA_VISIBLE_DEVICES": group} | order for _ in range(runs_per_gpu) for group in groups]
+    if workers is not None and workers > len(slots):
+        more = "" if gpus_per_run > 1 else f": add --runs-per-gpu {math.ceil(workers / wanted)}"
+        raise HardwareError(f"--workers {workers}, but {wanted} GPUs make room for {len(slots)} runs at a time{more}")
     slots = slots[: workers or len(slots)]
     return slots, "cuda", max(1, cores // (len(slots) * gpus_per_run))
 
@@ -248,7 +253,8 @@ def visible_gpus() -> list[str]:
     """Return the GPUs that may be used, as CUDA_VISIBLE_DEVICES names them."""
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
     if named is not None:
-        return [name.strip() for name in named.split(",") if name.strip()]
+        names = [name.strip() for name in named.split(",") if name.strip()]
+        return list(itertools.takewhile(lambda name: name != "-1", names))  # CUDA looks no further
     import pynvml
 
     try:

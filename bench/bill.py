@@ -56,6 +56,7 @@ class Meter:
     def __init__(self, plan: Plan) -> None:
         config = plan.config
         self._slots, self._usd_per_hour = len(plan.slots), plan.usd_per_hour
+        self._devices = config.gpus_per_run
         self._allowed = {"wall time": config.wall_time, "device time": config.device_time, "money": config.max_usd}
         self.is_limited = any(self._allowed.values())
         self._earlier: list[RunRecord] = []
@@ -89,11 +90,10 @@ class Meter:
                 confirmed = sum(run.config.phase == "confirm" for run in runs)
                 ahead += max(0, reserve - confirmed) * seconds[cell_id]
         wall = time.monotonic() - self._started + wall_seconds(self._earlier)
-        devices = running[0].num_devices if running else 1
         run_seconds = self._run_seconds + ahead
         spent = {
             "wall time": wall + ahead / self._slots,
-            "device time": self._device_seconds + ahead * devices,
+            "device time": self._device_seconds + ahead * self._devices,
             "money": (self._usd_per_hour or 0.0) / self._slots * run_seconds / 3600,
         }
         for name, allowed in self._allowed.items():

@@ -133,8 +133,7 @@ def make(plan: Plan, memory_gb: float | None, say: Say) -> Estimate:
     exclusive = [EXCLUSIVE_SECONDS + 8e-3 * c.step_milliseconds for c in cells if c.step_milliseconds is not None]
     wall = started + sum(c.device_seconds or 0 for c in cells) / len(plan.slots) / plan.config.gpus_per_run
     wall += sum(exclusive)
-    if plan.config.wall_time is not None:
-        wall = min(wall, plan.config.wall_time + sum(exclusive))
+    wall = min(wall, _allowed_seconds(plan) + sum(exclusive))
     estimate = Estimate(
         sweep=plan.name,
         made=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -148,6 +147,18 @@ def make(plan: Plan, memory_gb: float | None, say: Say) -> Estimate:
     plan.folder.mkdir(parents=True, exist_ok=True)
     write_atomically(plan.folder / "plan.json", estimate.model_dump_json(indent=1))
     return estimate
+
+
+def _allowed_seconds(plan: Plan) -> float:
+    """Return the wall time after which a budget of time or money ends the search; infinite without one."""
+    config, found = plan.config, [math.inf]
+    if config.wall_time is not None:
+        found.append(config.wall_time)
+    if config.device_time is not None:
+        found.append(config.device_time / len(plan.slots) / config.gpus_per_run)
+    if config.max_usd is not None and plan.usd_per_hour:
+        found.append(3600 * config.max_usd / plan.usd_per_hour)
+    return min(found)
 
 
 def read(folder: Path) -> Estimate | None:

@@ -83,6 +83,16 @@ def test_a_real_plan_predicts_and_is_kept(tmp_path):
     plans.freeze(plan)  # a sweep may begin there
 
 
+@pytest.mark.parametrize(
+    ("budget", "seconds"),
+    [({}, float("inf")), ({"wall_time": "30s"}, 30), ({"device_time": "1m"}, 15), ({"max_usd": 0.01}, 10),
+     ({"wall_time": "12s", "device_time": "1m", "max_usd": 1.0}, 12)],
+)  # fmt: skip
+def test_a_budget_of_time_or_money_ends_what_is_predicted(tmp_path, budget, seconds):
+    plan = make(tmp_path, workers=4, price_per_hour=3.6, **budget)
+    assert estimate._allowed_seconds(plan) == pytest.approx(seconds)
+
+
 @pytest.mark.slow
 def test_the_frontier_is_what_fits(tmp_path):
     plan = make(tmp_path, models=["lstm", "transformer"], datasets=["adding"], lengths=[50])

@@ -15,7 +15,7 @@ from bench import bill, stats
 from bench.config import INDEPENDENT_SAMPLERS
 from bench.estimate import Estimate
 from bench.record import RunRecord, outcome
-from bench.selection import choose, confirmations, losses, objective, pareto
+from bench.selection import best_trials, choose, confirmations, counted_val, is_feasible, losses, objective, pareto
 
 Cells = dict[tuple[str, int, str], list[RunRecord]]
 """Runs by dataset, length and model (search space)."""
@@ -64,8 +64,8 @@ def expected_performance(records: Sequence[RunRecord], unbiased: bool = True) ->
         if not drawn or any(run.config.ask_pruner or run.state == "pruned" for run in drawn):
             continue
         asked = drawn[0].asked
-        scores = [asked.chance if run.val_score is None else run.val_score for run in drawn]
-        curve = stats.expected_performance([asked.sign * score for score in scores], unbiased)
+        scores = [asked.sign * score for run in drawn if (score := counted_val(run)) is not None]
+        curve = stats.expected_performance(scores, unbiased)
         seconds = statistics.fmean(run.device_seconds for run in drawn)
         for n, value in enumerate(curve, 1):
             row = {"dataset": dataset, "length": length, "model": model, "trials": n}
@@ -74,34 +74,37 @@ def expected_performance(records: Sequence[RunRecord], unbiased: bool = True) ->
 
 
 def default_against_tuned(records: Sequence[RunRecord], top_k: int) -> pd.DataFrame:
-    """Return what tuning brought: mean validation scores of the default and the chosen configuration, on fresh seeds.
+    """Return what tuning brought: mean validation scores of the default and of the tuned configuration on fresh seeds.
 
-    Columns: dataset, length, model, metric, default, tuned, gain (positive is better), low and high (95 % interval of
-    the gain, paired by seed; NaN below two seeds), default_solved, tuned_solved, seeds, screened (score with which the
-    chosen one was picked), drop (by how much it was better then than on fresh seeds), chosen (its trial).
+    The tuned one is what screening put first. The seeds that judge it here had no part in that, so gain and drop are
+    without the luck of a choice; which of the confirmed ones is chosen in the end is told beside it. Columns: dataset,
+    length, model, metric, default, tuned, gain (positive is better) with its 95 % interval, low and high (paired by
+    seed; NaN below two seeds), default_solved, tuned_solved, seeds, screened (score with which the tuned one was
+    picked), drop (by how much it was better then than on fresh seeds), picked (its trial), chosen (the cell's).
     """
     rows = []
     for (dataset, length, model), runs in cells(records).items():
         default = next((r for r in runs if r.config.phase == "screen" and r.config.number == 0), None)
-        chosen = choose(runs, top_k)
-        if default is None or chosen is None:
+        chosen, picked = choose(runs, top_k), next(iter(best_trials(runs, 1)), None)
+        if default is None or chosen is None or picked is None:
             continue
         untested = [run for run in runs if run.config.phase != "test"]
-        pair = [confirmations(untested, trial) for trial in (default, chosen)]
-        if not all(pair):
+        both = [{run.config.seed: run for run in confirmations(untested, trial)} for trial in (default, picked)]
+        seeds = sorted(both[0].keys() & both[1].keys())
+        if not seeds:
             continue
-        scores = [{r.config.seed: r.val_score for r in found if r.val_score is not None} for found in pair]
-        means = [statistics.fmean(s.values()) if s else math.nan for s in scores]
-        sign = chosen.asked.sign
-        gains = [sign * (scores[1][seed] - scores[0][seed]) for seed in scores[0].keys() & scores[1].keys()]
-        low, high = stats.mean_interval(gains) if gains else (math.nan, math.nan)
-        solved = [sum(bool(r.solved) for r in found) if chosen.asked.solved is not None else None for found in pair]
+        pair = [[found[seed] for seed in seeds] for found in both]
+        scores = [[score for run in found if (score := counted_val(run)) is not None] for found in pair]
+        means = [statistics.fmean(found) for found in scores]
+        sign = picked.asked.sign
+        low, high = stats.mean_interval([sign * (after - before) for before, after in zip(*scores, strict=True)])
+        solved = [sum(bool(r.solved) for r in found) if picked.asked.solved is not None else None for found in pair]
         rows.append(
             {
                 "dataset": dataset,
                 "length": length,
                 "model": model,
-                "metric": chosen.asked.metric,
+                "metric": picked.asked.metric,
                 "default": means[0],
                 "tuned": means[1],
                 "gain": sign * (means[1] - means[0]),
@@ -109,9 +112,10 @@ def default_against_tuned(records: Sequence[RunRecord], top_k: int) -> pd.DataFr
                 "high": high,
                 "default_solved": solved[0],
                 "tuned_solved": solved[1],
-                "seeds": len(pair[1]),
-                "screened": chosen.val_score,
-                "drop": sign * ((chosen.val_score or math.nan) - means[1]),
+                "seeds": len(seeds),
+                "screened": picked.val_score,
+                "drop": math.nan if picked.val_score is None else sign * (picked.val_score - means[1]),
+                "picked": picked.config.number,
                 "chosen": chosen.config.number,
             }
         )
@@ -119,14 +123,14 @@ def default_against_tuned(records: Sequence[RunRecord], top_k: int) -> pd.DataFr
 
 
 def pareto_front(records: Sequence[RunRecord], objectives: Sequence[str]) -> pd.DataFrame:
-    """Return every complete trial of all models with its objectives, marked if nothing of its dataset dominates it.
+    """Return every complete trial that keeps to the limits, with its objectives, marked if nothing dominates it.
 
     Columns: dataset, length, model, trial, one a objective, on_front, and hypervolume: of the front of a dataset and
     length, between it and the worst value of each objective there, as a share of the box from the best to the worst.
     """
     groups: dict[tuple[str, int], list[RunRecord]] = {}
     for record in records:
-        known = all(objective(record, name) is not None for name in objectives)
+        known = is_feasible(record) and all(objective(record, name) is not None for name in objectives)
         if record.config.phase == "screen" and record.state == "complete" and known:
             groups.setdefault((record.config.dataset, record.config.length), []).append(record)
     rows = []
@@ -215,14 +219,14 @@ def cost_to_reach(records: Sequence[RunRecord], quality: float | None = None) ->
 
     A sampler that draws independently needs 1 / p trials on average, where p is the share of trials that reach it; so
     the cost is the mean cost of a trial over p. `quality` is the score; None: the threshold of a task that is solved,
-    else nine tenths of the way from chance to the best confirmed model. Columns: dataset, length, model, quality,
+    else nine tenths of the way from chance to the best trial of any model. Columns: dataset, length, model, quality,
     reached, trials, device_seconds (NaN: not reached within the trials made), usd.
     """
     by_cell = cells(records)
     best: dict[tuple[str, int], float] = {}
     for (dataset, length, _), runs in by_cell.items():
         for run in runs:
-            if run.config.phase == "screen" and run.val_score is not None:
+            if run.config.phase == "screen" and run.state == "complete" and run.val_score is not None:
                 value = run.asked.sign * run.val_score
                 best[dataset, length] = max(best.get((dataset, length), -math.inf), value)
     rows = []
@@ -234,7 +238,8 @@ def cost_to_reach(records: Sequence[RunRecord], quality: float | None = None) ->
         wanted = quality if quality is not None else asked.solved
         if wanted is None:
             wanted = asked.chance + 0.9 * (asked.sign * best[dataset, length] - asked.chance)
-        reached = [r for r in drawn if r.val_score is not None and asked.sign * (r.val_score - wanted) >= 0]
+        scores = [run.val_score for run in drawn if run.state == "complete" and run.val_score is not None]
+        reached = [score for score in scores if asked.sign * (score - wanted) >= 0]
         seconds = sum(run.device_seconds for run in drawn) / len(reached) if reached else math.nan
         money = bill.usd(drawn)
         row = {"dataset": dataset, "length": length, "model": model, "quality": wanted, "reached": len(reached)}

@@ -14,7 +14,7 @@ from bench import bill, plugins, stats
 from bench.config import BASELINES
 from bench.errors import DeclarationError, StoreError, UnknownNameError
 from bench.record import RunRecord, outcome, read_spec, records, write_atomically
-from bench.selection import choose, confirmations
+from bench.selection import choose, confirmations, counted_test, counted_val
 
 COLUMNS = (
     ["dataset", "length", "steps", "match", "model", "rank", "state", "metric", "goal", "score", "score_is"]
@@ -171,6 +171,12 @@ def _cell_row(cell: list[RunRecord], spec: dict[str, Any], folder: Path) -> tupl
         values = [metric.compute(record) for record in [*confirmed, *speed]]
         known = [value for value in values if value is not None]
         row[name] = statistics.median(known) if known else None
+    # What the test split has not been opened for, yet or because the test run failed, proves nothing.
+    if any(counted_test(record) is None for record in confirmed):
+        broken = [record for record in cell if record.config.phase == "test" and not record.tests]
+        causes = sorted({record.cause or "error" for record in broken})
+        row["state"] = f"failed: test run: {', '.join(causes)}" if causes else "not finished"
+        confirmed = [record for record in confirmed if counted_test(record) is not None]
     row["num_seeds"] = len(confirmed)
     row["val_confirmation"] = _mean_val(confirmed)
     if row["val_confirmation"] is not None and chosen.val_score is not None:
@@ -186,7 +192,7 @@ def _cell_row(cell: list[RunRecord], spec: dict[str, Any], folder: Path) -> tupl
 
 
 def _mean_val(runs: list[RunRecord]) -> float | None:
-    scores = [run.val_score for run in runs if run.val_score is not None]
+    scores = [score for run in runs if (score := counted_val(run)) is not None]
     return statistics.fmean(scores) if scores else None
 
 
@@ -199,12 +205,14 @@ def _outcomes(cell: list[RunRecord]) -> str:
 def _score(confirmed: list[RunRecord]) -> dict[str, Any]:
     """Return the confirmed test score and its interval.
 
-    Solve-type: k of n, with its exact interval, and the median; a mean of solved and unsolved runs says nothing. A run
-    that failed is an unsolved one. Else: the mean, with the interval of the mean.
+    Solve-type: k of n, with its exact interval, and the median; a mean of solved and unsolved runs says nothing. Else:
+    the mean, with the interval of the mean. A run that failed is an unsolved one, with the chance score.
     """
-    scores = [record.test_score for record in confirmed if record.test_score is not None]
+    scores = [score for record in confirmed if (score := counted_test(record)) is not None]
     if not confirmed:
         return {}
+    if all(record.state == "failed" for record in confirmed):
+        scores = []
     if confirmed[0].asked.solved is not None:
         solved = sum(bool(record.solved) for record in confirmed)
         low, high = stats.clopper_pearson(solved, len(confirmed))
@@ -230,9 +238,9 @@ def _better(a: list[RunRecord], b: list[RunRecord]) -> bool:
     # Paired by seed: equal seeds saw the same data in the same order.
     seeds = {record.config.seed: record for record in b}
     pairs = [(record, seeds[record.config.seed]) for record in a if record.config.seed in seeds]
-    scores = [(x.test_score, y.test_score) for x, y in pairs if x.test_score is not None and y.test_score is not None]
+    scores = [[score for run in side if (score := counted_test(run)) is not None] for side in zip(*pairs, strict=True)]
     sign = a[0].asked.sign
-    return len(scores) > 1 and stats.scores_higher([sign * x for x, _ in scores], [sign * y for _, y in scores])
+    return len(pairs) > 1 and stats.scores_higher(*([sign * score for score in side] for side in scores))
 
 
 def _order(row: dict[str, Any]) -> tuple[float, ...]:
@@ -268,6 +276,9 @@ def _groups(board: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
 def _answer(group: pd.DataFrame) -> str:
     rows = group[group["rank"].notna()]
     if rows.empty:
+        states = group["state"][~group["state"].str.startswith(("floor", "not applicable"))].unique()
+        if len(states) and all(state.startswith("failed: ") for state in states):
+            return f"no model was confirmed: {'; '.join(state.removeprefix('failed: ') for state in states)}."
         return "no model has been confirmed yet."
     budget = f"{int(rows['max_sequences'].iloc[0]):,} sequences"
     if rows["solved"].notna().any():
@@ -277,8 +288,10 @@ def _answer(group: pd.DataFrame) -> str:
         parts = []
         if not full.empty:
             quickest = full.loc[full["seconds_to_solve"].astype(float).idxmin()]
-            seeds = int(rows["num_seeds"].max())
-            every = "the one seed" if seeds == 1 else f"all {seeds} seeds"
+            fewest, most = int(full["num_seeds"].min()), int(full["num_seeds"].max())
+            every = "the one seed" if most == 1 else f"all {most} seeds"
+            if fewest < most:  # a budget ended the sweep
+                every = f"each of their {fewest} to {most} seeds"
             text = f"solved on {every} by {_names(full)}"
             if len(full) == 1 or full["hardware"].nunique() == 1:
                 if len(full) > 1:
@@ -291,7 +304,8 @@ def _answer(group: pd.DataFrame) -> str:
             counts = ", ".join(f"{_bare(r.model)} {int(r.solved)} of {int(r.num_seeds)}" for r in partly.itertuples())
             parts.append(f"on some seeds by {counts}")
         if not none.empty:
-            who = "any model" if len(none) == len(rows) else _names(none)
+            tried = group[~group["state"].str.startswith(("floor", "not applicable"))]
+            who = "any model" if len(none) == len(tried) else _names(none)
             parts.append(f"not solved within {budget} by {who}")
         return "; ".join(parts) + "."
     first = rows[rows["rank"] == 1]

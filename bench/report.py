@@ -648,11 +648,11 @@ def _tuning(sweep: _Sweep) -> Section:
             anchor, title, reason="no cell has both its default and its chosen configuration confirmed on fresh seeds."
         )
     rows = _rows(frame)
-    kept = [row for row in rows if row["chosen"] == 0]
-    sure = [row for row in rows if row["chosen"] != 0 and _known(row["low"]) and (row["low"] > 0 or row["high"] < 0)]
-    gained = [row for row in sure if row["low"] > 0]
-    lead = f"In {len(kept)} of {_count(len(rows), 'cell')} the default configuration itself was chosen. Tuning gained "
-    lead += f"more than chance explains in {len(gained)}: there the interval of the gain lies above zero."
+    kept = [row for row in rows if row["picked"] == 0]
+    sure = [row for row in rows if row["picked"] != 0 and _known(row["low"])]
+    lead = f"In {len(kept)} of {_count(len(rows), 'cell')} screening put the default configuration itself first. "
+    lead += f"Tuning gained more than chance explains in {sum(row['low'] > 0 for row in sure)}, and lost in "
+    lead += f"{sum(row['high'] < 0 for row in sure)}: there the interval of the gain excludes zero."
     drawings = []
     for (dataset, length, match), mine in _split(frame).items():
         mine = [row for row in mine if _known(row["default"]) and _known(row["tuned"])]
@@ -673,29 +673,31 @@ def _tuning(sweep: _Sweep) -> Section:
         chart = Chart(where, axis, names, series, rows=True)
         drawings.append(sweep.draw(chart, f"{where}, default to tuned, mean validation score on fresh seeds: {words}"))
     head = ["question", "model", "default", "tuned", "gain", "95 % interval", "seeds", "solved before", "solved after"]
-    head += ["chosen", "when picked", "drop since"]
+    head += ["tuned is", "when picked", "drop since", "chosen in the end"]
     cells = [
         [
             _where(row),
             row["model"],
             _score(row["default"]),
             _score(row["tuned"]),
-            _signed(row["gain"]) if row["chosen"] else "0",
-            _interval(row["low"], row["high"]) if row["chosen"] else DASH,
+            _signed(row["gain"]) if row["picked"] else "0",
+            _interval(row["low"], row["high"]) if row["picked"] else DASH,
             str(row["seeds"]),
             _whole(row["default_solved"]),
             _whole(row["tuned_solved"]),
-            f"t{row['chosen']}" if row["chosen"] else "default",
+            f"t{row['picked']}" if row["picked"] else "default",
             _score(row["screened"]),
             _signed(row["drop"]),
+            f"t{row['chosen']}" if row["chosen"] else "default",
         ]
         for row in rows
     ]
     blocks: list[Block] = [Note(lead, "lead")]
     if drawings:
         caption = (
-            "Hollow: the default; filled: the chosen configuration, both on the same fresh seeds. The upright tick is "
-            "the score with which the configuration was picked: where it lies above the filled point, it was lucky."
+            "Hollow: the default; filled: the configuration that screening put first, both on the same fresh seeds, "
+            "which had no part in that. The upright tick is the score with which it was picked: where it lies above "
+            "the filled point, it was lucky."
         )
         blocks.append(Panels(drawings, caption, sweep.legend(frame["model"])))
     blocks.append(
@@ -703,15 +705,15 @@ def _tuning(sweep: _Sweep) -> Section:
     )
     drops = [row["drop"] for row in rows if _known(row["drop"])]
     curse = "The winner's curse: the best of several noisy scores is expected to be too good, so the choice is trained "
-    curse += "again on fresh seeds."
+    curse += "again on fresh seeds, and the best there of those confirmed is the one chosen in the end."
     if drops:
         middle = statistics.median(drops)
         of = f"(median of {_count(len(drops), 'cell')})"
         if abs(middle) < 0.0005:
-            curse += f" Here the chosen ones scored the same as when they were picked {of}."
+            curse += f" Here those put first scored the same as when they were picked {of}."
         else:
             curse += (
-                f" Here the chosen ones scored {_score(abs(middle))} {'worse' if middle > 0 else 'better'} than when "
+                f" Here those put first scored {_score(abs(middle))} {'worse' if middle > 0 else 'better'} than when "
             )
             curse += f"they were picked {of}."
     blocks.append(Note(curse))
@@ -730,7 +732,7 @@ def _pareto(sweep: _Sweep) -> Section:
         names = [n for n in ("quality", "latency", "cost") if any(objective(run, n) is not None for run in screened)]
     frame = evidence.pareto_front(sweep.runs, names) if len(names) > 1 else pd.DataFrame()
     if frame.empty:
-        return Section(anchor, title, reason="no complete trial has two objectives measured.")
+        return Section(anchor, title, reason="no complete trial within the limits has two objectives measured.")
     signs = {(run.config.dataset, run.config.length): run.asked.sign for run in screened}
     metrics = _metrics(sweep.runs)
     drawings: list[Drawing] = []

@@ -22,6 +22,16 @@ def objective(record: RunRecord, name: str) -> float | None:
     return record.seconds.total if record.cost_usd is None else record.cost_usd
 
 
+def counted_val(record: RunRecord) -> float | None:
+    """Return the validation score that a run counts with: a failed one is never dropped, but has learned nothing."""
+    return record.asked.chance if record.state == "failed" else record.val_score
+
+
+def counted_test(record: RunRecord) -> float | None:
+    """Return the test score that a confirm run counts with, likewise; None where the test split is still closed."""
+    return record.asked.chance if record.state == "failed" else record.test_score
+
+
 def violations(record: RunRecord) -> dict[str, float]:
     """Return by how much of each limit a run exceeds it: 0.5 is half as much again, negative is room left."""
     limits = record.config.limits
@@ -156,7 +166,7 @@ def winner(cells: Iterable[Sequence[RunRecord]], top_k: int) -> RunRecord | None
 def _standing(records: Sequence[RunRecord], trial: RunRecord) -> tuple[float, ...]:
     """Return what configurations are ordered by: the confirm runs' validation, never their test."""
     runs = confirmations([record for record in records if record.config.phase != "test"], trial)
-    scores = [run.asked.sign * run.val_score for run in runs if run.val_score is not None]
+    scores = [run.asked.sign * score for run in runs if (score := counted_val(run)) is not None]
     worst = float("-inf")
     if trial.asked.solved is None:
         return (-sum(run.state == "failed" for run in runs), statistics.fmean(scores) if scores else worst)

@@ -24,7 +24,7 @@ from bench.engines.local import Event, Job, LocalEngine
 from bench.errors import StoreError, SweepLockedError
 from bench.plan import SEEDS_A_SWEEP, Cell, Plan, freeze, note_end, run_config
 from bench.record import Asked, RunRecord, add_crash, read_crashes, read_spec, records, write_json
-from bench.selection import choose, confirmations, to_confirm
+from bench.selection import choose, confirmations, counted_test, to_confirm
 from bench.stats import score_interval
 from bench.studies import Studies
 from bench.tracking import Tracker
@@ -130,12 +130,12 @@ def _summary(mine: list[RunRecord], top_k: int) -> tuple[str, dict[str, float]]:
         return "failed", metrics
     confirmed = confirmations(mine, best)
     name = f"test/{best.asked.metric}"
-    scores = [record.test_score for record in confirmed if record.test_score is not None]
+    scores = [score for record in confirmed if (score := counted_test(record)) is not None]
     metrics["test/seeds"] = len(confirmed)
     if best.asked.solved is not None:
         metrics["test/solved"] = sum(bool(record.solved) for record in confirmed)
         metrics[name] = statistics.median(scores) if scores else math.nan
-    elif scores:
+    elif any(record.state == "complete" for record in confirmed) and scores:
         metrics[name] = statistics.fmean(scores)
         metrics[f"{name}_ci_low"], metrics[f"{name}_ci_high"] = score_interval(scores, best.asked.metric)
     return "complete", metrics
@@ -483,7 +483,7 @@ class _Coordinator:
             self.status.failed += 1
             self.failures_in_a_row += 1
             return
-        self.any_success = True
+        self.any_success |= record.state == "complete"
         self.failures_in_a_row = 0
         score, sign = record.val_score, record.asked.sign
         key = f"{record.config.dataset} {record.config.length}"

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from bench import bill, evidence, stats
-from bench.config import RunConfig, TrainSettings
+from bench.config import Limits, RunConfig, TrainSettings
 from bench.estimate import CellEstimate, Estimate
 from bench.record import Asked, Epoch, RunRecord, Seconds
 
@@ -52,8 +52,9 @@ def test_expected_performance_is_that_of_the_drawn_trials():
 
 
 def test_a_failed_trial_is_in_the_curve_at_chance():
-    frame = evidence.expected_performance([made("t1", 0.5), made("t2", None, cause="error")])
-    assert frame["score"].tolist() == pytest.approx([0.3, 0.5])
+    for failed in (made("t2", None, cause="error"), made("t2", 0.9, state="failed", cause="diverged")):
+        frame = evidence.expected_performance([made("t1", 0.5), failed])
+        assert frame["score"].tolist() == pytest.approx([0.3, 0.5])
 
 
 @pytest.mark.parametrize(
@@ -78,14 +79,29 @@ def test_default_and_tuned_are_compared_on_the_same_seeds():
     assert (row["default"], row["tuned"], row["gain"]) == pytest.approx((0.6, 0.78, 0.18))
     assert (row["low"], row["high"]) == pytest.approx(stats.mean_interval(gains))
     assert row["drop"] == pytest.approx(0.9 - 0.78)
-    assert (row["chosen"], row["seeds"]) == (1, 3)
+    assert (row["picked"], row["chosen"], row["seeds"]) == (1, 1, 3)
 
 
-def test_fresh_seeds_may_choose_the_default_after_all():
+def test_what_tuning_lost_is_told_although_fresh_seeds_choose_the_default_after_all():
+    """A gain of what these very seeds chose could never be negative."""
     runs = [made("t0", 0.6), made("t1", 0.9), *(made(f"t0-s{i}", 0.7) for i in range(2))]
     runs += [made(f"t1-s{i}", 0.5) for i in range(2)]
     (row,) = evidence.default_against_tuned(runs, 1).to_dict("records")
-    assert (row["chosen"], row["gain"]) == (0, 0)
+    assert (row["picked"], row["chosen"]) == (1, 0)
+    assert (row["gain"], row["drop"]) == pytest.approx((-0.2, 0.4))
+
+
+def test_a_seed_that_failed_counts_with_chance_also_where_it_had_been_better_before():
+    runs = [made("t0", 0.6), made("t1", 0.9), *(made(f"t0-s{i}", 0.5) for i in range(2))]
+    runs += [made("t1-s0", 0.9), made("t1-s1", 0.9, state="failed", cause="diverged")]
+    (row,) = evidence.default_against_tuned(runs, 1).to_dict("records")
+    assert row["tuned"] == pytest.approx((0.9 + 0.1) / 2)
+
+
+def test_only_seeds_that_both_have_are_compared():
+    runs = [made("t0", 0.6), made("t1", 0.9), made("t0-s0", 0.5), made("t1-s0", 0.7), made("t1-s1", 0.1)]
+    (row,) = evidence.default_against_tuned(runs, 1).to_dict("records")
+    assert (row["seeds"], row["gain"]) == (1, pytest.approx(0.2))
 
 
 def test_the_front_and_its_volume():
@@ -95,6 +111,13 @@ def test_the_front_and_its_volume():
     assert frame["on_front"].to_dict() == {0: True, 1: True, 2: True, 3: False, 4: False}
     # In the box 0.3 to 0.9 by 10 to 30: 0.5 is met from 10 on, 0.7 from 20, 0.9 at the very corner.
     assert frame["hypervolume"].iloc[0] == pytest.approx((0.2 * 20 + 0.2 * 10) / (0.6 * 20))
+
+
+def test_what_exceeds_a_limit_is_on_no_front():
+    limits = {"limits": Limits(parameters=100)}
+    runs = [made(f"t{i}", 0.5 + i / 10, config=limits, parameters={"encoder": 99 + i}) for i in range(3)]
+    frame = evidence.pareto_front(runs, ("quality", "parameters"))
+    assert frame["trial"].tolist() == [0, 1]
 
 
 def test_the_bill_of_a_study_holds_every_run():
@@ -111,6 +134,9 @@ def test_what_it_costs_to_reach_a_score():
     runs = [made(f"t{i}", score) for i, score in enumerate((0.5, 0.95, 0.2, 0.99))]
     (row,) = evidence.cost_to_reach(runs, 0.9).to_dict("records")
     assert (row["reached"], row["trials"], row["device_seconds"]) == (2, 4, 20.0)
+    diverged = made("t4", 0.95, state="failed", cause="diverged")  # it cannot be chosen: that score was not reached
+    (row,) = evidence.cost_to_reach([*runs, diverged], 0.9).to_dict("records")
+    assert (row["reached"], row["device_seconds"]) == (2, 25.0)
     (row,) = evidence.cost_to_reach(runs, 0.999).to_dict("records")
     assert math.isnan(row["device_seconds"])
     (row,) = evidence.cost_to_reach(runs).to_dict("records")

@@ -4,6 +4,7 @@ import math
 import shutil
 import statistics
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -283,7 +284,10 @@ class _Prober:
         self.start_seconds = 0.0  # of the server, once
 
     def __enter__(self) -> "_Prober":
+        began = time.monotonic()
         self._engine.start_server()
+        self._engine.wait_for_server()
+        self.start_seconds = time.monotonic() - began
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -306,8 +310,6 @@ class _Prober:
                     record = RunRecord.read(event.job.folder)
                     config = configs[int(event.job.id)]
                     ended[event.job.id] = record or _died(config, event.cause or "no record")
-                    if not self.start_seconds:
-                        self.start_seconds = max(0.0, event.seconds - ended[event.job.id].seconds.total)
         return [ended[str(index)] for index in range(len(configs))]
 
 

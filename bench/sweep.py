@@ -277,10 +277,12 @@ class _Coordinator:
                 return None, False
             self.screened.add(cell.id)
         done = {record.config.run for record in mine}
-        for trial in to_confirm(mine, top_k):
+        for place, trial in enumerate(to_confirm(mine, top_k)):
+            # Before a second configuration is confirmed, something is kept for the best one of every cell.
+            reserve = seeds if place else 0
             for index in range(seeds):
                 run_id = f"{trial.config.run}-s{index}"
-                if run_id not in done and run_id not in running and not self._is_spent(cell):
+                if run_id not in done and run_id not in running and not self._is_spent(cell, reserve):
                     return self._confirm_job(cell, trial, run_id, index), False
         if running:
             return None, False

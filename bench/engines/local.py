@@ -84,6 +84,7 @@ class LocalEngine:
         self._running: dict[str, _Running] = {}
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(list(preload))
+        self._server_is_ready = False
         # No one ever writes to this pipe. Its read end comes to its end when the last holder of the write end is gone,
         # and that is this process alone.
         self._life_read, self._life_write = self._context.Pipe(duplex=False)
@@ -91,6 +92,15 @@ class LocalEngine:
     def start_server(self) -> None:
         """Start the fork server; it loads torch in the background."""
         _start_server()
+
+    def wait_for_server(self) -> None:
+        """Wait until the server can fork: what it loads until then is no run's time."""
+        _start_server()
+        if not self._server_is_ready:
+            process = self._context.Process(target=_nothing)
+            process.start()
+            process.join()
+            self._server_is_ready = True
 
     @property
     def idle(self) -> int:
@@ -146,7 +156,7 @@ class LocalEngine:
 
     def _start_waiting(self) -> None:
         while self._waiting and self._free and len(self._running) < self.concurrency:
-            _start_server()
+            self.wait_for_server()
             job, slot = self._waiting.popleft(), self._free.popleft()
             ours, theirs = self._context.Pipe()
             process = self._context.Process(
@@ -286,6 +296,10 @@ def free_memory(slots: Sequence[dict[str, str]], device: str) -> int:
     if limit.exists() and limit.read_text().strip().isdecimal():
         free = min(free, int(limit.read_text()))
     return free // len(slots)
+
+
+def _nothing() -> None:
+    """Be forked."""
 
 
 def _run_process(

@@ -36,6 +36,12 @@ def test_a_budget_ends_the_search_and_the_best_are_confirmed(stub_sweep, name):
     assert name in spec["ended_by"]
 
 
+def test_the_start_of_the_server_is_on_no_runs_bill(stub_sweep):
+    status, output = stub_sweep.finish("trials=1", "confirm_seeds=1", 'device_time="20s"', BENCH_STUB_PRELOAD="3")
+    assert status == 0, output
+    assert max(record.seconds.total for record in records(stub_sweep.folder)) < 3
+
+
 def test_more_budget_goes_on_where_the_sweep_ended(stub_sweep):
     stub_sweep.finish(*SIZE, 'device_time="3s"', BENCH_STUB_SECONDS="0.2")
     before = screened(stub_sweep)

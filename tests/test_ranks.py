@@ -3,14 +3,18 @@
 import os
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
-from bench.config import RunConfig, TrainSettings
+from bench import leaderboard
+from bench import plan as plans
+from bench import sweep as sweeps
+from bench.config import RunConfig, SweepConfig, TrainSettings
 from bench.engines.local import Event, Job, LocalEngine
-from bench.record import RunRecord
+from bench.record import RunRecord, records
 
 
 def config(name: str, num_devices: int, **changes) -> RunConfig:
@@ -71,6 +75,42 @@ def test_the_steps_and_tokens_of_a_shared_run_are_those_of_the_whole_batch(pair)
 def test_a_shared_run_is_billed_for_each_of_its_devices(pair):
     (_, two), _, _ = pair
     assert two.device_seconds == pytest.approx(2 * two.seconds.total)
+
+
+class Lines:
+    """Keeps what a sweep says."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def update(self, status: sweeps.Status) -> None:
+        pass
+
+    def say(self, text: str) -> None:
+        self.said.append(text)
+
+
+def test_a_sweep_of_shared_runs_is_one_sweep(tmp_path, monkeypatch):
+    """Fake GPUs, whose slots are real; the ranks meet over gloo on the CPU."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,2,3")
+    options = {"datasets": ["parity"], "lengths": [8], "models": ["lstm"], "budget": "smoke", "trials": 2, "name": "s",
+               "gpus": "all", "gpus_per_run": 2, "results": tmp_path}  # fmt: skip
+    plan = plans.make(SweepConfig.build(None, options))
+    assert [slot["CUDA_VISIBLE_DEVICES"] for slot in plan.slots] == ["0,1", "2,3"]
+    outcome = sweeps.run(replace(plan, device="cpu"), lines := Lines())
+    assert (outcome.exit_code, lines.said) == (0, [])
+    runs = {record.config.run.rsplit("/", 1)[1]: record for record in records(plan.folder)}
+    trained = {name: run for name, run in runs.items() if run.config.phase in ("screen", "confirm")}
+    assert {"t0", "t1"} < trained.keys()
+    assert {(run.state, run.config.num_devices) for run in trained.values()} == {("complete", 2)}
+    assert all(run.device_seconds == pytest.approx(2 * run.seconds.total) for run in trained.values())
+    # No rank made a sweep of its own, and each had the configuration of its run.
+    assert [path.name for path in (tmp_path / "sweeps").iterdir()] == ["s"]
+    assert len(list(plan.folder.rglob("record.json"))) == len(runs)
+    assert trained["t1"].config.train.learning_rate != trained["t0"].config.train.learning_rate
+    board = leaderboard.build(plan.folder)
+    (row,) = board[board["rank"].notna()].to_dict("records")
+    assert (row["num_devices"], row["state"]) == (2, "complete")
 
 
 def test_only_one_rank_reports(pair):

@@ -14,7 +14,7 @@ from pydantic import BaseModel
 
 from bench.config import RunConfig
 from bench.datasets import make_task
-from bench.engines.local import Job, LocalEngine, free_memory
+from bench.engines.local import Job, LocalEngine, check_gpus, free_memory
 from bench.errors import BenchError, DeclarationError
 from bench.plan import Cell, Plan, run_config
 from bench.record import RunRecord, records, write_atomically
@@ -279,6 +279,8 @@ class _Prober:
     """Runs probes as a sweep runs its runs, in a folder that is gone afterwards."""
 
     def __init__(self, plan: Plan) -> None:
+        if plan.device == "cuda":
+            check_gpus(plan.slots)
         self._engine = LocalEngine(plan.slots, stall_seconds=10 * FRONTIER_SECONDS)
         self._folder = Path(tempfile.mkdtemp(prefix="bench-plan-"))
         self.start_seconds = 0.0  # of the server, once

@@ -20,7 +20,7 @@ from typing import Any, Protocol
 
 from bench import bill, plugins
 from bench.config import RunConfig
-from bench.engines.local import Event, Job, LocalEngine
+from bench.engines.local import Event, Job, LocalEngine, check_gpus
 from bench.errors import StoreError, SweepLockedError
 from bench.plan import SEEDS_A_SWEEP, Cell, Plan, freeze, note_end, run_config
 from bench.record import Asked, RunRecord, add_crash, read_crashes, read_spec, records, write_json
@@ -68,7 +68,9 @@ class Outcome:
 
 
 def run(plan: Plan, display: Display, engine: LocalEngine | None = None) -> Outcome:
-    """Carry out a sweep, or go on with it. Raises SweepLockedError, DeclarationError and StoreError."""
+    """Carry out a sweep, or go on with it. Raises SweepLockedError, HardwareError, DeclarationError, StoreError."""
+    if plan.device == "cuda":
+        check_gpus(plan.slots)
     plan.folder.mkdir(parents=True, exist_ok=True)
     engine = engine or LocalEngine(plan.slots, plan.config.stall_seconds)
     try:

@@ -9,11 +9,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench import leaderboard
+from bench import estimate, leaderboard
 from bench import plan as plans
 from bench import sweep as sweeps
 from bench.config import RunConfig, SweepConfig, TrainSettings
+from bench.engines import local
 from bench.engines.local import Event, Job, LocalEngine
+from bench.errors import HardwareError
 from bench.record import RunRecord, records
 
 
@@ -111,6 +113,17 @@ def test_a_sweep_of_shared_runs_is_one_sweep(tmp_path, monkeypatch):
     board = leaderboard.build(plan.folder)
     (row,) = board[board["rank"].notna()].to_dict("records")
     assert (row["num_devices"], row["state"]) == (2, "complete")
+
+
+def test_gpus_that_torch_does_not_see_are_refused_before_anything_is_spent(tmp_path, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,2")
+    monkeypatch.setattr(local, "call", lambda function: 1 if function == "torch.cuda:device_count" else None)
+    options = {"datasets": ["parity"], "lengths": [8], "models": ["lstm"], "gpus": "2", "runs_per_gpu": 3}
+    plan = plans.make(SweepConfig.build(None, options | {"results": tmp_path}))
+    for start in (lambda: sweeps.run(plan, Lines()), lambda: estimate.make(plan, 1.0, print)):
+        with pytest.raises(HardwareError, match=r"--gpus: torch \S+ sees 1 of 2; install the build"):
+            start()
+    assert not list(tmp_path.iterdir())
 
 
 def test_only_one_rank_reports(pair):

@@ -8,6 +8,7 @@ a record.json there; what it says meanwhile comes up a pipe.
 import contextlib
 import fcntl
 import importlib
+import importlib.metadata
 import itertools
 import math
 import multiprocessing
@@ -274,6 +275,16 @@ def visible_gpus() -> list[str]:
     count = pynvml.nvmlDeviceGetCount()
     pynvml.nvmlShutdown()
     return [str(index) for index in range(count)]
+
+
+def check_gpus(slots: Sequence[dict[str, str]]) -> None:
+    """Raise HardwareError where torch does not see the GPUs of the slots: no CUDA in its build, or another driver's."""
+    wanted = len({gpu for slot in slots for gpu in slot["CUDA_VISIBLE_DEVICES"].split(",")})
+    seen = call("torch.cuda:device_count")
+    if seen < wanted:
+        version = importlib.metadata.version("torch")
+        hint = "install the build for this machine's driver: https://pytorch.org/get-started/locally"
+        raise HardwareError(f"--gpus: torch {version} sees {seen} of {wanted}; {hint}")
 
 
 def free_memory(slots: Sequence[dict[str, str]], device: str) -> int:

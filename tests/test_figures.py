@@ -59,3 +59,35 @@ def test_an_interval_is_a_bar_a_point_or_one_shade():
     assert len(paths(bars)) - len(paths(bare)) == 3
     assert "opacity: 0.12" not in bars
     assert len(re.findall(r"opacity: 0.12", shade)) == 1
+
+
+def test_places_are_spread_and_keep_their_order():
+    assert figures.spread([0.5, 0.1, 0.5], 0.1) == pytest.approx([0.45, 0.1, 0.55])
+    assert figures.spread([0.0, 0.05, 0.1, 0.9], 0.1) == pytest.approx([-0.05, 0.05, 0.15, 0.9])
+    assert figures.spread([], 0.1) == []
+
+
+def test_points_are_thinned_to_those_that_can_be_told_apart():
+    points = [(x / 1000, y / 1000) for x in range(100) for y in range(100)]
+    kept = figures.thin(points, 10)
+    assert 100 <= len(kept) <= 121
+    assert figures.thin([(1.0, 1.0)] * 5, 10) == [0]
+    assert figures.thin([], 10) == []
+
+
+def test_every_model_has_a_colour_and_shape_of_its_own():
+    assert len({figures.colour(name) for name in BASELINES}) == len(BASELINES)
+    assert len({figures.marker(name) for name in BASELINES}) == len(BASELINES)
+    assert figures.colour("lstm@state=64") == figures.colour("lstm")
+    assert len({figures.colour(name, ["a", "b"]) for name in ("a", "b")}) == 2
+
+
+def test_a_chart_is_inert_and_takes_its_inks_from_the_page():
+    axis = figures.Axis("$x$ & <y>")
+    chart = figures.Chart("<i>", axis, axis, [figures.Series("lstm", [1, 2], [1, 2])])
+    text = figures.svg(chart)
+    assert "&lt;i&gt;" in text
+    assert "$x$ &amp; &lt;y&gt;" in text
+    assert "http" not in text
+    assert "var(--figure-ink" in text
+    assert figures.svg(chart) == text

@@ -15,7 +15,7 @@ LAYERS = (
     + ["models", "tasks", "metrics", "model_contract"]
     + ["measure", "energy", "module", "generation", "timing", "capacity", "datamodule", "ranks", "train"]
     + ["engines", "stats", "tracking", "plan", "bill", "studies", "sweep", "estimate", "figures", "speed"]
-    + ["leaderboard", "evidence", "report", "winner", "display", "cli", "__main__"]
+    + ["leaderboard", "evidence", "wording", "page", "sections", "report", "winner", "display", "cli", "__main__"]
 )
 """Lower ones first: a module imports only from those before it; inside a folder no file imports another."""
 
@@ -25,7 +25,7 @@ HOMES = {
     "pytorch_lightning": {"module", "datamodule", "ranks", "train"},
     "torch": {"models", "model_contract", "measure", "module", "generation", "timing", "capacity", "datamodule"}
     | {"ranks", "train", "engines", "winner"},
-    "pandas": {"tables", "speed", "leaderboard", "evidence", "report", "winner", "cli"},
+    "pandas": {"tables", "speed", "leaderboard", "evidence", "wording", "page", "sections", "winner", "cli"},
     "rich": {"display"},
     "click": {"cli"},
     "sklearn": {"tasks"},

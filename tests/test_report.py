@@ -12,11 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from bench import figures, leaderboard, report
+from bench import leaderboard, report
 from bench.config import BASELINES, RunConfig, TrainSettings
 from bench.errors import StoreError
 from bench.estimate import CellEstimate, Estimate
 from bench.record import Asked, Epoch, RunRecord, Seconds
+from bench.sections import generated_text
 from bench.selection import choose, to_confirm
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -186,10 +187,15 @@ def test_the_page_is_well_formed(page):
     assert [attributes["id"] for tag, attributes in page.tags if tag == "section"] == SECTIONS
 
 
+def test_every_file_of_a_section_is_on_the_page():
+    files = {path.stem for path in (ROOT / "bench" / "sections").glob("[a-z]*.py")}
+    assert files == {section.__name__.rpartition(".")[2] for section in report.SECTIONS}
+
+
 def test_texts_are_shown_with_their_measures(tmp_path):
     folder = tmp_path / "texts"
     Builder(folder, [("drift", 16)], models=("lstm",)).build()
-    measures = dict(zip(report.MEASURES, (0.81, 0.02, 0.99, 0.04, 1.5), strict=True))
+    measures = dict(zip(generated_text.MEASURES, (0.81, 0.02, 0.99, 0.04, 1.5), strict=True))
     (path,) = folder.glob("runs/drift/L16/lstm/*-test/record.json")
     record = RunRecord.read(path.parent)
     (first, scores), *others = record.tests.items()
@@ -412,53 +418,6 @@ def test_models_matched_by_capacity_are_compared_apart(tmp_path):
     assert "digits at 8 with parameters=70k" in page.words(None)
     legend = re.findall(r"[\w@=]+", page.words("scores"))[:12]
     assert "lstm" in legend
-
-
-@pytest.mark.parametrize(
-    ("value", "shown"),
-    [(None, "–"), (float("nan"), "–"), (0, "0"), (1234567.0, "1,234,567"), (12.345, "12.3"), (-0.01234, "−0.0123")],
-)
-def test_numbers_have_sensible_digits(value, shown):
-    assert report._number(value) == shown
-
-
-@pytest.mark.parametrize(
-    ("seconds", "shown"), [(0.5, "0.500 s"), (90, "90.0 s"), (600, "10.0 min"), (36_000, "10.0 h")]
-)
-def test_times_have_the_unit_that_suits_them(seconds, shown):
-    assert report._duration(seconds) == shown
-
-
-def test_places_are_spread_and_keep_their_order():
-    assert figures.spread([0.5, 0.1, 0.5], 0.1) == pytest.approx([0.45, 0.1, 0.55])
-    assert figures.spread([0.0, 0.05, 0.1, 0.9], 0.1) == pytest.approx([-0.05, 0.05, 0.15, 0.9])
-    assert figures.spread([], 0.1) == []
-
-
-def test_points_are_thinned_to_those_that_can_be_told_apart():
-    points = [(x / 1000, y / 1000) for x in range(100) for y in range(100)]
-    kept = figures.thin(points, 10)
-    assert 100 <= len(kept) <= 121
-    assert figures.thin([(1.0, 1.0)] * 5, 10) == [0]
-    assert figures.thin([], 10) == []
-
-
-def test_every_model_has_a_colour_and_shape_of_its_own():
-    assert len({figures.colour(name) for name in BASELINES}) == len(BASELINES)
-    assert len({figures.marker(name) for name in BASELINES}) == len(BASELINES)
-    assert figures.colour("lstm@state=64") == figures.colour("lstm")
-    assert len({figures.colour(name, ["a", "b"]) for name in ("a", "b")}) == 2
-
-
-def test_a_chart_is_inert_and_takes_its_inks_from_the_page():
-    axis = figures.Axis("$x$ & <y>")
-    chart = figures.Chart("<i>", axis, axis, [figures.Series("lstm", [1, 2], [1, 2])])
-    text = figures.svg(chart)
-    assert "&lt;i&gt;" in text
-    assert "$x$ &amp; &lt;y&gt;" in text
-    assert "http" not in text
-    assert "var(--figure-ink" in text
-    assert figures.svg(chart) == text
 
 
 LARGE = """

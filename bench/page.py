@@ -1,0 +1,194 @@
+"""What the page of a report consists of, and the findings that its sections are made from."""
+
+import functools
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pandas as pd
+
+from bench import estimate, figures, leaderboard
+from bench.config import INDEPENDENT_SAMPLERS
+from bench.figures import Chart, bare
+from bench.record import RunRecord, read_spec, records
+from bench.wording import DASH
+
+FEW_ROWS = 24  # longer tables are folded
+
+
+@dataclass(frozen=True)
+class Note:
+    """A paragraph; `kind` is its class on the page: lead, note or warning."""
+
+    text: str
+    kind: str = "note"
+    block: ClassVar = "note"
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Terms and what they mean."""
+
+    pairs: Sequence[tuple[str, str]]
+    block: ClassVar = "listing"
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A chart and what it shows, in words."""
+
+    svg: str
+    label: str
+
+
+@dataclass(frozen=True)
+class Panels:
+    """Charts of one kind, with what to see in them."""
+
+    drawings: Sequence[Drawing]
+    caption: str
+    legend: Sequence[tuple[str, str]] = ()  # model, its marker
+    block: ClassVar = "panels"
+
+
+@dataclass(frozen=True)
+class Table:
+    """Text cells under headings."""
+
+    caption: str
+    head: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    total: bool = False  # the last row sums the others up
+    is_folded: bool = False
+    block: ClassVar = "table"
+
+    @property
+    def numeric(self) -> list[bool]:
+        """Whether each column holds numbers, and is set flush right."""
+        return [all(_is_number(row[index]) for row in self.rows) for index in range(len(self.head))]
+
+    def folded(self, always: bool = False) -> "Table":
+        """Return the table, to be unfolded by a click if it is long."""
+        return replace(self, is_folded=always or len(self.rows) > FEW_ROWS)
+
+
+def _is_number(cell: str) -> bool:
+    return bool(re.match(r"[-−+]?[\d.,]", cell)) or cell in ("", DASH)
+
+
+Block = Note | Listing | Panels | Table
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the page; without blocks the reason why there is nothing to show stands in their place.
+
+    Without either it is left out: its question was not asked.
+    """
+
+    id: str
+    title: str
+    blocks: Sequence[Block] = field(default=())
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Findings:
+    """A sweep and what came of it: what all sections read."""
+
+    folder: Path
+    spec: dict[str, Any]
+    board: pd.DataFrame
+    runs: list[RunRecord]
+    quality: float | None
+    prediction: estimate.Estimate | None | str  # a string: why it cannot be read
+
+    @classmethod
+    def read(cls, folder: Path, quality: float | None) -> "Findings":
+        """Read a sweep's folder, its runs in the order of its cells. Raises StoreError."""
+        spec = read_spec(folder)
+        runs = list(records(folder))
+        places = {cell_id: place for place, cell_id in enumerate(spec["spec"]["cells"])}
+        runs.sort(key=lambda run: places.get(run.config.run.rpartition("/")[0], len(places)))
+        return cls(folder, spec, leaderboard.build(folder, runs), runs, quality, _prediction(folder))
+
+    @property
+    def terms(self) -> dict[str, Any]:
+        """What was asked, as it must stay when the sweep is gone on with."""
+        terms: dict[str, Any] = self.spec["spec"]
+        return terms
+
+    @functools.cached_property
+    def others(self) -> list[str]:
+        """The models beyond the baselines: they take further colours by their place here."""
+        return sorted({bare(run.config.space) for run in self.runs} - figures.PALETTE.keys())
+
+    @property
+    def is_independent(self) -> bool:
+        """Whether configurations were drawn without regard to earlier scores."""
+        return self.terms.get("sampler", "sobol") in INDEPENDENT_SAMPLERS
+
+    @property
+    def is_priced(self) -> bool:
+        """Whether a price was given, so that the cost of a run is money and not its duration."""
+        return any(run.config.usd_per_hour is not None for run in self.runs)
+
+    def legend(self, models: Iterable[str]) -> list[tuple[str, str]]:
+        """Return each model, once, with its marker."""
+        return figures.legend(list(models), self.others)
+
+    def draw(self, chart: Chart, label: str) -> Drawing:
+        """Return a chart with what it shows, in words."""
+        return Drawing(figures.svg(chart, self.others), label)
+
+
+def _prediction(folder: Path) -> estimate.Estimate | None | str:
+    try:
+        return estimate.read(folder)
+    except ValueError:
+        return "plan.json cannot be read: run `python -m bench plan` again"
+
+
+def rows_of(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return the rows of a table as plain dictionaries."""
+    return [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]
+
+
+def by_question(frame: pd.DataFrame) -> dict[tuple[str, int, str], list[dict[str, Any]]]:
+    """Return rows by what is compared: dataset, length and rule of capacity, as they first appear."""
+    found: dict[tuple[str, int, str], list[dict[str, Any]]] = {}
+    for row in rows_of(frame):
+        found.setdefault((row["dataset"], row["length"], row["model"].partition("@")[2]), []).append(row)
+    return found
+
+
+def by_model(rows: Iterable[dict[str, Any]]) -> list[tuple[str, list[dict[str, Any]]]]:
+    """Return rows by model, as they first appear."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        found.setdefault(row["model"], []).append(row)
+    return list(found.items())
+
+
+def metrics_of(runs: Iterable[RunRecord]) -> dict[tuple[str, int], str]:
+    """Return the primary metric of each dataset and length."""
+    return {(run.config.dataset, run.config.length): run.asked.metric for run in runs}
+
+
+def question(dataset: str, length: int, match: str) -> str:
+    """Return what is compared, in words."""
+    return f"{dataset} at {length}" + (f" with {match}" if match else "")
+
+
+def question_of(row: dict[str, Any]) -> str:
+    """Return the question of a row; its model's name says the rule of capacity, if there is one."""
+    return f"{row['dataset']} at {row['length']:,}"
+
+
+def sparse(lengths: Sequence[int], most: int = 8) -> list[int]:
+    """Return at most so many of the lengths, the first and the last among them."""
+    if len(lengths) <= most:
+        return list(lengths)
+    return [lengths[round(i * (len(lengths) - 1) / (most - 1))] for i in range(most)]

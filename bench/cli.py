@@ -225,7 +225,7 @@ def _show_end(plan: "Plan", outcome: "Outcome", as_json: bool) -> None:
 
     print_tables(leaderboard.for_people(board), list(leaderboard.SHOWN.values()))
     click.echo()
-    for answer in leaderboard.answers(board):
+    for answer in [*leaderboard.summaries(board), *leaderboard.answers(board)]:
         click.echo(f"* {answer}")
     if plan.config.budget == "smoke":
         click.echo("(budget smoke: shows that it runs, and says nothing about models)")
@@ -474,7 +474,7 @@ def leaderboard(sweeps: tuple[str, ...], results: Path, csv: Path | None, markdo
             click.echo(f"sweep {folder.name}")
             print_tables(boards.for_people(board), list(boards.SHOWN.values()))
             click.echo()
-            for answer in boards.answers(board):
+            for answer in [*boards.summaries(board), *boards.answers(board)]:
                 click.echo(f"* {answer}")
 
 
@@ -547,7 +547,14 @@ def list_(kind: str | None, results: Path, as_json: bool) -> None:
         ]
     if kind in (None, "prices"):
         listing["prices"] = [
-            {"name": name, "USD/h": f"{price.usd_per_hour:g}", "hardware": price.hardware, "read": str(price.read)}
+            {
+                "name": name,
+                "USD/h": f"{price.usd_per_hour:g}",
+                "hardware": price.hardware,
+                "region": price.region,
+                "read": str(price.read),
+            }
+            | ({"source": price.source, "note": price.note} if as_json else {})  # too long for a table
             for name, price in prices.read().items()
         ]
     if kind in (None, "sweeps"):
@@ -562,6 +569,7 @@ def list_(kind: str | None, results: Path, as_json: bool) -> None:
 
     for title, entries in listing.items():
         if entries:
+            title = "prices, each with the day it was read; its source: --json" if title == "prices" else title
             print_tables({title: [list(entry.values()) for entry in entries]}, list(entries[0]))
 
 

@@ -125,16 +125,18 @@ def default_against_tuned(records: Sequence[RunRecord], top_k: int) -> pd.DataFr
 def pareto_front(records: Sequence[RunRecord], objectives: Sequence[str]) -> pd.DataFrame:
     """Return every complete trial that keeps to the limits, with its objectives, marked if nothing dominates it.
 
-    Columns: dataset, length, model, trial, one a objective, on_front, and hypervolume: of the front of a dataset and
-    length, between it and the worst value of each objective there, as a share of the box from the best to the worst.
+    Compared are the models of a dataset and length, under each rule of capacity. Columns: dataset, length, model,
+    trial, one an objective, on_front, and hypervolume: of the front, between it and the worst value of each objective
+    there, as a share of the box from the best to the worst.
     """
-    groups: dict[tuple[str, int], list[RunRecord]] = {}
+    groups: dict[tuple[str, int, str], list[RunRecord]] = {}
     for record in records:
         known = is_feasible(record) and all(objective(record, name) is not None for name in objectives)
         if record.config.phase == "screen" and record.state == "complete" and known:
-            groups.setdefault((record.config.dataset, record.config.length), []).append(record)
+            match = record.config.space.partition("@")[2]
+            groups.setdefault((record.config.dataset, record.config.length, match), []).append(record)
     rows = []
-    for (dataset, length), runs in groups.items():
+    for (dataset, length, _), runs in groups.items():
         front = pareto(runs, objectives)
         on_front = {run.config.run for run in front}
         volume = _share_of_box([losses(run, objectives) for run in runs], [losses(run, objectives) for run in front])

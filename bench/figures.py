@@ -262,8 +262,9 @@ def _levels(axes: "Axes", chart: Chart) -> None:
         if chart.rows:
             axes.plot(level.x[-1:], [math.floor(level.y[-1])], color=INKS["soft"], marker="|", markersize=12, zorder=4)
     named = [level for level in chart.levels if level.name and not chart.rows]
-    low, high = axes.get_ylim()
-    ends = [(level.y[-1] - low) / (high - low) for level in named]
+    axes.autoscale_view()
+    to_axes = axes.transScale + axes.transLimits
+    ends = [float(to_axes.transform((level.x[-1], level.y[-1]))[1]) for level in named]
     for level, place in zip(named, spread(ends, 0.075), strict=True):
         axes.text(1.015, place, _short(level.name), transform=axes.transAxes, va="center", fontsize=10,
                   color=INKS["soft"])  # fmt: skip

@@ -264,7 +264,63 @@ def _configuration(record: RunRecord) -> dict[str, Any]:
 
 def answers(board: pd.DataFrame) -> list[str]:
     """Return one sentence for each dataset and length: what the evidence says, and no more."""
-    return [f"{title}: {_answer(group)}" for title, group in _groups(board)]
+    return [f"{title}: {_answer(group)}{_failures(group)}." for title, group in _groups(board)]
+
+
+def _failures(group: pd.DataFrame) -> str:
+    failed = group[group["state"].astype(str).str.startswith("failed")]
+    who = [f"{_bare(row.model)} ({row.state.removeprefix('failed: ')})" for row in failed.itertuples()]
+    return f"; failed: {', '.join(who)}" if who else ""
+
+
+def summaries(board: pd.DataFrame) -> list[str]:
+    """Return one sentence for each dataset that was asked at several lengths: who is good at which of them."""
+    found = []
+    for (dataset, match), group in board.groupby(["dataset", "match"], sort=False, dropna=False):
+        rows = group[group["rank"].notna()]
+        lengths = sorted(rows["length"].unique())
+        if len(lengths) > 1:
+            title = f"{dataset} at {lengths[0]} to {lengths[-1]}" + ("" if pd.isna(match) else f" with {match}")
+            beaten = [length for length in lengths if _as_good(group[group["length"] == length]) is not None]
+            where = f"; at {_enumeration(map(str, beaten))} a cheap baseline does as well or better" if beaten else ""
+            found.append(f"{title}: {_summary(rows, lengths)}{where}.")
+    return found
+
+
+def _summary(rows: pd.DataFrame, lengths: list[int]) -> str:
+    is_solve = rows["solved"].notna().any()
+    good = rows[rows["solved"] == rows["num_seeds"]] if is_solve else rows[rows["rank"] == 1]
+    every = "both" if len(lengths) == 2 else f"all {len(lengths)}"
+    text = "solved on every seed" if is_solve else "in the first rank"
+    budget = f" within {int(rows['max_sequences'].iloc[0]):,} sequences" if is_solve else ""
+    if good.empty:
+        return f"{text} at none of the lengths{budget} by any model"
+    models: dict[tuple[int, ...], list[str]] = {}
+    for model in rows["model"].drop_duplicates():
+        models.setdefault(tuple(sorted(good.loc[good["model"] == model, "length"])), []).append(_bare(model))
+    parts = []
+    for where, names in sorted(models.items(), key=lambda item: (-len(item[0]), item[0])):
+        if len(where) == len(lengths):
+            place = f"at {every} lengths"
+        elif not where:
+            place = f"at none of them{budget}"
+        elif len(where) > 1 and list(where) == lengths[: len(where)]:
+            place = f"up to {where[-1]}"
+        else:
+            place = f"at {_enumeration(map(str, where))} only"
+        who = f"by {_enumeration(names)}" if is_solve else _enumeration(names)
+        parts.append(f"{place} {who}" + (_quickest(rows, names, where[-1]) if len(where) == len(lengths) else ""))
+    return f"{text} {'; '.join(parts)}"
+
+
+def _quickest(rows: pd.DataFrame, models: list[str], length: int) -> str:
+    """Return who of several models has the shortest training step at a length, if one machine has measured all."""
+    mine = rows[rows["model"].map(_bare).isin(models) & (rows["length"] == length)]
+    steps = mine["train_step_milliseconds"].astype(float)
+    if len(mine) < 2 or steps.isna().any() or mine["hardware"].nunique() > 1:
+        return ""
+    best = mine.loc[steps.idxmin()]
+    return f" (the shortest training step at {length}: {_bare(best['model'])}, {steps.min():.2f} ms)"
 
 
 def _groups(board: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
@@ -276,10 +332,9 @@ def _groups(board: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
 def _answer(group: pd.DataFrame) -> str:
     rows = group[group["rank"].notna()]
     if rows.empty:
-        states = group["state"][~group["state"].str.startswith(("floor", "not applicable"))].unique()
-        if len(states) and all(state.startswith("failed: ") for state in states):
-            return f"no model was confirmed: {'; '.join(state.removeprefix('failed: ') for state in states)}."
-        return "no model has been confirmed yet."
+        states = group["state"][~group["state"].str.startswith(("floor", "not applicable"))]
+        all_failed = len(states) and states.str.startswith("failed").all()
+        return "no model was confirmed" if all_failed else "no model has been confirmed yet"
     budget = f"{int(rows['max_sequences'].iloc[0]):,} sequences"
     if rows["solved"].notna().any():
         full = rows[rows["solved"] == rows["num_seeds"]]
@@ -307,7 +362,7 @@ def _answer(group: pd.DataFrame) -> str:
             tried = group[~group["state"].str.startswith(("floor", "not applicable"))]
             who = "any model" if len(none) == len(tried) else _names(none)
             parts.append(f"not solved within {budget} by {who}")
-        return "; ".join(parts) + "."
+        return "; ".join(parts)
     first = rows[rows["rank"] == 1]
     best = first.iloc[0]
     interval = ""
@@ -316,17 +371,29 @@ def _answer(group: pd.DataFrame) -> str:
     text = f"best {best['metric']} {best['score']:.3f}{interval} by {_bare(best['model'])}"
     if len(first) > 1:
         text += f", not told apart from {_names(first.iloc[1:])}"
-    sign = 1 if best["goal"] == "maximize" else -1
-    floors = group[(group["state"] == "floor") & (sign * group["score"] >= sign * best["score"])]
-    if not floors.empty:
-        beaten = floors.loc[(sign * floors["score"]).idxmax()]
-        text += f"; the cheap baseline {beaten['model'].strip('()')} does as well or better ({beaten['score']:.3f})"
-    return f"{text}, within {budget}."
+    cheap = _as_good(group)
+    if cheap is not None:
+        text += f"; the cheap baseline {cheap['model'].strip('()')} does as well or better ({cheap['score']:.3f})"
+    return f"{text}, within {budget}"
+
+
+def _as_good(group: pd.DataFrame) -> "pd.Series[Any] | None":
+    """Return the best of the cheap baselines that are as good as the best model of a task of degree, if any is."""
+    rows = group[(group["rank"] == 1) & group["solved"].isna()]
+    if rows.empty:
+        return None
+    best, sign = rows.iloc[0]["score"], 1 if rows.iloc[0]["goal"] == "maximize" else -1
+    floors = group[(group["state"] == "floor") & (sign * group["score"] >= sign * best)]
+    return None if floors.empty else floors.loc[(sign * floors["score"]).idxmax()]
 
 
 def _names(rows: pd.DataFrame) -> str:
-    names = [_bare(name) for name in rows["model"]]
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+    return _enumeration(_bare(name) for name in rows["model"])
+
+
+def _enumeration(words: Iterable[str]) -> str:
+    *others, last = words
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 def _bare(model: str) -> str:
@@ -380,7 +447,8 @@ def _cells(row: "pd.Series[Any]") -> list[str]:
         return "" if pd.isna(row[name]) else format(row[name], form)
 
     if str(row["state"]).startswith(("failed", "not")) and pd.isna(row["score"]):
-        return [f"{_bare(row['model'])} ({str(row['state']).split(':')[0]})", *[""] * (len(SHOWN) - 1)]
+        name = f"{_bare(row['model'])} ({str(row['state']).split(':')[0]})"
+        return [name, *[""] * (len(SHOWN) - 2), shown("device_seconds", ".1f")]
     interval = "" if pd.isna(row["ci_low"]) else f"{row['ci_low']:.2f} to {row['ci_high']:.2f}"
     solved = "" if pd.isna(row["solved"]) else f"{int(row['solved'])} of {int(row['num_seeds'])}"
     return [
@@ -400,7 +468,7 @@ def _cells(row: "pd.Series[Any]") -> list[str]:
 
 def to_markdown(board: pd.DataFrame) -> str:
     """Return the leaderboard as Markdown: the answers, then a table for each dataset and length."""
-    lines = [f"- {answer}" for answer in answers(board)]
+    lines = [f"- {answer}" for answer in [*summaries(board), *answers(board)]]
     for heading, rows in for_people(board).items():
         lines += ["", f"### {heading}", "", "| " + " | ".join(SHOWN.values()) + " |", "|---" * len(SHOWN) + "|"]
         lines += ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]

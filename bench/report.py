@@ -64,6 +64,7 @@ def render(folder: Path, quality: float | None = None) -> str:
         name=folder.name,
         subtitle=_subtitle(findings),
         facts=_facts(findings),
+        summaries=[summary.partition(": ")[::2] for summary in leaderboard.summaries(findings.board)],
         answers=[answer.partition(": ")[::2] for answer in leaderboard.answers(findings.board)],
         warnings=_warnings(findings),
         sections=[found for section in SECTIONS if (found := section.make(findings)).blocks or found.reason],
@@ -80,7 +81,8 @@ def _subtitle(findings: Findings) -> str:
         + " (a dataset at a length)"
     )
     parts.append(
-        f"{findings.spec['trials']} configurations a cell, then {count(findings.spec['confirm_seeds'], 'fresh seed')}"
+        f"{count(findings.spec['trials'], 'configuration')} a cell, then "
+        f"{count(findings.spec['confirm_seeds'], 'fresh seed')}"
     )
     if "max_sequences" in budget or "max_sequences" in findings.terms:
         most = findings.terms.get("max_sequences") or budget["max_sequences"]

@@ -171,7 +171,7 @@ class _Coordinator:
             self._resume()
             self._work(self._search_jobs())
             if not self.stop_signals and self.any_success:
-                self.status.phase = "measuring speed, one run at a time"
+                self.status.phase, self.status.seconds_left = "measuring speed, one run at a time", None
                 self.engine.concurrency = 1
                 self._work(self._speed_jobs())
         finally:

@@ -120,6 +120,17 @@ def test_what_exceeds_a_limit_is_on_no_front():
     assert frame["trial"].tolist() == [0, 1]
 
 
+def test_each_rule_of_capacity_has_a_front_of_its_own():
+    runs = [made("t0", 0.5, model="lstm@parameters=70k"), made("t0", 0.4, model="gru@parameters=70k")]
+    runs.append(made("t0", 0.3, model="gru@state=64"))
+    frame = evidence.pareto_front(runs, ("quality", "cost")).set_index("model")
+    assert frame["on_front"].to_dict() == {
+        "lstm@parameters=70k": True,
+        "gru@parameters=70k": False,
+        "gru@state=64": True,
+    }
+
+
 def test_the_bill_of_a_study_holds_every_run():
     runs = [made("t0"), made("t1", None, cause="error"), made("t0-s0"), made("t0", model="gru")]
     frame = evidence.study_bill(runs, 36.0).set_index("model")

@@ -61,6 +61,18 @@ def test_an_interval_is_a_bar_a_point_or_one_shade():
     assert len(re.findall(r"opacity: 0.12", shade)) == 1
 
 
+@pytest.mark.parametrize("log", [True, False])
+def test_the_name_of_a_line_stands_at_its_end(log):
+    axis = figures.Axis("ms", log=log)
+    level = figures.Level("in proportion", [1, 100], [1, 10])
+    text = figures.svg(figures.Chart("time", LOG, axis, [figures.Series("lstm", [1, 100], [1, 1000])], [level]))
+    (line,) = [path for path in re.findall(r"<path[^>]*>", text) if "stroke-dasharray" in path]
+    end = float(re.findall(r"[\d.]+ ([\d.]+) *\n?\"", line)[0])
+    (name,) = re.findall(r"<text[^>]*>in proportion", text)
+    place = float(re.search(r"y=\"([\d.]+)\"", name)[1])
+    assert place == pytest.approx(end, abs=8)
+
+
 def test_places_are_spread_and_keep_their_order():
     assert figures.spread([0.5, 0.1, 0.5], 0.1) == pytest.approx([0.45, 0.1, 0.55])
     assert figures.spread([0.0, 0.05, 0.1, 0.9], 0.1) == pytest.approx([-0.05, 0.05, 0.15, 0.9])

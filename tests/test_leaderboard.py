@@ -262,10 +262,63 @@ def test_floors_have_a_score_and_no_rank(board):
 def test_answers_say_what_the_evidence_says(board):
     assert leaderboard.answers(board) == [
         "latch at 8: solved on all 3 seeds by gru and lstm, quickest by lstm (11.0 s, 1,100 sequences); on some seeds "
-        "by rnn 1 of 3; not solved within 6,400 sequences by mlp.",
+        "by rnn 1 of 3; not solved within 6,400 sequences by mlp; failed: stacked_lstm (killed, non_finite).",
         "digits at 8: best accuracy 0.920 [0.870, 0.970] by lstm, not told apart from gru; the cheap baseline nearest "
         "does as well or better (0.950), within 6,400 sequences.",
     ]
+
+
+def over_lengths(good: dict[str, list[int]], goal: str | None, **changes) -> pd.DataFrame:
+    """A board at 8, 16 and 32; `good`: where each model solves, or is in the first rank if there is a goal."""
+    rows = []
+    for place, (model, lengths) in enumerate(good.items()):
+        for length in (8, 16, 32):
+            is_good = length in lengths
+            row = {"dataset": "d", "length": length, "match": None, "model": model, "state": "complete", "num_seeds": 3}
+            row |= {"rank": 1 if is_good or not goal else 2, "solved": None if goal else 3 * is_good, "goal": goal}
+            row |= {"score": 0.9 if is_good else 0.5, "max_sequences": 6_400, "hardware": "one"}
+            rows.append(row | {"train_step_milliseconds": 9.0 - place} | changes)
+    floors = [
+        {"dataset": "d", "length": n, "model": "(chance)", "state": "floor", "score": 0.1 * n / 8} for n in (8, 32)
+    ]
+    return pd.DataFrame(rows + floors)
+
+
+@pytest.mark.parametrize(
+    ("good", "goal", "sentence"),
+    [
+        (
+            {"gru": [8, 16, 32], "lstm": [8, 16, 32], "rnn": [8, 16], "bilstm": [8, 32], "mlp": []},
+            None,
+            "solved on every seed at all 3 lengths by gru and lstm (the shortest training step at 32: lstm, 8.00 ms); "
+            "up to 16 by rnn; at 8 and 32 only by bilstm; at none of them within 6,400 sequences by mlp.",
+        ),
+        (
+            {"gru": [], "lstm": []},
+            None,
+            "solved on every seed at none of the lengths within 6,400 sequences by any model.",
+        ),
+        ({"gru": [8, 16, 32], "mlp": [32]}, "maximize", "in the first rank at all 3 lengths gru; at 32 only mlp."),
+        (
+            {"gru": [8, 16, 32]},
+            "minimize",
+            "in the first rank at all 3 lengths gru; at 8 and 32 a cheap baseline does as well or better.",
+        ),
+    ],
+)
+def test_one_sentence_says_who_is_good_at_which_lengths(good, goal, sentence):
+    assert leaderboard.summaries(over_lengths(good, goal)) == [f"d at 8 to 32: {sentence}"]
+
+
+def test_steps_of_several_machines_are_not_compared_in_the_sentence():
+    board = over_lengths({"gru": [8, 16, 32], "lstm": [8, 16, 32]}, None)
+    board.loc[board["model"] == "gru", "hardware"] = "another"
+    (sentence,) = leaderboard.summaries(board)
+    assert "training step" not in sentence
+
+
+def test_a_dataset_at_one_length_needs_no_summary(board):
+    assert leaderboard.summaries(board) == []
 
 
 def test_no_answer_says_what_a_model_cannot(board):
@@ -280,7 +333,8 @@ def test_a_group_in_which_every_confirm_run_failed_has_no_best(tmp_path):
     spec = {"spec": {"cells": ["digits/L8/lstm", "digits/L8/gru"]}, "trials": 1, "top_k": 1, "confirm_seeds": 2}
     (tmp_path / "sweep.json").write_text(json.dumps(spec | {"not_applicable": {}}))
     board = leaderboard.build(tmp_path)
-    assert leaderboard.answers(board) == ["digits at 8: no model was confirmed: non_finite."]
+    (answer,) = leaderboard.answers(board)
+    assert answer == "digits at 8: no model was confirmed; failed: lstm (non_finite), gru (non_finite)."
     found = row(board, "digits", "lstm")
     assert found["state"] == "failed: non_finite"
     assert pd.isna(found["score"])
@@ -298,7 +352,8 @@ def test_a_model_whose_confirm_runs_failed_is_not_the_best(tmp_path):
     board = leaderboard.build(tmp_path)
     assert board["model"].tolist() == ["gru", "lstm", "(chance)"]
     assert pd.isna(row(board, "digits", "lstm")["rank"])
-    assert leaderboard.answers(board) == ["digits at 8: best accuracy 0.700 by gru, within 6,400 sequences."]
+    (answer,) = leaderboard.answers(board)
+    assert answer == "digits at 8: best accuracy 0.700 by gru, within 6,400 sequences; failed: lstm (non_finite)."
 
 
 def test_a_sweep_in_which_nothing_has_ended(tmp_path):
@@ -315,6 +370,12 @@ def test_before_a_confirmation_no_answer_is_given(tmp_path):
     board = leaderboard.build(tmp_path)
     assert leaderboard.answers(board) == ["latch at 8: no model has been confirmed yet."]
     assert row(board, "latch", "lstm")["state"] == "not finished"
+
+
+def test_what_a_failed_model_cost_is_in_the_table_for_people(board):
+    (cells,) = (cells for table in leaderboard.for_people(board).values() for cells in table if "stacked" in cells[0])
+    assert cells[0] == "stacked_lstm (failed)"
+    assert cells[-1] == f"{row(board, 'latch', 'stacked_lstm')['device_seconds']:.1f}" != "0.0"
 
 
 def test_the_csv_holds_the_board(board, tmp_path):

@@ -1,5 +1,6 @@
 """Prices: every one has a source and a date, and a name that is not there is told so."""
 
+import json
 import subprocess
 import sys
 import zipfile
@@ -7,8 +8,10 @@ from datetime import date
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from bench import prices
+from bench.cli import main
 from bench.errors import DeclarationError, UnknownNameError
 
 ROOT = Path(__file__).parents[1]
@@ -77,3 +80,11 @@ def test_the_wheel_brings_the_table(tmp_path):
     done = subprocess.run([sys.executable, "-c", build], cwd=ROOT, capture_output=True, text=True, check=True)
     with zipfile.ZipFile(tmp_path / done.stdout.split()[-1]) as wheel:
         assert wheel.read("bench/prices.toml") == prices.TABLE.read_bytes()
+
+
+def test_the_listing_has_dates_and_sources():
+    done = CliRunner().invoke(main, ["list", "prices", "--json"])
+    rows = json.loads(done.stdout)
+    assert [row["name"] for row in rows] == list(prices.read())
+    assert all(date.fromisoformat(row["read"]) and row["source"].startswith("https://") for row in rows)
+    assert "2026-11-09" in CliRunner().invoke(main, ["list", "prices"]).stdout

@@ -252,6 +252,19 @@ def test_nothing_is_said_to_be_nan_or_none(page):
     assert not re.search(r"\b(nan|NaN|None|NaT|inf|<NA>)\b|<NA>", said)
 
 
+def test_the_page_forbids_what_it_does_not_need(text):
+    assert text.index("Content-Security-Policy") < text.index("<style>")
+    assert "default-src 'none'; style-src 'unsafe-inline'" in text
+
+
+def test_one_sentence_on_top_sums_up_all_lengths(sweep, page):
+    found = leaderboard.summaries(leaderboard.build(sweep))
+    assert [sentence.partition(":")[0] for sentence in found] == ["latch at 16 to 64", "drift at 10 to 20"]
+    found += leaderboard.answers(leaderboard.build(sweep))[:1]
+    places = [page.words(None).index(sentence.partition(": ")[2][1:]) for sentence in found]
+    assert places == sorted(places)
+
+
 def test_every_answer_is_on_top(sweep, page):
     for answer in leaderboard.answers(leaderboard.build(sweep)):
         question, _, sentence = answer.partition(": ")

@@ -6,7 +6,19 @@ import pandas as pd
 
 from bench import evidence, figures
 from bench.figures import Axis, Chart, Level, Series, bare
-from bench.page import Block, Drawing, Findings, Note, Panels, Section, Table, by_model, metrics_of, rows_of
+from bench.page import (
+    Block,
+    Drawing,
+    Findings,
+    Note,
+    Panels,
+    Section,
+    Table,
+    by_model,
+    by_question,
+    metrics_of,
+    question,
+)
 from bench.selection import objective
 from bench.wording import as_float, enumeration, number, percent, score
 
@@ -28,11 +40,10 @@ def make(findings: Findings) -> Section:
     drawings: list[Drawing] = []
     sentences: list[list[str]] = []
     hidden = 0
-    for (dataset, length), group in frame.groupby(["dataset", "length"], sort=False):
-        rows = rows_of(group)
+    for (dataset, length, match), rows in by_question(frame).items():
         front = [row for row in rows if row["on_front"]]
-        where = f"{dataset} at {length}"
-        kept = list(dict.fromkeys(row["model"] for row in front))
+        where = question(dataset, length, match)
+        kept = list(dict.fromkeys(bare(row["model"]) for row in front))
         sentences.append(
             [where, str(len(rows)), str(len(front)), ", ".join(kept), percent(as_float(rows[0]["hypervolume"]))]
         )

@@ -3,6 +3,7 @@
 import collections
 import json
 import math
+import re
 import statistics
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -308,8 +309,8 @@ def _summary(rows: pd.DataFrame, lengths: list[int]) -> str:
             place = f"up to {where[-1]}"
         else:
             place = f"at {_enumeration(map(str, where))} only"
-        who = f"by {_enumeration(names)}" if is_solve else _enumeration(names)
-        parts.append(f"{place} {who}" + (_quickest(rows, names, where[-1]) if len(where) == len(lengths) else ""))
+        who = f" by {_enumeration(names)}" if is_solve else f": {_enumeration(names)}"
+        parts.append(f"{place}{who}" + (_quickest(rows, names, where[-1]) if len(where) == len(lengths) else ""))
     return f"{text} {'; '.join(parts)}"
 
 
@@ -402,7 +403,10 @@ def _bare(model: str) -> str:
 
 
 def write_csv(board: pd.DataFrame, path: Path) -> None:
-    """Write the leaderboard as CSV; a text cell that a spreadsheet would run as a formula gets a leading quote."""
+    """Write the leaderboard as CSV; a text cell that a spreadsheet would run as a formula gets a leading quote.
+
+    So does one that would be read as a number: commit 12e4567 is none, and neither is a sweep named 0012.
+    """
     safe = board.copy()
     for column in safe.columns:
         if safe[column].dtype.kind not in "fiub":
@@ -411,7 +415,9 @@ def write_csv(board: pd.DataFrame, path: Path) -> None:
 
 
 def _inert(value: Any) -> Any:
-    return f"'{value}" if isinstance(value, str) and value[:1] in tuple("=+-@\t\r\0") and value else value
+    if isinstance(value, str) and value and (value[0] in "=+-@\t\r\0" or re.fullmatch(r"\d+(\.\d+)?([eE]\d+)?", value)):
+        return f"'{value}"
+    return value
 
 
 SHOWN = {

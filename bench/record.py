@@ -57,7 +57,7 @@ class Seconds(BaseModel):
     data: float = 0.0  # training batches drawn
     burn_in: float = 0.0  # first training step, which compiles and allocates
     train: float = 0.0  # all later training steps, with Lightning's share
-    evaluate: float = 0.0  # validations and the test
+    evaluate: float = 0.0  # validations and the test; of other runs, cheap baselines and the exclusive timing
     logging: float = 0.0  # reports, checkpoints and weights
     waiting: float = 0.0  # from hand-over to the start of the work, and for the pruner's word
     crashed: float = 0.0  # attempts of this run that died

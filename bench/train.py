@@ -21,7 +21,7 @@ import torch
 from bench import energy as energies
 from bench import generation, measure, ranks, timing
 from bench.config import RunConfig
-from bench.contracts import TextTask
+from bench.contracts import Task, TextTask
 from bench.datamodule import DataModule, to_tensors
 from bench.datasets import make_task
 from bench.energy import EnergyMeter
@@ -65,9 +65,9 @@ def run(config: RunConfig, on_report: OnReport = lambda report: True, folder: Pa
         elif config.phase == "test":
             facts |= _test(config, folder, ledger)
         elif config.phase == "baselines":
-            facts |= _baselines(config, folder)
+            facts |= _baselines(config, folder, ledger)
         else:
-            facts |= _speed(config)
+            facts |= _speed(config, ledger)
     except (torch.OutOfMemoryError, MemoryError) as error:
         facts = {"state": "failed", "cause": "out_of_memory", "message": _last_line(error)}
     except Exception as error:  # noqa: BLE001 - model code may raise anything, and a failed run is a result
@@ -187,21 +187,30 @@ def _test(config: RunConfig, folder: Path | None, ledger: measure.Ledger) -> dic
     return {"tests": tests, "parameters": module.parameter_counts()}
 
 
-def _speed(config: RunConfig) -> dict[str, Any]:
-    torch.manual_seed(config.seed)
-    task = make_task(config.task, config.length, config.task_arguments)
-    module = SequenceModule(task, config)
-    batch = to_tensors(task.train_batch(config.seed, 0, config.train.batch_size))
-    memory = measure.PeakMemory(config.device)  # after the data, and what loads them, are there
-    speed = timing.speed(module, batch, config)
-    facts: dict[str, Any] = {"peak_memory_bytes": memory.bytes(), "parameters": module.parameter_counts()}
-    facts |= {"state_size": module.encoder.state_size(task.num_steps), "kernels": timing.kernels(module, batch, config)}
-    return facts | {"speed": speed | {name: float(count) for name, count in timing.flops(module, task).items()}}
+def _speed(config: RunConfig, ledger: measure.Ledger) -> dict[str, Any]:
+    with ledger.spent_on("setup"):
+        torch.manual_seed(config.seed)
+        task = make_task(config.task, config.length, config.task_arguments)
+        module = SequenceModule(task, config)
+        batch = to_tensors(task.train_batch(config.seed, 0, config.train.batch_size))
+    with ledger.spent_on("evaluate"):
+        memory = measure.PeakMemory(config.device)  # after the data, and what loads them, are there
+        speed = timing.speed(module, batch, config)
+        facts: dict[str, Any] = {"peak_memory_bytes": memory.bytes(), "parameters": module.parameter_counts()}
+        facts |= {"state_size": module.encoder.state_size(task.num_steps)}
+        facts |= {"kernels": timing.kernels(module, batch, config)}
+        return facts | {"speed": speed | {name: float(count) for name, count in timing.flops(module, task).items()}}
 
 
-def _baselines(config: RunConfig, folder: Path | None) -> dict[str, Any]:
+def _baselines(config: RunConfig, folder: Path | None, ledger: measure.Ledger) -> dict[str, Any]:
     """Score the cheap baselines on the test split; those of a language model also write texts, at temperature 1."""
-    task = make_task(config.task, config.length, config.task_arguments)
+    with ledger.spent_on("setup"):
+        task = make_task(config.task, config.length, config.task_arguments)
+    with ledger.spent_on("evaluate"):
+        return _cheap(config, task, folder)
+
+
+def _cheap(config: RunConfig, task: Task, folder: Path | None) -> dict[str, Any]:
     scores = {name: float(value) for name, value in task.baselines(config.train.num_test).items()}
     if not isinstance(task, TextTask):
         return {"baselines": scores}

@@ -298,11 +298,11 @@ def over_lengths(good: dict[str, list[int]], goal: str | None, **changes) -> pd.
             None,
             "solved on every seed at none of the lengths within 6,400 sequences by any model.",
         ),
-        ({"gru": [8, 16, 32], "mlp": [32]}, "maximize", "in the first rank at all 3 lengths gru; at 32 only mlp."),
+        ({"gru": [8, 16, 32], "mlp": [32]}, "maximize", "in the first rank at all 3 lengths: gru; at 32 only: mlp."),
         (
             {"gru": [8, 16, 32]},
             "minimize",
-            "in the first rank at all 3 lengths gru; at 8 and 32 a cheap baseline does as well or better.",
+            "in the first rank at all 3 lengths: gru; at 8 and 32 a cheap baseline does as well or better.",
         ),
     ],
 )
@@ -386,8 +386,8 @@ def test_the_csv_holds_the_board(board, tmp_path):
     assert found["score"].tolist() == pytest.approx(board["score"].tolist(), nan_ok=True)
 
 
-@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@x", "\tx"])
-def test_text_that_a_spreadsheet_would_run_is_made_inert(tmp_path, text):
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@x", "\tx", "1234567", "12e4567", "0012"])
+def test_text_that_a_spreadsheet_would_run_or_count_is_made_inert(tmp_path, text):
     board = pd.DataFrame({"model": [text, "plain"], "score": [-1.5, 2.0], "solved": [-1, None]})
     leaderboard.write_csv(board, tmp_path / "board.csv")
     found = pd.read_csv(tmp_path / "board.csv")

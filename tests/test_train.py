@@ -290,6 +290,19 @@ def test_the_ledger_books_a_known_workload(monkeypatch):
     assert record.train_tokens == 40 * 16 * 9  # every sequence of latch at 8 has 9 steps
 
 
+@pytest.mark.parametrize("phase", ["speed", "baselines"])
+def test_a_run_that_trains_nothing_has_a_ledger_too(monkeypatch, phase):
+    """Making the task takes 30 ms, measuring or scoring 50 ms."""
+    make, repeat, scores = train.make_task, train.timing.speed, train.make_task("latch", 8, {}).baselines
+    monkeypatch.setattr(train, "make_task", lambda *given: (time.sleep(0.03), make(*given))[1])
+    monkeypatch.setattr(train.timing, "speed", lambda *given: (time.sleep(0.05), repeat(*given))[1])
+    monkeypatch.setattr(type(scores.__self__), "baselines", lambda self, n: (time.sleep(0.05), scores(n))[1])
+    seconds = train.run(config().model_copy(update={"phase": phase})).seconds
+    assert seconds.setup >= 0.03
+    assert seconds.evaluate >= 0.05
+    assert seconds.setup + seconds.evaluate == pytest.approx(seconds.total)
+
+
 def test_a_run_that_takes_too_long_is_a_timeout(monkeypatch):
     from bench.tasks import latch
 

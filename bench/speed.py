@@ -277,6 +277,7 @@ def _beside(drawn: list[str], legend: list[tuple[str, str]], notes: list[str]) -
     ]
     text = (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {2 * width} {tall}" width="{2 * width}" height="{tall}" '
-        f'role="img" font-family="sans-serif"><title>Speed by length on {escape(notes[0])}</title><rect width="100%" height="100%" fill="#fffffe"/>{names}{"".join(parts)}</svg>\n'
+        f'role="img" font-family="sans-serif"><title>Speed by length on {escape(notes[0])}</title>'
+        f'<rect width="100%" height="100%" fill="#fffffe"/>{names}{"".join(parts)}</svg>\n'
     )
     return re.sub(r"var\(--figure-\w+, (#\w+)\)", r"\1", text)  # by itself it has no page to take its inks from

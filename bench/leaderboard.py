@@ -14,7 +14,7 @@ import pandas as pd
 from bench import bill, plugins, stats
 from bench.config import BASELINES
 from bench.errors import DeclarationError, StoreError, UnknownNameError
-from bench.record import RunRecord, outcome, read_spec, records, write_atomically
+from bench.record import RunRecord, all_records, outcome, read_spec, records, write_atomically
 from bench.selection import choose, confirmations, counted_test, counted_val
 
 COLUMNS = (
@@ -39,7 +39,7 @@ def build(folder: Path, found: Sequence[RunRecord] | None = None) -> pd.DataFram
     `found` are the sweep's records, where they have been read already.
     """
     spec = read_spec(folder)
-    found = list(records(folder)) if found is None else found
+    found = all_records(folder) if found is None else found
     groups: dict[tuple[str, int, str], list[RunRecord]] = {}
     floors: dict[tuple[str, int], list[RunRecord]] = {}
     for cell_id in spec["spec"]["cells"]:

@@ -12,7 +12,7 @@ import pandas as pd
 from bench import estimate, figures, leaderboard
 from bench.config import INDEPENDENT_SAMPLERS
 from bench.figures import Chart, bare
-from bench.record import RunRecord, read_spec, records
+from bench.record import RunRecord, all_records, read_spec
 from bench.wording import DASH
 
 FEW_ROWS = 24  # longer tables are folded
@@ -64,7 +64,7 @@ class Table:
     is_folded: bool = False
     block: ClassVar = "table"
 
-    @property
+    @functools.cached_property
     def numeric(self) -> list[bool]:
         """Whether each column holds numbers, and is set flush right."""
         return [all(_is_number(row[index]) for row in self.rows) for index in range(len(self.head))]
@@ -109,7 +109,7 @@ class Findings:
     def read(cls, folder: Path, quality: float | None) -> "Findings":
         """Read a sweep's folder, its runs in the order of its cells. Raises StoreError."""
         spec = read_spec(folder)
-        runs = list(records(folder))
+        runs = all_records(folder)
         places = {cell_id: place for place, cell_id in enumerate(spec["spec"]["cells"])}
         runs.sort(key=lambda run: places.get(run.config.run.rpartition("/")[0], len(places)))
         return cls(folder, spec, leaderboard.build(folder, runs), runs, quality, _prediction(folder))

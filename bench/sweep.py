@@ -23,7 +23,7 @@ from bench.config import RunConfig
 from bench.engines.local import Event, Job, LocalEngine, check_gpus
 from bench.errors import StoreError, SweepLockedError
 from bench.plan import SEEDS_A_SWEEP, Cell, Plan, freeze, note_end, run_config
-from bench.record import Asked, RunRecord, add_crash, read_crashes, read_spec, records, write_json
+from bench.record import Asked, RunRecord, add_crash, all_records, read_crashes, read_spec, records, write_json
 from bench.selection import choose, confirmations, counted_test, to_confirm
 from bench.stats import score_interval
 from bench.studies import Studies
@@ -209,7 +209,7 @@ class _Coordinator:
                     self.studies.give_back(cell, number)
                 else:
                     self.studies.tell(cell, self._check_score(record, folder))
-        for record in records(self.plan.folder):
+        for record in all_records(self.plan.folder):
             cell_id = _cell_id(record)
             self.meter.add(record, of_earlier_session=True)
             if record.config.phase in ("screen", "confirm", "test") and cell_id in self.records:

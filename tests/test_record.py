@@ -1,8 +1,10 @@
 """Records on disk: whole or not at all."""
 
+import gc
 import json
 import os
 import threading
+from contextlib import nullcontext
 
 import pytest
 
@@ -122,6 +124,22 @@ def test_the_records_of_a_sweep_come_in_the_order_of_their_paths(tmp_path):
         made(message=name).write(folder)
     (tmp_path / "runs" / "c").mkdir()
     assert [found.message for found in record.records(tmp_path)] == ["a/t0", "a/t1", "b/t0"]
+
+
+@pytest.mark.parametrize("is_on", [True, False])
+def test_the_garbage_collector_is_left_as_it_was(tmp_path, is_on):
+    for text, rule in (("{}", "not a run record"), (None, None)):
+        (tmp_path / "runs" / "t0").mkdir(parents=True, exist_ok=True)
+        made().write(tmp_path / "runs" / "t0")
+        if text:
+            (tmp_path / "runs" / "t0" / "record.json").write_text(text)
+        (gc.enable if is_on else gc.disable)()
+        try:
+            with pytest.raises(StoreError, match=rule) if rule else nullcontext():
+                assert record.all_records(tmp_path) == list(record.records(tmp_path))
+            assert gc.isenabled() == is_on
+        finally:
+            gc.enable()
 
 
 def test_crashes_add_up(tmp_path):

@@ -166,7 +166,7 @@ def svg(chart: Chart, others: Sequence[str] = ()) -> str:
             axes.set_xlim(*ends)
             axes.set_ylim(*ends)
         _margins(figure, axes, chart)
-        _tags(axes, chart, others)
+        _tags(axes, chart)
         return _inline(figure)
 
 
@@ -270,7 +270,7 @@ def _levels(axes: "Axes", chart: Chart) -> None:
                   color=INKS["soft"])  # fmt: skip
 
 
-def _tags(axes: "Axes", chart: Chart, others: Sequence[str]) -> None:
+def _tags(axes: "Axes", chart: Chart) -> None:
     """Write the tags beside their points, from the top down, each at least a line below the one before."""
     tagged = [series for series in chart.series if series.tag]
     if not tagged:
@@ -280,9 +280,9 @@ def _tags(axes: "Axes", chart: Chart, others: Sequence[str]) -> None:
     points = [inverse.transform(place) for place in places]
     for series, (x, _), y in zip(tagged, points, spread([float(p[1]) for p in points], 0.075), strict=True):
         left = x < 0.72
-        ink, side = colour(series.model, others), "left" if left else "right"
+        # Not in the model's colour: that is made for shapes, and is too pale for letters.
         axes.text(x + (0.025 if left else -0.025), y, series.tag, transform=axes.transAxes, fontsize=10, va="center",
-                  ha=side, color=ink, zorder=6, gid="halo")  # fmt: skip
+                  ha="left" if left else "right", color=INKS["ink"], zorder=6, gid="halo")  # fmt: skip
 
 
 def spread(places: Sequence[float], gap: float) -> list[float]:

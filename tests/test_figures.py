@@ -61,6 +61,12 @@ def test_an_interval_is_a_bar_a_point_or_one_shade():
     assert len(re.findall(r"opacity: 0.12", shade)) == 1
 
 
+def test_no_letter_has_the_colour_of_a_model():
+    text = draw(figures.Series("lstm", [1, 1000], [1, 2], tag="lstm"))
+    assert ">lstm</text>" in text
+    assert not [found for found in re.findall(r"<text[^>]*>", text) if figures.colour("lstm") in found]
+
+
 @pytest.mark.parametrize("log", [True, False])
 def test_the_name_of_a_line_stands_at_its_end(log):
     axis = figures.Axis("ms", log=log)

@@ -208,7 +208,6 @@ class Tracker:
         config = record.config
         key = f"{config.sweep}/{config.run}"
         start = int(1000 * datetime.fromisoformat(record.started_at).timestamp()) if record.started_at else _now()
-        number = f"{'t' if config.phase == 'screen' else 's'}{config.number}"
         tags = {
             "bench.kind": "trial" if config.phase == "screen" else config.phase,
             "bench.length": str(config.length),
@@ -222,7 +221,8 @@ class Tracker:
         }
         parent = self._cell_run(config.dataset, config.length, config.space, start)
         self._set_views(record)
-        name = f"{number} {config.space} L{config.length}"
+        # t3, or t3-s0: the seeds of two configurations that were confirmed stand in one list.
+        name = f"{config.run.rpartition('/')[2]} {config.space} L{config.length}"
         if not record.epochs:  # it was read without them
             whole = RunRecord.read(self._folder / "runs" / config.run)
             record = record.model_copy(update={"epochs": whole.epochs if whole else []})

@@ -1,5 +1,6 @@
 """The MLflow pages that a sweep prints, as a person sees them: driven in Chromium. `-m browser` runs these."""
 
+import csv
 import os
 import re
 import shutil
@@ -126,6 +127,12 @@ def row(page, name: str):
     return page.get_by_role("row").filter(has=page.get_by_text(name, exact=True))
 
 
+def chosen_trial(folder: Path, model: str) -> str:
+    with (folder / "elsewhere" / "sweeps" / "demo" / "leaderboard.csv").open(newline="") as file:
+        (found,) = (line["config_file"] for line in csv.DictReader(file) if line["model"] == model)
+    return Path(found).parent.name
+
+
 def link_with(links: list[str], words: str) -> str:
     return next(link for link in links if words in link)
 
@@ -140,10 +147,11 @@ def test_runs_nest(visit, swept):
     for model in MODELS:
         row(page, f"{model} L8").wait_for()
     row(page, "gru L8").get_by_role("button").first.click()
-    for name in ("t0", "t1", "s0", "s1"):
+    chosen = chosen_trial(swept[0], "gru")
+    for name in {"t0", "t1", "t0-s0", "t0-s1", f"{chosen}-s0", f"{chosen}-s1"}:
         row(page, f"{name} gru L8").wait_for()
     assert row(page, "t0 mlp L8").count() == 0
-    run = row(page, "s0 gru L8").get_attribute("row-id")  # the columns that scroll are a row of their own
+    run = row(page, f"{chosen}-s0 gru L8").get_attribute("row-id")  # the columns that scroll are a row of their own
     score = page.locator(f"[row-id='{run}'] [col-id='metrics.`test/accuracy`']")
     score.filter(has_text=re.compile(r"\d")).wait_for()
     row(page, "demo").get_by_text("demo", exact=True).click()

@@ -127,7 +127,7 @@ def test_every_ending_has_its_status(written):
         "t0 gru L8": ("FINISHED", "complete"),
         "t1 gru L8": ("FINISHED", "pruned"),
         "t2 gru L8": ("FAILED", "failed"),
-        "s0 gru L8": ("FINISHED", "complete"),
+        "t0-s0 gru L8": ("FINISHED", "complete"),
         "t0 mlp L8": ("FINISHED", "complete"),
     }
     failed = runs["t2 gru L8"].data.tags
@@ -145,7 +145,7 @@ def test_runs_nest(written):
     runs = runs_of(written)
     names = {run.info.run_id: name for name, run in runs.items()}
     parents = {name: names.get(run.data.tags.get("mlflow.parentRunId")) for name, run in runs.items()}
-    below_gru = dict.fromkeys(["t0 gru L8", "t1 gru L8", "t2 gru L8", "s0 gru L8"], "gru L8")
+    below_gru = dict.fromkeys(["t0 gru L8", "t1 gru L8", "t2 gru L8", "t0-s0 gru L8"], "gru L8")
     assert parents == {"demo": None, "gru L8": "demo", "mlp L8": "demo", "t0 mlp L8": "mlp L8"} | below_gru
 
 
@@ -165,7 +165,7 @@ def test_tags_and_params(written):
         "bench.data_fingerprint": "da7a",
         "bench.test_opened": "true",
     }
-    confirm = runs["s0 gru L8"].data
+    confirm = runs["t0-s0 gru L8"].data
     assert confirm.tags.items() >= expected.items()
     assert (
         confirm.params.items()
@@ -183,7 +183,7 @@ def test_metrics_by_epoch(written):
     assert [(point.step, point.value) for point in history] == [(10, 0.5), (20, 1.0)]
     assert history[0].timestamp < history[1].timestamp
     assert (
-        runs["s0 gru L8"].data.metrics.items()
+        runs["t0-s0 gru L8"].data.metrics.items()
         >= {"best_val/accuracy": 1.0, "test/accuracy": 0.75, "total_seconds": 0.5}.items()
     )
     assert "test/accuracy" not in runs["t0 gru L8"].data.metrics

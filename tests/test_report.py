@@ -408,7 +408,7 @@ def test_a_sweep_in_which_all_failed(tmp_path):
         builder.write("digits", 8, model, "t0", "screen", 0, state="failed", cause="error", total=0.0)
     page = Page(report.render(builder.close()))
     assert "3 failed" in page.words("outcomes")
-    assert "no complete trial has two objectives measured" in page.words("pareto")
+    assert "no complete trial within the limits has two objectives measured" in page.words("pareto")
 
 
 def test_only_baselines_have_ended(tmp_path):

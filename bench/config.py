@@ -240,7 +240,7 @@ class SweepConfig(_Strict):
     horizon: Annotated[int, Field(gt=0)] | None = None
     season: Annotated[int, Field(gt=0)] | None = None
     splits: list[float] | None = None  # shares of train, val and test
-    delimiter: str | None = None
+    delimiter: Annotated[str, BeforeValidator(lambda value: "\t" if value == "\\t" else value)] | None = None
     encoding: str | None = None
     no_header: bool = False
     save_card: bool = False  # as datasets/NAME.toml in the working directory

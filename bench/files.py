@@ -18,7 +18,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from bench.config import fingerprint
-from bench.errors import DataMissingError
+from bench.errors import DataMissingError, StoreError
 
 VERSION = 3
 """Of the prepared arrays: raised whenever a reader changes what it makes of a file."""
@@ -75,27 +75,37 @@ def prepare(
 ) -> Prepared:
     """Return what `make(paths)` makes of the files: arrays by name and plain data; made once, then memory-mapped.
 
-    `how` is whatever else the result depends on. Two processes that make the same at once leave one of them.
+    `how` is whatever else the result depends on. Two processes that make the same at once leave one of them; what was
+    cut off is made again. Raises StoreError where nothing can be written.
     """
     key = fingerprint([VERSION, [file.sha256 for file in files], how])
     folder = cache() / "prepared" / f"{name}-{key}"
-    if not (folder / "meta.json").exists():
+    found = _whole(folder)
+    if found is None:
+        shutil.rmtree(folder, ignore_errors=True)
         arrays, meta = make([_checked(file) for file in files])
         part = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}")
         try:
             part.mkdir(parents=True)
             for array_name, array in arrays.items():
                 np.save(part / f"{array_name}.npy", array)
-            (part / "meta.json").write_text(json.dumps(meta))
+            (part / "meta.json").write_text(json.dumps({"arrays": sorted(arrays), "meta": meta}))
+            part.rename(folder)
         except OSError as error:
             shutil.rmtree(part, ignore_errors=True)
-            mend = "name a folder that can be written to and has room with the variable BENCH_CACHE_DIR"
-            raise DataMissingError(f"{folder.parent}: {error.strerror or error}; {mend}") from None
-        try:
-            part.rename(folder)
-        except OSError:  # another process was quicker
-            shutil.rmtree(part)
-    return _load(folder)
+            found = _whole(folder)  # another process was quicker
+            if found is None:
+                mend = "prepared data are kept there; make room, or name another folder in BENCH_CACHE_DIR"
+                raise StoreError(f"{folder.parent}: {error.strerror or error}; {mend}") from None
+    return found or _load(folder)
+
+
+def _whole(folder: Path) -> Prepared | None:
+    """Return what is kept in a folder; None where nothing is, or what a full disk or a power cut has left of it."""
+    try:
+        return _load(folder)
+    except (OSError, EOFError, ValueError):
+        return None
 
 
 def _checked(file: DataFile) -> Path:
@@ -109,8 +119,9 @@ def _checked(file: DataFile) -> Path:
 
 @functools.lru_cache(maxsize=16)
 def _load(folder: Path) -> Prepared:
-    arrays = {path.stem: np.load(path, mmap_mode="r") for path in sorted(folder.glob("*.npy"))}
-    return Prepared(arrays, json.loads((folder / "meta.json").read_text()))
+    told = json.loads((folder / "meta.json").read_text())
+    arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in told["arrays"]}
+    return Prepared(arrays, told["meta"])
 
 
 def checksum(path: Path) -> str:

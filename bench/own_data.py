@@ -23,9 +23,10 @@ OPTIONS = {
     "forecasting": {"target", "features", "time", "group", "horizon", "season", "splits", *("delimiter", "encoding")}
     | {"no_header"},
     "regression": {"target", "features", "time", "group", "splits", "delimiter", "encoding", "no_header"},
-    "classification": {"label", "text", "features", "time", "group", "tokens", "splits", "no_header"},
-    "language_modelling": {"tokens", "splits"},
-    "tagging": {"label", "text", "group", "splits"},
+    "classification": {"label", "text", "features", "time", "group", "tokens", "splits", "no_header"}
+    | {"delimiter", "encoding"},
+    "language_modelling": {"tokens", "splits", "encoding"},
+    "tagging": {"label", "text", "group", "splits", "delimiter", "encoding"},
 }
 """Which options of a file each kind of task has."""
 
@@ -41,6 +42,7 @@ FIRST_RUNG = 64  # of the ladder of lengths, where none is asked
 
 _WHOLE = 10**9  # a length that no sequence has: all of its steps
 _SUFFIXES = {".csv", ".tsv", ".jsonl", ".parquet", ".pq", ".ts", ".npz", ".npy", ".txt", ".conllu", ".gz"}
+_SUFFIXES |= {".tar", ".tgz", ".bz2", ".xz"}
 _STEPS = {1: "a second", 60: "a minute", 3_600: "hourly", 86_400: "daily", 604_800: "weekly"}
 
 
@@ -279,12 +281,16 @@ def _kind(config: SweepConfig, path: Path, look: _Look | None) -> str:
     ending = _ending(path)
     if ending == ".conllu":
         return "tagging"
-    if path.is_dir() or ending in (".ts", ".npz", ".npy", ".jsonl"):
+    if path.is_dir() or _is_archive(path) or ending in (".ts", ".npz", ".npy", ".jsonl"):
         return "classification"
     if ending == TEXT_FILES and not (config.label or config.text):
         return "language_modelling"
+    if ending == RECORDINGS:
+        raise DataError(f"{path}: one recording; give the folder in which each class has a folder of its recordings")
     if config.horizon or config.season:
         return "forecasting"
+    if config.group and config.label and not config.text and look and _called(look.texts, STEPS):
+        return "tagging"
     if config.label or config.text:
         return "classification"
     if look is None:
@@ -307,7 +313,7 @@ def _time(config: SweepConfig, look: _Look) -> str | None:
 
 def _column(look: _Look, option: str, given: str | None, known: Sequence[str], others: Sequence[str]) -> str:
     """Return the column that is given, or called as such columns are, or the only one of `others`."""
-    called = [name for name in look.names if name.lower() in known]
+    called = _called(look.names, known)
     for candidates in ([given] if given else [], called[:1], others if len(others) == 1 else []):
         if candidates:
             return candidates[0]
@@ -315,10 +321,19 @@ def _column(look: _Look, option: str, given: str | None, known: Sequence[str], o
     raise DeclarationError(f"{look.path}: {look}; which column {what}? {option} NAME")
 
 
+def _called(names: Sequence[str], known: Sequence[str]) -> list[str]:
+    return [name for name in names if name.lower() in known]
+
+
 def _shared(config: SweepConfig) -> dict[str, Any]:
     """Return the arguments of a table that are as they were given: what is left out is found out by the reader."""
-    found: dict[str, Any] = {"delimiter": config.delimiter, "encoding": config.encoding, "splits": _splits(config)}
-    found["header"] = False if config.no_header else None
+    found: dict[str, Any] = {"splits": _splits(config), "header": False if config.no_header else None}
+    return _written(config) | {key: value for key, value in found.items() if value is not None}
+
+
+def _written(config: SweepConfig) -> dict[str, Any]:
+    """Return how a file is written, where that is given."""
+    found = {"delimiter": config.delimiter, "encoding": config.encoding}
     return {key: value for key, value in found.items() if value is not None}
 
 
@@ -371,6 +386,8 @@ def _classification(config: SweepConfig, paths: list[Path], look: _Look | None) 
     path, ending = paths[0], _ending(paths[0])
     if path.is_dir():
         return _class_folder(config, path)
+    if _is_archive(path):
+        return _texts(config, paths, "a text a file, of the class its folder is named for")
     if ending == ".ts":
         _only(config, path, {"splits"})
         return _Asked({"reader": "ts"} | _rule(config, paths), [])
@@ -378,11 +395,10 @@ def _classification(config: SweepConfig, paths: list[Path], look: _Look | None) 
         _only(config, path, {"splits"})
         return _Asked({"reader": "arrays"} | _rule(config, paths), [])
     if ending == TEXT_FILES and len(paths) > 1:
-        _only(config, path, {"splits", "tokens"})
-        arguments: dict[str, Any] = {"reader": "text"} | ({"tokens": config.tokens} if config.tokens else {})
-        return _Asked(arguments | _rule(config, paths), ["a text a line, of the class its file is named for"])
+        return _texts(config, paths, "a text a line, of the class its file is named for")
     if ending == ".jsonl":
-        look = _look_json(path)
+        _only(config, path, OPTIONS["classification"] - {"delimiter", "no_header"})
+        look = _look_json(path, config.encoding)
     look = _table(path, "classification", look)
     if config.no_header:
         raise DeclarationError(f"{path}: --no-header: write the names of the columns on the first line instead")
@@ -394,7 +410,7 @@ def _classification(config: SweepConfig, paths: list[Path], look: _Look | None) 
     if ending == ".jsonl" and text is None:
         raise DeclarationError(f"{path}: {look}; which key is the text? --text NAME")
     if text is not None:
-        arguments = {"reader": "text", "text": text, "label": label}
+        arguments: dict[str, Any] = {"reader": "text", "text": text, "label": label} | _written(config)
         arguments |= {"tokens": config.tokens} if config.tokens else {}
         arguments |= {"group": config.group} if config.group else {}
         told = [f"text = {text}", f"label = {label}", f"tokens: {config.tokens or 'word'}"]
@@ -402,6 +418,7 @@ def _classification(config: SweepConfig, paths: list[Path], look: _Look | None) 
     time = _time(config, look) if config.group else config.time
     named = {"label": label, "columns": config.features, "group": config.group, "time": time}
     arguments = {"reader": "table"} | {key: value for key, value in named.items() if value is not None}
+    arguments |= _written(config)
     what = f"a sequence a {config.group}" if config.group else "a row a sequence, its columns the steps"
     told = [f"label = {label}", what, _inputs(config, look, [label, config.group, time])]
     return _Asked(arguments | _rule(config, paths), told)
@@ -411,9 +428,7 @@ def _class_folder(config: SweepConfig, path: Path) -> _Asked:
     """Return what is asked of a folder: recordings, or texts, of the class that their folder is named for."""
     wavs = [each for each in path.rglob("*") if each.suffix.lower() == RECORDINGS]
     if not wavs:
-        _only(config, path, {"splits", "tokens"})
-        arguments: dict[str, Any] = {"reader": "text"} | ({"tokens": config.tokens} if config.tokens else {})
-        return _Asked(arguments | _rule(config, [path]), ["a text a file, of the class its folder is named for"])
+        return _texts(config, [path], "a text a file, of the class its folder is named for")
     _only(config, path, {"splits", "label", "group"})
     for option, value in (("--label", config.label), ("--group", config.group)):
         if value is not None and not value.isdecimal():
@@ -425,6 +440,17 @@ def _class_folder(config: SweepConfig, path: Path) -> _Asked:
     by = {"by": "group", "field": int(config.group)} if config.group else None
     what = f"label = field {config.label} of names" if config.label else "label = name of the folder"
     return _Asked(arguments | _rule(config, [path], by), ["40 log-mel bands every 10 ms", what])
+
+
+def _texts(config: SweepConfig, paths: list[Path], what: str) -> _Asked:
+    """Return what is asked of texts whose class is told by where they are."""
+    _only(config, paths[0], {"splits", "tokens", "encoding"})
+    arguments = {"reader": "text"} | ({"tokens": config.tokens} if config.tokens else {}) | _written(config)
+    return _Asked(arguments | _rule(config, paths), [what, f"tokens: {config.tokens or 'word'}"])
+
+
+def _is_archive(path: Path) -> bool:
+    return path.name.lower().endswith(readers.ARCHIVES)
 
 
 def _rule(config: SweepConfig, paths: list[Path], by: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -442,13 +468,13 @@ def _only(config: SweepConfig, path: Path, allowed: set[str]) -> None:
     """Refuse options of tables for what is none."""
     for name in sorted(OPTIONS["classification"] - allowed):
         if getattr(config, name):
-            what = "a folder" if path.is_dir() else f"a {_ending(path)} file"
+            what = "a folder" if path.is_dir() else "an archive" if _is_archive(path) else f"a {_ending(path)} file"
             raise DeclarationError(f"{path}: {_flag(name)}: {what} has no use for it; leave it out")
 
 
-def _look_json(path: Path) -> _Look:
+def _look_json(path: Path, encoding: str | None) -> _Look:
     """Look at the first line of a .jsonl file."""
-    text, remarks = readers.read_text(path)
+    text, remarks = readers.read_text(path, encoding=encoding)
     first = next((line for line in text.split("\n") if line.strip()), "")
     try:
         row = json.loads(first)
@@ -464,7 +490,7 @@ def _look_json(path: Path) -> _Look:
 def _language_modelling(config: SweepConfig, paths: list[Path], look: _Look | None) -> _Asked:
     unit = config.tokens or "character"
     shares = _splits(config)
-    arguments = {"unit": unit} | ({"splits": shares} if shares else {})
+    arguments = {"unit": unit} | ({"splits": shares} if shares else {}) | _written(config)
     return _Asked(arguments, [f"tokens = {unit}s" + ("" if config.tokens else " (--tokens)")])
 
 
@@ -473,8 +499,10 @@ def _tagging(config: SweepConfig, paths: list[Path], look: _Look | None) -> _Ask
     if _ending(path) == ".conllu":
         if config.group:
             raise DeclarationError(f"{path}: --group: sentences of CoNLL-U are parted by empty lines; leave it out")
+        if config.delimiter:
+            raise DeclarationError(f"{path}: --delimiter: fields of CoNLL-U are parted by tabs; leave it out")
         token, label = config.text or "form", config.label or "upos"
-        arguments, what = {"token": token, "label": label}, "a sequence a sentence"
+        arguments, what = {"token": token, "label": label} | _written(config), "a sequence a sentence"
     else:
         look = _table(path, "tagging", look)
         if config.group is None:
@@ -482,7 +510,7 @@ def _tagging(config: SweepConfig, paths: list[Path], look: _Look | None) -> _Ask
         label = _column(look, "--label", config.label, LABELS, [])
         others = [name for name in look.names if name not in (label, config.group)]
         token = _column(look, "--text", config.text, STEPS, others)
-        arguments = {"token": token, "label": label, "group": config.group}
+        arguments = {"token": token, "label": label, "group": config.group} | _written(config)
         what = f"a sequence a {config.group}"
     told = [f"token = {token}", f"label = {label}", what]
     by_part = {
@@ -540,15 +568,11 @@ def _check(paths: list[Path], kind: str, arguments: dict[str, Any], task: Any) -
     if kind == "tagging" and len(task.meta["labels"]) < 2:
         raise DataError(f"{path}: one label only, '{task.meta['labels'][0]}'; two are needed to tell them apart")
     if kind == "classification":
-        classes = task.meta["classes"]
         label = arguments.get("label")
         if arguments["reader"] in ("table", "text") and isinstance(label, str):
-            for (cell,), line in readers.read_cells(path, [label])[0]:
+            for (cell,), line in readers.read_cells(path, [label], *map(arguments.get, ("delimiter", "encoding")))[0]:
                 if cell.strip().lower() in ("", "nan"):
                     raise DataError(f"{path}: line {line}, column '{label}': no label; leave the row out")
-        if len(classes) < 2:
-            where = f"column '{label}': " if isinstance(label, str) else ""
-            raise DataError(f"{path}: {where}one class only, '{classes[0]}'; two are needed to tell them apart")
 
 
 def _is_gap(name: str, remark: str) -> bool:

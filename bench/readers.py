@@ -6,11 +6,13 @@ column (or byte) and how to mend it; what is allowed but worth knowing comes bac
 S steps or samples, D channels, F frames, M mel bands.
 """
 
+import codecs
 import collections
 import csv
 import functools
 import gzip
 import io
+import itertools
 import json
 import re
 import struct
@@ -22,8 +24,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bench import tables
 from bench.errors import DataError, did_you_mean
+from bench.tables import PARQUET, check_delimiter, parquet_cells, parquet_names
 
 MISSING = ("?", "nan", "")
 """What stands for a number that is missing in a .ts file; an empty field only where others of the series are not."""
@@ -32,7 +34,7 @@ PAD, UNKNOWN = "<pad>", "<unk>"
 """Tokens 0 and 1 of every vocabulary."""
 
 ARCHIVES = (".tar.gz", ".tgz", ".tar", ".tar.bz2", ".tar.xz")
-TABLES = (".tsv", ".csv", ".jsonl", *tables.PARQUET)
+TABLES = (".tsv", ".csv", ".jsonl", *PARQUET)
 MEMBER_BYTES = 64 << 20  # of a text in an archive, at most: a small archive can unpack to any size
 
 _WORD = re.compile(r"\w+(?:['’]\w+)*|['’]\w+|[^\w\s]")
@@ -207,8 +209,10 @@ def _load(path: Path) -> dict[str, np.ndarray]:
         return {"array": found} if isinstance(found, np.ndarray) else {name: found[name] for name in found.files}
     except Exception as error:  # noqa: BLE001  # what a damaged archive raises is written down nowhere
         told = (str(error).splitlines() or [type(error).__name__])[0]
-        mend = "save arrays of numbers of one shape" if "pickle" in told else "get it again"
-        raise DataError(f"{path}: not readable as NumPy's arrays: {told}; {mend}") from None
+        if "pickle" in told:
+            rule = "no file of NumPy's, or one of Python objects; save arrays of numbers of one shape"
+            raise DataError(f"{path}: {rule}") from None
+        raise DataError(f"{path}: not readable as NumPy's arrays: {told}; get it again") from None
 
 
 def _checked_values(path: Path, x: np.ndarray) -> np.ndarray:
@@ -344,50 +348,73 @@ def mel_filters(rate: int, window: int, num_bands: int) -> tuple[np.ndarray, int
 # Texts
 
 
-def read_text(path: Path, data: bytes | None = None) -> tuple[str, list[str]]:
-    r"""Return a file as text with \n at the ends of lines, and remarks. UTF-8, or else Windows-1252."""
-    if data is None:
-        try:
-            data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-        except (OSError, EOFError, zlib.error) as error:
-            raise DataError(f"{path}: damaged or cut off: {error}; get it again") from None
+def read_bytes(path: Path) -> bytes:
+    """Return what a file holds, unpacked where it is a .gz."""
+    try:
+        return gzip.decompress(path.read_bytes()) if path.suffix.lower() == ".gz" else path.read_bytes()
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"{path}: damaged or cut off: {error}; get it again") from None
+
+
+def read_text(path: Path, data: bytes | None = None, encoding: str | None = None) -> tuple[str, list[str]]:
+    r"""Return a file as text with \n at the ends of lines, and remarks.
+
+    In the encoding that is given, or that a mark at the start tells; or UTF-8, or else Windows-1252.
+    """
+    data = read_bytes(path) if data is None else data
+    if encoding is None and data[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+        encoding = "utf-16"
     remarks = []
     try:
-        text = data.decode("utf-8-sig")
+        text = data.decode(encoding or "utf-8").removeprefix("\ufeff")
+    except LookupError:
+        raise DataError(f"{path}: encoding '{encoding}' is not known; utf-8 or cp1252, say") from None
     except UnicodeDecodeError as first:
+        if encoding is not None:
+            line = data[: first.start].count(b"\n") + 1
+            rule = f"byte {first.start}: not {encoding}; give the encoding it was written in"
+            raise DataError(f"{path}: line {line}, {rule}") from None
         try:
             text = data.decode("cp1252")
         except UnicodeDecodeError as error:
             line = data[: error.start].count(b"\n") + 1
-            rule = f"byte {error.start}: neither utf-8 nor cp1252; save it as utf-8"
+            rule = f"byte {error.start}: neither utf-8 nor cp1252; save it as utf-8, or give its encoding"
             raise DataError(f"{path}: line {line}, {rule}") from None
         remarks.append(f"{path.name} is not utf-8 (byte {first.start}): read as cp1252")
     if "\0" in text:
         before = text[: text.index("\0")]
         line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
         raise DataError(
-            f"{path}: line {line}, column {column}: a NUL byte; no text, or one in UTF-16: save it as utf-8"
+            f"{path}: line {line}, column {column}: a NUL byte; no text, or one in UTF-16: give its encoding"
         )
     return text.replace("\r\n", "\n").replace("\r", "\n"), remarks
 
 
-def read_cells(path: Path, wanted: Sequence[str | int]) -> tuple[list[tuple[list[str], int]], list[str]]:
-    """Return the wanted fields of every row with the row's line, and remarks.
+def is_table(path: Path) -> bool:
+    """Whether the name of a file says that it is a table."""
+    return path.name.lower().removesuffix(".gz").endswith(TABLES)
 
-    Of a .tsv file (tabs, without quotes), a .jsonl file (an object a line), a Parquet file (its rows count from 1), or
-    else a .csv file (parted by commas, semicolons, tabs or bars, whichever its first line has most of). Columns are
-    wanted by name; by number, from 1, where there is no header.
+
+def read_cells(
+    path: Path, wanted: Sequence[str | int], delimiter: str | None = None, encoding: str | None = None
+) -> tuple[list[tuple[list[str], int]], list[str]]:
+    """Return the wanted fields of every row with the row's line (of Parquet, its number), and remarks.
+
+    Of a .tsv file (tabs, without quotes), a .jsonl file (an object a line), Parquet, or else a .csv file, parted by
+    `delimiter`, or by commas, semicolons, tabs or bars, whichever its first line has most of. Columns are wanted by
+    name; by number, from 1, where there is no header.
     """
-    if path.suffix.lower() in tables.PARQUET:
-        found = tables.read_parquet_cells(path, [str(column) for column in wanted])
+    kind = _table_kind(path)
+    if kind in PARQUET:
+        found = list(zip(parquet_cells(path, wanted), itertools.count(1), strict=False))
         if not found:
             raise DataError(f"{path}: no rows")
-        return [(row, number) for number, row in enumerate(found, 1)], []
-    text, remarks = read_text(path)
-    kind = next((suffix.lower() for suffix in path.suffixes if suffix.lower() in TABLES), ".csv")
+        return found, []
+    text, remarks = read_text(path, encoding=encoding)
     if kind == ".jsonl":
         return list(_json_rows(path, text, wanted)), remarks
-    rows = _tab_rows(text) if kind == ".tsv" else _comma_rows(path, text)
+    by_tabs = kind == ".tsv" and delimiter in (None, "\t")
+    rows = _tab_rows(text) if by_tabs else _comma_rows(path, text, delimiter)
     by_name = any(isinstance(column, str) for column in wanted)
     places: list[int] = []
     fields_expected, cells = 0, []
@@ -398,7 +425,7 @@ def read_cells(path: Path, wanted: Sequence[str | int]) -> tuple[list[tuple[list
             if by_name:
                 continue
         if len(fields) != fields_expected:
-            mend = "tabs part fields" if kind == ".tsv" else "put a field that holds the delimiter in quotes"
+            mend = "tabs part fields" if by_tabs else "put a field that holds the delimiter in quotes"
             rule = f"{len(fields)} fields where the first line has {fields_expected}"
             raise DataError(f"{path}: line {line}, column {min(len(fields), fields_expected)}: {rule}; {mend}")
         cells.append(([fields[place] for place in places], line))
@@ -407,14 +434,19 @@ def read_cells(path: Path, wanted: Sequence[str | int]) -> tuple[list[tuple[list
     return cells, remarks
 
 
-def column_names(path: Path) -> list[str]:
-    """Return the names of the columns of a table."""
-    if path.suffix.lower() in tables.PARQUET:
-        return tables.parquet_names(path)
-    text, _ = read_text(path)
-    first = next((line for line in text.split("\n") if line.strip()), "")
-    rows = _tab_rows(first) if ".tsv" in path.suffixes else _comma_rows(path, first)
+def column_names(path: Path, delimiter: str | None = None, encoding: str | None = None) -> list[str]:
+    """Return the header of a table."""
+    kind = _table_kind(path)
+    if kind in PARQUET:
+        return parquet_names(path)
+    text, _ = read_text(path, encoding=encoding)
+    by_tabs = kind == ".tsv" and delimiter in (None, "\t")
+    rows = _tab_rows(text) if by_tabs else _comma_rows(path, text, delimiter)
     return [field.strip() for field in next(rows, ([], 0))[0]]
+
+
+def _table_kind(path: Path) -> str:
+    return next((suffix.lower() for suffix in path.suffixes if suffix.lower() in TABLES), ".csv")
 
 
 def _tab_rows(text: str) -> Iterator[tuple[list[str], int]]:
@@ -423,9 +455,10 @@ def _tab_rows(text: str) -> Iterator[tuple[list[str], int]]:
             yield line.split("\t"), number
 
 
-def _comma_rows(path: Path, text: str) -> Iterator[tuple[list[str], int]]:
+def _comma_rows(path: Path, text: str, delimiter: str | None) -> Iterator[tuple[list[str], int]]:
     first = text.lstrip("\n").split("\n", 1)[0]
-    delimiter = max(",;\t|", key=first.count)  # the first of equals
+    check_delimiter(path, delimiter)
+    delimiter = delimiter or max(",;\t|", key=first.count)  # the first of equals
     limit = csv.field_size_limit(max(1 << 17, len(text)))  # a text may be longer than 128 KiB
     try:
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
@@ -476,15 +509,24 @@ def _place(path: Path, column: str | int, fields: list[str]) -> int:
         return column - 1
     if names.count(column) != 1:
         shown = ", ".join(name[:40] for name in names[:30])
-        found = "no column" if column not in names else f"{names.count(column)} columns"
+        if column in names:
+            raise DataError(f"{path}: line 1: {names.count(column)} columns '{column}'; rename all but one")
         mend = "; without a header, give columns as numbers from 1"
-        raise DataError(f"{path}: line 1: {found} '{column}'{did_you_mean(column, names)} (there are: {shown}){mend}")
+        hint = did_you_mean(column, names)
+        raise DataError(f"{path}: line 1: no column '{column}'{hint} (there are: {shown}){mend}")
     return names.index(column)
 
 
-def read_text_table(path: Path, text: str | int, label: str | int, group: str | int | None = None) -> Examples:
+def read_text_table(
+    path: Path,
+    text: str | int,
+    label: str | int,
+    group: str | int | None = None,
+    delimiter: str | None = None,
+    encoding: str | None = None,
+) -> Examples:
     """Read a text and a label a row (and the group it belongs to)."""
-    cells, remarks = read_cells(path, [text, label, *([] if group is None else [group])])
+    cells, remarks = read_cells(path, [text, label, *([] if group is None else [group])], delimiter, encoding)
     examples = Examples([], [], [], None if group is None else [], remarks=remarks)
     for fields, line in cells:
         for field, column in zip(fields, (text, label, group), strict=False):
@@ -498,9 +540,9 @@ def read_text_table(path: Path, text: str | int, label: str | int, group: str | 
     return examples
 
 
-def read_text_lines(path: Path, label: str) -> Examples:
+def read_text_lines(path: Path, label: str, encoding: str | None = None) -> Examples:
     """Read a file whose lines are texts of one class."""
-    text, remarks = read_text(path)
+    text, remarks = read_text(path, encoding=encoding)
     lines = [(line, number) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
     if not lines:
         raise DataError(f"{path}: no line with a text; leave the file out")
@@ -508,18 +550,18 @@ def read_text_lines(path: Path, label: str) -> Examples:
     return Examples([line for line, _ in lines], [label] * len(lines), names, remarks=remarks)
 
 
-def read_text_folder(path: Path) -> Examples:
+def read_text_folder(path: Path, encoding: str | None = None) -> Examples:
     """Read the files in the folders of a folder: a text each, of the class that its folder is named for."""
     files = sorted(
         (each for each in path.rglob("*") if each.is_file() and len(each.relative_to(path).parts) > 1),
         key=lambda each: each.relative_to(path).parts,
     )
-    return _texts(path, ((str(each.relative_to(path)), each.read_bytes()) for each in files))
+    return _texts(path, ((str(each.relative_to(path)), each.read_bytes()) for each in files), encoding)
 
 
-def read_text_archive(path: Path) -> Examples:
+def read_text_archive(path: Path, encoding: str | None = None) -> Examples:
     """Read the files of a .tar.gz as `read_text_folder` would, without unpacking it to the disk."""
-    return _texts(path, _members(path))
+    return _texts(path, _members(path), encoding)
 
 
 def _members(path: Path) -> Iterator[tuple[str, bytes]]:
@@ -548,12 +590,12 @@ def _members(path: Path) -> Iterator[tuple[str, bytes]]:
         raise DataError(f"{path}: no archive, damaged or cut off: {told}; get it again") from None
 
 
-def _texts(path: Path, files: Iterable[tuple[str, bytes]]) -> Examples:
+def _texts(path: Path, files: Iterable[tuple[str, bytes]], encoding: str | None) -> Examples:
     examples = Examples([], [], [], remarks=[])
     for name, data in files:
         if PurePosixPath(name).name.startswith("."):
             continue
-        text, remarks = read_text(path / name, data)
+        text, remarks = read_text(path / name, data, encoding)
         if not text.strip():
             raise DataError(f"{path / name}: line 1, column 1: no text; leave the file out")
         examples.items.append(text)

@@ -494,13 +494,12 @@ def _open(path: Path, delimiter: str | None, encoding: str | None, header: bool)
         raise DataError(f"{path}: {error.strerror}") from None
     if path.suffix.lower() in PARQUET:
         return _Source(path, parquet_names(path)), []
+    check_delimiter(path, delimiter)
     encoding, remarks = _encoding(path, encoding)
     lines = _first_lines(path, encoding)
     if not lines:
         raise DataError(f"{path}: empty; a table needs {'a header and ' if header else ''}rows of numbers")
-    delimiter = "\t" if delimiter == "\\t" else delimiter or _delimiter(path, lines)
-    if len(delimiter) != 1 or delimiter in '\r\n"':
-        raise DataError(f"{path}: delimiter {delimiter!r}: one character, or \\t for tabs")
+    delimiter = delimiter or _delimiter(path, lines)
     rows = list(csv.reader(lines, delimiter=delimiter))
     decimal = _decimal(rows) if delimiter != "," else "."
     if decimal == ",":
@@ -540,6 +539,12 @@ def _decimal(rows: list[list[str]]) -> str:
 
 def _pointed(cell: str, decimal: str) -> str:
     return cell.replace(",", ".") if decimal == "," and _COMMA.fullmatch(cell) else cell
+
+
+def check_delimiter(path: Path, delimiter: str | None) -> None:
+    """Refuse what can part no fields. Raises DataError."""
+    if delimiter is not None and (len(delimiter) != 1 or delimiter in '"\r\n'):
+        raise DataError(f"{path}: delimiter {delimiter!r}: one character, or \\t for tabs")
 
 
 def _binary(path: Path) -> BinaryIO:
@@ -699,19 +704,20 @@ def _pieces(source: _Source, wanted: list[str], time: str | None, group: str | N
             _refuse_lines(source, str(error))
 
 
-def read_parquet_cells(path: Path, wanted: Sequence[str]) -> list[list[str]]:
-    """Return the wanted columns of every row as text; empty where there is none. Raises DataError."""
+def parquet_cells(path: Path, wanted: Sequence[str | int]) -> Iterator[list[str]]:
+    """Return the wanted fields of every row as text, empty where there is no value. Raises DataError."""
     from pyarrow.parquet import ParquetFile  # type: ignore[import-untyped]
 
-    _check_names(_Source(path, parquet_names(path)), list(wanted))
+    names = [str(name) for name in wanted]
+    _check_names(_Source(path, parquet_names(path)), names)
     with ParquetFile(path) as file:
-        columns = file.read(columns=list(dict.fromkeys(wanted))).to_pydict()
-    rows = zip(*(columns[name] for name in wanted), strict=True)
-    return [["" if cell is None else str(cell) for cell in row] for row in rows]
+        for batch in file.iter_batches(columns=list(dict.fromkeys(names))):
+            for row in batch.to_pylist():
+                yield ["" if row[name] is None else str(row[name]) for name in names]
 
 
 def parquet_names(path: Path) -> list[str]:
-    """Return the names of the columns of a Parquet file. Raises DataError."""
+    """Return the names of the columns. Raises DataError."""
     import pyarrow as pa  # type: ignore[import-untyped]
     from pyarrow.parquet import ParquetFile
 

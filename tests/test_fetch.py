@@ -194,7 +194,7 @@ def test_prepared_arrays_are_made_once(tmp_path):
 def test_prepared_arrays_that_cannot_be_kept_are_told(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("no folder")
     monkeypatch.setenv("BENCH_CACHE_DIR", str(tmp_path / "file"))
-    with pytest.raises(DataMissingError, match="Not a directory; name a folder .* with the variable BENCH_CACHE_DIR"):
+    with pytest.raises(StoreError, match="Not a directory; .* another folder in BENCH_CACHE_DIR"):
         prepare("x", [], 0, lambda _: ({}, {}))
 
 

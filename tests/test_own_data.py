@@ -3,6 +3,7 @@
 import json
 import os
 import resource
+import shutil
 import subprocess
 import sys
 import time
@@ -164,6 +165,52 @@ def test_what_is_to_be_classified_is_inferred(tmp_path, name):
     saved = datasets.read(own.card.name, tmp_path / "cards")
     assert saved == own.card
     assert saved.at(saved.lengths[-1]).counts["train"] > 10
+
+
+def test_labels_of_words_are_not_classes_of_texts(tmp_path):
+    own = make(tagged(tmp_path / "words.csv"), group="sentence", label="label")
+    assert own.card.task == "tagging"
+    assert make(tagged(tmp_path / "w.csv"), group="sentence", label="label", text="token").card.task == "classification"
+
+
+def test_how_a_file_is_written_can_be_said(tmp_path):
+    path = tmp_path / "kritik.csv"
+    path.write_bytes(("text|label\n" + "žádný, ne; nic, ne|neg\ndobrý, ano; ano|pos\n" * 20).encode("cp1250"))
+    own = make(path, delimiter="|", encoding="cp1250")
+    assert "žádný" in own.card.at(8).meta["vocabulary"]
+    assert "delimiter '|', cp1250" in own.remarks[0]
+    book = tmp_path / "kniha.txt"
+    book.write_bytes(("žádný dobrý\r\n" * 99).encode("cp1250"))
+    assert "ž" in make(book, encoding="cp1250").card.at(8).meta["vocabulary"]
+
+
+def test_tables_of_parquet_are_classified(tmp_path):
+    pd.read_csv(reviews(tmp_path / "a.csv")).to_parquet(tmp_path / "texts.parquet")
+    pd.read_csv(long_table(tmp_path / "b.csv", "label")).to_parquet(tmp_path / "long.parquet")
+    pd.read_csv(tagged(tmp_path / "c.csv")).to_parquet(tmp_path / "words.parquet")
+    for name, options in (
+        ("texts", {}),
+        ("long", {"label": "label", "group": "id"}),
+        ("words", {"task": "tagging", "group": "sentence"}),
+    ):
+        found, expected = (
+            make(tmp_path / each, **options).card
+            for each in (f"{name}.parquet", {"texts": "a.csv", "long": "b.csv", "words": "c.csv"}[name])
+        )
+        length = found.lengths[-1]
+        known = ("counts", "num_steps", "input_size", "output_size")
+        assert [getattr(found.at(length), key) for key in known] == [getattr(expected.at(length), key) for key in known]
+
+
+def test_an_archive_of_texts_is_as_its_folder(tmp_path):
+    for number in range(30):
+        path = tmp_path / "mails" / ("ham", "spam")[number % 2] / f"{number}.txt"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"text of number {number}")
+    shutil.make_archive(str(tmp_path / "mails"), "gztar", tmp_path, "mails")
+    folder, archive = make(tmp_path / "mails"), make(tmp_path / "mails.tar.gz")
+    assert archive.card.name == "mails"
+    assert archive.remarks[0].removeprefix("mails.tar.gz") == folder.remarks[0].removeprefix("mails")
 
 
 def test_columns_without_names_are_numbered(tmp_path):

@@ -407,6 +407,11 @@ def test_encodings(tmp_path):
         readers.read_text, write(tmp_path, "c.txt", b"ab\n\x81")
     )
     assert "damaged or cut off" in refused(readers.read_text, write(tmp_path, "d.csv.gz", b"\x1f\x8b\x08"))
+    assert readers.read_text(write(tmp_path, "e.txt", "naïve".encode("utf-16"))) == ("naïve", [])
+    polish = write(tmp_path, "f.txt", "łóżko".encode("cp1250"))
+    assert readers.read_text(polish, encoding="cp1250") == ("łóżko", [])
+    assert "line 1, byte 0: not utf-8; give the encoding" in refused(readers.read_text, polish, None, "utf-8")
+    assert "encoding 'utf9' is not known" in refused(readers.read_text, polish, None, "utf9")
 
 
 def test_tables_of_texts(tmp_path):
@@ -425,6 +430,19 @@ def test_tables_of_texts(tmp_path):
     lines = write(tmp_path, "a.jsonl", '{"text": "a\\nb", "label": 3}\n\n{"label": true, "text": "c", "more": []}\n')
     found = readers.read_text_table(lines, "text", "label")
     assert (found.items, found.labels, found.names) == (["a\nb", "c"], ["3", "True"], ["a.jsonl:1", "a.jsonl:3"])
+
+
+def test_tables_of_parquet_and_of_another_delimiter(tmp_path):
+    import pandas as pd
+
+    path = tmp_path / "a.PARQUET"
+    pd.DataFrame({"text": ["gut", None], "label": [1, 2], "more": [0.5, 0.5]}).to_parquet(path)
+    assert readers.column_names(path) == ["text", "label", "more"]
+    assert readers.read_cells(path, ["label", "text"]) == ([(["1", "gut"], 1), (["2", ""], 2)], [])
+    assert "no column 'texts'; did you mean 'text'" in refused(readers.read_cells, path, ["texts"])
+    table = write(tmp_path, "b.csv", "text|label\na, b; c, d|x\n")
+    assert readers.read_cells(table, ["text"], "|")[0] == [(["a, b; c, d"], 2)]
+    assert "delimiter '||': one character" in refused(readers.read_cells, table, ["text"], "||")
 
 
 def test_a_text_longer_than_the_csv_modules_limit(tmp_path):

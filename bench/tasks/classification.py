@@ -87,6 +87,8 @@ class Task(StoredTask):
         columns: list[str] | None = None,
         group: str | int | None = None,
         time: str | None = None,
+        delimiter: str | None = None,
+        encoding: str | None = None,
         splits: dict[str, Any] | None = None,
         keep: Literal["first", "last"] = "first",
     ) -> None:
@@ -106,13 +108,14 @@ class Task(StoredTask):
         rule = splits or {"by": "stratified", "shares": [0.8, 0.1, 0.1]}
         _check_rule(rule)
         reading = {"label": label, "text": text, "columns": columns, "group": group, "time": time}
+        reading |= {"delimiter": delimiter, "encoding": encoding}
         data_files = [DataFile.model_validate(file) for file in files]
-        encoding = [tokens, min_frequency] if reader == "text" else []
+        encoded = [tokens, min_frequency] if reader == "text" else []
         prepared = prepare(
             "classification",
             data_files,
-            [reader, reading, encoding, rule],
-            lambda paths: _make(paths, data_files, reader, reading, encoding, rule),
+            [reader, reading, encoded, rule],
+            lambda paths: _make(paths, data_files, reader, reading, encoded, rule),
         )
         self.meta = prepared.meta
         self._values, self._stop, self._y = (prepared.arrays[name] for name in ("values", "stop", "y"))
@@ -358,7 +361,7 @@ def _make(
     files: list[DataFile],
     reader: str,
     reading: dict[str, Any],
-    encoding: list[Any],
+    encoded: list[Any],
     rule: dict[str, Any],
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Return the steps of all sequences, part after part, where each sequence ends, and its class."""
@@ -369,18 +372,22 @@ def _make(
     contents = [
         _hash(" ".join(item.split())) if isinstance(item, str) else _hash(item.tobytes()) for item in examples.items
     ]
+    if len(np.unique(y)) < 2:
+        where = f"column '{reading['label']}': " if isinstance(reading["label"], str) else ""
+        raise DataError(f"{paths[0]}: {where}one class only, '{examples.labels[0]}'; two are needed to tell them apart")
     part = split_parts(rule, y, examples, contents)
     counts = [int((part == place).sum()) for place in range(3)]
     for name, count in zip(PARTS, counts, strict=True):
         if not count:
             parts = ", ".join(f"{each} {number}" for each, number in zip(PARTS, counts, strict=True))
-            raise DataError(f"{paths[0]}: splits leave {name} without an example ({parts}); give another rule")
+            mend = "a class needs three examples to be in all of them" if rule["by"] == "stratified" else "another rule"
+            raise DataError(f"{paths[0]}: splits leave {name} without an example ({parts}); {mend}")
     order = np.argsort(np.where(part < 0, len(PARTS), part), kind="stable")[: sum(counts)]
     edges = [0, *np.cumsum(counts).tolist()]
     remarks = [*examples.remarks, *_remarks(y, part, classes, contents)]
     items = [examples.items[i] for i in order]
     if reader == "text":
-        tokens, min_frequency = encoding
+        tokens, min_frequency = encoded
         parted: list[Any] = [_parted(text, tokens) for text in items]
         is_byte = tokens == "byte"
         known = readers.byte_vocabulary() if is_byte else readers.vocabulary(parted[: edges[1]], min_frequency)
@@ -405,9 +412,10 @@ def _sorted(labels: set[str]) -> list[str]:
 
 def _remarks(y: np.ndarray, part: np.ndarray, classes: list[str], contents: list[bytes]) -> list[str]:
     remarks = sequences.repeated(contents, part, PARTS)
-    unseen = [name for place, name in enumerate(classes) if not (y[part == 0] == place).any()]
-    if unseen:
-        remarks.append(f"no training example of: {', '.join(unseen[:10])}")
+    for number, of in enumerate(PARTS):
+        unseen = [name for place, name in enumerate(classes) if not (y[part == number] == place).any()]
+        if unseen:
+            remarks.append(f"no example in {of} of: {', '.join(unseen[:10])}{', …' * (len(unseen) > 10)}")
     return remarks
 
 
@@ -514,15 +522,15 @@ def _read_recordings(path: Path, label: str | int | None) -> Examples:
 
 def _read_texts(path: Path, paths: list[Path], reading: dict[str, Any]) -> Examples:
     if path.is_dir():
-        return readers.read_text_folder(path)
-    name = path.name.lower()
-    if name.endswith(readers.ARCHIVES):
-        return readers.read_text_archive(path)
-    if name.removesuffix(".gz").endswith(readers.TABLES):
+        return readers.read_text_folder(path, reading["encoding"])
+    if path.name.lower().endswith(readers.ARCHIVES):
+        return readers.read_text_archive(path, reading["encoding"])
+    if readers.is_table(path):
         text, label = (reading[key] if reading[key] is not None else key for key in ("text", "label"))
-        return readers.read_text_table(path, text, label, reading["group"])
+        return readers.read_text_table(path, text, label, reading["group"], reading["delimiter"], reading["encoding"])
     stems = [each.stem for each in paths]
-    return readers.read_text_lines(path, path.stem if len(set(stems)) == len(stems) else path.name)
+    label = path.stem if len(set(stems)) == len(stems) else path.name
+    return readers.read_text_lines(path, label, reading["encoding"])
 
 
 def _read_table(paths: list[Path], reading: dict[str, Any], rule: dict[str, Any]) -> Examples:
@@ -530,14 +538,15 @@ def _read_table(paths: list[Path], reading: dict[str, Any], rule: dict[str, Any]
     label, group = reading["label"], reading["group"]
     extra = [rule["column"]] if "column" in rule else []
     told_apart = [label, *extra, *([] if group is None else [group])]
+    written = {key: reading[key] for key in ("delimiter", "encoding")}
     cells = []
     for path in paths:
-        for row, line in readers.read_cells(path, told_apart)[0]:
+        for row, line in readers.read_cells(path, told_apart, **written)[0]:
             if not all(cell.strip() for cell in row):
                 column = next(name for name, cell in zip(told_apart, row, strict=True) if not cell.strip())
                 raise DataError(f"{path}: line {line}, column '{column}': empty; leave the row out")
             cells.append(row)
-    items, names, remarks = _read_steps(paths, _columns(paths[0], reading, rule), group, reading["time"])
+    items, names, remarks = _read_steps(paths, _columns(paths[0], reading, rule), group, reading["time"], **written)
     told = cells if group is None else _one_a_group(cells, names, [label, *extra], paths[0])
     groups = [row[1] for row in told] if extra else None
     return Examples(items, [row[0].strip() for row in told], names, groups, remarks=remarks)
@@ -546,14 +555,23 @@ def _read_table(paths: list[Path], reading: dict[str, Any], rule: dict[str, Any]
 def _columns(path: Path, reading: dict[str, Any], rule: dict[str, Any]) -> list[str]:
     """Return the columns of a table that are steps, or channels of steps."""
     others = [reading["label"], reading["group"], reading["time"], rule.get("column")]
-    return reading["columns"] or [name for name in readers.column_names(path) if is_named(name) and name not in others]
+    names = readers.column_names(path, reading["delimiter"], reading["encoding"])
+    return reading["columns"] or [name for name in names if is_named(name) and name not in others]
 
 
 def _read_steps(
-    paths: list[Path], columns: list[str], group: str | None, time: str | None, partial: bool = False
+    paths: list[Path],
+    columns: list[str],
+    group: str | None,
+    time: str | None,
+    delimiter: str | None,
+    encoding: str | None,
+    partial: bool = False,
 ) -> tuple[list[np.ndarray], list[str], list[str]]:
     """Return the steps of each sequence (S, D), the names of the sequences, and remarks."""
-    table = read_table(paths, columns=columns, group=group, time=time, partial=partial)
+    table = read_table(
+        paths, columns=columns, group=group, time=time, delimiter=delimiter, encoding=encoding, partial=partial
+    )
     steps = np.stack([table.columns[name] for name in columns], axis=1)
     if group is not None:
         return np.split(steps, group_starts(table.groups)[1:]), table.group_names, table.remarks
@@ -616,20 +634,21 @@ def read_new(path: Path, length: int, arguments: dict[str, Any], meta: dict[str,
 
 def _read_new(path: Path, arguments: dict[str, Any], meta: dict[str, Any]) -> tuple[list[Any], list[str]]:
     reader = arguments.get("reader", "ts")
+    delimiter, encoding = arguments.get("delimiter"), arguments.get("encoding")
     if reader == "table":
         group, time = arguments.get("group"), arguments.get("time")
-        items, names, _ = _read_steps([path], meta["columns"], group, time, partial=True)
+        items, names, _ = _read_steps([path], meta["columns"], group, time, delimiter, encoding, partial=True)
         return items, names
-    if reader == "text" and path.is_file() and path.name.lower().removesuffix(".gz").endswith(readers.TABLES):
+    if reader == "text" and path.is_file() and readers.is_table(path):
         column = _text_column(arguments)
-        by_name = column in readers.column_names(path) or isinstance(arguments.get("text"), str | None)
-        rows, _ = readers.read_cells(path, [column if by_name else arguments["text"]])
+        by_name = isinstance(arguments.get("text"), str | None) or column in readers.column_names(path)
+        rows, _ = readers.read_cells(path, [column if by_name else arguments["text"]], delimiter, encoding)
         return [row[0] for row, _ in rows], [f"{path.name}:{line}" for _, line in rows]
     read: dict[str, Callable[[], Examples]] = {
         "ts": lambda: readers.read_ts(path, labelled=False),
         "arrays": lambda: readers.read_arrays(path, labelled=False),
         "wav": lambda: _read_recordings(path, None),
-        "text": lambda: _read_texts(path, [path], {"text": None, "label": None, "group": None}),
+        "text": lambda: _read_texts(path, [path], {"encoding": encoding}),
     }
     examples = read[reader]()
     if examples.rate != meta.get("rate", 0):

@@ -46,6 +46,7 @@ class Task(StoredTask):
         unit: str = "character",
         splits: Sequence[float] | Mapping[str, str] = (0.9, 0.05, 0.05),
         max_words: int | None = None,
+        encoding: str | None = None,
     ) -> None:
         if length < 1:
             raise DeclarationError(f"language_modelling: length: a context of at least 1 token, but found {length}")
@@ -58,16 +59,19 @@ class Task(StoredTask):
         self.length = self.num_steps = length
         self.unit = unit
         known = [DataFile.model_validate(file) for file in files]
-        how = [unit, splits if isinstance(splits, Mapping) else list(splits), max_words]
-        prepared = prepare("language_modelling", known, how, lambda paths: _make(paths, unit, splits, max_words))
+        how = [unit, splits if isinstance(splits, Mapping) else list(splits), max_words, encoding]
+        prepared = prepare(
+            "language_modelling", known, how, lambda paths: _make(paths, unit, splits, max_words, encoding)
+        )
         self.meta: dict[str, Any] = prepared.meta
         self.parts = {part: prepared.arrays[part] for part in PARTS}
         self.input_size = self.output_size = len(self.meta["vocabulary"])
         for part in PARTS:
             if len(self.parts[part]) <= length:
+                mend = "a longer text" if length == 1 else "a shorter context, or other splits"
+                count = len(self.parts[part])
                 raise DeclarationError(
-                    f"language_modelling: length {length}: the {part} part has {len(self.parts[part]):,} tokens; a "
-                    "shorter context, or other splits"
+                    f"language_modelling: length {length}: the {part} part has {count:,} tokens; {mend}"
                 )
         self.counts = {part: (len(numbers) - 1) // length for part, numbers in self.parts.items()}
         self.chance = self._unigram(self.parts["val"][1:])
@@ -121,20 +125,26 @@ def _joined(batch: Batch) -> np.ndarray:
 
 
 def _make(
-    paths: list[Path], unit: str, splits: Sequence[float] | Mapping[str, str], max_words: int | None
+    paths: list[Path],
+    unit: str,
+    splits: Sequence[float] | Mapping[str, str],
+    max_words: int | None,
+    encoding: str | None,
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    read = [_read(path, unit, encoding) for path in paths]
+    texts, remarks = [text for text, _ in read], [remark for _, remarks in read for remark in remarks]
     if isinstance(splits, Mapping):
-        by_name = {path.name: path for path in paths}
+        by_name = {path.name: text for path, text in zip(paths, texts, strict=True)}
         for part in PARTS:
             if splits.get(part) not in by_name:
                 raise DeclarationError(
                     f"language_modelling: splits: {part}: one of {', '.join(by_name)}, but found {splits.get(part)!r}"
                 )
-        found = {part: vocabulary.tokens(_read(by_name[splits[part]]), unit) for part in PARTS}
+        found = {part: vocabulary.tokens(by_name[splits[part]], unit) for part in PARTS}
     else:
         if len(splits) != 3 or min(splits) <= 0 or abs(sum(splits) - 1) > 1e-6:
             raise DeclarationError(f"language_modelling: splits: three shares that add up to 1, but found {splits!r}")
-        whole = [token for path in paths for token in vocabulary.tokens(_read(path), unit)]
+        whole = [token for text in texts for token in vocabulary.tokens(text, unit)]
         borders = [0, int(splits[0] * len(whole)), int((splits[0] + splits[1]) * len(whole)), len(whole)]
         found = {part: whole[a:b] for part, a, b in zip(PARTS, borders, borders[1:], strict=False)}
     words = vocabulary.make(found["train"], unit, max_words)
@@ -142,21 +152,23 @@ def _make(
     unknown = {part: int((numbers == 0).sum()) if unit != "byte" else 0 for part, numbers in arrays.items()}
     counts = {part: len(numbers) for part, numbers in arrays.items()}
     new = [f"{part} {count:,}" for part, count in unknown.items() if count]
-    remarks = [f"tokens that the training part does not hold, read as <unk>: {', '.join(new)}"] if new else []
+    remarks += [f"tokens that the training part does not hold, read as <unk>: {', '.join(new)}"] if new else []
     meta = {"vocabulary": words, "unit": unit, "tokens": counts, "unknown": unknown, "remarks": remarks}
     return arrays, meta
 
 
-def _read(path: Path) -> str:
-    data = path.read_bytes()
-    if not data:
+def _read(path: Path, unit: str, encoding: str | None) -> tuple[str, list[str]]:
+    """Return a text and remarks; bytes are as they are, whatever they stand for."""
+    if unit == "byte" and encoding is not None:
+        raise DeclarationError(f"language_modelling: encoding: {encoding}: bytes are read as they are; leave it out")
+    remarks: list[str] = []
+    if unit == "byte":
+        text = readers.read_bytes(path).decode("utf-8", "surrogateescape")
+    else:
+        text, remarks = readers.read_text(path, encoding=encoding)
+    if not text:
         raise DataError(f"{path}: empty")
-    try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        line = data[: error.start].count(b"\n") + 1
-        mend = "convert the file, or model its bytes (--tokens byte; on a card, unit = 'byte')"
-        raise DataError(f"{path}: line {line}: not UTF-8; {mend}") from None
+    return text, remarks
 
 
 class _Level(NamedTuple):
@@ -269,7 +281,7 @@ def columns(arguments: dict[str, Any], meta: dict[str, Any]) -> dict[str, str]:
 
 def read_prompts(path: Path) -> list[str]:
     """Return the prompts of a file: column `prompt` of a table, or else a line each. Raises DataError."""
-    if path.name.removesuffix(".gz").endswith(readers.TABLES):
+    if readers.is_table(path):
         found = [cells[0] for cells, _ in readers.read_cells(path, ["prompt"])[0]]
     else:
         found = [line for line in readers.read_text(path)[0].split("\n") if line.strip()]

@@ -57,6 +57,8 @@ class Task(StoredTask):
         group: str | None = None,
         splits: Mapping[str, str] | Sequence[float] = SHARES,
         min_count: int = 2,
+        delimiter: str | None = None,
+        encoding: str | None = None,
     ) -> None:
         if length < 1:
             raise DeclarationError(f"tagging: length: at least 1 step, but found {length}")
@@ -67,8 +69,11 @@ class Task(StoredTask):
         known = [DataFile.model_validate(file) for file in files]
         names = [Path(file.path).name for file in known]
         rule = _named_files(dict(splits), names) if isinstance(splits, Mapping) else _checked_shares(splits)
-        how = [token, label, group, rule, min_count]
-        prepared = prepare("tagging", known, how, lambda paths: _make(paths, rule, token, label, group, min_count))
+        written = {"delimiter": delimiter, "encoding": encoding}
+        how = [token, label, group, rule, min_count, written]
+        prepared = prepare(
+            "tagging", known, how, lambda paths: _make(paths, rule, token, label, group, min_count, written)
+        )
         self.meta: dict[str, Any] = prepared.meta
         self._parts = {
             part: (prepared.arrays[f"{part}_x"], prepared.arrays[f"{part}_y"], prepared.arrays[f"{part}_stop"])
@@ -117,6 +122,11 @@ class Task(StoredTask):
         return {"accuracy": float((answers == y).mean()), "macro_f1": float((2 * right[there] / both[there]).mean())}
 
 
+def is_conllu(path: Path) -> bool:
+    """Whether the name of a file says that it is CoNLL-U."""
+    return path.name.lower().removesuffix(".gz").endswith(".conllu")
+
+
 class Sequences(NamedTuple):
     """Tokens and labels of sequences, one after the other, and where each sequence stops."""
 
@@ -124,13 +134,14 @@ class Sequences(NamedTuple):
     labels: list[str]
     stop: list[int]
     names: list[str] = []  # noqa: RUF012 - where the file has names for them
+    remarks: list[str] = []  # noqa: RUF012
 
 
-def read_conllu(path: Path, token: str, label: str | None) -> Sequences:
+def read_conllu(path: Path, token: str, label: str | None, encoding: str | None = None) -> Sequences:
     """Read two columns of a CoNLL-U file, or tokens only: words, neither the spans of contractions nor empty nodes."""
     places = [_place(path, column) for column in (token, label or token)]
-    text, _ = readers.read_text(path)
-    found = Sequences([], [], [])
+    text, remarks = readers.read_text(path, encoding=encoding)
+    found = Sequences([], [], [], remarks=remarks)
     for number, line in enumerate(text.split("\n"), 1):
         if line.startswith("#"):
             continue
@@ -156,12 +167,19 @@ def read_conllu(path: Path, token: str, label: str | None) -> Sequences:
     return found
 
 
-def read_long_table(path: Path, token: str, label: str | None, group: str | None) -> Sequences:
+def read_long_table(
+    path: Path,
+    token: str,
+    label: str | None,
+    group: str | None,
+    delimiter: str | None = None,
+    encoding: str | None = None,
+) -> Sequences:
     """Read a table in long format: a row a step, and the rows of a group one sequence; without a label, tokens only."""
     if group is None:
         raise DeclarationError(f"tagging: group: name the column that tells the sequences of {path.name} apart")
-    cells, _ = readers.read_cells(path, [group, token, label or group])
-    found = Sequences([], [], [], [])
+    cells, remarks = readers.read_cells(path, [group, token, label or group], delimiter, encoding)
+    found = Sequences([], [], [], [], remarks)
     seen: set[str] = set()
     last: str | None = None
     for row, line in cells:
@@ -237,13 +255,19 @@ def _parted(whole: list[Sequences], shares: list[float], path: Path) -> dict[str
 
 
 def _make(
-    paths: list[Path], rule: dict[str, str] | list[float], token: str, label: str, group: str | None, min_count: int
+    paths: list[Path],
+    rule: dict[str, str] | list[float],
+    token: str,
+    label: str,
+    group: str | None,
+    min_count: int,
+    written: dict[str, str | None],
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Return tokens, labels and ends of each part, and what they are numbers of."""
     read = {
-        path.name: read_conllu(path, token, label)
-        if ".conllu" in path.suffixes
-        else read_long_table(path, token, label, group)
+        path.name: read_conllu(path, token, label, written["encoding"])
+        if is_conllu(path)
+        else read_long_table(path, token, label, group, **written)
         for path in paths
     }
     if isinstance(rule, dict):
@@ -254,13 +278,17 @@ def _make(
     labels = sorted(set(found["train"].labels))
     number = {name: place for place, name in enumerate(labels)}
     arrays, unknown = {}, {}
-    for part, (tokens, marks, stop, _) in found.items():
+    for part, (tokens, marks, stop, *_) in found.items():
         new = sorted(set(marks) - set(labels))
         if new:
             where = rule["train"] if isinstance(rule, dict) else "the training part"
             path = next(path for path in paths if not isinstance(rule, dict) or path.name == rule[part])
+            mend = "no model can learn it: leave its sequences out, or give it another label" + (
+                "" if isinstance(rule, dict) else "; or other shares (--splits)"
+            )
             raise DataError(
-                f"{path}: label '{new[0]}' of column '{label}' does not occur in {where}; no model can learn it"
+                f"{path}: label '{new[0]}' of column '{label}', {marks.count(new[0]):,} in {part}, does not occur in "
+                f"{where}; {mend}"
             )
         arrays[f"{part}_x"] = vocabulary.encode(tokens, words)
         arrays[f"{part}_y"] = np.array([number[mark] for mark in marks], dtype=np.int64)
@@ -272,9 +300,29 @@ def _make(
         "labels": labels,
         "sequences": {part: len(found[part].stop) for part in PARTS},
         "tokens": {part: len(found[part].tokens) for part in PARTS},
-        "remarks": [f"tokens seen fewer than {min_count} times in training, read as <unk>: {shares}"],
+        "remarks": [
+            *(remark for each in read.values() for remark in each.remarks),
+            *_repeated(found),
+            f"tokens seen fewer than {min_count} times in training, read as <unk>: {shares}",
+        ],
     }
     return arrays, meta
+
+
+def _repeated(found: dict[str, Sequences]) -> list[str]:
+    """Return remarks of sequences whose tokens are those of one in an earlier part."""
+    whole = {
+        part: [tuple(each.tokens[a:b]) for a, b in zip([0, *each.stop[:-1]], each.stop, strict=True)]
+        for part, each in found.items()
+    }
+    known = {part: set(each) for part, each in whole.items()}
+    remarks = []
+    for part, others in (("val", ("train",)), ("test", ("train", "val"))):
+        again = {other: sum(each in known[other] for each in whole[part]) for other in others}
+        if any(again.values()):
+            told = " and ".join(f"{count:,} also in {other}" for other, count in again.items())
+            remarks.append(f"equal sequences: of {len(whole[part]):,} in {part}, {told}")
+    return remarks
 
 
 # New files
@@ -292,12 +340,13 @@ def read_new(path: Path, length: int, arguments: dict[str, Any], meta: dict[str,
     Raises DataError.
     """
     token, group = arguments.get("token", "form"), arguments.get("group") or "sequence"
-    if ".conllu" in path.suffixes:
-        found = read_conllu(path, token, None)
-    elif path.name.removesuffix(".gz").endswith(readers.TABLES):
-        found = read_long_table(path, token, None, group)
+    delimiter, encoding = arguments.get("delimiter"), arguments.get("encoding")
+    if is_conllu(path):
+        found = read_conllu(path, token, None, encoding)
+    elif readers.is_table(path):
+        found = read_long_table(path, token, None, group, delimiter, encoding)
     else:
-        found = _read_lines(path)
+        found = _read_lines(path, encoding)
     stop = np.array(found.stop)
     start = np.r_[0, stop[:-1]]
     pieces = [
@@ -316,8 +365,8 @@ def _steps(start: np.ndarray, stop: np.ndarray) -> np.ndarray:
     return np.concatenate([np.arange(1, length + 1) for length in stop - start])
 
 
-def _read_lines(path: Path) -> Sequences:
-    text, _ = readers.read_text(path)
+def _read_lines(path: Path, encoding: str | None) -> Sequences:
+    text, _ = readers.read_text(path, encoding=encoding)
     found = Sequences([], [], [])
     for line in text.split("\n"):
         found.tokens.extend(line.split())

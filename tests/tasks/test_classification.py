@@ -285,8 +285,26 @@ def test_a_rule_that_names_what_is_not_there(split_files):
 
 def test_a_part_without_an_example(tmp_path):
     files = [write(tmp_path, "s.ts", ts(["1:a", "2:b"]))]
-    with pytest.raises(DataError, match="splits leave .* without an example"):
+    with pytest.raises(DataError, match="splits leave .* without an example .* a class needs three examples"):
         Task(5, files=files)
+
+
+def test_one_class_cannot_be_told_from_another(tmp_path):
+    files = [write(tmp_path, "s.ts", ts(["1:a", "2:a", "3:a"]))]  # though the header declares two
+    with pytest.raises(DataError, match=r"s\.ts: one class only, 'a'"):
+        Task(5, files=files)
+
+
+def test_a_class_that_is_not_in_every_part_is_remarked(tmp_path):
+    rows = [f"{word},{word}{i}" for i in range(9) for word in ("good", "bad")]
+    labels = "\n".join(
+        f"{text},{'pos' if text.startswith('good') else 'neg'}" for _, text in (r.split(",") for r in rows)
+    )
+    entry = write(tmp_path, "t.csv", f"text,label\n{labels}\nhm,odd\n")
+    assert Task(5, files=[entry], reader="text", min_frequency=1).meta["remarks"] == [
+        "no example in val of: odd",
+        "no example in test of: odd",
+    ]
 
 
 def test_files_that_do_not_fit_each_other(tmp_path):

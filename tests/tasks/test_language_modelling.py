@@ -1,5 +1,6 @@
 """The next token: windows by hand, the vocabulary from the training part alone, n-grams that sum to one."""
 
+import gzip
 import hashlib
 import math
 
@@ -119,7 +120,11 @@ def test_what_is_encoded_comes_back(unit, text):
     [
         ("", {}, "empty"),
         ("short", {"length": 50}, "shorter context"),
-        (b"fine\nnot \xff fine" * 9, {}, "line 2: not UTF-8"),
+        ("a", {"length": 1}, "0 tokens; a longer text"),
+        (b"fine\nnot \x81 fine" * 9, {}, "line 2, byte 9: neither utf-8 nor cp1252"),
+        (b"fine\nnot \xff fine" * 9, {"encoding": "utf-8"}, "line 2, byte 9: not utf-8; give the encoding"),
+        (b"fine\0fine" * 9, {}, "line 1, column 5: a NUL byte"),
+        ("some text " * 9, {"unit": "byte", "encoding": "cp1252"}, "bytes are read as they are; leave it out"),
         ("some text " * 9, {"unit": "letter"}, "unit: one of byte, character, word"),
         ("some text " * 9, {"splits": [0.5, 0.6, 0.1]}, "three shares that add up to 1"),
         ("some text " * 9, {"splits": {"train": "other.txt"}}, "train: one of text.txt"),
@@ -135,6 +140,33 @@ def test_what_cannot_be_read_is_refused_in_one_line(tmp_path, content, options, 
     if content:
         assert complaint in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_how_a_text_is_written_changes_none_of_it(text):
+    content = "Ach, schön ist’s hier!\n" * 20
+    expected = Task(4, files=[text(content)])
+    crlf = content.replace("\n", "\r\n")
+    for number, (data, options, remark) in enumerate(
+        [
+            (crlf.encode(), {}, []),
+            (("\ufeff" + content).encode(), {}, []),
+            (gzip.compress(content.encode()), {}, []),
+            (content.encode("utf-16"), {}, []),
+            (crlf.encode("cp1252"), {}, ["0.txt is not utf-8 (byte 8): read as cp1252"]),
+            (content.encode("cp1250"), {"encoding": "cp1250"}, []),
+        ]
+    ):
+        name = f"{number}.txt" + ".gz" * (data[:2] == b"\x1f\x8b")
+        found = Task(4, files=[text(data, name)], **options)
+        assert found.meta["vocabulary"] == expected.meta["vocabulary"], number
+        assert np.array_equal(found.parts["train"], expected.parts["train"])
+        assert [each.replace("4.txt", "0.txt") for each in found.meta["remarks"]] == remark
+
+
+def test_bytes_are_as_they_are(text):
+    data = bytes(range(256)) * 4 + b"\r\n\xff"
+    task = Task(4, files=[text(data)], unit="byte", splits=[0.98, 0.01, 0.01])
+    assert bytes(np.concatenate([task.parts[part] for part in ("train", "val", "test")]).tolist()) == data
 
 
 def shipped(name: str, length: int):

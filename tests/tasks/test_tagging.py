@@ -157,8 +157,39 @@ def test_what_cannot_be_read_is_refused_in_one_line(write, content, options, com
 
 def test_a_label_that_training_does_not_hold_is_refused(write):
     files = write(train__conllu=GOOD, val__conllu=GOOD, test__conllu=conllu("oh/INTJ"))
-    with pytest.raises(BenchError, match=r"test\.conllu: label 'INTJ' of column 'upos' does not occur in train"):
+    with pytest.raises(BenchError, match=r"test\.conllu: label 'INTJ' of column 'upos', 1 in test, does not"):
         Task(4, files=files, splits=SPLITS)
+
+
+def test_sentences_that_are_in_two_parts_are_counted(write):
+    files = write(
+        train__conllu=conllu("the/DET cat/NOUN", "the/DET dog/NOUN"),
+        val__conllu=conllu("the/DET dog/NOUN", "the/DET cow/NOUN"),
+        test__conllu=conllu("the/NOUN cat/DET", "the/DET cow/NOUN", "the/DET"),
+    )
+    remarks = Task(4, files=files, splits=SPLITS).meta["remarks"]
+    assert remarks[:2] == [
+        "equal sequences: of 2 in val, 1 also in train",
+        "equal sequences: of 3 in test, 1 also in train and 1 also in val",
+    ]
+
+
+def test_other_encodings_and_delimiters(write):
+    content = conllu("Ärger/NOUN", "Öl/NOUN für/ADP")
+    names = {part: part + ".CONLLU" for part in SPLITS}
+    files = write(**{f"{part}__CONLLU": content for part in SPLITS})
+    expected = Task(4, files=files, splits=names, min_count=1).meta["vocabulary"]
+    for file in files:
+        Path(file["path"]).write_bytes(content.encode("cp1250"))
+        file |= {"sha256": "0" * 64, "size_bytes": len(content.encode("cp1250"))}
+    assert Task(4, files=files, splits=names, min_count=1, encoding="cp1250").meta["vocabulary"] == expected
+    table = "s|w|t\n1|Ärger, viel|A\n1|Öl|B\n"
+    files = write(**{f"{part}__csv": table for part in SPLITS})
+    task = Task(
+        4, files=files, splits={part: f"{part}.csv" for part in SPLITS}, min_count=1,
+        token="w", label="t", group="s", delimiter="|",
+    )  # fmt: skip
+    assert "Ärger, viel" in task.meta["vocabulary"]
 
 
 @pytest.mark.parametrize(

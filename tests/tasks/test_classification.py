@@ -22,7 +22,7 @@ from bench.tasks.classification import Task, nearest, resample, split_parts
 quick = settings(max_examples=60, deadline=None)
 CARDS = Path(__file__).parents[2] / "datasets"
 NAMES = (
-    *("japanese_vowels", "pickup_gesture", "gunpoint", "fsdd", "fsdd_speaker"),
+    *("japanese_vowels", "pickup_gesture", "gunpoint", "fsdd"),
     *("sst2", "review_polarity", "names"),
 )
 ALL = 10**6
@@ -483,6 +483,24 @@ def test_speakers_and_indices_of_the_digits():
     assert "george" not in {speaker for _, speaker, _ in fields[1][: edges[2]]}
     batch = official.split("test", ALL)
     assert [official.meta["classes"][y] for y in batch.y] == [digit for digit, _, _ in fields[0][-300:]]
+
+
+FOLDS = [f"fsdd_speaker{fold}" for fold in ("", "_jackson", "_lucas", "_nicolas", "_theo", "_yweweler")]
+
+
+def test_each_recording_of_the_digits_is_for_test_in_one_of_six_folds():
+    cards = [tomllib.loads((CARDS / f"{name}.toml").read_text()) for name in FOLDS]
+    assert all(each["files"] == cards[0]["files"] for each in cards)
+    held_out = []
+    for name, each in zip(FOLDS, cards, strict=True):
+        who = each["arguments"]["splits"]["test"]
+        assert name in ("fsdd_speaker", f"fsdd_speaker_{who}")
+        assert who in each["title"]
+        assert who in each["split"]
+        task = card(name, 25)
+        assert tuple(task.counts.values()) == (2_250, 250, 500)
+        held_out += task.meta["ids"][-500:]
+    assert len(set(held_out)) == 3_000
 
 
 def test_what_baselines_reach():

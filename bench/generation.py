@@ -49,7 +49,7 @@ def generate(
     if temperature < 0:
         raise DeclarationError(f"temperature: at least 0, but found {temperature}")
     if prompt.shape[1] < 1:
-        raise DeclarationError("prompt: at least one token, but found none")
+        raise DeclarationError("at least one token to go on from, but found none")
     assert module.embedding is not None
     was_training, encoder, device = module.training, module.encoder, module.head.weight.device
     module.eval()

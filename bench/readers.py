@@ -378,14 +378,14 @@ def read_text(path: Path, data: bytes | None = None, encoding: str | None = None
             text = data.decode("cp1252")
         except UnicodeDecodeError as error:
             line = data[: error.start].count(b"\n") + 1
-            rule = f"byte {error.start}: neither utf-8 nor cp1252; save it as utf-8, or give its encoding"
+            rule = f"byte {error.start}: neither utf-8 nor cp1252; save it as utf-8 (or --encoding, with --data)"
             raise DataError(f"{path}: line {line}, {rule}") from None
         remarks.append(f"{path.name} is not utf-8 (byte {first.start}): read as cp1252")
     if "\0" in text:
         before = text[: text.index("\0")]
         line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
         raise DataError(
-            f"{path}: line {line}, column {column}: a NUL byte; no text, or one in UTF-16: give its encoding"
+            f"{path}: line {line}, column {column}: a NUL byte; no text, or one in UTF-16: save it as utf-8"
         )
     return text.replace("\r\n", "\n").replace("\r", "\n"), remarks
 

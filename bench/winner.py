@@ -31,11 +31,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 import bench
-from bench import generation, plugins, tracking
+from bench import generation, plugins, tracking, vocabulary
 from bench.config import RunConfig
 from bench.contracts import New, Task
 from bench.datasets import make_task
-from bench.errors import BenchError, DeclarationError, StoreError, UnknownNameError
+from bench.errors import BenchError, DataError, DeclarationError, StoreError, UnknownNameError
 from bench.module import SequenceModule
 from bench.record import RunRecord, read_spec, records, write_json
 from bench.selection import winner
@@ -104,17 +104,23 @@ class Winner:
         """Return the table of predictions for a new file; its `attrs` hold what the reader remarks. Raises BenchError.
 
         Of a language model each prompt is gone on from with `num_tokens` tokens; the other arguments are for it alone.
+        Counted are the prompt's tokens that training did not hold: the model reads <unk> in their place.
         """
         arguments = self.config.task_arguments
         if not self.is_readable:
             raise DeclarationError(f"{path}: {self.config.task} is synthetic and reads no files")
         if hasattr(self.task, "read_prompts"):
             prompts = self.task.read_prompts(path)
-            texts = [
-                generation.sample(self.module, self.meta, prompt, num_tokens, temperature, seed + place)
-                for place, prompt in enumerate(prompts)
-            ]
-            return pd.DataFrame({"prompt": prompts, "text": texts})
+            texts = []
+            for place, prompt in enumerate(prompts):
+                try:
+                    text = generation.sample(self.module, self.meta, prompt, num_tokens, temperature, seed + place)
+                except DeclarationError as error:
+                    raise DataError(f"{path}: prompt {place + 1}, {prompt[:40]!r}: {error}") from None
+                texts.append(text)
+            known, unit = {*self.meta["vocabulary"], vocabulary.END}, self.meta["unit"]
+            unknown = [sum(each not in known for each in vocabulary.tokens(prompt, unit)) for prompt in prompts]
+            return pd.DataFrame({"prompt": prompts, "text": texts, "unknown_tokens": unknown})
         # No further than in training: positions a model has never seen are not asked.
         new = self.task.read_new(path, self.module.task.num_steps, arguments, self.meta)
         found = pd.DataFrame(self.task.answers(self.answers(new.x, new.length), new, arguments, self.meta))

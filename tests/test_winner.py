@@ -50,6 +50,7 @@ KINDS = {
         {"task": "tagging", "group": "sentence", "label": "label", "lengths": [8]},
     ),
     "language": (lambda f: text(f / "foxes.txt"), {"lengths": [24]}),
+    "words": (lambda f: text(f / "foxes.txt"), {"lengths": [6], "tokens": "word"}),
 }
 
 
@@ -204,6 +205,10 @@ def test_texts_go_on_from_prompts(exported, tmp_path):
     assert list(found["prompt"]) == ["the fox", "and, then"]
     assert [len(each) for each in found["text"]] == [15, 15]
     assert found.equals(model.predict(prompts, num_tokens=15, temperature=1.0, seed=3))
+    assert list(found["unknown_tokens"]) == [0, 0]
+    strange = tmp_path / "strange.txt"
+    strange.write_text("the fox ☃ über\n")
+    assert list(model.predict(strange, 5)["unknown_tokens"]) == [2]
     lines = tmp_path / "prompts.txt"
     lines.write_text("the fox\n")
     assert model.predict(lines, 15, 1.0, 3)["text"][0] == found["text"][0]
@@ -369,6 +374,8 @@ def test_an_export_is_whole_or_not_at_all(exported, tmp_path, monkeypatch):
         ("text", "n.csv", "text\nfine film\n\" \"\n", "no text; leave it out"),
         ("ts", "n.ts", "@classLabel false\n@data\n1,2:3,4\n", "1 channels, as in training, but found 2"),
         ("language", "n.csv", "text\na\n", "no column 'prompt'"),
+        ("words", "n.csv", 'prompt\nthe\n"\t"\n', "prompt 2, '\\t': at least one token to go on from"),
+        ("text", "n.TSV", "words\na\n", "no column 'text'"),
         ("tagged table", "n.csv", "sentence,word\na,b\n", "no column 'token'"),
     ],
 )  # fmt: skip
@@ -396,6 +403,21 @@ def test_a_folder_that_is_none_or_damaged_is_refused(exported, tmp_path):
     (copy / "weights.safetensors").unlink()
     with pytest.raises(StoreError, match=r"no weights\.safetensors"):
         winner.Winner.load(copy)
+
+
+def test_texts_of_another_kind_of_file_are_answered_alike(exported, tmp_path):
+    """Compact JSON holds what would be broken quotes in a CSV file."""
+    rows = [("good film", "x"), ('bad, "so" dull', "y")]
+    tables = {"a.jsonl": "".join(json.dumps({"l": b, "text": a}, separators=(",", ":")) + "\n" for a, b in rows)}
+    tables["a.tsv"] = "l\ttext\n" + "".join(f"{b}\t{a}\n" for a, b in rows)
+    pd.DataFrame(rows, columns=["text", "l"]).to_parquet(tmp_path / "a.parquet")
+    model, found = winner.Winner.load(exported("text")[2]), []
+    for name, content in tables.items():
+        (tmp_path / name).write_text(content)
+    for name in (*tables, "a.parquet"):
+        found.append(model.predict(tmp_path / name).drop(columns="sequence"))
+    assert found[0].equals(found[1])
+    assert found[0].equals(found[2])
 
 
 def test_one_new_row_is_enough(exported, tmp_path):

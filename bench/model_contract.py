@@ -219,6 +219,17 @@ def problems(space: SearchSpace) -> Iterator[tuple[str, str | None]]:
         yield check.__name__.replace("_", " "), _problem(check, space)
 
 
+def leak(space: SearchSpace) -> str | None:
+    """Return how a model sees the future without saying so; None where it does not, or breaks before it can be told."""
+    try:
+        the_future_changes_the_past_only_where_that_is_declared(space)
+    except AssertionError as error:
+        return str(error)
+    except Exception:  # noqa: BLE001 - model code may raise anything; its run will tell what
+        return None
+    return None
+
+
 def _problem(check: Check, space: SearchSpace) -> str | None:
     try:
         check(space)

@@ -225,13 +225,18 @@ def _cells(config: SweepConfig, budget: Budget, own: Own | None) -> tuple[list[C
     rules = [_rule(text) for text in config.match]
     cells: list[Cell] = []
     not_applicable: list[tuple[Cell, str]] = []
+    leaks: dict[str, str | None] = {}  # of models of one's own, which may say what is not so
     for dataset, lengths in _datasets(config, own):
         for length in lengths or dataset.lengths[:1]:
             task = dataset.at(length)
             for space in spaces:
                 cell = Cell(space, dataset, length, task)
+                if task.causal and space.source_hash and not space.bidirectional and space.name not in leaks:
+                    leaks[space.name] = call("bench.model_contract:leak", space)
                 if task.causal and space.bidirectional:
                     not_applicable.append((cell, "sees the future, which the task forbids"))
+                elif task.causal and leaks.get(space.name):
+                    not_applicable.append((cell, f"sees the future, which the task forbids: {leaks[space.name]}"))
                 elif not rules:
                     cells.append(cell)
                 for text, rule, target in rules:

@@ -69,11 +69,11 @@ def run(config: RunConfig, on_report: OnReport = lambda report: True, folder: Pa
         else:
             facts |= _speed(config, ledger)
     except (torch.OutOfMemoryError, MemoryError) as error:
-        facts = {"state": "failed", "cause": "out_of_memory", "message": _last_line(error)}
+        facts = {"state": "failed", "cause": "out_of_memory", "message": _told(error, config.model)}
     except Exception as error:  # noqa: BLE001 - model code may raise anything, and a failed run is a result
         # PyTorch has no class of its own for memory that the CPU's allocator could not get.
         cause = "out_of_memory" if "can't allocate memory" in str(error) else "error"
-        facts = {"state": "failed", "cause": cause, "message": _last_line(error)}
+        facts = {"state": "failed", "cause": cause, "message": _told(error, config.model)}
         if not isinstance(error, BenchError):
             traceback.print_exc()
     joules, source = energy.joules()
@@ -415,5 +415,8 @@ def _checksum(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
-def _last_line(error: BaseException) -> str:
-    return f"{type(error).__name__}: {str(error).strip() or 'no message'}".splitlines()[-1][:500]
+def _told(error: BaseException, model: str) -> str:
+    """Return an error in one line, with the innermost line of a model of one's own that it came through."""
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == model]
+    where = f"{Path(model).name}, line {lines[-1]}: " if lines else ""
+    return where + f"{type(error).__name__}: {str(error).strip() or 'no message'}".splitlines()[-1][:500]

@@ -222,7 +222,7 @@ def test_a_model_of_ones_own_that_breaks_is_a_failed_run(own, monkeypatch):
     states = {row["model"]: row["state"] for row in json.loads(output)}
     assert (states["mine"], states["broken"]) == ("complete", "failed: error")
     record = json.loads((own / "results/sweeps/own/runs/latch/L8/broken/t0/record.json").read_text())
-    assert record["message"] == "AttributeError: 'Model' object has no attribute 'later'"
+    assert record["message"] == "broken.py, line 13: AttributeError: 'Model' object has no attribute 'later'"
 
     monkeypatch.chdir("/")
     again = ["run", str(own / "results/sweeps/own/runs/latch/L8/mine/t0/config.json")]

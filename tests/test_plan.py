@@ -206,6 +206,31 @@ def test_a_model_of_ones_own_that_looks_ahead_is_left_out_where_that_is_forbidde
     ]
 
 
+LOOKS_AHEAD = """
+from torch import nn
+
+class Model(nn.Module):
+    causal = True
+
+    def __init__(self, input_size, length, *, hidden_size=8):
+        super().__init__()
+        self.layer = nn.Linear(input_size, hidden_size)
+
+    def forward(self, x_BLD, length_B, state=None):
+        return self.layer(x_BLD.flip(1)), None
+"""
+
+
+def test_a_model_of_ones_own_that_denies_to_look_ahead_is_found_out(tmp_path):
+    mine = own(tmp_path)
+    for code, looks_ahead in ((LOOKS_AHEAD, True), (LOOKS_AHEAD.replace(".flip(1)", ""), False)):
+        (tmp_path / "mine.py").write_text(code)
+        plan = make(tmp_path, models=["lstm", mine], datasets=["parity", "latch"], lengths=None)
+        found = [(cell.id.split("/")[0], reason) for cell, reason in plan.not_applicable]
+        rule = "sees the future, which the task forbids: causal is True, but the first 6 steps change with what comes"
+        assert found == ([("parity", f"{rule} after them")] if looks_ahead else [])
+
+
 def test_a_row_has_one_model(tmp_path):
     (tmp_path / "other").mkdir()
     for models, name in ((["gru", "gru"], "gru"), ([own(tmp_path), own(tmp_path / "other")], "mine")):

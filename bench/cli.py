@@ -95,15 +95,16 @@ def _sweep_options(command: Callable[..., Any]) -> Callable[..., Any]:
                      help="Sequence lengths; what one means is on the dataset's card."),
         click.option("--data", multiple=True, type=click.Path(path_type=Path), callback=_paths, metavar="FILE|FOLDER",
                      help="Your own data in place of a dataset; repeat it for .npy pairs, or train and test."),
-        click.option("--task", metavar="NAME", help="What is asked of it: forecasting, regression, classification, "
-                     "tagging, language_modelling."),
+        click.option("--task", metavar="NAME", help="What is asked of it: forecasting, regression, "
+                     "classification, language_modelling, tagging."),
         click.option("--target", multiple=True, callback=_split, metavar="COLUMNS", help="What is foretold."),
         click.option("--features", multiple=True, callback=_split, metavar="COLUMNS", help="Inputs."),
         click.option("--time", metavar="COLUMN", help="Times of the rows."),
         click.option("--group", metavar="COLUMN", help="Tells sequences apart; for texts and recordings, who may be "
                      "in one part of the split only."),
-        click.option("--label", metavar="COLUMN", help="Class of a sequence; of recordings, a field of their names."),
-        click.option("--text", metavar="COLUMN", help="Text to be told the class of."),
+        click.option("--label", metavar="COLUMN", help="Class of a sequence, or of each step (tagging); of "
+                     "recordings, a field of their names."),
+        click.option("--text", metavar="COLUMN", help="Text to be told the class of; of tagging, the token."),
         click.option("--tokens", metavar="word|character|byte", help="Steps of a text."),
         click.option("--horizon", type=int, help="Rows that are foretold."),
         click.option("--season", type=int, help="Rows of a season, for the seasonal baseline."),

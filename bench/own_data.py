@@ -474,7 +474,7 @@ def _only(config: SweepConfig, path: Path, allowed: set[str]) -> None:
 
 def _look_json(path: Path, encoding: str | None) -> _Look:
     """Look at the first line of a .jsonl file."""
-    text, remarks = readers.read_text(path, encoding=encoding)
+    text, _ = readers.read_text(path, encoding=encoding)
     first = next((line for line in text.split("\n") if line.strip()), "")
     try:
         row = json.loads(first)
@@ -484,7 +484,7 @@ def _look_json(path: Path, encoding: str | None) -> _Look:
         raise DataError(f"{path}: line 1, column 1: no JSON object; one object a line, with a text and a label")
     texts = [key for key, value in row.items() if isinstance(value, str)]
     numbers = [key for key in row if key not in texts]
-    return _Look(path, list(row), [], numbers, texts, "; ".join(["JSON", *remarks]))
+    return _Look(path, list(row), [], numbers, texts, "JSON")
 
 
 def _language_modelling(config: SweepConfig, paths: list[Path], look: _Look | None) -> _Asked:

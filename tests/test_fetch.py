@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from bench import datasets, fetch
-from bench.errors import BenchError, DataMissingError
+from bench.errors import BenchError, DataMissingError, StoreError
 from bench.files import DataFile, cache, locate, prepare
 
 CONTENT = bytes(range(256)) * 4_000

@@ -4,6 +4,7 @@ B batch, L steps, D channels, S steps of all sequences, C classes.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -37,7 +38,7 @@ def training_scale(steps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return mean, np.where(scale > 1e-6 * np.abs(mean), scale, 1.0)  # float32 is no finer
 
 
-def repeated(contents: list[bytes], part: np.ndarray, parts: Sequence[str]) -> list[str]:
+def repeated(contents: list[Any], part: np.ndarray, parts: Sequence[str]) -> list[str]:
     """Return remarks on examples that stand in an earlier part too. `part` is an index into `parts`, -1 for none."""
     remarks = []
     of_part = [{contents[i] for i in np.flatnonzero(part == place)} for place in range(len(parts))]

@@ -329,7 +329,8 @@ class _Reader:
         rule = f"{here} {'a second time' if again else f'after {before}'}{within}"
         rule += "; keep one row a time" if again else "; sort the rows by time"
         rule += "" if self.group else ", name the column that tells series apart as group"
-        rule += ", or write times in UTC if these are of clocks that were put back"
+        if self.form.found.form != "numbers":
+            rule += ", or write times in UTC if these are of clocks that were put back"
         row = row if order is None else int(order[row])
         source, first = [each for each in self.first_rows if each[1] <= row][-1]
         _refuse(source, row - first, self.time, rule)

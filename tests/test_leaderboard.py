@@ -173,7 +173,9 @@ def test_no_model_is_said_to_have_failed_that_was_not_tried(tmp_path):
 def test_why_nothing_could_be_confirmed_is_told(tmp_path):
     over = {"t0": {"state": "pruned", "cause": "limit"}}
     board = small(tmp_path, "digits", lstm=over, gru=over)
-    assert leaderboard.answers(board) == ["digits at 8: no model was confirmed; failed: lstm (over the limit), gru (over the limit)."]
+    assert leaderboard.answers(board) == [
+        "digits at 8: no model was confirmed; failed: lstm (over the limit), gru (over the limit)."
+    ]
 
 
 def test_no_more_seeds_are_claimed_than_there_were(tmp_path):

@@ -180,7 +180,7 @@ def test_how_a_file_is_written_can_be_said(tmp_path):
     assert "žádný" in own.card.at(8).meta["vocabulary"]
     assert "delimiter '|', cp1250" in own.remarks[0]
     path.write_bytes(("text,label\n" + "öde,neg\nschön,pos\n" * 20).encode("cp1252"))
-    assert [remark.count("kritik.csv is not utf-8") for remark in make(path).remarks[:3]] == [1, 0, 0]
+    assert " ".join(make(path).remarks).count("is not utf-8") == 1
     book = tmp_path / "kniha.txt"
     book.write_bytes(("žádný dobrý\r\n" * 99).encode("cp1250"))
     assert "ž" in make(book, encoding="cp1250").card.at(8).meta["vocabulary"]

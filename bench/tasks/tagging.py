@@ -311,18 +311,11 @@ def _make(
 
 def _repeated(found: dict[str, Sequences]) -> list[str]:
     """Return remarks of sequences whose tokens are those of one in an earlier part."""
-    whole = {
-        part: [tuple(each.tokens[a:b]) for a, b in zip([0, *each.stop[:-1]], each.stop, strict=True)]
-        for part, each in found.items()
-    }
-    known = {part: set(each) for part, each in whole.items()}
-    remarks = []
-    for part, others in (("val", ("train",)), ("test", ("train", "val"))):
-        again = {other: sum(each in known[other] for each in whole[part]) for other in others}
-        if any(again.values()):
-            told = " and ".join(f"{count:,} also in {other}" for other, count in again.items())
-            remarks.append(f"equal sequences: of {len(whole[part]):,} in {part}, {told}")
-    return remarks
+    contents: list[tuple[str, ...]] = []
+    for each in (found[part] for part in PARTS):
+        contents += [tuple(each.tokens[a:b]) for a, b in zip([0, *each.stop[:-1]], each.stop, strict=True)]
+    part = np.repeat(np.arange(len(PARTS)), [len(found[name].stop) for name in PARTS])
+    return sequences.repeated(contents, part, PARTS)
 
 
 # New files

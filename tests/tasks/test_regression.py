@@ -195,7 +195,7 @@ def test_what_is_refused(tmp_path, arguments, told):
         (lambda frame: frame.assign(y=frame["y"] + frame["step"] * (frame["id"] == "s3")), "'y': more than one value in "
          "sequence 's3'; give"),
         (lambda frame: frame.assign(y=1), "'y': the same in all training sequences; nothing is to be learned$"),
-        (lambda frame: frame.assign(step=0), "line 3, column 'step': 1970-01-01T00:00:00 a second time within its group"),
+        (lambda frame: frame.assign(step=0), "line 3, column 'step': 0 a second time within its group of 'id'; keep one row a time$"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_in_a_table_is_told(tmp_path, change, told):
@@ -207,7 +207,9 @@ def test_what_is_wrong_in_a_table_is_told(tmp_path, change, told):
 def test_a_missing_target_or_an_empty_row_is_told_where_a_row_is_a_sequence(tmp_path):
     frame = pd.DataFrame({"s1": range(10), "s2": range(10), "y": range(10)}, dtype=float)
     frame.loc[4, "y"] = np.nan
-    with pytest.raises(DataError, match="line 6, column 'y': no value, and this column needs one in every row$"):
+    with pytest.raises(
+        DataError, match="line 6, column 'y': no value, and this column needs one in every row; fill it in$"
+    ):
         Task(2, files=table(tmp_path, frame), target="y")
     frame.loc[4] = [np.nan, np.nan, 1]
     with pytest.raises(DataError, match="row 5 of the data: no value in any step$"):

@@ -169,8 +169,8 @@ def test_sentences_that_are_in_two_parts_are_counted(write):
     )
     remarks = Task(4, files=files, splits=SPLITS).meta["remarks"]
     assert remarks[:2] == [
-        "equal sequences: of 2 in val, 1 also in train",
-        "equal sequences: of 3 in test, 1 also in train and 1 also in val",
+        "equal examples: of 2 in val, 1 also in train",
+        "equal examples: of 3 in test, 1 also in train and 1 also in val",
     ]
 
 
@@ -180,8 +180,9 @@ def test_other_encodings_and_delimiters(write):
     files = write(**{f"{part}__CONLLU": content for part in SPLITS})
     expected = Task(4, files=files, splits=names, min_count=1).meta["vocabulary"]
     for file in files:
-        Path(file["path"]).write_bytes(content.encode("cp1250"))
-        file |= {"sha256": "0" * 64, "size_bytes": len(content.encode("cp1250"))}
+        data = content.encode("cp1250")
+        Path(file["path"]).write_bytes(data)
+        file |= {"sha256": hashlib.sha256(data).hexdigest(), "size_bytes": len(data)}
     assert Task(4, files=files, splits=names, min_count=1, encoding="cp1250").meta["vocabulary"] == expected
     table = "s|w|t\n1|Ärger, viel|A\n1|Öl|B\n"
     files = write(**{f"{part}__csv": table for part in SPLITS})

@@ -34,8 +34,9 @@ COUNTS += ["batch_size", "num_devices", "threads"]
 
 
 def build(folder: Path, found: Sequence[RunRecord] | None = None) -> pd.DataFrame:
-    """Return the leaderboard of a sweep: per dataset and length a row a model, then its cheap baselines and chance.
+    """Return the leaderboard of a sweep: per dataset and length a row a model, then its cheap baselines.
 
+    Chance stands below them where it is exact, which it is of tasks that can be solved.
     `found` are the sweep's records, where they have been read already.
     """
     spec = read_spec(folder)
@@ -107,7 +108,8 @@ def _group_rows(
     for record in floors:
         for name, value in (record.baselines or {}).items():
             rows.append(floor | {"model": f"({name})", "score": value})
-    rows.append(floor | {"model": "(chance)", "score": asked.chance})
+    if asked.solved is not None:  # of drawn sequences it is exact; of stored ones it is of the validation part
+        rows.append(floor | {"model": "(chance)", "score": asked.chance})
     shared = {"sweep": folder.name, "match": match or None}
     return [shared | row for row in rows]
 

@@ -42,7 +42,7 @@ def make(findings: Findings) -> Section:
             "and the median score beside it has none."
         )
         if levels:
-            caption += " Thin grey lines are chance and cheap baselines: what lies at them has learned nothing."
+            caption += " Thin grey lines are cheap baselines and chance: what lies at them has learned nothing."
         blocks.append(Panels(drawings, caption, findings.legend(ranked["model"])))
     tables = leaderboard.for_people(findings.board)
     for heading, cells in tables.items():

@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from bench.config import fingerprint
 from bench.errors import DataMissingError, StoreError
 
-VERSION = 3
+VERSION = 4
 """Of the prepared arrays: raised whenever a reader changes what it makes of a file."""
 
 
@@ -104,7 +104,7 @@ def _whole(folder: Path) -> Prepared | None:
     """Return what is kept in a folder; None where nothing is, or what a full disk or a power cut has left of it."""
     try:
         return _load(folder)
-    except (OSError, EOFError, ValueError):
+    except (OSError, EOFError, ValueError, KeyError):
         return None
 
 

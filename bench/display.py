@@ -105,19 +105,25 @@ def _best(status: "Status") -> str:
 
 
 def print_tables(tables: dict[str, list[list[str]]], headings: list[str]) -> None:
-    """Print tables of text cells to standard output, one after another; columns that do not fit are left out."""
+    """Print tables of text cells to standard output, one after another.
+
+    Columns in which nothing stands are left out, and those on the right that do not fit.
+    """
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
     for title, rows in tables.items():
         table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
-        room = console.width
+        room, shown = console.width, []
         for index, heading in enumerate(headings):
             cells = [row[index] for row in rows]
+            if not any(cells):
+                continue
             number = all(cell[:1].isdigit() or cell[:1] in ("", "-") for cell in cells)
             room -= max(len(heading), *map(len, cells)) + 2
             if room < 0 and number:
                 break
             table.add_column(heading, justify="right" if number else "left", no_wrap=number or index == 0)
+            shown.append(index)
         for row in rows:
-            table.add_row(*[Text(cell) for cell in row[: len(table.columns)]])
+            table.add_row(*[Text(row[index]) for index in shown])
         console.print()
         console.print(table)

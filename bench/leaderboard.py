@@ -450,6 +450,12 @@ def for_people(board: pd.DataFrame) -> dict[str, list[list[str]]]:
     return tables
 
 
+def filled(head: Sequence[str], rows: Sequence[Sequence[str]], nothing: str = "") -> tuple[list[str], list[list[str]]]:
+    """Return the headings and rows of a table without the columns in which no row has anything."""
+    kept = [index for index in range(len(head)) if any(row[index] != nothing for row in rows)]
+    return [head[index] for index in kept], [[row[index] for index in kept] for row in rows]
+
+
 def _cells(row: "pd.Series[Any]") -> list[str]:
     def shown(name: str, form: str) -> str:
         return "" if pd.isna(row[name]) else format(row[name], form)
@@ -477,8 +483,9 @@ def _cells(row: "pd.Series[Any]") -> list[str]:
 def to_markdown(board: pd.DataFrame) -> str:
     """Return the leaderboard as Markdown: the answers, then a table for each dataset and length."""
     lines = [f"- {answer}" for answer in [*summaries(board), *answers(board)]]
-    for heading, rows in for_people(board).items():
-        lines += ["", f"### {heading}", "", "| " + " | ".join(SHOWN.values()) + " |", "|---" * len(SHOWN) + "|"]
+    for heading, found in for_people(board).items():
+        head, rows = filled(list(SHOWN.values()), found)
+        lines += ["", f"### {heading}", "", "| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
         lines += ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
     row = board[board["hardware"].notna()].iloc[:1]
     for values in row.itertuples():

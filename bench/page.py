@@ -69,6 +69,11 @@ class Table:
         """Whether each column holds numbers, and is set flush right."""
         return [all(_is_number(row[index]) for row in self.rows) for index in range(len(self.head))]
 
+    def filled(self) -> "Table":
+        """Return the table without the columns in which there are dashes only."""
+        head, rows = leaderboard.filled(self.head, self.rows, DASH)
+        return replace(self, head=head, rows=rows)
+
     def folded(self, always: bool = False) -> "Table":
         """Return the table, to be unfolded by a click if it is long."""
         return replace(self, is_folded=always or len(self.rows) > FEW_ROWS)

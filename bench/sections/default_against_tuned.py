@@ -71,7 +71,7 @@ def make(findings: Findings) -> Section:
         )
         blocks.append(Panels(drawings, caption, findings.legend(frame["model"])))
     blocks.append(
-        Table("Mean validation scores on fresh seeds; a positive gain is an improvement", head, cells).folded()
+        Table("Mean validation scores on fresh seeds; a positive gain is an improvement", head, cells).filled().folded()
     )
     drops = [row["drop"] for row in rows if is_known(row["drop"])]
     curse = "The winner's curse: the best of several noisy scores is expected to be too good, so the choice is trained "

@@ -47,7 +47,7 @@ def make(findings: Findings) -> Section:
     tables = leaderboard.for_people(findings.board)
     for heading, cells in tables.items():
         shown = [[cell or DASH for cell in row] for row in cells]
-        blocks.append(Table(heading, list(leaderboard.SHOWN.values()), shown, is_folded=len(tables) > 8))
+        blocks.append(Table(heading, list(leaderboard.SHOWN.values()), shown, is_folded=len(tables) > 8).filled())
     if tables:
         blocks.append(
             Note(

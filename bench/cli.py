@@ -195,13 +195,18 @@ def _save_card(plan: "Plan", say: Callable[[str], None]) -> None:
 
 
 def _plan_line(plan: "Plan") -> str:
-    cells = len(plan.cells)
+    from bench.wording import count
+
+    budget = plan.budget
+    search = count(budget.trials, "trial")
+    if budget.confirm_seeds:
+        best = "the best and the default" if budget.top_k == 1 else f"the best {budget.top_k} and the default"
+        search += f", then {count(budget.confirm_seeds, 'fresh seed')} for {best}"
     where = f"{len(plan.slots)} at a time on {plan.device}"
-    sequences = f"{plan.budget.max_sequences:,} training sequences a run at most"
+    sequences = f"{budget.max_sequences:,} training sequences a run at most"
     return (
-        f"sweep {plan.name}: {cells} cells x ({plan.budget.trials} trials, then {plan.budget.confirm_seeds} fresh "
-        f"seeds for the best {plan.budget.top_k} and the default) = at most {plan.num_runs} runs, {where}; "
-        f"{sequences}; {plan.folder}"
+        f"sweep {plan.name}: {count(len(plan.cells), 'cell')} x ({search}) = at most {count(plan.num_runs, 'run')}, "
+        f"{where}; {sequences}; {plan.folder}"
     )
 
 

@@ -4,13 +4,13 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-import pandas as pd
-
 DASH = "–"
 
 
 def is_known(value: Any) -> bool:
     """Return whether there is a value: neither None nor NaN."""
+    import pandas as pd  # here, since the command line wants words before it needs pandas
+
     return not pd.isna(value)
 
 

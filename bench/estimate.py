@@ -18,6 +18,7 @@ from bench.engines.local import Job, LocalEngine, check_gpus, free_memory
 from bench.errors import BenchError, DeclarationError
 from bench.plan import Cell, Plan, run_config
 from bench.record import RunRecord, records, write_atomically
+from bench.wording import count
 
 PROBE_EPOCHS = 5  # the first warms up, the median of the others is the measurement
 PROBE_SECONDS = 0.5  # of training in the longer one of the two probes of a cell
@@ -123,7 +124,7 @@ def make(plan: Plan, memory_gb: float | None, say: Say) -> Estimate:
         short = prober.probe([_probe(plan, cell, index, 2) for index, cell in enumerate(plan.cells)])
         lengths = [_longer(plan, record) for record in short]
         jobs = [_probe(plan, cell, i, n) for i, (cell, n) in enumerate(zip(plan.cells, lengths, strict=True)) if n]
-        say(f"timed 2 steps of {len(short)} cells; timing some more of {len(jobs)}")
+        say(f"timed 2 steps of {count(len(short), 'cell')}" + (f"; timing some more of {len(jobs)}" if jobs else ""))
         longer = {record.config.number: record for record in prober.probe(jobs)}
         started = prober.start_seconds
     earlier = _earlier(plan)

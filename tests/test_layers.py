@@ -10,12 +10,12 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "bench"
 LAYERS = (
-    ["errors", "plugins", "contracts", "config", "record", "prices", "selection"]
+    ["errors", "plugins", "contracts", "config", "record", "prices", "selection", "wording"]
     + ["files", "tables", "sequences", "readers", "vocabulary", "search_spaces", "datasets", "own_data", "fetch"]
     + ["models", "tasks", "metrics", "model_contract"]
     + ["measure", "energy", "module", "generation", "timing", "capacity", "datamodule", "ranks", "train"]
     + ["engines", "stats", "tracking", "plan", "bill", "studies", "sweep", "estimate", "figures", "speed"]
-    + ["leaderboard", "evidence", "wording", "page", "sections", "report", "winner", "display", "cli", "__main__"]
+    + ["leaderboard", "evidence", "page", "sections", "report", "winner", "display", "cli", "__main__"]
 )
 """Lower ones first: a module imports only from those before it; inside a folder no file imports another."""
 
@@ -25,7 +25,7 @@ HOMES = {
     "pytorch_lightning": {"module", "datamodule", "ranks", "train"},
     "torch": {"models", "model_contract", "measure", "module", "generation", "timing", "capacity", "datamodule"}
     | {"ranks", "train", "engines", "winner"},
-    "pandas": {"tables", "speed", "leaderboard", "evidence", "wording", "page", "sections", "winner", "cli"},
+    "pandas": {"tables", "speed", "leaderboard", "evidence", "page", "sections", "winner", "cli"},
     "rich": {"display"},
     "click": {"cli"},
     "sklearn": {"tasks"},

@@ -25,7 +25,7 @@ HOMES = {
     "pytorch_lightning": {"module", "datamodule", "ranks", "train"},
     "torch": {"models", "model_contract", "measure", "module", "generation", "timing", "capacity", "datamodule"}
     | {"ranks", "train", "engines", "winner"},
-    "pandas": {"tables", "speed", "leaderboard", "evidence", "page", "sections", "winner", "cli"},
+    "pandas": {"tables", "speed", "leaderboard", "evidence", "wording", "page", "sections", "winner", "cli"},
     "rich": {"display"},
     "click": {"cli"},
     "sklearn": {"tasks"},

@@ -18,6 +18,7 @@ from bench.config import SweepConfig
 from bench.datasets import Dataset, make_task
 from bench.errors import BenchError, DataError, DeclarationError, UnknownNameError, did_you_mean
 from bench.files import DataFile, checksum
+from bench.times import DATE
 
 OPTIONS = {
     "forecasting": {"target", "features", "time", "group", "horizon", "season", "splits", *("delimiter", "encoding")}
@@ -245,7 +246,7 @@ def _look(path: Path, config: SweepConfig) -> _Look:
         cells = [row[place].strip() for row in head.rows if place < len(row)]
         known = [cell for cell in cells if cell not in tables.MISSING]
         is_number = all(tables.NUMBER.fullmatch(cell) for cell in known)
-        is_date = bool(known) and all(tables.DATE.fullmatch(cell) for cell in known)
+        is_date = bool(known) and all(DATE.fullmatch(cell) for cell in known)
         found["numbers" if is_number else "dates" if is_date else "texts"].append(name)
     return _Look(path, head.names, **found, form=head.form)
 

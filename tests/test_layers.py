@@ -11,7 +11,8 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "bench"
 LAYERS = (
     ["errors", "plugins", "contracts", "config", "record", "prices", "selection", "wording"]
-    + ["files", "tables", "sequences", "readers", "vocabulary", "search_spaces", "datasets", "own_data", "fetch"]
+    + ["files", "times", "tables", "sequences", "readers", "vocabulary"]
+    + ["search_spaces", "datasets", "own_data", "fetch"]
     + ["models", "tasks", "metrics", "model_contract"]
     + ["measure", "energy", "module", "generation", "timing", "capacity", "datamodule", "ranks", "train"]
     + ["engines", "stats", "tracking", "plan", "bill", "studies", "sweep", "estimate", "figures", "speed"]
@@ -25,7 +26,7 @@ HOMES = {
     "pytorch_lightning": {"module", "datamodule", "ranks", "train"},
     "torch": {"models", "model_contract", "measure", "module", "generation", "timing", "capacity", "datamodule"}
     | {"ranks", "train", "engines", "winner"},
-    "pandas": {"tables", "speed", "leaderboard", "evidence", "wording", "page", "sections", "winner", "cli"},
+    "pandas": {"times", "tables", "speed", "leaderboard", "evidence", "wording", "page", "sections", "winner", "cli"},
     "rich": {"display"},
     "click": {"cli"},
     "sklearn": {"tasks"},

@@ -136,76 +136,15 @@ def test_parquet_with_an_index_and_nullable_types(tmp_path):
     assert list(read_table([path]).columns) == ["n", "f"]
 
 
-@pytest.mark.parametrize(
-    ("first", "second", "seconds"),
-    [
-        ("2016-07-01 00:00:00", "2016-07-01 01:00:00.5", 3600.5),
-        ("2016-07-01T00:00:00Z", "2016-07-01T01:00:00+02:00", None),
-        ("1749-01", "1749-02", 31 * 86_400),
-        ("2016/07/01 00:00", "2016/07/01 00:30", 1_800),
-        ("20160701", "20160702", 86_400),
-        ("01.02.2020", "13.02.2020", 12 * 86_400),
-        ("1467331200", "1467331260", 60),
-        ("1467331200000", "1467331260000", 60),
-        ("1", "2", 1),
-        ("1749", "1750", 365 * 86_400),
-    ],
-)
-def test_forms_of_time(tmp_path, first, second, seconds):
-    path = write(tmp_path, f"t,v\n{first},1\n{second},2\n")
-    if seconds is None:
-        assert refusal(path, time="t").startswith(
-            "line 3, column 't': 2016-06-30 23:00:00+00:00 after 2016-07-01 00:00:00+00:00"
-        )
-        return
-    table = read_table([path], time="t")
-    assert table.times[1] - table.times[0] == seconds * 10**9
-
-
-def test_a_form_of_time_that_leaves_a_choice_is_remarked_upon(tmp_path):
-    table = read_table([write(tmp_path, "t,v\n01/02/2020,1\n01/03/2020,2\n")], time="t")
-    assert table.remarks == ["times are read as %m/%d/%Y, not as %d/%m/%Y"]
-    table = read_table([write(tmp_path, "t,v\n01/02/2020,1\n13/02/2020,2\n")], time="t")
-    assert table.remarks == ["times are read as %d/%m/%Y"]
-
-
-@pytest.mark.parametrize(
-    ("rows", "known", "form"),
-    [
-        (["01.02.2020", "01.03.2020"], None, "%d.%m.%Y"),  # dots: the day comes first
-        (["01/02/2020", "02/02/2020", "01/03/2020"], None, "%d/%m/%Y"),  # the other way they would not climb
-        (["01/02/2020", "02/02/2020"], None, "%m/%d/%Y"),  # nothing tells
-        ([f"0{day}/02/2020 {hour:02d}:00" for day in (1, 2) for hour in range(24)], None, "%d/%m/%Y %H:%M"),
-        ([f"02/0{day}/2020 {hour:02d}:00" for day in (1, 2) for hour in range(24)], None, "%m/%d/%Y %H:%M"),
-        ([f"01/{month:02d}/2020" for month in range(1, 13)] + ["01/01/2021"], None, "%d/%m/%Y"),
-        (["01/02/2020", "02/02/2020"], "%d/%m/%Y", "%d/%m/%Y"),
-        (["01/02/2020", "02/02/2020"], "%m/%d/%Y", "%m/%d/%Y"),
-        (["01/13/2020", "01/14/2020"], "%d/%m/%Y", "%m/%d/%Y"),
-    ],
-)
-def test_day_or_month_first(tmp_path, rows, known, form):
-    text = "t,v\n" + "".join(f"{time},{place}\n" for place, time in enumerate(rows))
-    table = read_table([write(tmp_path, text)], time="t", time_form=known)
-    assert table.time_form.form == form
-
-
-@pytest.mark.parametrize(
-    ("first", "second", "shown"),
-    [
-        ("2020-01-01 00:00", "2020-01-01 01:00", ["2020-01-01 00:00:00", "2020-01-01 01:00:00"]),
-        (
-            "2020-01-01T00:00+02:00",
-            "2020-01-01T01:00+02:00",
-            ["2019-12-31 22:00:00+00:00", "2019-12-31 23:00:00+00:00"],
-        ),
-        ("2020-01-01 00:00:00Z", "2020-01-02 00:00:00Z", ["2020-01-01 00:00:00+00:00", "2020-01-02 00:00:00+00:00"]),
-        ("400", "401", ["400", "401"]),
-        ("1467331200000", "1467331260000", ["1467331200000", "1467331260000"]),
-    ],
-)
-def test_times_are_shown_as_they_were_written(tmp_path, first, second, shown):
-    table = read_table([write(tmp_path, f"t,v\n{first},1\n{second},2\n")], time="t")
-    assert [str(time) for time in table.time_form.show(table.times)] == shown
+def test_times_are_read_in_one_form_and_remarked_upon(tmp_path):
+    path = write(tmp_path, "t,v\n01/02/2020,1\n01/03/2020,2\n01/05/2020,2\n")
+    table = read_table([path], time="t", time_form="%d/%m/%Y")
+    assert table.time_form.form == "%d/%m/%Y"
+    assert table.remarks == [
+        "times are read as %d/%m/%Y, not as %m/%d/%Y",
+        "'t': 1 of 2 steps in time differ from the usual 29 d (29 d to 61 d); rows are taken as even steps, nothing is "
+        "resampled",
+    ]
 
 
 def test_decimal_commas_are_read_and_told(tmp_path):
@@ -235,23 +174,6 @@ def test_what_single_precision_cannot_hold_is_remarked_upon(tmp_path):
         "constant off it"
     ]
     assert not read_table([write(tmp_path, "v\n100000.01\n200000.07\n")]).remarks
-
-
-def test_uneven_steps_in_time_are_remarked_upon(tmp_path):
-    path = write(tmp_path, "t,v\n2020-01-01,1\n2020-01-02,2\n2020-01-03,3\n2020-01-06 12:00,4\n")
-    assert read_table([path], time="t").remarks == [
-        "'t': 1 of 3 steps in time differ from the usual 1 d (1 d to 84 h); rows are taken as even steps, "
-        "nothing is resampled"
-    ]
-    for even in (
-        ["2020-01", "2020-02", "2020-03"],
-        ["2019-01-15", "2019-02-15", "2019-03-15"],
-        ["2019", "2020"],
-        ["2020-01-31", "2020-02-29", "2020-03-31", "2020-04-30"],
-    ):
-        rows = "".join(f"{time},{number}\n" for number, time in enumerate(even))
-        remarks = read_table([write(tmp_path, f"t,v\n{rows}")], time="t").remarks
-        assert not [line for line in remarks if "steps" in line]
 
 
 def test_constant_columns_are_remarked_upon(tmp_path):
@@ -351,6 +273,9 @@ def test_a_group_may_be_called_na(tmp_path):
         ("t,g,v\n2020-01-01,a,1\n2020-01-01,b,2\n2020-01-02,b,2\n2019-01-02,a,2\n", {"time": "t", "group": "g"},
          "line 5, column 't': 2019-01-02 00:00:00 after 2020-01-01 00:00:00 within its group of 'g'; sort the rows by "
          "time, or write times in UTC if these are of clocks that were put back"),
+        ("t,v\n2016-07-01T00:00:00Z,1\n2016-07-01T01:00:00+02:00,2\n", {"time": "t"}, "line 3, column 't': 2016-06-30 "
+         "23:00:00+00:00 after 2016-07-01 00:00:00+00:00; sort the rows by time, name the column that tells series apart as "
+         "group, or write times in UTC if these are of clocks that were put back"),
         ("t,v\n7,1\n6.5,2\n", {"time": "t"}, "line 3, column 't': 6.5 after 7.0; sort the rows by time, name the column that "
          "tells series apart as group"),
         ("t,v\n2020-01-01,1\nsoon,2\n", {"time": "t"}, "line 3, column 't': 'soon' is not a time; write times as "

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bench import plugins, readers, tables
+from bench import plugins, tables, texts
 from bench.config import SweepConfig
 from bench.datasets import Dataset, make_task
 from bench.errors import BenchError, DataError, DeclarationError, UnknownNameError, did_you_mean
@@ -271,7 +271,7 @@ def _delimiter(path: Path, config: SweepConfig) -> str | None:
     labelled = config.task == "classification" or config.label or config.text
     if config.delimiter is not None or not labelled or _ending(path) in tables.PARQUET:
         return config.delimiter
-    return max(",;\t|", key=tables.read_first_line(path).count)  # as bench/readers.py does; the first of equals
+    return max(",;\t|", key=tables.read_first_line(path).count)  # as bench/texts.py does; the first of equals
 
 
 # What is asked
@@ -405,9 +405,9 @@ def _classification(config: SweepConfig, paths: list[Path], look: _Look | None) 
         raise DeclarationError(f"{path}: --no-header: write the names of the columns on the first line instead")
     label = _column(look, "--label", config.label, LABELS, [])
     others = [name for name in look.names if name not in (label, config.group, config.time)]
-    texts = [name for name in others if name.lower() in TEXTS]
+    likely = [name for name in others if name.lower() in TEXTS]
     alone = len(others) == 1 and others[0] in look.texts and not config.features
-    text = config.text or (texts[0] if texts and texts[0] in look.texts else others[0] if alone else None)
+    text = config.text or (likely[0] if likely and likely[0] in look.texts else others[0] if alone else None)
     if ending == ".jsonl" and text is None:
         raise DeclarationError(f"{path}: {look}; which key is the text? --text NAME")
     if text is not None:
@@ -451,7 +451,7 @@ def _texts(config: SweepConfig, paths: list[Path], what: str) -> _Asked:
 
 
 def _is_archive(path: Path) -> bool:
-    return path.name.lower().endswith(readers.ARCHIVES)
+    return path.name.lower().endswith(texts.ARCHIVES)
 
 
 def _rule(config: SweepConfig, paths: list[Path], by: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -475,7 +475,7 @@ def _only(config: SweepConfig, path: Path, allowed: set[str]) -> None:
 
 def _look_json(path: Path, encoding: str | None) -> _Look:
     """Look at the first line of a .jsonl file."""
-    text, _ = readers.read_text(path, encoding=encoding)
+    text, _ = texts.read_text(path, encoding=encoding)
     first = next((line for line in text.split("\n") if line.strip()), "")
     try:
         row = json.loads(first)
@@ -483,9 +483,9 @@ def _look_json(path: Path, encoding: str | None) -> _Look:
         row = None
     if not isinstance(row, dict):
         raise DataError(f"{path}: line 1, column 1: no JSON object; one object a line, with a text and a label")
-    texts = [key for key, value in row.items() if isinstance(value, str)]
-    numbers = [key for key in row if key not in texts]
-    return _Look(path, list(row), [], numbers, texts, "JSON")
+    strings = [key for key, value in row.items() if isinstance(value, str)]
+    numbers = [key for key in row if key not in strings]
+    return _Look(path, list(row), [], numbers, strings, "JSON")
 
 
 def _language_modelling(config: SweepConfig, paths: list[Path], look: _Look | None) -> _Asked:
@@ -571,7 +571,7 @@ def _check(paths: list[Path], kind: str, arguments: dict[str, Any], task: Any) -
     if kind == "classification":
         label = arguments.get("label")
         if arguments["reader"] in ("table", "text") and isinstance(label, str):
-            for (cell,), line in readers.read_cells(path, [label], *map(arguments.get, ("delimiter", "encoding")))[0]:
+            for (cell,), line in texts.read_cells(path, [label], *map(arguments.get, ("delimiter", "encoding")))[0]:
                 if cell.strip().lower() in ("", "nan"):
                     raise DataError(f"{path}: line {line}, column '{label}': no label; leave the row out")
 

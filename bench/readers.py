@@ -1,4 +1,4 @@
-"""Readers of the files that examples of a class come in: series, arrays, recordings and texts.
+"""Readers of the files that examples of a class come in, but for texts: series, arrays and recordings.
 
 Nothing is guessed where a wrong guess would go unseen: what breaks a rule ends in one line that names file, line and
 column (or byte) and how to mend it; what is allowed but worth knowing comes back as a remark.
@@ -6,26 +6,18 @@ column (or byte) and how to mend it; what is allowed but worth knowing comes bac
 S steps or samples, D channels, F frames, M mel bands.
 """
 
-import codecs
 import collections
-import csv
 import functools
-import gzip
-import io
-import itertools
-import json
 import re
 import struct
-import tarfile
-import zlib
-from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from bench.errors import DataError, did_you_mean
-from bench.tables import PARQUET, check_delimiter, parquet_cells, parquet_names
+from bench.errors import DataError
+from bench.texts import Examples, read_text, shown
 
 MISSING = ("?", "nan", "")
 """What stands for a number that is missing in a .ts file; an empty field only where others of the series are not."""
@@ -33,25 +25,9 @@ MISSING = ("?", "nan", "")
 PAD, UNKNOWN = "<pad>", "<unk>"
 """Tokens 0 and 1 of every vocabulary."""
 
-ARCHIVES = (".tar.gz", ".tgz", ".tar", ".tar.bz2", ".tar.xz")
-TABLES = (".tsv", ".csv", ".jsonl", *PARQUET)
-MEMBER_BYTES = 64 << 20  # of a text in an archive, at most: a small archive can unpack to any size
-
 _WORD = re.compile(r"\w+(?:['’]\w+)*|['’]\w+|[^\w\s]")
 _KINDS = {1: "PCM", 3: "floating point", 6: "A-law", 7: "mu-law", 17: "ADPCM", 85: "MP3"}
 _EXTENSIBLE = 0xFFFE
-
-
-class Examples(NamedTuple):
-    """Examples in the order of the files."""
-
-    items: list[Any]  # series: (S, D) float32, NaN where a value is missing; or texts
-    labels: list[str]
-    names: list[str]  # of the examples: file, and line or place in it
-    groups: list[str] | None = None  # of the examples, where a column names them
-    classes: list[str] | None = None  # in the order in which the file declares them
-    remarks: list[str] = []  # noqa: RUF012
-    rate: int = 0  # of recordings: samples a second
 
 
 # Series: the .ts format of the UCR and UEA archives
@@ -75,7 +51,7 @@ def read_ts(path: Path, labelled: bool = True) -> Examples:
         where = f"{path}: line {number}"
         if not in_data:
             if not line.startswith("@"):
-                raise DataError(f"{where}: {_shown(line)} before @data; the header consists of lines that begin with @")
+                raise DataError(f"{where}: {shown(line)} before @data; the header consists of lines that begin with @")
             word, *values = line[1:].split() or [""]
             header[word.lower()] = values
             in_data = word.lower() == "data"
@@ -86,7 +62,7 @@ def read_ts(path: Path, labelled: bool = True) -> Examples:
         if examples.classes and label not in examples.classes:
             known = ", ".join(examples.classes)
             raise DataError(
-                f"{where}: label {_shown(label)} after the last colon is none of @classLabel ({known}); correct it, or "
+                f"{where}: label {shown(label)} after the last colon is none of @classLabel ({known}); correct it, or "
                 "get the file again if it was cut off"
             )
         if examples.items and examples.items[0].shape[1] != series.shape[1]:
@@ -156,14 +132,14 @@ def _numbers(fields: list[str], where: str) -> np.ndarray:
                 numbers[place] = float(fields[place])
             except ValueError:
                 raise DataError(
-                    f"{where}, value {place + 1}: {_shown(fields[place])} where a number is expected; write ? for a "
+                    f"{where}, value {place + 1}: {shown(fields[place])} where a number is expected; write ? for a "
                     "missing value"
                 ) from None
     large = known & ~(np.abs(numbers) <= np.finfo(np.float32).max)
     if large.any():
         place = int(large.argmax())
         rule = "is not a finite number of single precision; write ? for a missing value"
-        raise DataError(f"{where}, value {place + 1}: {_shown(fields[place])} {rule}")
+        raise DataError(f"{where}, value {place + 1}: {shown(fields[place])} {rule}")
     return numbers.astype(np.float32)
 
 
@@ -345,268 +321,6 @@ def mel_filters(rate: int, window: int, num_bands: int) -> tuple[np.ndarray, int
         size *= 2
 
 
-# Texts
-
-
-def read_bytes(path: Path) -> bytes:
-    """Return what a file holds, unpacked where it is a .gz."""
-    try:
-        return gzip.decompress(path.read_bytes()) if path.suffix.lower() == ".gz" else path.read_bytes()
-    except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{path}: damaged or cut off: {error}; get it again") from None
-
-
-def read_text(path: Path, data: bytes | None = None, encoding: str | None = None) -> tuple[str, list[str]]:
-    r"""Return a file as text with \n at the ends of lines, and remarks.
-
-    In the encoding that is given, or that a mark at the start tells; or UTF-8, or else Windows-1252.
-    """
-    data = read_bytes(path) if data is None else data
-    if encoding is None and data[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
-        encoding = "utf-16"
-    remarks = []
-    try:
-        text = data.decode(encoding or "utf-8").removeprefix("\ufeff")
-    except LookupError:
-        raise DataError(f"{path}: encoding '{encoding}' is not known; utf-8 or cp1252, say") from None
-    except UnicodeDecodeError as first:
-        if encoding is not None:
-            line = data[: first.start].count(b"\n") + 1
-            rule = f"byte {first.start}: not {encoding}; give the encoding it was written in"
-            raise DataError(f"{path}: line {line}, {rule}") from None
-        try:
-            text = data.decode("cp1252")
-        except UnicodeDecodeError as error:
-            line = data[: error.start].count(b"\n") + 1
-            rule = f"byte {error.start}: neither utf-8 nor cp1252; save it as utf-8 (or --encoding, with --data)"
-            raise DataError(f"{path}: line {line}, {rule}") from None
-        remarks.append(f"{path.name} is not utf-8 (byte {first.start}): read as cp1252")
-    if "\0" in text:
-        before = text[: text.index("\0")]
-        line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
-        raise DataError(
-            f"{path}: line {line}, column {column}: a NUL byte; no text, or one in UTF-16: save it as utf-8"
-        )
-    return text.replace("\r\n", "\n").replace("\r", "\n"), remarks
-
-
-def is_table(path: Path) -> bool:
-    """Whether the name of a file says that it is a table."""
-    return path.name.lower().removesuffix(".gz").endswith(TABLES)
-
-
-def read_cells(
-    path: Path, wanted: Sequence[str | int], delimiter: str | None = None, encoding: str | None = None
-) -> tuple[list[tuple[list[str], int]], list[str]]:
-    """Return the wanted fields of every row with the row's line (of Parquet, its number), and remarks.
-
-    Of a .tsv file (tabs, without quotes), a .jsonl file (an object a line), Parquet, or else a .csv file, parted by
-    `delimiter`, or by commas, semicolons, tabs or bars, whichever its first line has most of. Columns are wanted by
-    name; by number, from 1, where there is no header.
-    """
-    kind = _table_kind(path)
-    if kind in PARQUET:
-        found = list(zip(parquet_cells(path, wanted), itertools.count(1), strict=False))
-        if not found:
-            raise DataError(f"{path}: no rows")
-        return found, []
-    text, remarks = read_text(path, encoding=encoding)
-    if kind == ".jsonl":
-        return list(_json_rows(path, text, wanted)), remarks
-    by_tabs = kind == ".tsv" and delimiter in (None, "\t")
-    rows = _tab_rows(text) if by_tabs else _comma_rows(path, text, delimiter)
-    by_name = any(isinstance(column, str) for column in wanted)
-    places: list[int] = []
-    fields_expected, cells = 0, []
-    for fields, line in rows:
-        if not fields_expected:
-            fields_expected = len(fields)
-            places = [_place(path, column, fields) for column in wanted]
-            if by_name:
-                continue
-        if len(fields) != fields_expected:
-            mend = "tabs part fields" if by_tabs else "put a field that holds the delimiter in quotes"
-            rule = f"{len(fields)} fields where the first line has {fields_expected}"
-            raise DataError(f"{path}: line {line}, column {min(len(fields), fields_expected)}: {rule}; {mend}")
-        cells.append(([fields[place] for place in places], line))
-    if not cells:
-        raise DataError(f"{path}: no rows{' below the header' if by_name and fields_expected else ''}")
-    return cells, remarks
-
-
-def column_names(path: Path, delimiter: str | None = None, encoding: str | None = None) -> list[str]:
-    """Return the header of a table."""
-    kind = _table_kind(path)
-    if kind in PARQUET:
-        return parquet_names(path)
-    text, _ = read_text(path, encoding=encoding)
-    by_tabs = kind == ".tsv" and delimiter in (None, "\t")
-    rows = _tab_rows(text) if by_tabs else _comma_rows(path, text, delimiter)
-    return [field.strip() for field in next(rows, ([], 0))[0]]
-
-
-def _table_kind(path: Path) -> str:
-    return next((suffix.lower() for suffix in path.suffixes if suffix.lower() in TABLES), ".csv")
-
-
-def _tab_rows(text: str) -> Iterator[tuple[list[str], int]]:
-    for number, line in enumerate(text.split("\n"), 1):
-        if line.strip():
-            yield line.split("\t"), number
-
-
-def _comma_rows(path: Path, text: str, delimiter: str | None) -> Iterator[tuple[list[str], int]]:
-    first = text.lstrip("\n").split("\n", 1)[0]
-    check_delimiter(path, delimiter)
-    delimiter = delimiter or max(",;\t|", key=first.count)  # the first of equals
-    limit = csv.field_size_limit(max(1 << 17, len(text)))  # a text may be longer than 128 KiB
-    try:
-        reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-        line = 1
-        for fields in reader:
-            if fields:
-                yield fields, line
-            line = reader.line_num + 1
-    except csv.Error as error:
-        mend = "close quotes, and double those inside quotes"
-        raise DataError(f"{path}: line {reader.line_num}, begun in line {line}: {error}; {mend}") from None
-    finally:
-        csv.field_size_limit(limit)
-
-
-def _json_rows(path: Path, text: str, wanted: Sequence[str | int]) -> Iterator[tuple[list[str], int]]:
-    found = False
-    for number, line in enumerate(text.split("\n"), 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except (json.JSONDecodeError, RecursionError) as error:
-            column = getattr(error, "colno", 1)
-            told = getattr(error, "msg", "nested too deeply")
-            raise DataError(f"{path}: line {number}, column {column}: no JSON: {told}; one object a line") from None
-        if not isinstance(row, dict):
-            raise DataError(f"{path}: line {number}, column 1: {_shown(line)} is no JSON object; one object a line")
-        fields = []
-        for key in wanted:
-            where = f"{path}: line {number}, '{key}'"
-            if key not in row:
-                raise DataError(f"{where}: not there{did_you_mean(str(key), row)}; every object needs it")
-            if not isinstance(row[key], str | int | bool):
-                raise DataError(f"{where}: {_shown(str(row[key]))} is no text; write it in quotes")
-            fields.append(str(row[key]))
-        found = True
-        yield fields, number
-    if not found:
-        raise DataError(f"{path}: no rows")
-
-
-def _place(path: Path, column: str | int, fields: list[str]) -> int:
-    names = [field.strip() for field in fields]
-    if isinstance(column, int):
-        if not 1 <= column <= len(fields):
-            raise DataError(f"{path}: line 1: no column {column}; there are {len(fields)}, counted from 1")
-        return column - 1
-    if names.count(column) != 1:
-        shown = ", ".join(name[:40] for name in names[:30])
-        if column in names:
-            raise DataError(f"{path}: line 1: {names.count(column)} columns '{column}'; rename all but one")
-        mend = "; without a header, give columns as numbers from 1"
-        hint = did_you_mean(column, names)
-        raise DataError(f"{path}: line 1: no column '{column}'{hint} (there are: {shown}){mend}")
-    return names.index(column)
-
-
-def read_text_table(
-    path: Path,
-    text: str | int,
-    label: str | int,
-    group: str | int | None = None,
-    delimiter: str | None = None,
-    encoding: str | None = None,
-) -> Examples:
-    """Read a text and a label a row (and the group it belongs to)."""
-    cells, remarks = read_cells(path, [text, label, *([] if group is None else [group])], delimiter, encoding)
-    examples = Examples([], [], [], None if group is None else [], remarks=remarks)
-    for fields, line in cells:
-        for field, column in zip(fields, (text, label, group), strict=False):
-            if not field.strip():
-                raise DataError(f"{path}: line {line}, column '{column}': empty; leave the row out")
-        examples.items.append(fields[0])
-        examples.labels.append(fields[1].strip())
-        examples.names.append(f"{path.name}:{line}")
-        if examples.groups is not None:
-            examples.groups.append(fields[2].strip())
-    return examples
-
-
-def read_text_lines(path: Path, label: str, encoding: str | None = None) -> Examples:
-    """Read a file whose lines are texts of one class."""
-    text, remarks = read_text(path, encoding=encoding)
-    lines = [(line, number) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
-    if not lines:
-        raise DataError(f"{path}: no line with a text; leave the file out")
-    names = [f"{path.name}:{number}" for _, number in lines]
-    return Examples([line for line, _ in lines], [label] * len(lines), names, remarks=remarks)
-
-
-def read_text_folder(path: Path, encoding: str | None = None) -> Examples:
-    """Read the files in the folders of a folder: a text each, of the class that its folder is named for."""
-    files = sorted(
-        (each for each in path.rglob("*") if each.is_file() and len(each.relative_to(path).parts) > 1),
-        key=lambda each: each.relative_to(path).parts,
-    )
-    return _texts(path, ((str(each.relative_to(path)), each.read_bytes()) for each in files), encoding)
-
-
-def read_text_archive(path: Path, encoding: str | None = None) -> Examples:
-    """Read the files of a .tar.gz as `read_text_folder` would, without unpacking it to the disk."""
-    return _texts(path, _members(path), encoding)
-
-
-def _members(path: Path) -> Iterator[tuple[str, bytes]]:
-    """Return the files of an archive that lie in a folder. What no honest archive holds is refused all the same."""
-    try:
-        with tarfile.open(path) as archive:
-            for member in archive:
-                where = f"{path}: byte {member.offset} of the unpacked archive: '{member.name[:80]}'"
-                name = PurePosixPath(member.name)
-                if name.is_absolute() or ".." in name.parts or "\\" in member.name:
-                    raise DataError(f"{where} leads out of the archive; pack it anew, from inside its folder")
-                if not member.isfile() and not member.isdir():
-                    raise DataError(f"{where} is a link or a device; pack files and folders only (tar --dereference)")
-                if member.size > MEMBER_BYTES:
-                    raise DataError(f"{where} is of {member.size:,} bytes; a text has at most {MEMBER_BYTES:,}")
-                if member.isfile() and len(name.parts) > 1:
-                    content = archive.extractfile(member)
-                    yield member.name, b"" if content is None else content.read()
-            # To the end, where a compressed file has its checksum; a plain one consists of blocks.
-            while archive.fileobj is not None and archive.fileobj.read(1 << 20):
-                pass
-        if path.suffix == ".tar" and path.stat().st_size % tarfile.BLOCKSIZE:
-            raise EOFError("no whole number of blocks")
-    except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
-        told = (str(error).splitlines() or [type(error).__name__])[0]
-        raise DataError(f"{path}: no archive, damaged or cut off: {told}; get it again") from None
-
-
-def _texts(path: Path, files: Iterable[tuple[str, bytes]], encoding: str | None) -> Examples:
-    examples = Examples([], [], [], remarks=[])
-    for name, data in files:
-        if PurePosixPath(name).name.startswith("."):
-            continue
-        text, remarks = read_text(path / name, data, encoding)
-        if not text.strip():
-            raise DataError(f"{path / name}: line 1, column 1: no text; leave the file out")
-        examples.items.append(text)
-        examples.labels.append(PurePosixPath(name).parent.name)
-        examples.names.append(name)
-        examples.remarks.extend(remarks)
-    if not examples.items:
-        raise DataError(f"{path}: no files in folders; a folder for each class is expected, with a file for each text")
-    return examples
-
-
 # Tokens
 
 
@@ -637,7 +351,3 @@ def encode(tokens: Iterable[str], places: dict[str, int]) -> np.ndarray:
 def encode_bytes(text: bytes) -> np.ndarray:
     """Return the bytes of a text as tokens, (S,) int32."""
     return np.frombuffer(text, dtype=np.uint8).astype(np.int32) + 2
-
-
-def _shown(text: str) -> str:
-    return repr(text if len(text) <= 40 else text[:37] + "...")

@@ -1,4 +1,4 @@
-"""Small files of every kind that a user may bring, with something in them to be learned."""
+"""Small files of every kind that a user may bring, with something in them to be learned; and files that are refused."""
 
 import json
 import math
@@ -6,6 +6,9 @@ import wave
 from pathlib import Path
 
 import numpy as np
+import pytest
+
+from bench.errors import DataError
 
 
 def hourly(path: Path, rows: int = 600, more: str = "", first: str = "timestamp,load") -> Path:
@@ -95,3 +98,28 @@ def tagged(path: Path, sentences: int = 60) -> Path:
         lines += [""] * (path.suffix == ".conllu")
     path.write_text("\n".join(lines) + "\n")
     return path
+
+
+def write(folder, name, content):
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
+
+
+def refused(read, *arguments):
+    """The one line in which a file is refused."""
+    with pytest.raises(DataError) as found:
+        read(*arguments)
+    assert "\n" not in str(found.value)
+    return str(found.value)
+
+
+def attempted(read, *arguments):
+    """What is read; None where it is refused, in one line."""
+    try:
+        return read(*arguments)
+    except DataError as error:
+        told = str(error)
+    assert "\n" not in told
+    return None

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "bench"
 LAYERS = (
     ["errors", "plugins", "contracts", "config", "record", "prices", "selection", "wording"]
-    + ["files", "times", "tables", "sequences", "readers", "vocabulary"]
+    + ["files", "times", "tables", "sequences", "texts", "readers", "vocabulary"]
     + ["search_spaces", "datasets", "own_data", "fetch"]
     + ["models", "tasks", "metrics", "model_contract"]
     + ["measure", "energy", "module", "generation", "timing", "capacity", "datamodule", "ranks", "train"]

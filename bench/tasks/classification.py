@@ -15,12 +15,12 @@ from typing import Any, Literal
 
 import numpy as np
 
-from bench import readers, sequences
+from bench import readers, sequences, texts
 from bench.contracts import Batch, New, StoredTask
 from bench.errors import DataError, DataMissingError, DeclarationError
 from bench.files import DataFile, prepare
-from bench.readers import Examples
 from bench.tables import group_starts, is_named, read_table
+from bench.texts import Examples
 
 PARTS = ("train", "val", "test")
 READERS = ("ts", "arrays", "wav", "text", "table")
@@ -522,15 +522,15 @@ def _read_recordings(path: Path, label: str | int | None) -> Examples:
 
 def _read_texts(path: Path, paths: list[Path], reading: dict[str, Any]) -> Examples:
     if path.is_dir():
-        return readers.read_text_folder(path, reading["encoding"])
-    if path.name.lower().endswith(readers.ARCHIVES):
-        return readers.read_text_archive(path, reading["encoding"])
-    if readers.is_table(path):
+        return texts.read_text_folder(path, reading["encoding"])
+    if path.name.lower().endswith(texts.ARCHIVES):
+        return texts.read_text_archive(path, reading["encoding"])
+    if texts.is_table(path):
         text, label = (reading[key] if reading[key] is not None else key for key in ("text", "label"))
-        return readers.read_text_table(path, text, label, reading["group"], reading["delimiter"], reading["encoding"])
+        return texts.read_text_table(path, text, label, reading["group"], reading["delimiter"], reading["encoding"])
     stems = [each.stem for each in paths]
     label = path.stem if len(set(stems)) == len(stems) else path.name
-    return readers.read_text_lines(path, label, reading["encoding"])
+    return texts.read_text_lines(path, label, reading["encoding"])
 
 
 def _read_table(paths: list[Path], reading: dict[str, Any], rule: dict[str, Any]) -> Examples:
@@ -541,7 +541,7 @@ def _read_table(paths: list[Path], reading: dict[str, Any], rule: dict[str, Any]
     written = {key: reading[key] for key in ("delimiter", "encoding")}
     cells = []
     for path in paths:
-        for row, line in readers.read_cells(path, told_apart, **written)[0]:
+        for row, line in texts.read_cells(path, told_apart, **written)[0]:
             if not all(cell.strip() for cell in row):
                 column = next(name for name, cell in zip(told_apart, row, strict=True) if not cell.strip())
                 raise DataError(f"{path}: line {line}, column '{column}': empty; leave the row out")
@@ -555,7 +555,7 @@ def _read_table(paths: list[Path], reading: dict[str, Any], rule: dict[str, Any]
 def _columns(path: Path, reading: dict[str, Any], rule: dict[str, Any]) -> list[str]:
     """Return the columns of a table that are steps, or channels of steps."""
     others = [reading["label"], reading["group"], reading["time"], rule.get("column")]
-    names = readers.column_names(path, reading["delimiter"], reading["encoding"])
+    names = texts.column_names(path, reading["delimiter"], reading["encoding"])
     return reading["columns"] or [name for name in names if is_named(name) and name not in others]
 
 
@@ -639,10 +639,10 @@ def _read_new(path: Path, arguments: dict[str, Any], meta: dict[str, Any]) -> tu
         group, time = arguments.get("group"), arguments.get("time")
         items, names, _ = _read_steps([path], meta["columns"], group, time, delimiter, encoding, partial=True)
         return items, names
-    if reader == "text" and path.is_file() and readers.is_table(path):
+    if reader == "text" and path.is_file() and texts.is_table(path):
         column = _text_column(arguments)
-        by_name = isinstance(arguments.get("text"), str | None) or column in readers.column_names(path)
-        rows, _ = readers.read_cells(path, [column if by_name else arguments["text"]], delimiter, encoding)
+        by_name = isinstance(arguments.get("text"), str | None) or column in texts.column_names(path)
+        rows, _ = texts.read_cells(path, [column if by_name else arguments["text"]], delimiter, encoding)
         return [row[0] for row, _ in rows], [f"{path.name}:{line}" for _, line in rows]
     read: dict[str, Callable[[], Examples]] = {
         "ts": lambda: readers.read_ts(path, labelled=False),

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bench import readers, vocabulary
+from bench import texts, vocabulary
 from bench.contracts import Batch, StoredTask
 from bench.errors import DataError, DeclarationError
 from bench.files import DataFile, prepare
@@ -132,9 +132,9 @@ def _make(
     encoding: str | None,
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     read = [_read(path, unit, encoding) for path in paths]
-    texts, remarks = [text for text, _ in read], [remark for _, remarks in read for remark in remarks]
+    contents, remarks = [text for text, _ in read], [remark for _, remarks in read for remark in remarks]
     if isinstance(splits, Mapping):
-        by_name = {path.name: text for path, text in zip(paths, texts, strict=True)}
+        by_name = {path.name: text for path, text in zip(paths, contents, strict=True)}
         for part in PARTS:
             if splits.get(part) not in by_name:
                 raise DeclarationError(
@@ -144,7 +144,7 @@ def _make(
     else:
         if len(splits) != 3 or min(splits) <= 0 or abs(sum(splits) - 1) > 1e-6:
             raise DeclarationError(f"language_modelling: splits: three shares that add up to 1, but found {splits!r}")
-        whole = [token for text in texts for token in vocabulary.tokens(text, unit)]
+        whole = [token for text in contents for token in vocabulary.tokens(text, unit)]
         borders = [0, int(splits[0] * len(whole)), int((splits[0] + splits[1]) * len(whole)), len(whole)]
         found = {part: whole[a:b] for part, a, b in zip(PARTS, borders, borders[1:], strict=False)}
     words = vocabulary.make(found["train"], unit, max_words)
@@ -163,9 +163,9 @@ def _read(path: Path, unit: str, encoding: str | None) -> tuple[str, list[str]]:
         raise DeclarationError(f"language_modelling: encoding: {encoding}: bytes are read as they are; leave it out")
     remarks: list[str] = []
     if unit == "byte":
-        text = readers.read_bytes(path).decode("utf-8", "surrogateescape")
+        text = texts.read_bytes(path).decode("utf-8", "surrogateescape")
     else:
-        text, remarks = readers.read_text(path, encoding=encoding)
+        text, remarks = texts.read_text(path, encoding=encoding)
     if not text:
         raise DataError(f"{path}: empty")
     return text, remarks
@@ -281,10 +281,10 @@ def columns(arguments: dict[str, Any], meta: dict[str, Any]) -> dict[str, str]:
 
 def read_prompts(path: Path) -> list[str]:
     """Return the prompts of a file: column `prompt` of a table, or else a line each. Raises DataError."""
-    if readers.is_table(path):
-        found = [cells[0] for cells, _ in readers.read_cells(path, ["prompt"])[0]]
+    if texts.is_table(path):
+        found = [cells[0] for cells, _ in texts.read_cells(path, ["prompt"])[0]]
     else:
-        found = [line for line in readers.read_text(path)[0].split("\n") if line.strip()]
+        found = [line for line in texts.read_text(path)[0].split("\n") if line.strip()]
     if not all(found) or not found:
         raise DataError(f"{path}: no prompt{' in some row' * bool(found)}; at least one token each")
     return found

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bench import readers, sequences, vocabulary
+from bench import sequences, texts, vocabulary
 from bench.contracts import Batch, New, StoredTask
 from bench.errors import DataError, DeclarationError, did_you_mean
 from bench.files import DataFile, prepare
@@ -140,7 +140,7 @@ class Sequences(NamedTuple):
 def read_conllu(path: Path, token: str, label: str | None, encoding: str | None = None) -> Sequences:
     """Read two columns of a CoNLL-U file, or tokens only: words, neither the spans of contractions nor empty nodes."""
     places = [_place(path, column) for column in (token, label or token)]
-    text, remarks = readers.read_text(path, encoding=encoding)
+    text, remarks = texts.read_text(path, encoding=encoding)
     found = Sequences([], [], [], remarks=remarks)
     for number, line in enumerate(text.split("\n"), 1):
         if line.startswith("#"):
@@ -178,7 +178,7 @@ def read_long_table(
     """Read a table in long format: a row a step, and the rows of a group one sequence; without a label, tokens only."""
     if group is None:
         raise DeclarationError(f"tagging: group: name the column that tells the sequences of {path.name} apart")
-    cells, remarks = readers.read_cells(path, [group, token, label or group], delimiter, encoding)
+    cells, remarks = texts.read_cells(path, [group, token, label or group], delimiter, encoding)
     found = Sequences([], [], [], [], remarks)
     seen: set[str] = set()
     last: str | None = None
@@ -336,7 +336,7 @@ def read_new(path: Path, length: int, arguments: dict[str, Any], meta: dict[str,
     delimiter, encoding = arguments.get("delimiter"), arguments.get("encoding")
     if is_conllu(path):
         found = read_conllu(path, token, None, encoding)
-    elif readers.is_table(path):
+    elif texts.is_table(path):
         found = read_long_table(path, token, None, group, delimiter, encoding)
     else:
         found = _read_lines(path, encoding)
@@ -359,7 +359,7 @@ def _steps(start: np.ndarray, stop: np.ndarray) -> np.ndarray:
 
 
 def _read_lines(path: Path, encoding: str | None) -> Sequences:
-    text, _ = readers.read_text(path, encoding=encoding)
+    text, _ = texts.read_text(path, encoding=encoding)
     found = Sequences([], [], [])
     for line in text.split("\n"):
         found.tokens.extend(line.split())

@@ -6,11 +6,8 @@ column (or byte) and how to mend it; what is allowed but worth knowing comes bac
 S steps or samples, D channels, F frames, M mel bands.
 """
 
-import collections
 import functools
-import re
 import struct
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +19,6 @@ from bench.texts import Examples, read_text, shown
 MISSING = ("?", "nan", "")
 """What stands for a number that is missing in a .ts file; an empty field only where others of the series are not."""
 
-PAD, UNKNOWN = "<pad>", "<unk>"
-"""Tokens 0 and 1 of every vocabulary."""
-
-_WORD = re.compile(r"\w+(?:['’]\w+)*|['’]\w+|[^\w\s]")
 _KINDS = {1: "PCM", 3: "floating point", 6: "A-law", 7: "mu-law", 17: "ADPCM", 85: "MP3"}
 _EXTENSIBLE = 0xFFFE
 
@@ -319,35 +312,3 @@ def mel_filters(rate: int, window: int, num_bands: int) -> tuple[np.ndarray, int
         if (filters.sum(0) > 0.5).all():
             return filters, size
         size *= 2
-
-
-# Tokens
-
-
-def words(text: str) -> list[str]:
-    """Return the words of a text in lower case, and its punctuation, a token each."""
-    return _WORD.findall(text.lower())
-
-
-def vocabulary(texts: Iterable[Iterable[str]], min_frequency: int) -> list[str]:
-    """Return the tokens that occur often enough, the most frequent first; before them <pad> and <unk>."""
-    counts: collections.Counter[str] = collections.Counter()
-    for tokens in texts:
-        counts.update(tokens)
-    kept = [token for token, count in counts.items() if count >= min_frequency]
-    return [PAD, UNKNOWN, *sorted(kept, key=lambda token: (-counts[token], token))]
-
-
-def byte_vocabulary() -> list[str]:
-    """Return the vocabulary of bytes, the same for all texts: byte b is token b + 2."""
-    return [PAD, UNKNOWN, *(f"<{byte:02x}>" for byte in range(256))]
-
-
-def encode(tokens: Iterable[str], places: dict[str, int]) -> np.ndarray:
-    """Return the numbers of tokens, (S,) int32, that of <unk> for unknown ones."""
-    return np.fromiter((places.get(token, 1) for token in tokens), dtype=np.int32)
-
-
-def encode_bytes(text: bytes) -> np.ndarray:
-    """Return the bytes of a text as tokens, (S,) int32."""
-    return np.frombuffer(text, dtype=np.uint8).astype(np.int32) + 2

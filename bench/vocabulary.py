@@ -1,13 +1,16 @@
 """Vocabularies: bytes, characters or words as token numbers, made from the training part only."""
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-UNKNOWN, END = "<unk>", "<eos>"
+PAD, UNKNOWN, END = "<pad>", "<unk>", "<eos>"
 
 UNITS = ("byte", "character", "word")
+
+_WORD = re.compile(r"\w+(?:['’]\w+)*|['’]\w+|[^\w\s]")
 
 
 def tokens(text: str, unit: str) -> list[str]:
@@ -17,6 +20,11 @@ def tokens(text: str, unit: str) -> list[str]:
     if unit == "byte":
         return [chr(byte) for byte in text.encode("utf-8", "surrogateescape")]
     return [word for line in text.splitlines() for word in (*line.split(), END)]
+
+
+def words(text: str) -> list[str]:
+    """Return the words of a text whose class is asked: in lower case, and its punctuation, a token each."""
+    return _WORD.findall(text.lower())
 
 
 def make(train: Iterable[str], unit: str, max_size: int | None = None, min_count: int = 1) -> list[str]:
@@ -34,10 +42,13 @@ def make(train: Iterable[str], unit: str, max_size: int | None = None, min_count
     return [UNKNOWN, *ordered][:max_size]
 
 
-def encode(found: Sequence[str], vocabulary: Sequence[str]) -> np.ndarray:
-    """Return token numbers, (N,) int64; what is not in the vocabulary is <unk>, number 0."""
+def encode(found: Iterable[str] | bytes, vocabulary: Sequence[str]) -> np.ndarray:
+    """Return token numbers, (N,) int64; what is not in the vocabulary is <unk>. Bytes are the last 256 of theirs."""
+    if isinstance(found, bytes):
+        return np.frombuffer(found, dtype=np.uint8).astype(np.int64) + len(vocabulary) - 256
     number = {token: place for place, token in enumerate(vocabulary)}
-    return np.fromiter((number.get(token, 0) for token in found), dtype=np.int64, count=len(found))
+    unknown = number.get(UNKNOWN, 0)
+    return np.fromiter((number.get(token, unknown) for token in found), dtype=np.int64)
 
 
 def decode(numbers: Iterable[int], vocabulary: Sequence[str], unit: str) -> str:

@@ -366,36 +366,3 @@ def test_loudness_says_nothing_and_a_click_is_one_frame():
 
 def test_too_few_samples_a_second_are_refused():
     assert "40 samples a second are too few" in refused(readers.log_mel, np.zeros(100), 40)
-
-
-# Tokens
-
-
-@pytest.mark.parametrize(
-    ("text", "tokens"),
-    [
-        ("It's GOOD, isn’t it?", ["it's", "good", ",", "isn’t", "it", "?"]),
-        ("you 've seen", ["you", "'ve", "seen"]),
-        ("Été 1984\n!", ["été", "1984", "!"]),
-        (" \n", []),
-    ],
-)
-def test_words(text, tokens):
-    assert readers.words(text) == tokens
-
-
-@quick
-@given(text=st.text(max_size=60))
-def test_no_character_is_lost_but_blanks(text):
-    assert "".join(readers.words(text)) == "".join(text.lower().split()) or "_" in text or not text.isascii()
-    assert bool(readers.words(text)) == bool(text.strip()) or not text.isprintable()
-    assert bytes((readers.encode_bytes(text.encode()) - 2).astype(np.uint8)).decode() == text
-
-
-def test_a_vocabulary_by_hand():
-    known = readers.vocabulary([["b", "a", "b"], ["c", "a", "b"]], min_frequency=2)
-    assert known == ["<pad>", "<unk>", "b", "a"]
-    places = {token: place for place, token in enumerate(known)}
-    assert readers.encode(["a", "c", "b"], places).tolist() == [3, 1, 2]
-    assert len(readers.byte_vocabulary()) == 258
-    assert readers.byte_vocabulary()[ord("a") + 2] == "<61>"

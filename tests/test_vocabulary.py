@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.vocabulary import END, UNKNOWN, decode, encode, make, tokens
+from bench.vocabulary import END, PAD, UNKNOWN, decode, encode, make, tokens, words
 
-words = st.lists(st.text(alphabet="abcxyz", min_size=1))
+lists_of_words = st.lists(st.text(alphabet="abcxyz", min_size=1))
 
 
 def test_lines_of_words_end_with_eos():
@@ -44,12 +44,22 @@ def test_what_is_new_is_unk():
     assert found.dtype == np.int64
 
 
+def test_unk_may_have_another_number_than_0():
+    assert encode(iter(["a", "new", "b"]), [PAD, UNKNOWN, "b", "a"]).tolist() == [3, 1, 2]
+
+
+def test_bytes_are_the_last_of_their_vocabulary():
+    found = encode("aé".encode(), [PAD, UNKNOWN, *make([], "byte")])
+    assert found.tolist() == [97 + 2, 0xC3 + 2, 0xA9 + 2]
+    assert found.dtype == np.int64
+
+
 def test_bytes_that_are_no_character_are_shown_all_the_same():
     assert decode([0xC3], make([], "byte"), "byte") == "�"
 
 
 @settings(max_examples=50, deadline=None)
-@given(st.lists(words, min_size=1))
+@given(st.lists(lists_of_words, min_size=1))
 def test_words_come_back_line_by_line(lines):
     text = "".join(" ".join(line) + "\n" for line in lines)  # some of them empty
     found = tokens(text, "word")
@@ -74,3 +84,23 @@ def test_a_text_to_be_read_changes_no_vocabulary(train, other):
     found = encode(other, vocabulary)
     assert all(number == 0 or vocabulary[number] == character for number, character in zip(found, other, strict=True))
     assert {character for character, number in zip(other, found, strict=True) if number == 0} == set(other) - set(train)
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("It's GOOD, isn’t it?", ["it's", "good", ",", "isn’t", "it", "?"]),
+        ("you 've seen", ["you", "'ve", "seen"]),
+        ("Été 1984\n!", ["été", "1984", "!"]),
+        (" \n", []),
+    ],
+)
+def test_words_of_sentences(text, found):
+    assert words(text) == found
+
+
+@settings(max_examples=80, deadline=None)
+@given(text=st.text(max_size=60))
+def test_no_character_is_lost_but_blanks(text):
+    assert "".join(words(text)) == "".join(text.lower().split()) or "_" in text or not text.isascii()
+    assert bool(words(text)) == bool(text.strip()) or not text.isprintable()

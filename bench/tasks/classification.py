@@ -6,6 +6,7 @@ B batch, L steps, D channels, C classes, N sequences, S steps of all sequences.
 """
 
 import hashlib
+import itertools
 import re
 import warnings
 from collections.abc import Callable, Sequence
@@ -15,7 +16,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from bench import readers, sequences, texts
+from bench import readers, sequences, texts, vocabulary
 from bench.contracts import Batch, New, StoredTask
 from bench.errors import DataError, DataMissingError, DeclarationError
 from bench.files import DataFile, prepare
@@ -389,12 +390,12 @@ def _make(
     if reader == "text":
         tokens, min_frequency = encoded
         parted: list[Any] = [_parted(text, tokens) for text in items]
-        is_byte = tokens == "byte"
-        known = readers.byte_vocabulary() if is_byte else readers.vocabulary(parted[: edges[1]], min_frequency)
+        train = itertools.chain.from_iterable(parted[: edges[1]])
+        seen = vocabulary.make(train, tokens, min_count=min_frequency)
+        known = list(dict.fromkeys([vocabulary.PAD, vocabulary.UNKNOWN, *seen]))  # of bytes, <unk> is not among seen
         meta: dict[str, Any] = {"tokens": tokens, "vocabulary": known}
-        values = _encoded(parted, known)
-        lengths = [len(each) for each in values]
-        array = np.concatenate(values)
+        array: np.ndarray = _encoded(parted, known).astype(np.int32)
+        lengths = [len(each) for each in parted]
     else:
         lengths = [len(each) for each in items]
         array, meta, more = _standardise(np.concatenate(items), np.cumsum(lengths), edges[1], paths[0])
@@ -438,13 +439,14 @@ def _standardise(
 def _parted(text: str, tokens: str) -> list[str] | bytes:
     """Return the words, characters or bytes of a text."""
     if tokens == "word":
-        return readers.words(text)
+        return vocabulary.words(text)
     return list(text.strip()) if tokens == "character" else text.strip().encode("utf-8", "surrogatepass")
 
 
-def _encoded(parted: Sequence[list[str] | bytes], vocabulary: list[str]) -> list[np.ndarray]:
-    places = {token: place for place, token in enumerate(vocabulary)}
-    return [readers.encode_bytes(each) if isinstance(each, bytes) else readers.encode(each, places) for each in parted]
+def _encoded(parted: list[Any], known: list[str]) -> np.ndarray:
+    """Return the token numbers of texts, one after the other."""
+    are_bytes = isinstance(parted[0], bytes)
+    return vocabulary.encode(b"".join(parted) if are_bytes else itertools.chain.from_iterable(parted), known)
 
 
 # The files
@@ -614,11 +616,11 @@ def read_new(path: Path, length: int, arguments: dict[str, Any], meta: dict[str,
         raise DataError(f"{path}: no such file")
     items, names = _read_new(path, arguments, meta)
     if "vocabulary" in meta:
-        steps = _encoded([_parted(text, meta["tokens"]) for text in items], meta["vocabulary"])
-        lengths = np.array([len(each) for each in steps])
+        parted = [_parted(text, meta["tokens"]) for text in items]
+        lengths = np.array([len(each) for each in parted])
         if not lengths.all():
             raise DataError(f"{path}: '{names[int((lengths == 0).argmax())]}': no text; leave it out")
-        values = np.concatenate(steps)
+        values = _encoded(parted, meta["vocabulary"])
     else:
         lengths = np.array([len(each) for each in items])
         if items[0].shape[1] != len(meta["mean"]):

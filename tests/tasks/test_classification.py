@@ -158,6 +158,7 @@ def test_a_vocabulary_comes_from_the_training_part_alone(tmp_path, tokens):
         assert one.meta["vocabulary"] == ["<pad>", "<unk>", "a", "b", " ", "c"]
         assert x.tolist()[:3] == [1, 1, 4]
     else:
+        assert one.input_size == 2 + 256
         assert x.tolist()[:3] == [ord("z") + 2, ord("z") + 2, ord(" ") + 2]
     assert one.split_of("val", ALL).x.dtype == np.int64
 

@@ -25,7 +25,7 @@ from bench.config import (
 from bench.contracts import Task
 from bench.datasets import Dataset
 from bench.engines.local import call, make_slots
-from bench.errors import DeclarationError, StoreError, UnknownNameError
+from bench.errors import BenchError, DeclarationError, StoreError, UnknownNameError
 from bench.own_data import Own
 from bench.record import RunRecord, read_spec, records, write_json
 from bench.search_spaces import SearchSpace
@@ -232,7 +232,7 @@ def _cells(config: SweepConfig, budget: Budget, own: Own | None) -> tuple[list[C
             for space in spaces:
                 cell = Cell(space, dataset, length, task)
                 if task.causal and space.source_hash and not space.bidirectional and space.name not in leaks:
-                    leaks[space.name] = call("bench.model_contract:leak", space)
+                    leaks[space.name] = _leak(space)
                 if task.causal and space.bidirectional:
                     not_applicable.append((cell, "sees the future, which the task forbids"))
                 elif task.causal and leaks.get(space.name):
@@ -250,6 +250,15 @@ def _cells(config: SweepConfig, budget: Budget, own: Own | None) -> tuple[list[C
         if ids.count(cell_id) > 1:
             raise DeclarationError(f"{cell_id} is asked for twice; give each --dataset, --length and --match once")
     return cells, not_applicable
+
+
+def _leak(space: SearchSpace) -> str | None:
+    """Return how a model of one's own sees the future without saying so; None too where it ends its process."""
+    try:
+        found: str | None = call("bench.model_contract:leak", space)
+    except BenchError:
+        return None  # its runs will tell
+    return found
 
 
 def _rule(text: str) -> tuple[str, str, float]:
@@ -282,7 +291,12 @@ def _match(cell: Cell, text: str, rule: str, target: float, budget: Budget) -> t
         train=train_settings(budget, train),
         seed=0,
     )
-    width, found = call("bench.capacity:solve", config, space.width, rule, target)
+    try:
+        width, found = call("bench.capacity:solve", config, space.width, rule, target)
+    except DeclarationError:
+        raise  # it names the model
+    except BenchError as error:
+        raise DeclarationError(f"--match {text}: {space.name}: {error}") from None
     matched = replace(cell, space=space.matched(text, width or 1))
     if width is not None:
         return matched, None

@@ -9,6 +9,7 @@ import pytest
 from bench import own_data
 from bench import plan as plans
 from bench.config import BASELINES, SweepConfig
+from bench.engines import local
 from bench.errors import BenchError
 from bench.record import Asked, RunRecord
 from tests.makers import hourly
@@ -229,6 +230,31 @@ def test_a_model_of_ones_own_that_denies_to_look_ahead_is_found_out(tmp_path):
         found = [(cell.id.split("/")[0], reason) for cell, reason in plan.not_applicable]
         rule = "sees the future, which the task forbids: causal is True, but the first 6 steps change with what comes"
         assert found == ([("parity", f"{rule} after them")] if looks_ahead else [])
+
+
+def test_a_model_of_ones_own_that_breaks_is_not_said_to_look_ahead(tmp_path):
+    mine = own(tmp_path)
+    causal = LOOKS_AHEAD.replace(".flip(1)", "")
+    not_a_number = causal.replace("(x_BLD)", "(x_BLD) * float('nan')")
+    without_input = causal.replace("(x_BLD)", "(x_BLD * 0)")
+    dying = causal.replace("        return", "        __import__('os')._exit(7)\n        return")
+    for code in (not_a_number, without_input, dying):
+        assert code != causal
+        (tmp_path / "mine.py").write_text(code)
+        assert not make(tmp_path, models=["lstm", mine], datasets=["parity"], lengths=None).not_applicable
+
+
+def test_a_model_of_ones_own_that_ends_its_process_cannot_be_matched(tmp_path):
+    mine = own(tmp_path, "    __import__('os')._exit(7)\n")
+    (tmp_path / "mine.toml").write_text('width = "hidden_size"\n' + (tmp_path / "mine.toml").read_text())
+    with pytest.raises(BenchError, match=r"^--match parameters=4k: mine: the process of .* died, or took longer than"):
+        make(tmp_path, models=[mine], match=["parameters=4k"])
+
+
+def test_a_call_that_never_comes_back_is_ended(monkeypatch):
+    monkeypatch.setattr(local, "CALL_SECONDS", 1)
+    with pytest.raises(BenchError, match="the process of time:sleep died, or took longer than 1 s"):
+        local.call("time:sleep", 60)
 
 
 def test_a_row_has_one_model(tmp_path):

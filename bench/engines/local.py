@@ -21,15 +21,17 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, Literal
 
-from bench.errors import HardwareError
+from bench.errors import BenchError, HardwareError
 
 RUN = "bench.train:run_in_folder"
 PRELOAD = ("bench.engines._preload",)
+CALL_SECONDS = 120  # of `call`: code of one's own may never come back
 
 
 @dataclass(frozen=True)
@@ -198,12 +200,18 @@ class LocalEngine:
 
 
 def call(function: str, *arguments: Any) -> Any:
-    """Return what "module:function" returns for the arguments, worked out in a process that has torch loaded."""
+    """Return what "module:function" returns for the arguments, worked out in a process that has torch loaded.
+
+    Raises BenchError if the process dies, or is killed because it takes too long.
+    """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(list(PRELOAD))
     _start_server()
     with ProcessPoolExecutor(1, mp_context=context) as pool:
-        return pool.submit(_call, function, *arguments).result()
+        try:
+            return pool.submit(_call_in_time, CALL_SECONDS, function, *arguments).result()
+        except BrokenProcessPool:
+            raise BenchError(f"the process of {function} died, or took longer than {CALL_SECONDS} s") from None
 
 
 def _start_server() -> None:
@@ -334,6 +342,11 @@ def _run_process(
 def _call(function: str, *arguments: Any) -> Any:
     module, name = function.split(":")
     return getattr(importlib.import_module(module), name)(*arguments)
+
+
+def _call_in_time(seconds: int, function: str, *arguments: Any) -> Any:
+    signal.alarm(seconds)  # no one handles it: the kernel ends the process, whatever it is at
+    return _call(function, *arguments)
 
 
 def _die_with(life: int) -> None:

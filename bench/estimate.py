@@ -64,6 +64,7 @@ class Estimate(BaseModel):
     wall_seconds: float
     usd: float | None
     cells: list[CellEstimate]
+    is_cut_short: bool = False  # by a budget of time or money
 
     @property
     def memory_gib(self) -> float:
@@ -102,15 +103,17 @@ class Estimate(BaseModel):
 
     def sentences(self) -> list[str]:
         """Return the sums, in words."""
+        device_time = duration(sum(cell.device_seconds or 0 for cell in self.cells))
+        cut = "a budget of time or money ends it before all runs are made, which would take " * self.is_cut_short
         found = [
             f"about {duration(self.wall_seconds)} with {self.slots} runs at a time on {self.hardware}, "
-            f"{duration(sum(cell.device_seconds or 0 for cell in self.cells))} of device time; {self._basis()}",
+            f"{cut}{device_time} of device time; {self._basis()}",
             f"disk: about {sum(cell.disk_bytes for cell in self.cells) / 1e6:,.0f} MB",
             "money: no price given (--price-per-hour)" if self.usd is None else f"money: about {self.usd:.2f} USD",
         ]
         misfits = [f"{cell.model} on {cell.dataset} {cell.length}" for cell in self.cells if cell.problem]
         if misfits:
-            found.append(f"cannot be trained in {self.memory_gib:.1f} GiB a run: {', '.join(misfits)}")
+            found.append(f"cannot be trained, with {self.memory_gib:.1f} GiB for a run: {', '.join(misfits)}")
         return found
 
 
@@ -135,16 +138,17 @@ def make(plan: Plan, memory_gb: float | None, say: Say) -> Estimate:
     exclusive = [EXCLUSIVE_SECONDS + 8e-3 * c.step_milliseconds for c in cells if c.step_milliseconds is not None]
     wall = started + sum(c.device_seconds or 0 for c in cells) / len(plan.slots) / plan.config.gpus_per_run
     wall += sum(exclusive)
-    wall = min(wall, _allowed_seconds(plan) + sum(exclusive))
+    allowed = _allowed_seconds(plan) + sum(exclusive)
     estimate = Estimate(
         sweep=plan.name,
         made=datetime.now(UTC).isoformat(timespec="seconds"),
         hardware=next((str(r.environment.get("hardware")) for r in short if r.environment), "unknown hardware"),
         slots=len(plan.slots),
         memory_bytes=memory,
-        wall_seconds=wall,
-        usd=None if plan.usd_per_hour is None else plan.usd_per_hour * wall / 3600,
+        wall_seconds=min(wall, allowed),
+        usd=None if plan.usd_per_hour is None else plan.usd_per_hour * min(wall, allowed) / 3600,
         cells=cells,
+        is_cut_short=allowed < wall,
     )
     plan.folder.mkdir(parents=True, exist_ok=True)
     write_atomically(plan.folder / "plan.json", estimate.model_dump_json(indent=1))

@@ -16,6 +16,7 @@ from bench.config import BASELINES
 from bench.errors import DeclarationError, StoreError, UnknownNameError
 from bench.record import RunRecord, all_records, outcome, read_spec, records, write_atomically
 from bench.selection import choose, confirmations, counted_test, counted_val
+from bench.wording import enumeration
 
 COLUMNS = (
     ["dataset", "length", "steps", "match", "model", "rank", "state", "metric", "goal", "score", "score_is"]
@@ -267,13 +268,17 @@ def _configuration(record: RunRecord) -> dict[str, Any]:
 
 def answers(board: pd.DataFrame) -> list[str]:
     """Return one sentence for each dataset and length: what the evidence says, and no more."""
-    return [f"{title}: {_answer(group)}{_failures(group)}." for title, group in _groups(board)]
+    return [f"{title}: {_answer(group)}{_lacking(group)}." for title, group in _groups(board)]
 
 
-def _failures(group: pd.DataFrame) -> str:
+def _lacking(group: pd.DataFrame) -> str:
     failed = group[group["state"].astype(str).str.startswith("failed")]
     who = [f"{_bare(row.model)} ({row.state.removeprefix('failed: ')})" for row in failed.itertuples()]
-    return f"; failed: {', '.join(who)}" if who else ""
+    found = f"; failed: {', '.join(who)}" if who else ""
+    open_ = group[group["rank"].isna() & group["state"].astype(str).str.startswith("not finished")]
+    if len(open_) and group["rank"].notna().any():  # else no one has been confirmed, and that is the answer
+        found += f"; not finished: {_names(open_)}"
+    return found
 
 
 def summaries(board: pd.DataFrame) -> list[str]:
@@ -285,7 +290,7 @@ def summaries(board: pd.DataFrame) -> list[str]:
         if len(lengths) > 1:
             title = f"{dataset} at {lengths[0]} to {lengths[-1]}" + ("" if pd.isna(match) else f" with {match}")
             beaten = [length for length in lengths if _as_good(group[group["length"] == length]) is not None]
-            where = f"; at {_enumeration(map(str, beaten))} a cheap baseline does as well or better" if beaten else ""
+            where = f"; at {enumeration(map(str, beaten))} a cheap baseline does as well or better" if beaten else ""
             found.append(f"{title}: {_summary(rows, lengths)}{where}.")
     return found
 
@@ -310,8 +315,8 @@ def _summary(rows: pd.DataFrame, lengths: list[int]) -> str:
         elif len(where) > 1 and list(where) == lengths[: len(where)]:
             place = f"up to {where[-1]}"
         else:
-            place = f"at {_enumeration(map(str, where))} only"
-        who = f" by {_enumeration(names)}" if is_solve else f": {_enumeration(names)}"
+            place = f"at {enumeration(map(str, where))} only"
+        who = f" by {enumeration(names)}" if is_solve else f": {enumeration(names)}"
         parts.append(f"{place}{who}" + (_quickest(rows, names, where[-1]) if len(where) == len(lengths) else ""))
     return f"{text} {'; '.join(parts)}"
 
@@ -391,12 +396,7 @@ def _as_good(group: pd.DataFrame) -> "pd.Series[Any] | None":
 
 
 def _names(rows: pd.DataFrame) -> str:
-    return _enumeration(_bare(name) for name in rows["model"])
-
-
-def _enumeration(words: Iterable[str]) -> str:
-    *others, last = words
-    return f"{', '.join(others)} and {last}" if others else last
+    return enumeration(_bare(name) for name in rows["model"])
 
 
 def _bare(model: str) -> str:

@@ -80,7 +80,15 @@ def test_a_real_plan_predicts_and_is_kept(tmp_path):
     assert not (plan.folder / "runs").exists()  # nothing of it is taken for a run
     assert len(found.table()) == 2
     assert len(found.table()[0]) == len(found.SHOWN)
+    assert "before all runs are made" not in found.sentences()[0]
+    short = found.model_copy(update={"is_cut_short": True}).sentences()[0]
+    assert "a budget of time or money ends it before all runs are made, which would take" in short
     plans.freeze(plan)  # a sweep may begin there
+
+
+def test_a_plan_that_a_budget_ends_says_so(tmp_path):
+    found = estimate.make(make(tmp_path, models=["mlp"], wall_time="0.01s"), None, lambda text: None)
+    assert found.is_cut_short
 
 
 @pytest.mark.parametrize(

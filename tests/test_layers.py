@@ -87,7 +87,11 @@ def test_a_module_imports_only_from_below(path):
 @pytest.mark.parametrize("library", HOMES)
 def test_a_heavy_library_has_one_home(library):
     users = {layer(path) for path in files() if any(name.split(".")[0] == library for name in imports(path))}
-    assert users <= HOMES[library]
+    assert users == HOMES[library]  # not more, and none that is there no longer
+
+
+def test_every_module_has_a_layer():
+    assert {layer(path) for path in files()} - {"__init__"} == set(LAYERS)  # else nothing guards what imports it
 
 
 def test_help_loads_nothing_heavy():

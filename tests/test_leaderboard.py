@@ -165,7 +165,7 @@ def test_a_test_run_that_failed_is_told(tmp_path):
 def test_no_model_is_said_to_have_failed_that_was_not_tried(tmp_path):
     unsolved = {"t0": UNSOLVED, "t0-s0": UNSOLVED, "t0-s1": UNSOLVED}
     board = small(tmp_path, "latch", mlp=unsolved, lstm={"t0": UNSOLVED})
-    assert leaderboard.answers(board) == ["latch at 8: not solved within 6,400 sequences by mlp."]
+    assert leaderboard.answers(board) == ["latch at 8: not solved within 6,400 sequences by mlp; not finished: lstm."]
     board = small(tmp_path / "all", "latch", mlp=unsolved, lstm=unsolved)
     assert leaderboard.answers(board) == ["latch at 8: not solved within 6,400 sequences by any model."]
 
@@ -264,7 +264,8 @@ def test_floors_have_a_score_and_no_rank(board):
 def test_answers_say_what_the_evidence_says(board):
     assert leaderboard.answers(board) == [
         "latch at 8: solved on all 3 seeds by gru and lstm, quickest by lstm (11.0 s, 1,100 sequences); on some seeds "
-        "by rnn 1 of 3; not solved within 6,400 sequences by mlp; failed: stacked_lstm (killed, non_finite).",
+        "by rnn 1 of 3; not solved within 6,400 sequences by mlp; failed: stacked_lstm (killed, non_finite); not finished: "
+        "transformer.",
         "digits at 8: best accuracy 0.920 [0.870, 0.970] by lstm, not told apart from gru; the cheap baseline nearest "
         "does as well or better (0.950), within 6,400 sequences.",
     ]

@@ -13,7 +13,7 @@ from bench.config import BUDGETS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
-COMMANDS = re.findall(r"^    python -m bench ([^#\n]+)", README, re.MULTILINE)
+COMMANDS = re.findall(r"(?:^    |`)python -m bench ([^#`\n]+)", README, re.MULTILINE)
 
 
 def call(*words: str) -> str:

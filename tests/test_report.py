@@ -300,7 +300,10 @@ def test_outcomes_are_counted_and_explained(page):
     words = page.words("outcomes")
     assert "4 failed" in words
     assert "4 attempts died" in words
-    assert "over the limit" in words
+    rule = r"Of (\d+) trials and confirm runs, (\d+) ended complete, (\d+) \w+ pruned, (\d+) \w+ over a limit, and 4 failed"
+    counts = re.search(rule, words)
+    assert counts
+    assert int(counts[1]) == sum(map(int, counts.groups()[1:])) + 4  # those that failed
     assert "The process died of signal 11." in words
     assert "A cause without a description" in words
     assert "runs/latch/L16/gru/t10/log.txt" in words

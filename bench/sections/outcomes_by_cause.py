@@ -27,11 +27,12 @@ def make(findings: Findings) -> Section:
         return Section("outcomes", title, reason="no trial has ended yet.")
     causes = list(frame.columns[4:])
     totals = {name: int(frame[name].sum()) for name in ["runs", *causes]}
-    bad = totals["runs"] - totals["complete"] - totals["pruned"] - totals.get("over the limit", 0)
+    over = totals.get("over the limit", 0)
+    bad = totals["runs"] - totals["complete"] - totals["pruned"] - over
     of = count(totals["runs"], "trial and confirm run", "trials and confirm runs")
     lead = f"Of {of}, "
     lead += f"{totals['complete']:,} ended complete, {totals['pruned']:,} {was_or_were(totals['pruned'])} pruned, "
-    lead += f"and {bad:,} failed."
+    lead += (f"{over:,} {was_or_were(over)} over a limit, " if over else "") + f"and {bad:,} failed."
     is_all_well = totals["complete"] == totals["runs"]
     if is_all_well:
         lead = f"All {of} ended complete: none was pruned, none failed."

@@ -39,7 +39,7 @@ def make(findings: Findings) -> Section:
             f"{int(row['train_sequences']):,}",
         ]
 
-    head = ["model", "runs", "failed", "pruned", f"device time ({unit})", "screening", "confirming"]
+    head = ["model", "runs", "failed", "ended early", f"device time ({unit})", "screening", "confirming"]
     head += [f"CPU time ({unit})", f"energy ({unit_of_energy})", "money (USD)", "training sequences"]
     wall = bill.wall_seconds(findings.runs)
     device_seconds = 3600 * total["device_hours"]
@@ -56,7 +56,8 @@ def make(findings: Findings) -> Section:
             "What each model cost over the whole study", head, [*map(cells, rows_of(frame)), cells(total)], total=True
         ),
         Note(
-            "Everything is on the bill: what failed, what was pruned, attempts that died, confirm and test runs. "
+            "Everything is on the bill: what failed, what was ended early (pruned, or over a limit), attempts that died, "
+            "confirm and test runs. "
             "Device time is wall time times devices; what screening and confirming leave is the exclusive timing pass. "
             + _energy_note(energy_is)
         ),

@@ -209,7 +209,7 @@ def _log_ticks(axis: Any, here: Axis) -> None:
 
 
 def _plain(value: float) -> str:
-    return f"{value:,.0f}" if value >= 1 else f"{value:.6f}".rstrip("0").rstrip(".")
+    return f"{value:,.6f}".rstrip("0").rstrip(".")
 
 
 def _series(axes: "Axes", chart: Chart, series: Series, models: list[str], others: Sequence[str]) -> None:

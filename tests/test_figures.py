@@ -79,6 +79,14 @@ def test_the_name_of_a_line_stands_at_its_end(log):
     assert place == pytest.approx(end, abs=8)
 
 
+def test_ticks_close_together_have_numbers_of_their_own():
+    text = draw(figures.Series("lstm", [1.1, 1.7], [1.1, 1.7]))
+    numbers = re.findall(r">([\d.,]+)</text>", text)
+    assert len(numbers) >= 4
+    assert len(set(numbers)) >= len(numbers) / 2  # the same on both axes
+    assert figures._plain(20_000) == "20,000"
+
+
 def test_places_are_spread_and_keep_their_order():
     assert figures.spread([0.5, 0.1, 0.5], 0.1) == pytest.approx([0.45, 0.1, 0.55])
     assert figures.spread([0.0, 0.05, 0.1, 0.9], 0.1) == pytest.approx([-0.05, 0.05, 0.15, 0.9])

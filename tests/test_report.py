@@ -309,6 +309,18 @@ def test_outcomes_are_counted_and_explained(page):
     assert "runs/latch/L16/gru/t10/log.txt" in words
 
 
+def test_what_is_not_applicable_is_told_with_its_reason(tmp_path):
+    builder = Builder(tmp_path / "left-out", [("digits", 8)])
+    builder.spec["not_applicable"] = {"digits/L8/mine": "sees the future, which the task forbids"}
+    words = Page(report.render(builder.build())).words("outcomes")
+    assert "digits/L8/mine sees the future, which the task forbids" in words
+
+
+def test_tasks_of_degree_have_no_columns_on_what_is_solved(tmp_path, page):
+    assert "solved before" in page.words("tuning")
+    assert "solved" not in Page(report.render(Builder(tmp_path / "d", [("digits", 8)]).build())).words("tuning")
+
+
 def test_the_bill_says_what_it_does_not_know(page):
     words = page.words("bill")
     assert "energy: not measured" in words

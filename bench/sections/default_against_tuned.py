@@ -42,7 +42,9 @@ def make(findings: Findings) -> Section:
         drawings.append(
             findings.draw(chart, f"{where}, default to tuned, mean validation score on fresh seeds: {words}")
         )
-    head = ["question", "model", "default", "tuned", "gain", "95 % interval", "seeds", "solved before", "solved after"]
+    solve = any(is_known(row["tuned_solved"]) for row in rows)  # else the columns would be empty
+    head = ["question", "model", "default", "tuned", "gain", "95 % interval", "seeds"]
+    head += ["solved before", "solved after"] * solve
     head += ["tuned is", "when picked", "drop since", "chosen in the end"]
     cells = [
         [
@@ -53,8 +55,7 @@ def make(findings: Findings) -> Section:
             signed(row["gain"]) if row["picked"] else "0",
             interval(row["low"], row["high"]) if row["picked"] else DASH,
             str(row["seeds"]),
-            whole(row["default_solved"]),
-            whole(row["tuned_solved"]),
+            *[whole(row["default_solved"]), whole(row["tuned_solved"])] * solve,
             f"t{row['picked']}" if row["picked"] else "default",
             score(row["screened"]),
             signed(row["drop"]),

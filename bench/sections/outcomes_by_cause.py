@@ -38,7 +38,7 @@ def make(findings: Findings) -> Section:
         lead = f"All {of} ended complete: none was pruned, none failed."
     crashes = sum(len(run.crashes) for run in findings.runs)
     if crashes:
-        lead += f" {count(crashes, 'attempt')} died and were made again or given up; their time is on the bill."
+        lead += f" {count(crashes, 'attempt')} died and {was_or_were(crashes)} made again or given up, on the bill too."
     rows = [
         [question_of(row), row["model"], *(f"{row[name]:,}" for name in ["runs", *causes])] for row in rows_of(frame)
     ]
@@ -49,6 +49,10 @@ def make(findings: Findings) -> Section:
     shown = [(name.replace("_", " "), _meaning(name)) for name in causes if name != "complete" and totals[name]]
     if shown:
         blocks.append(Listing(shown))
+    left_out = findings.spec["not_applicable"]
+    if left_out:
+        rows = [[cell_id, reason] for cell_id, reason in left_out.items()]
+        blocks.append(Table("Not applicable: cells that are not trained, and why", ["cell", "reason"], rows).folded())
     examples: dict[str, RunRecord] = {}
     for run in findings.runs:
         if run.state == "failed" and run.config.phase in ("screen", "confirm"):

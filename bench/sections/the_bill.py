@@ -56,8 +56,8 @@ def make(findings: Findings) -> Section:
             "What each model cost over the whole study", head, [*map(cells, rows_of(frame)), cells(total)], total=True
         ),
         Note(
-            "Everything is on the bill: what failed, what was ended early (pruned, or over a limit), attempts that died, "
-            "confirm and test runs. "
+            "Everything is on the bill: what failed, what was ended early (pruned, or over a limit), attempts that "
+            "died, confirm and test runs. "
             "Device time is wall time times devices; what screening and confirming leave is the exclusive timing pass. "
             + _energy_note(energy_is)
         ),

@@ -89,6 +89,7 @@ def make(config: SweepConfig) -> Own | None:
         raise DeclarationError("--data and --dataset: give one of them; --save-card makes a dataset of your file")
     paths = [path.absolute() for path in config.data]
     _check_roles(config, paths[0])
+    _check_form(config, paths[0])
     files, listing = _files(paths)
     look = _look(paths[0], config) if _is_table(paths[0], config) else None
     kind = config.task or _kind(config, paths[0], look)
@@ -262,6 +263,14 @@ def _check_roles(config: SweepConfig, path: Path) -> None:
                     f"{path}: '{name}' is both {roles[name]} and {_flag(option)}; make it one of them"
                 )
             roles[name] = _flag(option)
+
+
+def _check_form(config: SweepConfig, path: Path) -> None:
+    """Refuse what only examples of classes come in, where something else is asked of it."""
+    is_of_classes = path.is_dir() or _is_archive(path) or _ending(path) in (".npz", ".npy")
+    if is_of_classes and config.task in OPTIONS.keys() - {"classification"}:
+        what = "a text file" if config.task == "language_modelling" else "tables (.csv, .tsv, .parquet)"
+        raise DataError(f"{path}: {config.task} is asked of {what}; save it as one")
 
 
 def _delimiter(path: Path, config: SweepConfig) -> str | None:

@@ -204,6 +204,14 @@ def test_tables_of_parquet_are_classified(tmp_path):
         assert [getattr(found.at(length), key) for key in known] == [getattr(expected.at(length), key) for key in known]
 
 
+@pytest.mark.parametrize("name", ["mails", "mails.tar.gz", "x.npy"])
+@pytest.mark.parametrize("task", ["forecasting", "regression", "tagging", "language_modelling"])
+def test_what_holds_examples_of_classes_is_no_table_or_text(tmp_path, name, task):
+    (tmp_path / name).write_bytes(b"x") if "." in name else (tmp_path / name).mkdir()
+    with pytest.raises(BenchError, match=rf"{name}: {task} is asked of (tables|a text file).*; save it as one"):
+        make(tmp_path / name, task=task)
+
+
 def test_an_archive_of_texts_is_as_its_folder(tmp_path):
     for number in range(30):
         path = tmp_path / "mails" / ("ham", "spam")[number % 2] / f"{number}.txt"

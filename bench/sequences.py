@@ -50,6 +50,15 @@ def repeated(contents: list[Any], part: np.ndarray, parts: Sequence[str]) -> lis
     return remarks
 
 
+def cut(lengths: np.ndarray, most: int, keep: str) -> list[str]:
+    """Return a remark if some of the sequences are longer than what a model reads of them."""
+    longer = int((lengths > most).sum())
+    told = (
+        f"{longer:,} of {len(lengths):,} sequences are longer than {most:,} steps: the {keep} {most:,} are read, as in "
+    )
+    return [f"{told}training"] if longer else []
+
+
 def moments(batch: Batch) -> np.ndarray:
     """Return mean and deviation of every channel over the valid steps, (B, 2 D)."""
     valid = (np.arange(batch.x.shape[1]) < batch.length[:, None])[..., None]

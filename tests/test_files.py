@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from bench import files
-from bench.errors import StoreError
+from bench.errors import DataMissingError, StoreError
 from bench.files import DataFile, checksum, prepare
 
 ROOT = Path(__file__).parents[1]
@@ -50,6 +50,13 @@ def test_it_is_made_once_and_mapped(card):
     )
     prepare("a", card, [2], make)
     assert make.count == 2
+
+
+def test_a_file_that_is_not_the_one_meant_is_not_read(card):
+    path = Path(card[0].path)
+    path.write_text("4 5 6")
+    with pytest.raises(DataMissingError, match=r"numbers.txt: sha256 \w{12}… expected, but found .* it was changed"):
+        prepare("a", card, [], Maker())
 
 
 @pytest.mark.parametrize("name", ["x.npy", "meta.json"])

@@ -45,3 +45,10 @@ def test_summary_features_by_hand():
 
 def test_probabilities_of_large_outputs():
     assert sequences.softmax(np.array([[1_000.0, 1_000.0 + np.log(3)]])).tolist() == [pytest.approx([0.25, 0.75])]
+
+
+def test_what_is_not_read_of_long_sequences_is_told():
+    assert sequences.cut(np.array([3, 8, 9]), 9, "first") == []
+    assert sequences.cut(np.array([3, 8, 9]), 7, "last") == [
+        "2 of 3 sequences are longer than 7 steps: the last 7 are read, as in training"
+    ]

@@ -116,7 +116,7 @@ def test_every_form_is_written_and_answers_alike(exported, kind):
     assert told[3] == "mlflow_model: loads, and gives the same answers"
     assert "not registered" in told[4]
     settings = json.loads((out / "config.json").read_text())
-    assert settings["test"][task.metric] == pytest.approx(settings["test"][task.metric])
+    assert told[0].endswith(f"test {settings['test'][task.metric]:.4g}")
     assert "ids" not in json.loads((out / "preprocessing.json").read_text())
 
 
@@ -176,6 +176,16 @@ def test_a_forecast_of_each_group(exported, tmp_path):
     assert list(found["step"]) == [1, 1]
     assert found.attrs["remarks"] == ["column 'value': 1 missing values in the last rows filled with the one before"]
     assert np.isfinite(found["value"]).all()
+
+
+@pytest.mark.parametrize("kind", ["text", "tagging"])
+def test_what_a_reader_remarks_of_a_new_file_is_told(exported, tmp_path, kind):
+    new = tmp_path / "new.txt"
+    new.write_bytes("a café\n".encode("cp1252") + b"a " * 200)
+    remarks = winner.Winner.load(exported(kind)[2]).predict(new).attrs["remarks"]
+    assert "not utf-8" in remarks[0]
+    if kind == "text":
+        assert "1 of 2 sequences are longer than" in remarks[1]
 
 
 @pytest.mark.parametrize("kind", ["tagging", "tagged table"])

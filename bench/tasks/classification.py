@@ -614,7 +614,7 @@ def read_new(path: Path, length: int, arguments: dict[str, Any], meta: dict[str,
     """
     if not path.exists():
         raise DataError(f"{path}: no such file")
-    items, names = _read_new(path, arguments, meta)
+    items, names, remarks = _read_new(path, arguments, meta)
     if "vocabulary" in meta:
         parted = [_parted(text, meta["tokens"]) for text in items]
         lengths = np.array([len(each) for each in parted])
@@ -631,21 +631,23 @@ def read_new(path: Path, length: int, arguments: dict[str, Any], meta: dict[str,
     stop = np.cumsum(lengths)
     kept = np.minimum(lengths, length)
     first = stop - (kept if arguments.get("keep") == "last" else lengths)
-    return New(sequences.padded(values, first, kept), kept, {"names": names})
+    remarks = [*remarks, *sequences.cut(lengths, length, arguments.get("keep", "first"))]
+    return New(sequences.padded(values, first, kept), kept, {"names": names, "remarks": remarks})
 
 
-def _read_new(path: Path, arguments: dict[str, Any], meta: dict[str, Any]) -> tuple[list[Any], list[str]]:
+def _read_new(path: Path, arguments: dict[str, Any], meta: dict[str, Any]) -> tuple[list[Any], list[str], list[str]]:
+    """Return the items of a file, their names, and remarks."""
     reader = arguments.get("reader", "ts")
     delimiter, encoding = arguments.get("delimiter"), arguments.get("encoding")
     if reader == "table":
         group, time = arguments.get("group"), arguments.get("time")
-        items, names, _ = _read_steps([path], meta["columns"], group, time, delimiter, encoding, partial=True)
-        return items, names
+        return _read_steps([path], meta["columns"], group, time, delimiter, encoding, partial=True)
     if reader == "text" and path.is_file() and texts.is_table(path):
         column = _text_column(arguments)
-        by_name = isinstance(arguments.get("text"), str | None) or column in texts.column_names(path)
-        rows, _ = texts.read_cells(path, [column if by_name else arguments["text"]], delimiter, encoding)
-        return [row[0] for row, _ in rows], [f"{path.name}:{line}" for _, line in rows]
+        by_name = isinstance(arguments.get("text"), str | None)
+        by_name = by_name or column in texts.column_names(path, delimiter, encoding)
+        rows, remarks = texts.read_cells(path, [column if by_name else arguments["text"]], delimiter, encoding)
+        return [row[0] for row, _ in rows], [f"{path.name}:{line}" for _, line in rows], remarks
     read: dict[str, Callable[[], Examples]] = {
         "ts": lambda: readers.read_ts(path, labelled=False),
         "arrays": lambda: readers.read_arrays(path, labelled=False),
@@ -656,7 +658,7 @@ def _read_new(path: Path, arguments: dict[str, Any], meta: dict[str, Any]) -> tu
     if examples.rate != meta.get("rate", 0):
         rule = f"{meta['rate']:,} samples a second, as in training, but found {examples.rate:,}"
         raise DataError(f"{path}: {rule}; resample: ffmpeg -ar {meta['rate']}")
-    return examples.items, examples.names
+    return examples.items, examples.names, examples.remarks
 
 
 def _text_column(arguments: dict[str, Any]) -> str:

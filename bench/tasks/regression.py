@@ -244,7 +244,7 @@ def read_new(path: Path, length: int, arguments: dict[str, Any], meta: dict[str,
     mean, scale = np.array(meta["input_mean"]), np.array(meta["input_scale"])
     values = sequences.standardised(steps, starts, mean, scale)
     kept = np.minimum(lengths, length)
-    about = {"names": names, "remarks": table.remarks}
+    about = {"names": names, "remarks": [*table.remarks, *sequences.cut(lengths, length, "last")]}
     return New(sequences.padded(values, starts + lengths - kept, kept), kept, about)
 
 

@@ -349,7 +349,12 @@ def read_new(path: Path, length: int, arguments: dict[str, Any], meta: dict[str,
     ]
     starts, stops = np.array(pieces).T
     names = found.names or [str(number) for number in range(1, len(stop) + 1)]
-    about = {"tokens": found.tokens, "names": np.repeat(names, stop - start), "steps": _steps(start, stop)}
+    about = {
+        "remarks": found.remarks,
+        "tokens": found.tokens,
+        "names": np.repeat(names, stop - start),
+        "steps": _steps(start, stop),
+    }
     numbers = vocabulary.encode(found.tokens, meta["vocabulary"])
     return New(sequences.padded(numbers, starts, stops - starts), stops - starts, about)
 
@@ -359,8 +364,8 @@ def _steps(start: np.ndarray, stop: np.ndarray) -> np.ndarray:
 
 
 def _read_lines(path: Path, encoding: str | None) -> Sequences:
-    text, _ = texts.read_text(path, encoding=encoding)
-    found = Sequences([], [], [])
+    text, remarks = texts.read_text(path, encoding=encoding)
+    found = Sequences([], [], [], remarks=remarks)
     for line in text.split("\n"):
         found.tokens.extend(line.split())
         _end(found)

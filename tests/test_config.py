@@ -163,3 +163,7 @@ def test_a_fingerprint_depends_on_the_value_alone():
     assert fingerprint({"a": 1, "b": [2]}) == fingerprint({"b": [2], "a": 1})
     assert fingerprint({"a": 1}) != fingerprint({"a": True})
     assert len(fingerprint(None)) == 12
+
+
+def test_a_tab_may_be_typed_as_it_is_written():
+    assert SweepConfig(delimiter="\\t").delimiter == SweepConfig(delimiter="\t").delimiter == "\t"

@@ -18,7 +18,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from bench.config import fingerprint
-from bench.errors import DataMissingError, StoreError
+from bench.errors import DataError, DataMissingError, StoreError
 
 VERSION = 4
 """Of the prepared arrays: raised whenever a reader changes what it makes of a file."""
@@ -76,13 +76,13 @@ def prepare(
     """Return what `make(paths)` makes of the files: arrays by name and plain data; made once, then memory-mapped.
 
     `how` is whatever else the result depends on. Two processes that make the same at once leave one of them; what was
-    cut off is made again. Raises StoreError where nothing can be written.
+    cut off is made again. Raises DataMissingError, DataError for a file of another hash, and StoreError where nothing
+    can be written.
     """
     key = fingerprint([VERSION, [file.sha256 for file in files], how])
     folder = cache() / "prepared" / f"{name}-{key}"
     found = _whole(folder)
     if found is None:
-        shutil.rmtree(folder, ignore_errors=True)
         arrays, meta = make([_checked(file) for file in files])
         part = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}")
         try:
@@ -90,14 +90,24 @@ def prepare(
             for array_name, array in arrays.items():
                 np.save(part / f"{array_name}.npy", array)
             (part / "meta.json").write_text(json.dumps({"arrays": sorted(arrays), "meta": meta}))
-            part.rename(folder)
+            _put(part, folder)
         except OSError as error:
             shutil.rmtree(part, ignore_errors=True)
-            found = _whole(folder)  # another process was quicker
-            if found is None:
-                mend = "prepared data are kept there; make room, or name another folder in BENCH_CACHE_DIR"
-                raise StoreError(f"{folder.parent}: {error.strerror or error}; {mend}") from None
+            mend = "prepared data are kept there; make room, or name another folder in BENCH_CACHE_DIR"
+            raise StoreError(f"{folder.parent}: {error.strerror or error}; {mend}") from None
     return found or _load(folder)
+
+
+def _put(part: Path, folder: Path) -> None:
+    """Give what was made its name; not over what a quicker process has put there, but over what was cut off."""
+    try:
+        part.rename(folder)
+    except OSError:
+        if _whole(folder) is not None:
+            shutil.rmtree(part)
+            return
+        shutil.rmtree(folder, ignore_errors=True)
+        part.rename(folder)
 
 
 def _whole(folder: Path) -> Prepared | None:
@@ -113,7 +123,8 @@ def _checked(file: DataFile) -> Path:
     path = locate(file)
     if file.listing is None and (found := checksum(path)) != file.sha256:
         told = f"sha256 {file.sha256[:12]}… expected, but found {found[:12]}…"
-        raise DataMissingError(f"{path}: {told}; it was changed, or is another version")
+        # Not as if it were missing: whoever passes over what is not here would pass over this as well.
+        raise DataError(f"{path}: {told}; it was changed, or is another version: get it again, or mend its card")
     return path
 
 

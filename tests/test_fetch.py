@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from bench import datasets, fetch
-from bench.errors import BenchError, DataMissingError, StoreError
+from bench.errors import BenchError, DataError, DataMissingError, StoreError
 from bench.files import DataFile, cache, locate, prepare
 
 CONTENT = bytes(range(256)) * 4_000
@@ -153,9 +153,7 @@ def test_a_file_of_another_content_is_not_read(tmp_path, monkeypatch):
     (tmp_path / "set").mkdir()
     (tmp_path / "set" / "data.bin").write_bytes(CONTENT[::-1])
     monkeypatch.setenv("BENCH_DATA_DIR", str(tmp_path))
-    with pytest.raises(
-        DataMissingError, match="sha256 .* expected, but found .*; it was changed, or is another version"
-    ):
+    with pytest.raises(DataError, match="sha256 .* expected, but found .*; it was changed, or is another version"):
         prepare("x", [file(None)], 0, lambda _: ({}, {}))
 
 

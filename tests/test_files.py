@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from bench import files
-from bench.errors import DataMissingError, StoreError
+from bench.errors import DataError, StoreError
 from bench.files import DataFile, checksum, prepare
 
 ROOT = Path(__file__).parents[1]
@@ -55,7 +55,7 @@ def test_it_is_made_once_and_mapped(card):
 def test_a_file_that_is_not_the_one_meant_is_not_read(card):
     path = Path(card[0].path)
     path.write_text("4 5 6")
-    with pytest.raises(DataMissingError, match=r"numbers.txt: sha256 \w{12}… expected, but found .* it was changed"):
+    with pytest.raises(DataError, match=r"numbers.txt: sha256 \w{12}… expected, but found .* it was changed"):
         prepare("a", card, [], Maker())
 
 
@@ -85,6 +85,24 @@ def test_the_quicker_of_two_leaves_its_own(card):
     assert prepare("a", card, [], slower).arrays["x"].tolist() == [1, 2, 3]
     assert make.count == 2
     assert len(list(kept().iterdir())) == 2
+
+
+def test_what_another_puts_there_is_never_removed(card, monkeypatch):
+    """It comes to its end just after this one has looked, and found nothing."""
+    make, look, put = Maker(), files._whole, []
+
+    def looked(folder):
+        found = look(folder)
+        if not put:
+            put.append(0)
+            prepare("a", card, [], make)
+            put.append(kept().stat().st_ino)
+        return found
+
+    monkeypatch.setattr(files, "_whole", looked)
+    assert prepare("a", card, [], make).arrays["x"].tolist() == [1, 2, 3]
+    assert (make.count, kept().stat().st_ino) == (2, put[1])
+    assert [each.name for each in kept().parent.iterdir()] == [kept().name]
 
 
 def test_a_folder_that_cannot_be_written_is_told_in_a_line(card, tmp_path):

@@ -53,10 +53,10 @@ def repeated(contents: list[Any], part: np.ndarray, parts: Sequence[str]) -> lis
 def cut(lengths: np.ndarray, most: int, keep: str) -> list[str]:
     """Return a remark if some of the sequences are longer than what a model reads of them."""
     longer = int((lengths > most).sum())
-    told = (
-        f"{longer:,} of {len(lengths):,} sequences are longer than {most:,} steps: the {keep} {most:,} are read, as in "
-    )
-    return [f"{told}training"] if longer else []
+    if not longer:
+        return []
+    read = f"the {keep} {most:,} are read, as in training"
+    return [f"{longer:,} of {len(lengths):,} sequences are longer than {most:,} steps: {read}"]
 
 
 def moments(batch: Batch) -> np.ndarray:

@@ -16,7 +16,7 @@ import pandas as pd
 
 from bench import figures
 from bench.config import RunConfig, SweepConfig
-from bench.engines.local import Job, LocalEngine
+from bench.engines.local import Job, LocalEngine, check_gpus
 from bench.errors import DeclarationError, HardwareError
 from bench.plan import Cell, Plan, run_config
 from bench.plan import make as make_plan
@@ -46,9 +46,12 @@ def measure(config: SweepConfig, batch_size: int, say: Say) -> tuple[pd.DataFram
     """Time every model at every length, one run at a time; return a row each, and the folder of the records.
 
     A failure, out of memory say, is a row with its cause. The records stay below the folder, which is named after the
-    conditions: what is measured on another machine, or in another precision, does not replace them.
+    conditions: what is measured on another machine, or in another precision, does not replace them. Raises
+    HardwareError where torch does not see the GPU.
     """
     plan = make_plan(config.model_copy(update={"workers": 1, "budget": "smoke", "name": "speed"}))
+    if plan.device == "cuda":
+        check_gpus(plan.slots[:1])
     engine = LocalEngine(plan.slots[:1], stall_seconds=config.stall_seconds)
     rows = []
     try:

@@ -201,12 +201,12 @@ def _place(path: Path, column: str | int, fields: list[str]) -> int:
             raise DataError(f"{path}: line 1: no column {column}; there are {len(fields)}, counted from 1")
         return column - 1
     if names.count(column) != 1:
-        shown = ", ".join(name[:40] for name in names[:30])
+        there = ", ".join(name[:40] for name in names[:30])
         if column in names:
             raise DataError(f"{path}: line 1: {names.count(column)} columns '{column}'; rename all but one")
         mend = "; without a header, give columns as numbers from 1"
         hint = did_you_mean(column, names)
-        raise DataError(f"{path}: line 1: no column '{column}'{hint} (there are: {shown}){mend}")
+        raise DataError(f"{path}: line 1: no column '{column}'{hint} (there are: {there}){mend}")
     return names.index(column)
 
 

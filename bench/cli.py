@@ -497,6 +497,7 @@ def fetch(names: tuple[str, ...], dataset_cards: Path | None) -> None:
     from bench import datasets
     from bench import fetch as fetching
     from bench.display import Screen
+    from bench.wording import count
 
     for card in [datasets.read(name, dataset_cards) for name in names]:
         files = fetching.wanted(card, dataset_cards)
@@ -505,7 +506,7 @@ def fetch(names: tuple[str, ...], dataset_cards: Path | None) -> None:
             continue
         with Screen().download(card.name, sum(file.size_bytes for file in files)) as told:
             paths = [fetching.fetch(file, told) for file in files]
-        click.echo(f"{card.name}: {len(paths):,} files are here, checked; licence: {card.licence}")
+        click.echo(f"{card.name}: {count(len(paths), 'file')} here, checked; licence: {card.licence}")
 
 
 @main.command("list")

@@ -96,12 +96,12 @@ def test_every_module_has_a_layer():
 
 def test_help_loads_nothing_heavy():
     heavy = ("torch", "pytorch_lightning", "optuna", "mlflow", "pandas", "numpy", "pydantic", "rich")
-    code = f"import sys; import bench.cli; print([name for name in {heavy} if name in sys.modules])"
+    code = f"import sys; import bench.cli.commands; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert done.stdout.strip() == "[]"
 
 
 def test_the_coordinator_loads_neither_torch_nor_lightning():
-    code = "import sys; import bench.sweep, bench.leaderboard; print([n for n in ('torch', 'pytorch_lightning') if n in sys.modules])"
+    code = "import sys; import bench.sweep.coordinator, bench.results.leaderboard; print([n for n in ('torch', 'pytorch_lightning') if n in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert done.stdout.strip() == "[]"

@@ -41,7 +41,7 @@ def run(python: Path, folder: Path, *words: str) -> str:
 
 
 def test_the_wheel_brings_its_data_and_is_what_is_imported(python, tmp_path):
-    code = "import bench, bench.plugins as p; print(bench.__file__); print(len(p.declarations('datasets')))"
+    code = "import bench, bench.config.plugins as p; print(bench.__file__); print(len(p.declarations('datasets')))"
     place, count = run(python, tmp_path, "-c", code).split()
     assert str(python.parents[1]) in place
     assert int(count) == len(list((ROOT / "datasets").glob("*.toml")))

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from bench.cli import main
-from bench.config import BUDGETS
+from bench.cli.commands import main
+from bench.config.settings import BUDGETS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()

@@ -2,8 +2,8 @@
 
 import pytest
 
-from bench.config import RunConfig, TrainSettings
-from bench.train import run
+from bench.config.settings import RunConfig, TrainSettings
+from bench.training.train import run
 
 MEMORYLESS = 0.17329  # 10 ln 8 / 120: cross-entropy of one who knows the step and no item, lag 100
 

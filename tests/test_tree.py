@@ -32,7 +32,7 @@ def test_the_top_level_is_as_designed():
 
 
 def test_every_column_of_the_leaderboard_is_defined():
-    from bench.leaderboard import COLUMNS
+    from bench.results.leaderboard import COLUMNS
 
     text = (ROOT / "results" / "README.md").read_text().partition("## Columns of speed.csv")[0]
     table = [line.split("|")[1] for line in text.splitlines() if line.startswith("| `")]

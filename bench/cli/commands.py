@@ -13,8 +13,8 @@ import click
 from bench.errors import BenchError
 
 if TYPE_CHECKING:
-    from bench.plan import Plan
-    from bench.sweep import Outcome
+    from bench.sweep.coordinator import Outcome
+    from bench.sweep.prepare import Plan
 
 LISTS = ("models", "datasets", "budgets", "metrics", "prices", "sweeps")
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
@@ -168,13 +168,13 @@ def sweep(file: Path | None, as_json: bool, **options: Any) -> None:
 
     FILE is a sweep file (TOML) with the same keys as the options: datasets, lengths, models, budget, and so on.
     """
-    from bench.display import Screen
+    from bench.cli.screen import Screen
 
     screen = Screen()
     screen.say("bench: reading search spaces and datasets")
-    from bench import plan as plans
-    from bench import sweep as sweeps
-    from bench.config import SweepConfig
+    from bench.config.settings import SweepConfig
+    from bench.sweep import coordinator as sweeps
+    from bench.sweep import prepare as plans
 
     plan = plans.make(SweepConfig.build(file, options))
     screen.say(_plan_line(plan))
@@ -188,7 +188,7 @@ def sweep(file: Path | None, as_json: bool, **options: Any) -> None:
 
 
 def _save_card(plan: "Plan", say: Callable[[str], None]) -> None:
-    from bench import own_data
+    from bench.data import own_data
 
     if plan.own is not None and plan.config.save_card:
         say(own_data.save(plan.own))
@@ -211,8 +211,8 @@ def _plan_line(plan: "Plan") -> str:
 
 
 def _show_end(plan: "Plan", outcome: "Outcome", as_json: bool) -> None:
-    from bench import leaderboard
     from bench.errors import StoreError
+    from bench.results import leaderboard
 
     results, name = plan.config.results, plan.name
     if outcome.exit_code >= 128:
@@ -227,7 +227,7 @@ def _show_end(plan: "Plan", outcome: "Outcome", as_json: bool) -> None:
     if as_json:
         click.echo(board.to_json(orient="records"))
         return
-    from bench.display import print_tables
+    from bench.cli.screen import print_tables
 
     print_tables(leaderboard.for_people(board), list(leaderboard.SHOWN.values()))
     click.echo()
@@ -240,7 +240,7 @@ def _show_end(plan: "Plan", outcome: "Outcome", as_json: bool) -> None:
     click.echo(f"\nleaderboard  {plan.folder / 'leaderboard.csv'}")
     if not outcome.tracked:
         click.echo(f"MLflow       not all runs were written; see {plan.folder / 'mlflow.log'}, then: bench sync {name}")
-    from bench.tracking import links
+    from bench.tracking.tracking import links
 
     here = "" if results == Path("results") else f" --results {results}"
     for title, link in links(outcome.experiments, name):
@@ -267,13 +267,13 @@ def plan(file: Path | None, as_json: bool, frontier: bool, memory_gb: float | No
     Trains a few steps of every cell and predicts time, memory, money and disk; what cannot fit is marked. The report
     later prints the prediction beside what it was.
     """
-    from bench.display import Screen, print_tables
+    from bench.cli.screen import Screen, print_tables
 
     screen = Screen()
     screen.say("bench: reading search spaces and datasets")
-    from bench import estimate
-    from bench import plan as plans
-    from bench.config import SweepConfig
+    from bench.config.settings import SweepConfig
+    from bench.sweep import estimate
+    from bench.sweep import prepare as plans
 
     made = plans.make(SweepConfig.build(file, options))
     screen.say(_plan_line(made))
@@ -323,9 +323,9 @@ def speed(
     Training step, batch inference, one sequence, one step of a stream, and memory, one run at a time. With FILES, shows
     speed.csv of earlier calls instead; rows of different hardware are not compared by time.
     """
-    from bench import speed as speeds
-    from bench.config import SweepConfig
-    from bench.display import Screen, print_tables
+    from bench.cli.screen import Screen, print_tables
+    from bench.config.settings import SweepConfig
+    from bench.sweep import speed as speeds
 
     screen = Screen()
     if files:
@@ -352,9 +352,9 @@ def speed(
 @click.option("--quality", type=float, help="Validation score for `cost to reach`; default: the task's threshold.")
 def report(sweeps: tuple[str, ...], results: Path, quality: float | None) -> None:
     """Write the report of the latest sweep, or of those named: one HTML file that needs no network."""
-    from bench import leaderboard as boards
-    from bench import report as reports
-    from bench import tracking
+    from bench.report import report as reports
+    from bench.results import leaderboard as boards
+    from bench.tracking import tracking
 
     for folder in boards.find_sweeps(results, sweeps):
         path = reports.write(folder, quality)
@@ -378,8 +378,8 @@ def export(
     Weights (safetensors), config, preprocessing, an MLflow model and ONNX, each checked to give the answers of the
     training code. `bench predict` answers new files with it.
     """
-    from bench import leaderboard as boards
-    from bench import winner
+    from bench.export import winner
+    from bench.results import leaderboard as boards
 
     (folder,) = boards.find_sweeps(results, [sweep] if sweep else [])
     click.echo("bench: loading torch and MLflow", err=True)
@@ -401,8 +401,8 @@ def predict(folder: Path, file: Path, out: Path | None, num_tokens: int, tempera
     Forecasts go on from the last rows of a table, with their times; classes come with probabilities, numbers in the
     unit of the target, labels for each step, and texts that go on from prompts (a line each, or column `prompt`).
     """
-    from bench import winner
     from bench.errors import DeclarationError
+    from bench.export import winner
 
     if out is not None and not out.absolute().parent.is_dir():
         raise DeclarationError(f"--out {out}: {out.absolute().parent} is not a directory")
@@ -422,13 +422,13 @@ def predict(folder: Path, file: Path, out: Path | None, num_tokens: int, tempera
 @click.option("--json", "as_json", is_flag=True, help="Print the whole record as JSON.")
 def run(config: Path, as_json: bool) -> None:
     """Carry out one run again from its CONFIG.json and print what came out; nothing is stored."""
-    from bench.config import RunConfig
+    from bench.config.settings import RunConfig
 
     settings = RunConfig.read(config)
     click.echo(f"bench: {settings.run}, seed {settings.seed}; loading torch", err=True)
-    from bench import measure, train
+    from bench.training import ledger, train
 
-    measure.prepare_process(settings.threads)
+    ledger.prepare_process(settings.threads)
     # A test run finds the weights beside its own folder; all others leave nothing there.
     record = train.run(settings, folder=config.absolute().parent if settings.phase == "test" else None)
     if as_json:
@@ -459,9 +459,9 @@ def leaderboard(sweeps: tuple[str, ...], results: Path, csv: Path | None, markdo
     """Show the leaderboard of the latest sweep, or of the SWEEPS named; also while one runs."""
     import pandas as pd
 
-    from bench import leaderboard as boards
-    from bench.display import print_tables
+    from bench.cli.screen import print_tables
     from bench.errors import DeclarationError
+    from bench.results import leaderboard as boards
 
     folders = boards.find_sweeps(results, sweeps)
     tables = [boards.build(folder) for folder in folders]
@@ -494,9 +494,9 @@ def fetch(names: tuple[str, ...], dataset_cards: Path | None) -> None:
 
     Into the cache (BENCH_CACHE_DIR); files in a folder of BENCH_DATA_DIR are used where they lie.
     """
-    from bench import datasets
-    from bench import fetch as fetching
-    from bench.display import Screen
+    from bench.cli.screen import Screen
+    from bench.config import datasets
+    from bench.data import fetch as fetching
     from bench.wording import count
 
     for card in [datasets.read(name, dataset_cards) for name in names]:
@@ -515,9 +515,9 @@ def fetch(names: tuple[str, ...], dataset_cards: Path | None) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 def list_(kind: str | None, results: Path, as_json: bool) -> None:
     """List models, datasets, budgets, metrics, prices and sweeps."""
-    from bench import datasets, plugins, prices, search_spaces
-    from bench import fetch as fetching
-    from bench.config import BUDGETS
+    from bench.config import datasets, plugins, prices, search_spaces
+    from bench.config.settings import BUDGETS
+    from bench.data import fetch as fetching
 
     listing: dict[str, list[dict[str, Any]]] = {}
     if kind in (None, "models"):
@@ -572,7 +572,7 @@ def list_(kind: str | None, results: Path, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(listing if kind is None else listing[kind]))
         return
-    from bench.display import print_tables
+    from bench.cli.screen import print_tables
 
     for title, entries in listing.items():
         if entries:
@@ -594,9 +594,9 @@ def check(models: tuple[str, ...], search_spaces: Path | None, dataset_cards: Pa
         sys.exit(_check_models(models, search_spaces, as_json))
     from importlib.metadata import version
 
-    from bench import datasets, plugins
-    from bench import search_spaces as spaces
-    from bench.engines.local import visible_gpus
+    from bench.config import datasets, plugins
+    from bench.config import search_spaces as spaces
+    from bench.sweep.engines.local import visible_gpus
 
     problems: list[str] = []
     counts = {"search_spaces": 0, "datasets": 0}
@@ -629,16 +629,16 @@ def check(models: tuple[str, ...], search_spaces: Path | None, dataset_cards: Pa
 
 def _check_models(names: tuple[str, ...], folder: Path | None, as_json: bool) -> int:
     """Hold models to the contract, a line for each promise; return the exit code."""
-    from bench import search_spaces as spaces
+    from bench.config import search_spaces as spaces
 
     read = [spaces.read(name, folder) for name in names]
     click.echo("bench: loading torch", err=True)
-    from bench import measure, model_contract
+    from bench.training import ledger, model_checks
 
-    measure.prepare_process(threads=1)  # on what is this small, more threads only wait for each other
+    ledger.prepare_process(threads=1)  # on what is this small, more threads only wait for each other
     rows = []
     for space in read:
-        for promise, problem in model_contract.problems(space):
+        for promise, problem in model_checks.problems(space):
             rows.append({"model": space.model, "promise": promise, "problem": problem})
             if not as_json:
                 click.echo(f"{space.name}: {promise}: {'ok' if problem is None else f'FAILED: {problem}'}")
@@ -667,8 +667,8 @@ def _check_card(card: Any) -> None:
 @click.option("--port", type=int, default=5000, show_default=True)
 def ui(results: Path, port: int) -> None:
     """Serve MLflow's pages on this machine, at 127.0.0.1; Ctrl-C ends it."""
-    from bench import tracking
     from bench.errors import DeclarationError
+    from bench.tracking import tracking
 
     if not (results / "mlflow.db").exists():
         raise DeclarationError(f"{results / 'mlflow.db'}: no such file; run: python -m bench sweep")
@@ -681,8 +681,8 @@ def ui(results: Path, port: int) -> None:
 @RESULTS
 def sync(sweeps: tuple[str, ...], results: Path) -> None:
     """Write the records of the latest sweep, or of those named, into MLflow again; nothing is written twice."""
-    from bench import leaderboard as boards
-    from bench import sweep as coordinator
+    from bench.results import leaderboard as boards
+    from bench.sweep import coordinator
 
     for folder in boards.find_sweeps(results, sweeps):
         count = coordinator.sync(folder, results)

@@ -22,7 +22,7 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from bench.sweep import Status
+    from bench.sweep.coordinator import Status
 
 LINE_SECONDS = 10.0
 

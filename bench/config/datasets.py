@@ -5,11 +5,11 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from bench import plugins
-from bench.config import fingerprint, one_line, read_toml
-from bench.contracts import Task
+from bench.config import plugins
+from bench.config.contracts import Task
+from bench.config.settings import fingerprint, one_line, read_toml
+from bench.data.files import DataFile
 from bench.errors import DataMissingError, DeclarationError, did_you_mean
-from bench.files import DataFile
 
 
 class Dataset(BaseModel):

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from bench.errors import DeclarationError, UnknownNameError
 
-_PACKAGE = Path(__file__).parent
+_PACKAGE = Path(__file__).parents[1]
 _SINGULAR = {
     "models": "model",
     "tasks": "task",

@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench import plugins
-from bench.config import BASELINES, NAME, TUNABLE, TrainSettings, fingerprint, one_line, read_toml
+from bench.config import plugins
+from bench.config.settings import BASELINES, NAME, TUNABLE, TrainSettings, fingerprint, one_line, read_toml
 from bench.errors import DeclarationError, did_you_mean
 
 if TYPE_CHECKING:

@@ -7,10 +7,10 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from bench import plugins
-from bench.datasets import Dataset
+from bench.config import plugins
+from bench.config.datasets import Dataset
+from bench.data.files import DataFile, cache, checksum, locate
 from bench.errors import DataMissingError, DeclarationError
-from bench.files import DataFile, cache, checksum, locate
 
 CHUNK = 1 << 16
 TIMEOUT_SECONDS = 60

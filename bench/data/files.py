@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from bench.config import fingerprint
+from bench.config.settings import fingerprint
 from bench.errors import DataError, DataMissingError, StoreError
 
 VERSION = 4

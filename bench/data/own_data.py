@@ -13,12 +13,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bench import plugins, tables, texts
-from bench.config import SweepConfig
-from bench.datasets import Dataset, make_task
+from bench.config import plugins
+from bench.config.datasets import Dataset, make_task
+from bench.config.settings import SweepConfig
+from bench.data import tables, texts
+from bench.data.files import DataFile, checksum
+from bench.data.timestamps import DATE
 from bench.errors import BenchError, DataError, DeclarationError, UnknownNameError, did_you_mean
-from bench.files import DataFile, checksum
-from bench.times import DATE
 
 OPTIONS = {
     "forecasting": {"target", "features", "time", "group", "horizon", "season", "splits", *("delimiter", "encoding")}
@@ -129,7 +130,7 @@ def save(own: Own, folder: Path = Path("datasets")) -> str:
 
     Never over another one. Raises DeclarationError.
     """
-    from bench import datasets
+    from bench.config import datasets
 
     path = folder / f"{own.card.name}.toml"
     if path.exists():

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from bench.contracts import Batch
-from bench.tables import carry_forward
+from bench.config.contracts import Batch
+from bench.data.tables import carry_forward
 
 
 def padded(values: np.ndarray, first: np.ndarray, length: np.ndarray) -> np.ndarray:

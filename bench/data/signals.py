@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from bench.data.texts import Examples, read_text, shown
 from bench.errors import DataError
-from bench.texts import Examples, read_text, shown
 
 MISSING = ("?", "nan", "")
 """What stands for a number that is missing in a .ts file; an empty field only where others of the series are not."""

@@ -19,8 +19,8 @@ from typing import Any, BinaryIO, NamedTuple, NoReturn, cast
 
 import numpy as np
 
+from bench.data.timestamps import DATE, TimeForm, TimeReader, regularity
 from bench.errors import DataError, did_you_mean
-from bench.times import DATE, TimeForm, TimeReader, regularity
 
 CELLS = 1 << 20  # of a piece: rows times columns of the file
 DELIMITERS = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "bars"}

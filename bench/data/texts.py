@@ -18,8 +18,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
+from bench.data.tables import PARQUET, check_delimiter, parquet_cells, parquet_names
 from bench.errors import DataError, did_you_mean
-from bench.tables import PARQUET, check_delimiter, parquet_cells, parquet_names
 
 ARCHIVES = (".tar.gz", ".tgz", ".tar", ".tar.bz2", ".tar.xz")
 TABLES = (".tsv", ".csv", ".jsonl", *PARQUET)

@@ -31,14 +31,17 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 import bench
-from bench import generation, plugins, tracking, vocabulary
-from bench.config import RunConfig
-from bench.contracts import New, Task
-from bench.datasets import make_task
+from bench.config import plugins
+from bench.config.contracts import New, Task
+from bench.config.datasets import make_task
+from bench.config.settings import RunConfig
+from bench.data import vocabulary
 from bench.errors import BenchError, DataError, DeclarationError, StoreError, UnknownNameError
-from bench.module import SequenceModule
-from bench.record import RunRecord, read_spec, records, write_json
-from bench.selection import winner
+from bench.results.record import RunRecord, read_spec, records, write_json
+from bench.results.selection import winner
+from bench.tracking import tracking
+from bench.training import generation
+from bench.training.module import SequenceModule
 
 FACTS = ("tokens", "input_size", "output_size", "per_step", "num_steps", "loss", "keep", "metric", "goal")
 """What a module needs to know of its task."""

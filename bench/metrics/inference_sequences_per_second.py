@@ -1,6 +1,6 @@
 """Inference throughput from the exclusive pass: batch size over the median forward pass."""
 
-from bench.record import RunRecord
+from bench.results.record import RunRecord
 
 UNIT = "sequences/s"
 GOAL = "maximize"

@@ -1,6 +1,6 @@
 """95th percentile of the time to answer one sequence by itself, from the exclusive pass."""
 
-from bench.record import RunRecord
+from bench.results.record import RunRecord
 
 UNIT = "ms"
 GOAL = "minimize"

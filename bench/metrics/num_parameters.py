@@ -1,6 +1,6 @@
 """Trainable numbers of encoder, embedding and head."""
 
-from bench.record import RunRecord
+from bench.results.record import RunRecord
 
 UNIT = "numbers"
 GOAL = "minimize"

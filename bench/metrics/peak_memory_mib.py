@@ -1,6 +1,6 @@
 """Peak memory that training steps added to their process in the exclusive pass, or peak of the GPU's allocator."""
 
-from bench.record import RunRecord
+from bench.results.record import RunRecord
 
 UNIT = "MiB"
 GOAL = "minimize"

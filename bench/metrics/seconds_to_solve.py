@@ -1,6 +1,6 @@
 """Seconds of training until solved, validations not counted, while other runs shared the machine."""
 
-from bench.record import RunRecord
+from bench.results.record import RunRecord
 
 UNIT = "s"
 GOAL = "minimize"

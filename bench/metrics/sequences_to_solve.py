@@ -1,6 +1,6 @@
 """Training sequences until the second of two validations in a row that reached the task's threshold."""
 
-from bench.record import RunRecord
+from bench.results.record import RunRecord
 
 UNIT = "sequences"
 GOAL = "minimize"

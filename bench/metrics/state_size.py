@@ -1,6 +1,6 @@
 """Numbers that a sequence carries from one step to the next, at the end of a training sequence."""
 
-from bench.record import RunRecord
+from bench.results.record import RunRecord
 
 UNIT = "numbers"
 GOAL = "minimize"

@@ -1,6 +1,6 @@
 """95th percentile of the time of the last step of a sequence, in the exclusive pass; causal encoders only."""
 
-from bench.record import RunRecord
+from bench.results.record import RunRecord
 
 UNIT = "ms"
 GOAL = "minimize"

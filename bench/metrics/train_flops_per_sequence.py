@@ -1,6 +1,6 @@
 """Floating-point operations of training on one sequence, backward pass included, counted on the meta device."""
 
-from bench.record import RunRecord
+from bench.results.record import RunRecord
 
 UNIT = "FLOPs"
 GOAL = "minimize"

@@ -1,6 +1,6 @@
 """Training throughput from the exclusive pass: batch size over the median step."""
 
-from bench.record import RunRecord
+from bench.results.record import RunRecord
 
 UNIT = "sequences/s"
 GOAL = "maximize"

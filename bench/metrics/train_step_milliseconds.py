@@ -1,6 +1,6 @@
 """Median time of one optimiser step on a batch, from the exclusive pass."""
 
-from bench.record import RunRecord
+from bench.results.record import RunRecord
 
 UNIT = "ms"
 GOAL = "minimize"

@@ -1,6 +1,6 @@
 """Steps of training sequences (tokens, where the task has tokens) trained on in a second, from the exclusive pass."""
 
-from bench.record import RunRecord
+from bench.results.record import RunRecord
 
 UNIT = "tokens/s"
 GOAL = "maximize"

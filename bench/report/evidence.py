@@ -11,11 +11,20 @@ from typing import Any
 
 import pandas as pd
 
-from bench import bill, stats
-from bench.config import INDEPENDENT_SAMPLERS
-from bench.estimate import Estimate
-from bench.record import RunRecord, outcome
-from bench.selection import best_trials, choose, confirmations, counted_val, is_feasible, losses, objective, pareto
+from bench.config.settings import INDEPENDENT_SAMPLERS
+from bench.results import bill, stats
+from bench.results.record import RunRecord, outcome
+from bench.results.selection import (
+    best_trials,
+    choose,
+    confirmations,
+    counted_val,
+    is_feasible,
+    losses,
+    objective,
+    pareto,
+)
+from bench.sweep.estimate import Estimate
 
 Cells = dict[tuple[str, int, str], list[RunRecord]]
 """Runs by dataset, length and model (search space)."""

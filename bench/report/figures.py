@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from bench.config import BASELINES
+from bench.config.settings import BASELINES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,10 +9,12 @@ from typing import Any, ClassVar
 
 import pandas as pd
 
-from bench import estimate, figures, leaderboard
-from bench.config import INDEPENDENT_SAMPLERS
-from bench.figures import Chart, bare
-from bench.record import RunRecord, all_records, read_spec
+from bench.config.settings import INDEPENDENT_SAMPLERS
+from bench.report import figures
+from bench.report.figures import Chart, bare
+from bench.results import leaderboard
+from bench.results.record import RunRecord, all_records, read_spec
+from bench.sweep import estimate
 from bench.wording import DASH
 
 FEW_ROWS = 24  # longer tables are folded

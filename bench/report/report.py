@@ -7,11 +7,9 @@ from pathlib import Path
 
 import jinja2
 
-from bench import leaderboard
-from bench.figures import bare
-from bench.page import Findings
-from bench.record import write_atomically
-from bench.sections import (
+from bench.report.figures import bare
+from bench.report.page import Findings
+from bench.report.sections import (
     default_against_tuned,
     expected_performance,
     generated_text,
@@ -23,6 +21,8 @@ from bench.sections import (
     speed_by_length,
     the_bill,
 )
+from bench.results import leaderboard
+from bench.results.record import write_atomically
 from bench.wording import count, is_or_are
 
 SECTIONS = (

@@ -4,10 +4,10 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
-from bench.config import RunConfig
-from bench.plan import Cell, Plan
-from bench.record import RunRecord
-from bench.selection import best_trials
+from bench.config.settings import RunConfig
+from bench.results.record import RunRecord
+from bench.results.selection import best_trials
+from bench.sweep.prepare import Cell, Plan
 
 
 def wall_seconds(records: Iterable[RunRecord]) -> float:

@@ -11,11 +11,12 @@ from typing import Any
 
 import pandas as pd
 
-from bench import bill, plugins, stats
-from bench.config import BASELINES
+from bench.config import plugins
+from bench.config.settings import BASELINES
 from bench.errors import DeclarationError, StoreError, UnknownNameError
-from bench.record import RunRecord, all_records, outcome, read_spec, records, write_atomically
-from bench.selection import choose, confirmations, counted_test, counted_val
+from bench.results import bill, stats
+from bench.results.record import RunRecord, all_records, outcome, read_spec, records, write_atomically
+from bench.results.selection import choose, confirmations, counted_test, counted_val
 from bench.wording import enumeration
 
 COLUMNS = (

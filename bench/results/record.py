@@ -10,8 +10,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import from_json
 
-from bench.config import RunConfig
-from bench.contracts import Goal
+from bench.config.contracts import Goal
+from bench.config.settings import RunConfig
 from bench.errors import StoreError
 
 State = Literal["complete", "pruned", "failed"]

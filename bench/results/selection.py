@@ -3,7 +3,7 @@
 import statistics
 from collections.abc import Iterable, Sequence
 
-from bench.record import RunRecord
+from bench.results.record import RunRecord
 
 CLEARLY_FEWER = 2
 """One configuration needs, from seed to seed, up to twice the sequences (adding at 25 steps: 14,400 to 30,400)."""

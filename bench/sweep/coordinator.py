@@ -18,16 +18,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-from bench import bill, plugins
-from bench.config import RunConfig
-from bench.engines.local import Event, Job, LocalEngine, check_gpus
+from bench.config import plugins
+from bench.config.settings import RunConfig
 from bench.errors import StoreError, SweepLockedError
-from bench.plan import SEEDS_A_SWEEP, Cell, Plan, freeze, note_end, run_config
-from bench.record import Asked, RunRecord, add_crash, all_records, read_crashes, read_spec, records, write_json
-from bench.selection import choose, confirmations, counted_test, to_confirm
-from bench.stats import score_interval
-from bench.studies import Studies
-from bench.tracking import Tracker
+from bench.results import bill
+from bench.results.record import Asked, RunRecord, add_crash, all_records, read_crashes, read_spec, records, write_json
+from bench.results.selection import choose, confirmations, counted_test, to_confirm
+from bench.results.stats import score_interval
+from bench.sweep.engines.local import Event, Job, LocalEngine, check_gpus
+from bench.sweep.prepare import SEEDS_A_SWEEP, Cell, Plan, freeze, note_end, run_config
+from bench.sweep.studies import Studies
+from bench.tracking.tracking import Tracker
 
 RETRIES = {"stall": 1}  # of an attempt that died by this cause; signals otherwise:
 SIGNAL_RETRIES = 3
@@ -538,7 +539,7 @@ def _locked(path: Path, name: str) -> Iterator[None]:
 
 def _commit() -> str:
     """Return the commit of the code, marked if it was changed since; empty outside a checkout."""
-    root = Path(plugins.__file__).parents[1]
+    root = Path(plugins.__file__).parents[2]
     if not (root / ".git").exists():
         return ""
     command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=7", "--exclude=*"]

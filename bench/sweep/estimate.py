@@ -12,12 +12,12 @@ from typing import ClassVar
 
 from pydantic import BaseModel
 
-from bench.config import RunConfig
-from bench.datasets import make_task
-from bench.engines.local import Job, LocalEngine, check_gpus, free_memory
+from bench.config.datasets import make_task
+from bench.config.settings import RunConfig
 from bench.errors import BenchError, DeclarationError
-from bench.plan import Cell, Plan, run_config
-from bench.record import RunRecord, records, write_atomically
+from bench.results.record import RunRecord, records, write_atomically
+from bench.sweep.engines.local import Job, LocalEngine, check_gpus, free_memory
+from bench.sweep.prepare import Cell, Plan, run_config
 from bench.wording import count
 
 PROBE_EPOCHS = 5  # the first warms up, the median of the others is the measurement

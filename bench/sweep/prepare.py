@@ -8,8 +8,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bench import datasets, own_data, prices, search_spaces
-from bench.config import (
+from bench.config import datasets, prices, search_spaces
+from bench.config.contracts import Task
+from bench.config.datasets import Dataset
+from bench.config.search_spaces import SearchSpace
+from bench.config.settings import (
     BASELINES,
     BUDGETS,
     DEFAULT_SWEEP,
@@ -22,14 +25,12 @@ from bench.config import (
     fingerprint,
     train_settings,
 )
-from bench.contracts import Task
-from bench.datasets import Dataset
-from bench.engines.local import call, make_slots
+from bench.data import own_data
+from bench.data.own_data import Own
 from bench.errors import BenchError, DeclarationError, StoreError, UnknownNameError
-from bench.own_data import Own
-from bench.record import RunRecord, read_spec, records, write_json
-from bench.search_spaces import SearchSpace
-from bench.selection import choose
+from bench.results.record import RunRecord, read_spec, records, write_json
+from bench.results.selection import choose
+from bench.sweep.engines.local import call, make_slots
 
 WARM_STARTS_A_CELL = 3
 
@@ -255,7 +256,7 @@ def _cells(config: SweepConfig, budget: Budget, own: Own | None) -> tuple[list[C
 def _leak(space: SearchSpace) -> str | None:
     """Return how a model of one's own sees the future without saying so; None too where it ends its process."""
     try:
-        found: str | None = call("bench.model_contract:leak", space)
+        found: str | None = call("bench.training.model_checks:leak", space)
     except BenchError:
         return None  # its runs will tell
     return found
@@ -292,7 +293,7 @@ def _match(cell: Cell, text: str, rule: str, target: float, budget: Budget) -> t
         seed=0,
     )
     try:
-        width, found = call("bench.capacity:solve", config, space.width, rule, target)
+        width, found = call("bench.training.capacity:solve", config, space.width, rule, target)
     except DeclarationError:
         raise  # it names the model
     except BenchError as error:

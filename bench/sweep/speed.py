@@ -14,13 +14,13 @@ from xml.sax.saxutils import escape
 
 import pandas as pd
 
-from bench import figures
-from bench.config import RunConfig, SweepConfig
-from bench.engines.local import Job, LocalEngine, check_gpus
+from bench.config.settings import RunConfig, SweepConfig
 from bench.errors import DeclarationError, HardwareError
-from bench.plan import Cell, Plan, run_config
-from bench.plan import make as make_plan
-from bench.record import RunRecord, write_atomically, write_json
+from bench.report import figures
+from bench.results.record import RunRecord, write_atomically, write_json
+from bench.sweep.engines.local import Job, LocalEngine, check_gpus
+from bench.sweep.prepare import Cell, Plan, run_config
+from bench.sweep.prepare import make as make_plan
 
 LENGTHS = [32, 64, 128, 256, 512, 1024]
 
@@ -56,7 +56,7 @@ def measure(config: SweepConfig, batch_size: int, say: Say) -> tuple[pd.DataFram
     rows = []
     try:
         engine.start_server()
-        from bench.measure import environment  # loads torch, which reading and comparing need not
+        from bench.training.ledger import environment  # loads torch, which reading and comparing need not
 
         machine = environment(plan.device)
         what = f"{plan.cells[0].dataset.name}-b{batch_size}-{config.precision}"

@@ -13,10 +13,10 @@ import optuna
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from bench import selection
 from bench.errors import StoreError
-from bench.plan import Cell, Plan
-from bench.record import RunRecord
+from bench.results import selection
+from bench.results.record import RunRecord
+from bench.sweep.prepare import Cell, Plan
 
 PRUNER_STARTUP_TRIALS = 10
 """Trials before any is ended early; and none is before a quarter of its steps, whatever the pruner."""

@@ -8,7 +8,7 @@ B batch, L length.
 
 import numpy as np
 
-from bench.contracts import Batch, SyntheticTask
+from bench.config.contracts import Batch, SyntheticTask
 from bench.errors import DeclarationError
 
 # hs97: a number has variance 1/3 and X1 counts as 0 in one sequence of ten, so (0.9 / 3 + 1 / 3) / 16. Where X1

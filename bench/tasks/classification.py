@@ -16,12 +16,12 @@ from typing import Any, Literal
 
 import numpy as np
 
-from bench import readers, sequences, texts, vocabulary
-from bench.contracts import Batch, New, StoredTask
+from bench.config.contracts import Batch, New, StoredTask
+from bench.data import sequences, signals, texts, vocabulary
+from bench.data.files import DataFile, prepare
+from bench.data.tables import group_starts, is_named, read_table
+from bench.data.texts import Examples
 from bench.errors import DataError, DataMissingError, DeclarationError
-from bench.files import DataFile, prepare
-from bench.tables import group_starts, is_named, read_table
-from bench.texts import Examples
 
 PARTS = ("train", "val", "test")
 READERS = ("ts", "arrays", "wav", "text", "table")
@@ -461,10 +461,10 @@ def _read(
     if reader == "arrays" and paths[0].suffix == ".npy":
         if len(paths) % 2:
             raise DataError(f"{paths[-1]}: .npy files come in pairs, x and then y, but there are {len(paths)}")
-        return _joined([readers.read_arrays(x, y) for x, y in zip(paths[::2], paths[1::2], strict=True)], paths[::2])
+        return _joined([signals.read_arrays(x, y) for x, y in zip(paths[::2], paths[1::2], strict=True)], paths[::2])
     read: Callable[[Path], Examples] = {
-        "ts": lambda path: readers.read_ts(path),
-        "arrays": lambda path: readers.read_arrays(path),
+        "ts": lambda path: signals.read_ts(path),
+        "arrays": lambda path: signals.read_arrays(path),
         "wav": lambda path: _read_recordings(path, reading["label"]),
         "text": lambda path: _read_texts(path, paths, reading),
     }[reader]
@@ -510,13 +510,13 @@ def _read_recordings(path: Path, label: str | int | None) -> Examples:
         raise DataError(f"{path}: no .wav file in it")
     examples, rate = Examples([], [], [], remarks=[]), 0
     for each in recordings:
-        samples, found = readers.read_wav(each)
+        samples, found = signals.read_wav(each)
         if rate not in (0, found):
             told = f"{found:,} samples a second where {recordings[0].name} has {rate:,}"
             raise DataError(f"{each}: {told}; resample: ffmpeg -ar {rate}")
         rate = found
         name = each.relative_to(path).as_posix() if path.is_dir() else each.name
-        examples.items.append(readers.log_mel(samples, rate))
+        examples.items.append(signals.log_mel(samples, rate))
         examples.labels.append(each.parent.name if label is None else _field(name, label))
         examples.names.append(name)
     return examples._replace(rate=rate)
@@ -649,8 +649,8 @@ def _read_new(path: Path, arguments: dict[str, Any], meta: dict[str, Any]) -> tu
         rows, remarks = texts.read_cells(path, [column if by_name else arguments["text"]], delimiter, encoding)
         return [row[0] for row, _ in rows], [f"{path.name}:{line}" for _, line in rows], remarks
     read: dict[str, Callable[[], Examples]] = {
-        "ts": lambda: readers.read_ts(path, labelled=False),
-        "arrays": lambda: readers.read_arrays(path, labelled=False),
+        "ts": lambda: signals.read_ts(path, labelled=False),
+        "arrays": lambda: signals.read_arrays(path, labelled=False),
         "wav": lambda: _read_recordings(path, None),
         "text": lambda: _read_texts(path, [path], {"encoding": encoding}),
     }

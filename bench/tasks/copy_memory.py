@@ -7,7 +7,7 @@ B batch, L steps (lag + 2 num_items), C outputs.
 
 import numpy as np
 
-from bench.contracts import Batch, SyntheticTask
+from bench.config.contracts import Batch, SyntheticTask
 from bench.errors import DeclarationError
 
 ALPHABET = 8  # items are 0 to 7

@@ -10,7 +10,7 @@ import functools
 
 import numpy as np
 
-from bench.contracts import Batch, StoredTask
+from bench.config.contracts import Batch, StoredTask
 from bench.errors import DeclarationError
 
 # Contiguous, because neighbours in the file were written by the same hand: a random split would let a model know

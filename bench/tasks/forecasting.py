@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from bench.contracts import Batch, New, StoredTask
+from bench.config.contracts import Batch, New, StoredTask
+from bench.data.files import DataFile, prepare
+from bench.data.tables import Table, carry_forward, group_starts, read_table
+from bench.data.timestamps import TimeForm, months_of
 from bench.errors import DataError, DeclarationError
-from bench.files import DataFile, prepare
-from bench.tables import Table, carry_forward, group_starts, read_table
-from bench.times import TimeForm, months_of
 
 PARTS = ("train", "val", "test")
 ALPHAS = (1.0, 10.0, 100.0, 1e3, 1e4, 1e5)  # of the ridge; the best on val is taken

@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bench import texts, vocabulary
-from bench.contracts import Batch, StoredTask
+from bench.config.contracts import Batch, StoredTask
+from bench.data import texts, vocabulary
+from bench.data.files import DataFile, prepare
 from bench.errors import DataError, DeclarationError
-from bench.files import DataFile, prepare
 
 PARTS = ("train", "val", "test")
 ORDER = 5  # of the strongest n-gram model

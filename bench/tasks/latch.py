@@ -7,7 +7,7 @@ B batch, L steps (lag + 1), C outputs.
 
 import numpy as np
 
-from bench.contracts import Batch, SyntheticTask
+from bench.config.contracts import Batch, SyntheticTask
 from bench.errors import DeclarationError
 
 VARIANTS = ("distract", "clean")

@@ -7,7 +7,7 @@ B batch, L steps, C outputs.
 
 import numpy as np
 
-from bench.contracts import Batch, SyntheticTask
+from bench.config.contracts import Batch, SyntheticTask
 from bench.errors import DeclarationError
 
 LONGEST = 6.4  # validation and test reach to so many times the training length: 40 -> 41 to 256

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from bench import sequences
-from bench.contracts import Batch, New, StoredTask
+from bench.config.contracts import Batch, New, StoredTask
+from bench.data import sequences
+from bench.data.files import DataFile, prepare
+from bench.data.tables import Table, group_starts, read_table
 from bench.errors import DataError, DeclarationError
-from bench.files import DataFile, prepare
-from bench.tables import Table, group_starts, read_table
 
 PARTS = ("train", "val", "test")
 ALPHAS = (0.1, 1.0, 10.0, 100.0, 1e3)  # of the ridge; the best on val is taken

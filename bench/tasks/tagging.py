@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bench import sequences, texts, vocabulary
-from bench.contracts import Batch, New, StoredTask
+from bench.config.contracts import Batch, New, StoredTask
+from bench.data import sequences, texts, vocabulary
+from bench.data.files import DataFile, prepare
 from bench.errors import DataError, DeclarationError, did_you_mean
-from bench.files import DataFile, prepare
 
 PARTS = ("train", "val", "test")
 COLUMNS = ("id", "form", "lemma", "upos", "xpos", "feats", "head", "deprel", "deps", "misc")  # of CoNLL-U

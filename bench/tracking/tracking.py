@@ -24,8 +24,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from bench.config import fingerprint
-from bench.record import Asked, RunRecord, write_atomically
+from bench.config.settings import fingerprint
+from bench.results.record import Asked, RunRecord, write_atomically
 
 if TYPE_CHECKING:
     import pandas as pd

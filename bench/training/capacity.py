@@ -8,11 +8,12 @@ from collections.abc import Callable
 
 import torch
 
-from bench import plugins, timing
-from bench.config import RunConfig
-from bench.datasets import make_task
+from bench.config import plugins
+from bench.config.datasets import make_task
+from bench.config.settings import RunConfig
 from bench.errors import BenchError, DeclarationError
-from bench.module import SequenceModule
+from bench.training import timing
+from bench.training.module import SequenceModule
 
 LARGEST_WIDTH = 1 << 16
 TOLERANCE = 0.1  # a nearest width further from the target than this does not match it

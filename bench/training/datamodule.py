@@ -5,11 +5,11 @@ from collections.abc import Iterator
 import pytorch_lightning as pl
 import torch
 
-from bench.config import RunConfig
-from bench.contracts import Batch, Task
+from bench.config.contracts import Batch, Task
+from bench.config.settings import RunConfig
 from bench.errors import SealedSplitError
-from bench.measure import Ledger
-from bench.module import Share, Tensors
+from bench.training.ledger import Ledger
+from bench.training.module import Share, Tensors
 
 STEPS_A_CALL = 16
 """Batches handed to one call of the module's training_step, at most."""

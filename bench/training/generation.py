@@ -16,10 +16,10 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
-from bench import vocabulary
-from bench.contracts import TextTask
+from bench.config.contracts import TextTask
+from bench.data import vocabulary
 from bench.errors import DeclarationError
-from bench.module import SequenceModule
+from bench.training.module import SequenceModule
 
 TEMPERATURES = (0.5, 0.8, 1.0)
 NUM_TEXTS = 20

@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bench import plugins
-from bench.config import TUNABLE
-from bench.search_spaces import SearchSpace
+from bench.config import plugins
+from bench.config.search_spaces import SearchSpace
+from bench.config.settings import TUNABLE
 
 D, L = 5, 12
 LONG = 200

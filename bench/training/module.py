@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bench import plugins
-from bench.config import RunConfig
-from bench.contracts import Batch, Task
+from bench.config import plugins
+from bench.config.contracts import Batch, Task
+from bench.config.settings import RunConfig
 
 Tensors = tuple[Tensor, Tensor, Tensor, Tensor | None]  # x, length, y, mask
 

@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from bench.config import RunConfig
-from bench.contracts import Task
-from bench.measure import synchronise
-from bench.module import SequenceModule, Tensors
+from bench.config.contracts import Task
+from bench.config.settings import RunConfig
+from bench.training.ledger import synchronise
+from bench.training.module import SequenceModule, Tensors
 
 WARM_UP_SECONDS, MEASURE_SECONDS = 0.05, 0.25
 MAX_REPEATS = 30  # of a batch

@@ -18,16 +18,17 @@ from typing import Any, Literal, NamedTuple
 import pytorch_lightning as pl
 import torch
 
-from bench import energy as energies
-from bench import generation, measure, ranks, timing
-from bench.config import RunConfig
-from bench.contracts import Task, TextTask
-from bench.datamodule import DataModule, to_tensors
-from bench.datasets import make_task
-from bench.energy import EnergyMeter
+from bench.config.contracts import Task, TextTask
+from bench.config.datasets import make_task
+from bench.config.settings import RunConfig
 from bench.errors import BenchError
-from bench.module import SequenceModule
-from bench.record import Asked, Epoch, RunRecord, Seconds, read_crashes, write_json
+from bench.results.record import Asked, Epoch, RunRecord, Seconds, read_crashes, write_json
+from bench.training import ddp, generation, timing
+from bench.training import energy as energies
+from bench.training.datamodule import DataModule, to_tensors
+from bench.training.energy import EnergyMeter
+from bench.training.ledger import Ledger, PeakMemory, environment, prepare_process
+from bench.training.module import SequenceModule
 
 logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
 
@@ -51,7 +52,7 @@ def run(config: RunConfig, on_report: OnReport = lambda report: True, folder: Pa
     run finds these weights beside its own folder, and leaves texts there where they are a language model's.
     """
     started_at = datetime.now(UTC).isoformat(timespec="milliseconds")
-    ledger, memory = measure.Ledger(config.device), measure.PeakMemory(config.device)
+    ledger, memory = Ledger(config.device), PeakMemory(config.device)
     energy, cpu_seconds = EnergyMeter(config.device), energies.cpu_seconds()
 
     def metered(report: Report) -> bool:
@@ -86,7 +87,7 @@ def run(config: RunConfig, on_report: OnReport = lambda report: True, folder: Pa
         cpu_seconds=(energies.cpu_seconds() - cpu_seconds) * config.num_devices,
         energy_joules=joules,
         energy_from=source,
-        environment=measure.environment(config.device),
+        environment=environment(config.device),
         started_at=started_at,
     )
 
@@ -100,7 +101,7 @@ def run_in_folder(folder: Path, on_report: OnReport, submitted: float) -> None:
 
     def work(rank: int) -> None:
         waited = time.monotonic() - submitted
-        measure.prepare_process(config.threads)
+        prepare_process(config.threads)
         record = run(config, on_report if rank == 0 else lambda report: True, folder)
         if rank > 0 and record.state != "failed":
             return
@@ -115,12 +116,12 @@ def run_in_folder(folder: Path, on_report: OnReport, submitted: float) -> None:
             raise SystemExit(1)  # the other ranks wait for this one, in vain
 
     if config.num_devices > 1 and config.phase in ("screen", "confirm", "probe"):
-        ranks.spread(config.num_devices, work)
+        ddp.spread(config.num_devices, work)
     else:
         work(0)
 
 
-def _train(config: RunConfig, on_report: OnReport, folder: Path | None, ledger: measure.Ledger) -> dict[str, Any]:
+def _train(config: RunConfig, on_report: OnReport, folder: Path | None, ledger: Ledger) -> dict[str, Any]:
     with ledger.spent_on("setup"):
         torch.manual_seed(config.seed)
         task = make_task(config.task, config.length, config.task_arguments)
@@ -155,7 +156,7 @@ def _train(config: RunConfig, on_report: OnReport, folder: Path | None, ledger: 
     return facts
 
 
-def _test(config: RunConfig, folder: Path | None, ledger: measure.Ledger) -> dict[str, Any]:
+def _test(config: RunConfig, folder: Path | None, ledger: Ledger) -> dict[str, Any]:
     """Open the test split, with the weights that each of the confirm runs had in its best epoch.
 
     A language model also writes texts, with the weights of the first of them: one seed is enough to see what they are
@@ -187,14 +188,14 @@ def _test(config: RunConfig, folder: Path | None, ledger: measure.Ledger) -> dic
     return {"tests": tests, "parameters": module.parameter_counts()}
 
 
-def _speed(config: RunConfig, ledger: measure.Ledger) -> dict[str, Any]:
+def _speed(config: RunConfig, ledger: Ledger) -> dict[str, Any]:
     with ledger.spent_on("setup"):
         torch.manual_seed(config.seed)
         task = make_task(config.task, config.length, config.task_arguments)
         module = SequenceModule(task, config)
         batch = to_tensors(task.train_batch(config.seed, 0, config.train.batch_size))
     with ledger.spent_on("evaluate"):
-        memory = measure.PeakMemory(config.device)  # after the data, and what loads them, are there
+        memory = PeakMemory(config.device)  # after the data, and what loads them, are there
         speed = timing.speed(module, batch, config)
         facts: dict[str, Any] = {"peak_memory_bytes": memory.bytes(), "parameters": module.parameter_counts()}
         facts |= {"state_size": module.encoder.state_size(task.num_steps)}
@@ -202,7 +203,7 @@ def _speed(config: RunConfig, ledger: measure.Ledger) -> dict[str, Any]:
         return facts | {"speed": speed | {name: float(count) for name, count in timing.flops(module, task).items()}}
 
 
-def _baselines(config: RunConfig, folder: Path | None, ledger: measure.Ledger) -> dict[str, Any]:
+def _baselines(config: RunConfig, folder: Path | None, ledger: Ledger) -> dict[str, Any]:
     """Score the cheap baselines on the test split; those of a language model also write texts, at temperature 1."""
     with ledger.spent_on("setup"):
         task = make_task(config.task, config.length, config.task_arguments)
@@ -231,7 +232,7 @@ def _trainer(config: RunConfig, watch: "_Watch | None") -> pl.Trainer:
     return pl.Trainer(
         accelerator="gpu" if config.device == "cuda" else "cpu",
         devices=config.num_devices if shared else 1,
-        strategy=ranks.strategy(config.device) if shared else "auto",
+        strategy=ddp.strategy(config.device) if shared else "auto",
         precision=config.precision,
         max_epochs=config.train.num_epochs,
         callbacks=[watch] if watch is not None else None,
@@ -248,7 +249,7 @@ class _Watch(pl.Callback):
     """Watches a run: validations, best weights, when it is solved, and reports of all that; keeps checkpoints."""
 
     def __init__(
-        self, config: RunConfig, data: DataModule, on_report: OnReport, folder: Path | None, ledger: measure.Ledger
+        self, config: RunConfig, data: DataModule, on_report: OnReport, folder: Path | None, ledger: Ledger
     ) -> None:
         self.config, self.data, self.on_report, self.folder, self.ledger = config, data, on_report, folder, ledger
         self.epochs: list[Epoch] = []
@@ -289,7 +290,7 @@ class _Watch(pl.Callback):
         assert isinstance(module, SequenceModule)
         task, steps = module.task, module.train_steps
         scores = module.evaluated(self.data.val)
-        train_loss = ranks.mean(trainer, module.train_loss) / self.config.train.steps_per_epoch
+        train_loss = ddp.mean(trainer, module.train_loss) / self.config.train.steps_per_epoch
         module.train_loss = torch.zeros_like(module.train_loss)
         self.ledger.back()
         if self.ended:
@@ -315,7 +316,7 @@ class _Watch(pl.Callback):
             if min(last) >= sign * task.solved:
                 self.solved_at, trainer.should_stop = epoch, True
         with self.ledger.spent_on("waiting" if self.config.ask_pruner else "logging"):
-            keep_going = ranks.agree(trainer, self.on_report(Report("epoch", steps, score)))
+            keep_going = ddp.agree(trainer, self.on_report(Report("epoch", steps, score)))
         if trainer.should_stop:
             return
         if not keep_going:
@@ -329,7 +330,7 @@ class _Watch(pl.Callback):
 
     def _check_time(self, trainer: pl.Trainer) -> None:
         allowed = self.config.max_seconds
-        if allowed is not None and not ranks.agree(trainer, self.train_seconds <= allowed) and not self.ended:
+        if allowed is not None and not ddp.agree(trainer, self.train_seconds <= allowed) and not self.ended:
             message = f"trained for {self.train_seconds:.0f} s, and --max-run-seconds is {allowed:g}"
             self._end(trainer, "failed", "timeout", message)
 

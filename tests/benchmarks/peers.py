@@ -28,7 +28,7 @@ learning_rate = { type = "float", low = 1e-4, high = 1e-3, log = true, default =
 
 
 def space(folder: Path):
-    from bench import search_spaces
+    from bench.config import search_spaces
 
     (folder / "spaces").mkdir(parents=True, exist_ok=True)
     (folder / "spaces" / "lstm.toml").write_text(SPACE)
@@ -41,7 +41,7 @@ def points(folder: Path, trials: int) -> list[dict]:
 
 
 def task(length: int):
-    from bench.datasets import make_task
+    from bench.config.datasets import make_task
 
     return make_task("adding", length, {"variant": "tcn"})
 
@@ -49,9 +49,9 @@ def task(length: int):
 def bench(length: int, trials: int, folder: Path) -> float:
     from datetime import datetime
 
-    from bench import plan, sweep
-    from bench.config import Budget, SweepConfig
-    from bench.record import records
+    from bench.config.settings import Budget, SweepConfig
+    from bench.results.record import records
+    from bench.sweep import coordinator, prepare
 
     space(folder)
     budget = Budget(
@@ -62,8 +62,8 @@ def bench(length: int, trials: int, folder: Path) -> float:
         datasets=["adding"], lengths=[length], models=["lstm"], trials=trials, confirm_seeds=0, workers=2,
         results=folder / "results", search_spaces=folder / "spaces", name=f"work-{time.time_ns()}",
     )  # fmt: skip
-    made = dataclasses.replace(plan.make(config), budget=budget)
-    sweep.run(made, Silent())
+    made = dataclasses.replace(prepare.make(config), budget=budget)
+    coordinator.run(made, Silent())
     found = [record for record in records(made.folder) if record.config.phase == "screen"]
     assert len(found) == trials
     assert all(record.state == "complete" and record.train_steps == EPOCHS * SEQUENCES // BATCH for record in found)
@@ -83,7 +83,7 @@ def raw_loop(length: int, configuration: dict, seed: int = 0) -> None:
     import torch
     from torch import nn
 
-    from bench.datamodule import to_tensors
+    from bench.training.datamodule import to_tensors
 
     torch.manual_seed(seed)
     source = task(length)
@@ -104,9 +104,9 @@ def raw_loop(length: int, configuration: dict, seed: int = 0) -> None:
 
 
 def _raw_worker(length: int, configurations: list[dict], barrier, times) -> None:
-    from bench import measure
+    from bench.training import ledger
 
-    measure.prepare_process(1)
+    ledger.prepare_process(1)
     raw_loop(16, configurations[0])  # warm
     barrier.wait()
     start = time.time()

@@ -145,7 +145,7 @@ def p8() -> None:
 
 
 def p9() -> None:
-    from bench.record import records
+    from bench.results.record import records
 
     with tempfile.TemporaryDirectory(prefix="bench-speed-") as folder:
         words = ("--dataset", "adding", "--length", "8", "--models", "lstm", "--budget", "smoke")

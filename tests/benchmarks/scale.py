@@ -40,7 +40,7 @@ ENVIRONMENT = {"hardware": "stub", "platform": "stub", "python": "3", "torch": "
 
 def stub(folder: Path, on_report, submitted: float) -> None:
     """A run process's whole work, without the training; sleeps for STUB_SECONDS."""
-    from bench.config import RunConfig
+    from bench.config.settings import RunConfig
 
     config = RunConfig.read(folder / "config.json")
     seconds = float(os.environ.get("STUB_SECONDS", "0"))
@@ -51,8 +51,8 @@ def stub(folder: Path, on_report, submitted: float) -> None:
 
 def made_record(config, num_epochs: int, train_seconds: float = 1.0):
     """A record as training would leave it, of made-up figures."""
-    from bench.datasets import make_task
-    from bench.record import Asked, RunRecord
+    from bench.config.datasets import make_task
+    from bench.results.record import Asked, RunRecord
 
     asked = Asked.model_validate(make_task(config.task, config.length, config.task_arguments))
     facts: dict = {"config": config, "asked": asked, "state": "complete", "environment": ENVIRONMENT}
@@ -110,7 +110,7 @@ class Instant:
         return bool(self.ended)
 
     def submit(self, job) -> None:
-        from bench.config import RunConfig
+        from bench.config.settings import RunConfig
 
         config = RunConfig.read(job.folder / "config.json")
         made_record(config, self.num_epochs).write(job.folder)
@@ -119,7 +119,7 @@ class Instant:
         self.ended.append(job)
 
     def wait(self, timeout: float) -> list:
-        from bench.engines.local import Event
+        from bench.sweep.engines.local import Event
 
         jobs, self.ended = self.ended, []
         return [Event(job, "ended", seconds=1.0) for job in jobs]
@@ -138,8 +138,8 @@ class Quiet:
 
 
 def plan(results: Path, trials: int, **options):
-    from bench import plan as plans
-    from bench.config import SweepConfig
+    from bench.config.settings import SweepConfig
+    from bench.sweep import prepare as plans
 
     budget = {"budget": "quick", "trials": trials, "name": "x", "results": results, "workers": 1}
     return plans.make(SweepConfig.build(None, budget | options))
@@ -147,11 +147,11 @@ def plan(results: Path, trials: int, **options):
 
 def fill(results: Path, trials: int, **options) -> int:
     """Make a sweep in which every cell has `trials` finished trials; return how many runs it has."""
-    from bench import sweep
-    from bench.plan import freeze
+    from bench.sweep import coordinator
+    from bench.sweep.prepare import freeze
 
     made = plan(results, 2, **options)
-    outcome = sweep.run(made, Quiet(), Instant(20))
+    outcome = coordinator.run(made, Quiet(), Instant(20))
     assert (outcome.exit_code, outcome.tracked) == (0, True), outcome
     made = plan(results, trials, **options)
     freeze(made)
@@ -168,8 +168,8 @@ def fill(results: Path, trials: int, **options) -> int:
 
 def copy_trial(made, cell, numbers: range, study: sqlite3.Connection, pages: sqlite3.Connection) -> None:
     """Give a cell the trials `numbers`, in the likeness of its trial 1."""
-    from bench.config import fingerprint
-    from bench.plan import run_config
+    from bench.config.settings import fingerprint
+    from bench.sweep.prepare import run_config
 
     where = "select trial_id from trials join studies using (study_id) where study_name = ? and number = 1"
     trial = study.execute(where, [cell.id]).fetchone()[0]
@@ -247,10 +247,10 @@ def _insert(connection: sqlite3.Connection, table: str, rows: list[dict]) -> Non
 
 def trials(sampler: str, count: int, more: int = TRIALS, profile: Path | None = None) -> dict:
     """The coordinator's own cost a trial, from trial `count` on."""
-    from bench import sweep
-    from bench.engines.local import PRELOAD, LocalEngine
-    from bench.record import records
-    from bench.tracking import Tracker
+    from bench.results.record import records
+    from bench.sweep import coordinator
+    from bench.sweep.engines.local import PRELOAD, LocalEngine
+    from bench.tracking.tracking import Tracker
 
     trackers: list[Tracker] = []
 
@@ -271,7 +271,7 @@ def trials(sampler: str, count: int, more: int = TRIALS, profile: Path | None = 
             return 0 if self.cpu is None else super().idle
 
     os.environ["PYTHONPATH"] = PATH
-    sweep.Tracker = Watched
+    coordinator.Tracker = Watched
     found: dict = {"sampler": sampler, "count": count}
     with tempfile.TemporaryDirectory(prefix="bench-scale-") as folder:
         options = {"datasets": ["adding"], "lengths": [8], "models": ["lstm"], "sampler": sampler, "confirm_seeds": 0}
@@ -285,7 +285,7 @@ def trials(sampler: str, count: int, more: int = TRIALS, profile: Path | None = 
             profiler = cProfile.Profile() if profile and not seconds else contextlib.nullcontext()
             start = time.time()
             with profiler:
-                outcome = sweep.run(made, Quiet(), engine)
+                outcome = coordinator.run(made, Quiet(), engine)
             assert outcome.exit_code == 0, outcome
             cpu = time.process_time()
             if profile and not seconds:

@@ -86,8 +86,8 @@ class Search(NamedTuple):
 
 
 def plan(question: Question, folder: Path, sampler: str, pruner: str, seed: int, trials: int):
-    from bench import plan as plans
-    from bench.config import Budget, SweepConfig
+    from bench.config.settings import Budget, SweepConfig
+    from bench.sweep import prepare as plans
 
     spaces = folder / "spaces"
     spaces.mkdir(exist_ok=True)
@@ -111,11 +111,11 @@ class Quiet:
 
 
 def bench(question: Question, folder: Path, sampler: str, pruner: str, seed: int, trials: int) -> Search:
-    from bench import sweep
-    from bench.record import records
+    from bench.results.record import records
+    from bench.sweep import coordinator
 
     made = plan(question, folder, sampler, pruner, seed, trials)
-    outcome = sweep.run(made, Quiet())
+    outcome = coordinator.run(made, Quiet())
     assert outcome.exit_code == 0, outcome
     found = [record for record in records(made.folder) if record.config.phase == "screen"]
     assert len(found) == trials
@@ -137,7 +137,7 @@ def ray(question: Question, folder: Path, seed: int, trials: int) -> Search:
     from ray.tune.schedulers import ASHAScheduler
     from ray.tune.search.optuna import OptunaSearch
 
-    from bench.plan import run_config
+    from bench.sweep.prepare import run_config
 
     made = plan(question, folder, "tpe", "none", seed, trials)
     (cell,) = made.cells
@@ -145,12 +145,12 @@ def ray(question: Question, folder: Path, seed: int, trials: int) -> Search:
     space, sign = cell.space, 1 if cell.task.goal == "maximize" else -1
 
     def train(values: dict) -> None:
-        from bench import measure
-        from bench import train as training
-        from bench.config import RunConfig
+        from bench.config.settings import RunConfig
+        from bench.training import ledger
+        from bench.training import train as training
 
         started, best = time.time(), float("-inf")
-        measure.prepare_process(1)
+        ledger.prepare_process(1)
         arguments, settings = space.split(values)
         config = {"model_arguments": arguments, "train": base["train"] | settings}
 
@@ -205,7 +205,7 @@ def in_ray(question: Question, seed: int, trials: int) -> Search:
 
 def searches(question: Question, folder: Path, seeds: int, ray_seeds: int) -> Iterator[tuple[str, list[Search]]]:
     """Yield each way of searching and what it found, a search a seed."""
-    from bench.datasets import make_task, read
+    from bench.config.datasets import make_task, read
 
     card = read(question.dataset)
     is_sudden = make_task(card.task, question.length, card.arguments).solved is not None
@@ -235,7 +235,7 @@ def _summary(question: Question, search: Search) -> str:
 
 
 def _interval(values: list[float], form: str = ".3f") -> str:
-    from bench.stats import mean_interval
+    from bench.results.stats import mean_interval
 
     low, high = mean_interval(values)
     return f"{sum(values) / len(values):{form}} [{low:{form}}, {high:{form}}]"
@@ -243,7 +243,7 @@ def _interval(values: list[float], form: str = ".3f") -> str:
 
 def _row(question: Question, way: str, found: list[Search], random: list[Search]) -> tuple[str, list[str]]:
     """A row of the table, and at which shares of the budget the way is told apart from random draws, and how."""
-    from bench.stats import mean_interval
+    from bench.results.stats import mean_interval
 
     if not found:
         return f"| {question.title} | {way} | not pruned (solve-type) | | | | | | |", []

@@ -26,10 +26,11 @@ def recurrent(name: str, hidden_size: str, length: str, prepared: str) -> dict:
     """P3: a training step of a baseline's encoder, batch 64; the gradient comes from the last step alone."""
     import torch
 
-    from bench import measure, plugins, search_spaces
+    from bench.config import plugins, search_spaces
+    from bench.training import ledger
 
     if prepared == "prepared":
-        measure.prepare_process(1)
+        ledger.prepare_process(1)
     torch.set_num_threads(1)
     space = search_spaces.read(name)
     arguments = space.split(space.default)[0] | {"hidden_size": int(hidden_size)}
@@ -49,13 +50,13 @@ def transformer(kind: str, length: str) -> dict:
     import torch
     from torch import nn
 
-    from bench import measure
     from bench.models.transformer import Model
+    from bench.training import ledger
 
     steps = int(length)
     x, length_B = torch.randn(64, steps, 64), torch.full((64,), steps)
     if kind == "bench":
-        measure.prepare_process(1)
+        ledger.prepare_process(1)
         model = Model(64, steps, num_layers=1, num_heads=4, head_size=16, feedforward_multiplier=4)
     else:
         torch.set_num_threads(1)
@@ -75,13 +76,13 @@ def lightning(length: str) -> dict:
     """P7: the run's training through Lightning against a raw loop over the same module and batches."""
     import torch
 
-    from bench import measure, train
-    from bench.config import RunConfig, TrainSettings
-    from bench.datamodule import to_tensors
-    from bench.datasets import make_task
-    from bench.module import SequenceModule
+    from bench.config.datasets import make_task
+    from bench.config.settings import RunConfig, TrainSettings
+    from bench.training import ledger, train
+    from bench.training.datamodule import to_tensors
+    from bench.training.module import SequenceModule
 
-    measure.prepare_process(1)
+    ledger.prepare_process(1)
     settings = TrainSettings(
         max_sequences=9_600, batch_size=32, num_epochs=6, num_val=8, num_test=8, learning_rate=1e-4
     )
@@ -123,7 +124,7 @@ def table(rows: str) -> dict:
     import numpy as np
     import pandas as pd
 
-    from bench.tables import read_table
+    from bench.data.tables import read_table
 
     with tempfile.TemporaryDirectory(prefix="bench-speed-") as folder:
         path, count, piece = Path(folder) / "table.csv", int(rows), 10_000

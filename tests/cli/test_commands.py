@@ -7,10 +7,11 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench import cli, plugins
-from bench import plan as plans
-from bench.cli import main
-from bench.config import SweepConfig
+from bench.cli import commands
+from bench.cli.commands import main
+from bench.config import plugins
+from bench.config.settings import SweepConfig
+from bench.sweep import prepare as plans
 
 SWEEP = ["sweep", "--dataset", "latch", "--length", "8", "--models", "gru,mlp", "--budget", "smoke"]
 
@@ -251,7 +252,9 @@ def test_a_model_of_ones_own_is_matched_and_timed(own):
 
 def test_the_way_to_export_names_one_winner(tmp_path):
     def way(**options):
-        return cli._of_one(plans.make(SweepConfig(datasets=["latch"], models=["gru"], results=tmp_path, **options)))
+        return commands._of_one(
+            plans.make(SweepConfig(datasets=["latch"], models=["gru"], results=tmp_path, **options))
+        )
 
     assert way(lengths=[8]) == ""
     assert way(lengths=[8, 16]) == " --dataset latch --length 8"

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from bench import plugins
+from bench.config import plugins
 from bench.errors import DeclarationError, UnknownNameError
 
 

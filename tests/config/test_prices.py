@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from bench import prices
-from bench.cli import main
+from bench.cli.commands import main
+from bench.config import prices
 from bench.errors import DeclarationError, UnknownNameError
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 ENTRY = """
 ["m"]
 usd_per_hour = {price}
@@ -79,7 +79,7 @@ def test_the_wheel_brings_the_table(tmp_path):
     build = f"from hatchling.build import build_wheel; print(build_wheel({str(tmp_path)!r}))"
     done = subprocess.run([sys.executable, "-c", build], cwd=ROOT, capture_output=True, text=True, check=True)
     with zipfile.ZipFile(tmp_path / done.stdout.split()[-1]) as wheel:
-        assert wheel.read("bench/prices.toml") == prices.TABLE.read_bytes()
+        assert wheel.read("bench/config/prices.toml") == prices.TABLE.read_bytes()
 
 
 def test_the_listing_has_dates_and_sources():

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench import search_spaces
+from bench.config import search_spaces
 from bench.errors import DeclarationError, UnknownNameError
 
 HEAD = 'title = "T"\nmodel = "lstm"\n'

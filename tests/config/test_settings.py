@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from bench.config import (
+from bench.config.settings import (
     BASELINES,
     BUDGETS,
     DEFAULT_SWEEP,
@@ -152,7 +152,7 @@ def test_a_budget_is_never_exceeded(name):
 
 
 def test_what_the_default_sweep_names_exists():
-    from bench import datasets, search_spaces
+    from bench.config import datasets, search_spaces
 
     for name, lengths in DEFAULT_SWEEP:
         assert set(lengths) <= set(datasets.read(name).lengths)

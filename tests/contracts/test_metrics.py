@@ -4,9 +4,9 @@ import math
 
 import pytest
 
-from bench import plugins
-from bench.config import RunConfig, TrainSettings
-from bench.record import Asked, RunRecord, Seconds
+from bench.config import plugins
+from bench.config.settings import RunConfig, TrainSettings
+from bench.results.record import Asked, RunRecord, Seconds
 
 METRICS = plugins.names("metrics")
 

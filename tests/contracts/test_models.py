@@ -7,18 +7,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench import model_contract, plugins, search_spaces
-from bench.model_contract import PIECES, L
+from bench.config import plugins, search_spaces
+from bench.training import model_checks
+from bench.training.model_checks import PIECES, L
 
 SPACES = sorted(plugins.declarations("search_spaces"))
 CAUSAL = [name for name in SPACES if not search_spaces.read(name).bidirectional]
 OF_THEIR_OWN = {  # below: more cases, or slow
-    model_contract.padding_never_changes_an_output,
-    model_contract.going_on_from_a_state_gives_the_outputs_of_the_whole,
-    model_contract.the_state_is_as_large_as_declared,
-    model_contract.eight_examples_can_be_learnt_by_heart,
+    model_checks.padding_never_changes_an_output,
+    model_checks.going_on_from_a_state_gives_the_outputs_of_the_whole,
+    model_checks.the_state_is_as_large_as_declared,
+    model_checks.eight_examples_can_be_learnt_by_heart,
 }
-CHECKS = [check for check in model_contract.CHECKS if check not in OF_THEIR_OWN]
+CHECKS = [check for check in model_checks.CHECKS if check not in OF_THEIR_OWN]
 
 
 def test_every_model_has_a_search_space():
@@ -37,25 +38,25 @@ def test_promise(check, name):
     lengths=st.lists(st.integers(1, L), min_size=1, max_size=4), padding=st.integers(1, 9), garbage=st.integers(1, 5)
 )
 def test_padding_never_changes_an_output(name, lengths, padding, garbage):
-    model_contract.padding_never_changes_an_output(search_spaces.read(name), lengths, padding, garbage)
+    model_checks.padding_never_changes_an_output(search_spaces.read(name), lengths, padding, garbage)
 
 
 @pytest.mark.parametrize("pieces", PIECES)
 @pytest.mark.parametrize("name", CAUSAL)
 def test_going_on_from_a_state_gives_the_outputs_of_the_whole(name, pieces):
     space = search_spaces.read(name)
-    assert model_contract.make(space).causal
-    model_contract.going_on_from_a_state_gives_the_outputs_of_the_whole(space, [PIECES[pieces]])
+    assert model_checks.make(space).causal
+    model_checks.going_on_from_a_state_gives_the_outputs_of_the_whole(space, [PIECES[pieces]])
 
 
 @pytest.mark.parametrize("name", CAUSAL)
 def test_the_state_is_as_large_as_declared(name):
     space = search_spaces.read(name)
-    assert model_contract.make(space).causal
-    model_contract.the_state_is_as_large_as_declared(space)
+    assert model_checks.make(space).causal
+    model_checks.the_state_is_as_large_as_declared(space)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SPACES)
 def test_eight_examples_can_be_learnt_by_heart(name):
-    model_contract.eight_examples_can_be_learnt_by_heart(search_spaces.read(name))
+    model_checks.eight_examples_can_be_learnt_by_heart(search_spaces.read(name))

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from bench import plugins, search_spaces
-from bench.config import BASELINES, RunConfig, TrainSettings
-from bench.train import run
+from bench.config import plugins, search_spaces
+from bench.config.settings import BASELINES, RunConfig, TrainSettings
+from bench.training.train import run
 
 SPACES = sorted(plugins.declarations("search_spaces"))
 KNOBS = [(name, knob) for name in SPACES for knob in search_spaces.read(name).tuned]

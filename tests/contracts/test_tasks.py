@@ -14,9 +14,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench import plugins, stats
-from bench.contracts import Batch, SyntheticTask
+from bench.config import plugins
+from bench.config.contracts import Batch, SyntheticTask
 from bench.errors import DataMissingError, DeclarationError
+from bench.results import stats
 
 ROOT = Path(__file__).parents[2]
 CARDS = {path.stem: tomllib.loads(path.read_text()) for path in sorted((ROOT / "datasets").glob("*.toml"))}

@@ -6,9 +6,10 @@ import threading
 
 import pytest
 
-from bench import datasets, fetch
+from bench.config import datasets
+from bench.data import fetch
+from bench.data.files import DataFile, cache, locate, prepare
 from bench.errors import BenchError, DataError, DataMissingError, StoreError
-from bench.files import DataFile, cache, locate, prepare
 
 CONTENT = bytes(range(256)) * 4_000
 SHA = hashlib.sha256(CONTENT).hexdigest()
@@ -197,7 +198,7 @@ def test_prepared_arrays_that_cannot_be_kept_are_told(tmp_path, monkeypatch):
 
 
 def test_every_card_lists_files_that_can_be_fetched():
-    from bench import plugins
+    from bench.config import plugins
 
     for name in plugins.declarations("datasets"):
         card = datasets.read(name)

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench import files
+from bench.data import files
+from bench.data.files import DataFile, checksum, prepare
 from bench.errors import DataError, StoreError
-from bench.files import DataFile, checksum, prepare
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture

@@ -17,13 +17,14 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench import datasets, own_data
-from bench.cli import main
-from bench.config import SweepConfig
+from bench.cli.commands import main
+from bench.config import datasets
+from bench.config.settings import SweepConfig
+from bench.data import own_data
 from bench.errors import BenchError
 from tests.makers import hourly, long_table, recordings, reviews, series, tagged
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 QUICK = ("--models", "gru,mlp", "--budget", "smoke", "--workers", "2")
 
 

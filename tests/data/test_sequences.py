@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench import sequences
-from bench.contracts import Batch
+from bench.config.contracts import Batch
+from bench.data import sequences
 
 
 @given(st.lists(st.integers(1, 7), min_size=1, max_size=5), st.booleans())

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench import readers
+from bench.data import signals
 from tests.makers import attempted, refused, write
 
 quick = settings(max_examples=80, deadline=None)
@@ -44,7 +44,7 @@ def folder(tmp_path_factory):
 
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
 def test_a_ts_file(tmp_path, end):
-    found = readers.read_ts(write(tmp_path, "tiny.ts", TS.replace("\n", end)))
+    found = signals.read_ts(write(tmp_path, "tiny.ts", TS.replace("\n", end)))
     assert found.classes == ["up", "down"]
     assert found.labels == ["up", "down", "down"]
     assert found.names == ["tiny.ts:1", "tiny.ts:2", "tiny.ts:3"]
@@ -80,9 +80,9 @@ def test_a_broken_ts_file_is_told_in_one_line(tmp_path, case):
     (before, after), expected = BROKEN_TS[case]
     path = write(tmp_path, "broken.ts", TS.replace(before, after, 1))
     if expected is None:
-        assert np.isnan(readers.read_ts(path).items[0][1, 1])
+        assert np.isnan(signals.read_ts(path).items[0][1, 1])
         return
-    found = refused(readers.read_ts, path)
+    found = refused(signals.read_ts, path)
     assert expected in found
     assert found.startswith(str(path))
 
@@ -105,7 +105,7 @@ def test_a_ts_file_that_was_written_is_read(folder, data, dimensions):
         for each, label in cases
     ]
     head = f"@dimensions {dimensions}\n@equalLength false\n@classLabel true up down\n@data\n"
-    found = readers.read_ts(write(folder, "written.ts", head + "\n".join(rows)))
+    found = signals.read_ts(write(folder, "written.ts", head + "\n".join(rows)))
     assert found.labels == [label for _, label in cases]
     for item, (each, _) in zip(found.items, cases, strict=True):
         expected = np.array([[np.nan if v is None else v for v in series] for series in each], dtype=np.float32)
@@ -114,14 +114,14 @@ def test_a_ts_file_that_was_written_is_read(folder, data, dimensions):
 
 def test_a_length_that_the_header_denies_is_refused(tmp_path):
     text = "@univariate true\n@equalLength true\n@seriesLength 3\n@classLabel true a\n@data\n1,2,3:a\n1,2:a\n"
-    assert "line 7: 2 values, but the header says 3" in refused(readers.read_ts, write(tmp_path, "x.ts", text))
+    assert "line 7: 2 values, but the header says 3" in refused(signals.read_ts, write(tmp_path, "x.ts", text))
 
 
 @quick
 @given(cut=st.integers(0, len(TS)))
 def test_a_ts_file_cut_anywhere_reads_or_is_refused(folder, cut):
     path = write(folder, "cut.ts", TS[:cut])
-    found = attempted(readers.read_ts, path)
+    found = attempted(signals.read_ts, path)
     if found is not None:
         assert 1 <= len(found.items) <= 3
         assert set(found.labels) <= {"up", "down"}
@@ -134,7 +134,7 @@ def test_a_ts_file_cut_anywhere_reads_or_is_refused(folder, cut):
 )
 def test_a_ts_file_with_a_wrong_byte_reads_or_is_refused(folder, place, by):
     data = TS.encode()
-    attempted(readers.read_ts, write(folder, "wrong.ts", data[:place] + by + data[place + 1 :]))
+    attempted(signals.read_ts, write(folder, "wrong.ts", data[:place] + by + data[place + 1 :]))
 
 
 # Arrays
@@ -149,8 +149,8 @@ def test_arrays_in_one_file_and_in_two(tmp_path):
     np.save(tmp_path / "x.npy", x)
     np.save(tmp_path / "y.npy", y)
     for found in (
-        readers.read_arrays(tmp_path / "one.npz"),
-        readers.read_arrays(tmp_path / "x.npy", tmp_path / "y.npy"),
+        signals.read_arrays(tmp_path / "one.npz"),
+        signals.read_arrays(tmp_path / "x.npy", tmp_path / "y.npy"),
     ):
         assert found.labels == ["b", "a"]
         assert [item.shape for item in found.items] == [(4, 3), (2, 3)]
@@ -160,7 +160,7 @@ def test_arrays_in_one_file_and_in_two(tmp_path):
 @pytest.mark.parametrize(("y", "labels"), [(np.array([1.0, 2.0]), ["1", "2"]), (np.array([b"q", b"r"]), ["q", "r"])])
 def test_labels_of_arrays_and_given_lengths(tmp_path, y, labels):
     np.savez(tmp_path / "a.npz", x=np.zeros((2, 5), dtype=np.uint8), y=y, length=np.array([5, 2]))
-    found = readers.read_arrays(tmp_path / "a.npz")
+    found = signals.read_arrays(tmp_path / "a.npz")
     assert found.labels == labels
     assert [item.shape for item in found.items] == [(5, 1), (2, 1)]
 
@@ -181,12 +181,12 @@ def test_labels_of_arrays_and_given_lengths(tmp_path, y, labels):
 )
 def test_broken_arrays_are_told_in_one_line(tmp_path, arrays, expected):
     np.savez(tmp_path / "a.npz", **arrays)
-    assert expected in refused(readers.read_arrays, tmp_path / "a.npz")
+    assert expected in refused(signals.read_arrays, tmp_path / "a.npz")
 
 
 def test_a_single_npy_file_is_refused(tmp_path):
     np.save(tmp_path / "x.npy", np.zeros((2, 2)))
-    assert "one array" in refused(readers.read_arrays, tmp_path / "x.npy")
+    assert "one array" in refused(signals.read_arrays, tmp_path / "x.npy")
 
 
 @quick
@@ -195,7 +195,7 @@ def test_an_npz_file_cut_anywhere_is_refused(folder, share):
     buffer = io.BytesIO()
     np.savez(buffer, x=np.zeros((2, 3)), y=np.zeros(2))
     data = buffer.getvalue()
-    refused(readers.read_arrays, write(folder, "cut.npz", data[: int(len(data) * share)]))
+    refused(signals.read_arrays, write(folder, "cut.npz", data[: int(len(data) * share)]))
 
 
 # Recordings
@@ -225,7 +225,7 @@ def recording(samples, *, width=2, channels=1, rate=8_000):
 def test_samples_of_every_width(folder, width, shares, rate):
     top = 2 ** (8 * width - 1)
     values = [min(top - 1, round(share * top)) for share in shares]
-    found, found_rate = readers.read_wav(write(folder, "s.wav", recording(values, width=width, rate=rate)))
+    found, found_rate = signals.read_wav(write(folder, "s.wav", recording(values, width=width, rate=rate)))
     assert found_rate == rate
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, np.array(values) / top, atol=1e-7)
@@ -233,7 +233,7 @@ def test_samples_of_every_width(folder, width, shares, rate):
 
 def test_channels_are_averaged(tmp_path):
     path = write(tmp_path, "s.wav", recording([100, 300, -200, 0], channels=2))
-    np.testing.assert_allclose(readers.read_wav(path)[0] * 2**15, [200, -100])
+    np.testing.assert_allclose(signals.read_wav(path)[0] * 2**15, [200, -100])
 
 
 def chunks(*parts):
@@ -251,10 +251,10 @@ def test_the_extensible_form_other_chunks_and_floating_point(tmp_path):
     path = write(
         tmp_path, "f.wav", chunks((b"LIST", b"odd"), (b"fmt ", layout(3, 1, 8_000, 32)), (b"data", plain.tobytes()))
     )
-    np.testing.assert_array_equal(readers.read_wav(path)[0], plain)
+    np.testing.assert_array_equal(signals.read_wav(path)[0], plain)
     more = struct.pack("<HHIH", 22, 24, 4, 1) + b"\x00\x00\x00\x00\x10\x00\x80\x00\x00\xaa\x00\x38\x9b\x71"
     extensible = chunks((b"fmt ", layout(0xFFFE, 1, 48_000, 24, more)), (b"data", b"\0\0\x40\0\0\xc0"))
-    found, rate = readers.read_wav(write(tmp_path, "e.wav", extensible))
+    found, rate = signals.read_wav(write(tmp_path, "e.wav", extensible))
     np.testing.assert_array_equal(found, [0.5, -0.5])
     assert rate == 48_000
 
@@ -285,19 +285,19 @@ BROKEN_WAV = {
 @pytest.mark.parametrize("case", BROKEN_WAV)
 def test_a_broken_recording_is_told_in_one_line(tmp_path, case):
     data, expected = BROKEN_WAV[case]
-    assert expected in refused(readers.read_wav, write(tmp_path, "b.wav", data))
+    assert expected in refused(signals.read_wav, write(tmp_path, "b.wav", data))
 
 
 @quick
 @given(cut=st.integers(0, len(WAV) - 1))
 def test_a_recording_cut_anywhere_is_refused(folder, cut):
-    refused(readers.read_wav, write(folder, "cut.wav", WAV[:cut]))
+    refused(signals.read_wav, write(folder, "cut.wav", WAV[:cut]))
 
 
 @quick
 @given(place=st.integers(0, len(WAV) - 1), by=st.integers(0, 255))
 def test_a_recording_with_a_wrong_byte_reads_or_is_refused(folder, place, by):
-    read = attempted(readers.read_wav, write(folder, "wrong.wav", WAV[:place] + bytes([by]) + WAV[place + 1 :]))
+    read = attempted(signals.read_wav, write(folder, "wrong.wav", WAV[:place] + bytes([by]) + WAV[place + 1 :]))
     if read is not None:
         found, rate = read
         assert len(found) >= 1
@@ -307,7 +307,7 @@ def test_a_recording_with_a_wrong_byte_reads_or_is_refused(folder, place, by):
 
 def test_one_mel_band_by_hand():
     # Half of 2595 log10(1 + 4000/700) is the mel of 700 (sqrt(1 + 4000/700) - 1) = 1113.84 Hz: there is the top.
-    filters, size = readers.mel_filters(8_000, 200, 1)
+    filters, size = signals.mel_filters(8_000, 200, 1)
     assert (filters.shape, size) == ((129, 1), 256)
     assert filters[32, 0] == pytest.approx(1000 / 1113.836, abs=1e-5)  # a frequency every 31.25 Hz
     assert filters[64, 0] == pytest.approx((4000 - 2000) / (4000 - 1113.836), abs=1e-5)
@@ -316,7 +316,7 @@ def test_one_mel_band_by_hand():
 
 @pytest.mark.parametrize("rate", [8_000, 11_025, 16_000, 22_050, 44_100, 48_000])
 def test_forty_mel_bands(rate):
-    filters, size = readers.mel_filters(rate, round(rate * 0.025), 40)
+    filters, size = signals.mel_filters(rate, round(rate * 0.025), 40)
     assert size >= rate * 0.025
     assert (filters.sum(0) > 0.5).all()
     assert (filters >= 0).all()
@@ -330,7 +330,7 @@ def test_forty_mel_bands(rate):
 def test_log_mel_by_a_sum_over_every_sample():
     rng = np.random.default_rng(0)
     samples, rate, window, hop = rng.normal(size=360).astype(np.float32), 8_000, 200, 80
-    filters, size = readers.mel_filters(rate, window, 5)
+    filters, size = signals.mel_filters(rate, window, 5)
     energy = np.empty((3, 5))
     for frame in range(3):
         for band in range(5):
@@ -343,26 +343,26 @@ def test_log_mel_by_a_sum_over_every_sample():
                     filters[place, band] * abs((samples[frame * hop : frame * hop + window] * hann * turned).sum()) ** 2
                 )
             energy[frame, band] = np.log(total)
-    found = readers.log_mel(samples, rate, num_bands=5)
+    found = signals.log_mel(samples, rate, num_bands=5)
     assert found.shape == (3, 5)  # 1 + (360 - 200) // 80
     np.testing.assert_allclose(found, (energy - energy.mean()) / energy.std(), atol=1e-4)
 
 
 def test_a_tone_is_loudest_in_its_band():
     time = np.arange(4_000) / 8_000
-    filters, size = readers.mel_filters(8_000, 200, 40)
+    filters, size = signals.mel_filters(8_000, 200, 40)
     for frequency in (300, 1_000, 2_500):
-        found = readers.log_mel(np.sin(2 * np.pi * frequency * time).astype(np.float32), 8_000)
+        found = signals.log_mel(np.sin(2 * np.pi * frequency * time).astype(np.float32), 8_000)
         band = filters[round(frequency / 8_000 * size)].argmax()
         assert (np.abs(found.argmax(1) - band) <= 1).all()
 
 
 def test_loudness_says_nothing_and_a_click_is_one_frame():
     samples = np.random.default_rng(1).normal(size=800).astype(np.float32)
-    np.testing.assert_allclose(readers.log_mel(samples, 8_000), readers.log_mel(samples * 0.01, 8_000), atol=1e-3)
-    assert readers.log_mel(samples[:1], 8_000).shape == (1, 40)
-    np.testing.assert_allclose(readers.log_mel(np.zeros(500, dtype=np.float32), 8_000), 0, atol=1e-6)
+    np.testing.assert_allclose(signals.log_mel(samples, 8_000), signals.log_mel(samples * 0.01, 8_000), atol=1e-3)
+    assert signals.log_mel(samples[:1], 8_000).shape == (1, 40)
+    np.testing.assert_allclose(signals.log_mel(np.zeros(500, dtype=np.float32), 8_000), 0, atol=1e-6)
 
 
 def test_too_few_samples_a_second_are_refused():
-    assert "40 samples a second are too few" in refused(readers.log_mel, np.zeros(100), 40)
+    assert "40 samples a second are too few" in refused(signals.log_mel, np.zeros(100), 40)

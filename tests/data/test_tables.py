@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench import tables
+from bench.data import tables
+from bench.data.tables import carry_forward, group_starts, read_head, read_table
 from bench.errors import DataError
-from bench.tables import carry_forward, group_starts, read_head, read_table
 
 quick = settings(max_examples=60, deadline=None)
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 single = st.floats(width=32, allow_nan=False, allow_infinity=False)
 
 

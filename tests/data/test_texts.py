@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench import texts
+from bench.data import texts
 from tests.makers import attempted, refused, write
 
 quick = settings(max_examples=80, deadline=None)

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bench.times import TimeReader, months_of, regularity
+from bench.data.timestamps import TimeReader, months_of, regularity
 
 
 def read(times, known=None):

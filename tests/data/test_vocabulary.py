@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.vocabulary import END, PAD, UNKNOWN, decode, encode, make, tokens, words
+from bench.data.vocabulary import END, PAD, UNKNOWN, decode, encode, make, tokens, words
 
 lists_of_words = st.lists(st.text(alphabet="abcxyz", min_size=1))
 

@@ -10,15 +10,19 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bench import own_data, plugins, search_spaces, selection, tracking, winner
-from bench.config import RunConfig, SweepConfig, TrainSettings
-from bench.datasets import make_task
+from bench.config import plugins, search_spaces
+from bench.config.datasets import make_task
+from bench.config.settings import RunConfig, SweepConfig, TrainSettings
+from bench.data import own_data
 from bench.errors import BenchError, DataError, DeclarationError, StoreError, UnknownNameError
-from bench.record import records, write_json
-from bench.train import run
+from bench.export import winner
+from bench.results import selection
+from bench.results.record import records, write_json
+from bench.tracking import tracking
+from bench.training.train import run
 from tests.makers import hourly, long_table, recordings, reviews, series, tagged
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 TEXT = "the quick brown fox jumps over the lazy dog\nand runs away, as foxes do.\n" * 12
 
 
@@ -266,7 +270,7 @@ def test_the_signature_says_what_is_asked_and_answered(exported, kind):
 
 @pytest.mark.parametrize("space", sorted(plugins.declarations("search_spaces")))
 def test_every_architecture_is_written_as_onnx(space, tmp_path):
-    from bench import datasets
+    from bench.config import datasets
 
     card = datasets.read("adding")
     sweep = swept(tmp_path, card, 12, space)
@@ -328,7 +332,7 @@ def test_from_a_file_to_predictions(tmp_path):
 
 def test_the_best_on_validation_is_exported(tmp_path):
     """Neither its test score nor the order of models decides."""
-    from bench import datasets
+    from bench.config import datasets
 
     card = datasets.read("adding")
     sweep = swept(tmp_path, card, 12, "gru", seeds=2)
@@ -342,7 +346,7 @@ def test_the_best_on_validation_is_exported(tmp_path):
 
 
 def test_what_cannot_be_exported_is_refused_in_a_line(tmp_path):
-    from bench import datasets
+    from bench.config import datasets
 
     sweep = swept(tmp_path, datasets.read("adding"), 12)
     results, out = tmp_path / "results", tmp_path / "out"

@@ -13,9 +13,9 @@ from pathlib import Path
 import optuna
 import pytest
 
-from bench import search_spaces
-from bench.record import records
-from bench.selection import choose, confirmations, to_confirm
+from bench.config import search_spaces
+from bench.results.record import records
+from bench.results.selection import choose, confirmations, to_confirm
 
 HERE = Path(__file__).parent
 
@@ -120,7 +120,7 @@ class Sweep:
         """Return all runs in MLflow."""
         from mlflow import MlflowClient
 
-        from bench.tracking import store_uri
+        from bench.tracking.tracking import store_uri
 
         client = MlflowClient(tracking_uri=store_uri(self.results))
         experiments = [experiment.experiment_id for experiment in client.search_experiments()]
@@ -133,7 +133,7 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("store")
     from mlflow import MlflowClient
 
-    from bench.tracking import store_uri
+    from bench.tracking.tracking import store_uri
 
     MlflowClient(tracking_uri=store_uri(folder)).search_experiments()
     return folder / "mlflow.db"

@@ -4,16 +4,16 @@ import json
 import sys
 from pathlib import Path
 
-from bench import plan, sweep
-from bench.config import SweepConfig
-from bench.engines.local import LocalEngine
+from bench.config.settings import SweepConfig
 from bench.errors import BenchError
+from bench.sweep import coordinator, prepare
+from bench.sweep.engines.local import LocalEngine
 
 
 class Lines:
     """Shows a sweep as lines."""
 
-    def update(self, status: sweep.Status) -> None:
+    def update(self, status: coordinator.Status) -> None:
         """Show nothing."""
 
     def say(self, text: str) -> None:
@@ -28,9 +28,9 @@ def main() -> int:
     values = {"results": Path(results), "name": name, "datasets": ["latch"], "lengths": [8], "models": ["gru", "mlp"]}
     try:
         config = SweepConfig.build(None, values | {"workers": 2, "budget": "smoke"} | options)
-        made = plan.make(config)
+        made = prepare.make(config)
         engine = LocalEngine(made.slots, config.stall_seconds, run="stub:run", preload=["stub"])
-        return sweep.run(made, Lines(), engine).exit_code
+        return coordinator.run(made, Lines(), engine).exit_code
     except BenchError as error:
         print(f"bench: {error}", file=sys.stderr)  # noqa: T201
         return error.exit_code

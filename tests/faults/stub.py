@@ -14,9 +14,9 @@ import sys
 import time
 from pathlib import Path
 
-from bench.config import RunConfig
-from bench.record import Asked, Epoch, read_crashes
-from bench.sweep import crash_point
+from bench.config.settings import RunConfig
+from bench.results.record import Asked, Epoch, read_crashes
+from bench.sweep.coordinator import crash_point
 
 time.sleep(float(os.environ.get("BENCH_STUB_PRELOAD", "0")))  # the server imports this file, once
 

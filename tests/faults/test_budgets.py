@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 
-from bench.record import records
+from bench.results.record import records
 
 SIZE = ("trials=200", "confirm_seeds=2")
 BUDGETS = {"wall time": 'wall_time="6s"', "device time": 'device_time="8s"', "money": "max_usd=0.0025"}
@@ -58,7 +58,7 @@ def test_what_is_chosen_keeps_to_the_limits(stub_sweep):
     status, output = stub_sweep.finish("trials=2", "confirm_seeds=1", "max_memory_gb=1.0", BENCH_STUB_GIB="2")
     assert status == 0, output
     assert not [r for r in records(stub_sweep.folder) if r.config.phase == "confirm"]
-    from bench import leaderboard
+    from bench.results import leaderboard
 
     board = leaderboard.build(stub_sweep.folder)
     assert set(board[board["state"] != "floor"]["state"]) == {"failed: no configuration keeps to the limits"}

@@ -9,7 +9,7 @@ import sqlite3
 import optuna
 import pytest
 
-from bench.record import RunRecord, records
+from bench.results.record import RunRecord, records
 
 SIZE = ("trials=2", "confirm_seeds=1")
 
@@ -114,13 +114,13 @@ def test_mlflow_being_gone_stops_nothing_and_sync_makes_up_for_it(stub_sweep):
     assert status == 0, output
     assert (stub_sweep.folder / "mlflow.log").exists()
     store.write_bytes(kept)
-    from bench import sweep
+    from bench.sweep import coordinator
 
     runs = [record for record in records(stub_sweep.folder) if record.config.phase in ("screen", "confirm")]
     assert len(runs) >= 6
-    assert sweep.sync(stub_sweep.folder, stub_sweep.results) == len(runs)
+    assert coordinator.sync(stub_sweep.folder, stub_sweep.results) == len(runs)
     stub_sweep.check_tracked()
-    assert sweep.sync(stub_sweep.folder, stub_sweep.results) == len(runs)
+    assert coordinator.sync(stub_sweep.folder, stub_sweep.results) == len(runs)
     stub_sweep.check_tracked()
 
 

@@ -11,8 +11,8 @@ import time
 import optuna
 import pytest
 
-from bench import sweep
-from bench.record import RunRecord, records
+from bench.results.record import RunRecord, records
+from bench.sweep import coordinator
 
 TRIALS = 3
 SIZE = (f"trials={TRIALS}", "confirm_seeds=2")
@@ -32,7 +32,7 @@ def test_a_kill_at_a_commit_point_loses_nothing(stub_sweep, point):
 
 
 def test_every_commit_point_of_the_coordinator_is_killed_at():
-    assert re.findall(r'crash_point\("(\w+)"\)', inspect.getsource(sweep)) == POINTS
+    assert re.findall(r'crash_point\("(\w+)"\)', inspect.getsource(coordinator)) == POINTS
 
 
 def test_runs_that_die_at_every_attempt_are_failures_and_the_sweep_ends(stub_sweep):

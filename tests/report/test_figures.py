@@ -5,8 +5,8 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
-from bench import figures
-from bench.config import BASELINES
+from bench.config.settings import BASELINES
+from bench.report import figures
 
 LOG = figures.Axis("steps", log=True)
 

@@ -12,16 +12,17 @@ from pathlib import Path
 
 import pytest
 
-from bench import leaderboard, report
-from bench.config import BASELINES, RunConfig, TrainSettings
+from bench.config.settings import BASELINES, RunConfig, TrainSettings
 from bench.errors import StoreError
-from bench.estimate import CellEstimate, Estimate
-from bench.record import Asked, Epoch, RunRecord, Seconds
-from bench.sections import generated_text
-from bench.selection import choose, to_confirm
+from bench.report import report
+from bench.report.sections import generated_text
+from bench.results import leaderboard
+from bench.results.record import Asked, Epoch, RunRecord, Seconds
+from bench.results.selection import choose, to_confirm
+from bench.sweep.estimate import CellEstimate, Estimate
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 SETTINGS = TrainSettings(max_sequences=6_400, batch_size=16, num_epochs=4, num_val=8, num_test=8)
 ENVIRONMENT = {"hardware": "a machine (2 cores)", "python": "3.13", "torch": "2.12"}
 ASKED = {
@@ -188,7 +189,7 @@ def test_the_page_is_well_formed(page):
 
 
 def test_every_file_of_a_section_is_on_the_page():
-    files = {path.stem for path in (ROOT / "bench" / "sections").glob("[a-z]*.py")}
+    files = {path.stem for path in (ROOT / "bench" / "report" / "sections").glob("[a-z]*.py")}
     assert files == {section.__name__.rpartition(".")[2] for section in report.SECTIONS}
 
 

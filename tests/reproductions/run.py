@@ -24,10 +24,11 @@ from datetime import date
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bench import datasets, measure, search_spaces
-from bench.config import RunConfig, TrainSettings
-from bench.record import RunRecord
-from bench.train import Report, run
+from bench.config import datasets, search_spaces
+from bench.config.settings import RunConfig, TrainSettings
+from bench.results.record import RunRecord
+from bench.training import ledger
+from bench.training.train import Report, run
 
 TABLE = Path(__file__).with_name("results.md")
 
@@ -238,7 +239,7 @@ def _commit() -> str:
 def _made(name: str, overrides: Settings) -> str:
     """Return by whom and when a row was made."""
     words = " ".join([name, *(f"{key}={json.dumps(value)}" for key, value in overrides.items())])
-    facts = measure.environment("cpu")
+    facts = ledger.environment("cpu")
     versions = f"Python {platform.python_version()}, torch {facts['torch']}"
     machine = f"{facts['hardware']}, 1 thread, load average {os.getloadavg()[1]:.1f}"
     return f'`make reproduce ARGS="{words}"`, {date.today()}, {machine}; {versions}; commit {_commit()}'
@@ -257,7 +258,7 @@ def chosen(words: list[str]) -> tuple[list[str], Settings]:
 
 def main() -> None:
     names, overrides = chosen(sys.argv[1:])
-    measure.prepare_process(1)
+    ledger.prepare_process(1)
     _commit()  # of the code that runs: another may be checked out before a row is written
     for name in names:
         began = time.monotonic()

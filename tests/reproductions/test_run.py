@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from bench.module import SequenceModule
+from bench.training.module import SequenceModule
 from tests.reproductions import run as reproductions
 
 CHARACTERS = 65  # of the published models; the bench has a symbol more, for characters that training did not show

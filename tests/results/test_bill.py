@@ -4,9 +4,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from bench import bill
-from bench.config import RunConfig, TrainSettings
-from bench.record import Asked, RunRecord, Seconds
+from bench.config.settings import RunConfig, TrainSettings
+from bench.results import bill
+from bench.results.record import Asked, RunRecord, Seconds
 
 SETTINGS = TrainSettings(max_sequences=64, batch_size=8, num_epochs=2, num_val=8, num_test=8)
 

@@ -6,10 +6,10 @@ import math
 import pandas as pd
 import pytest
 
-from bench import leaderboard, stats
-from bench.config import RunConfig, TrainSettings
+from bench.config.settings import RunConfig, TrainSettings
 from bench.errors import DeclarationError, StoreError, UnknownNameError
-from bench.record import Asked, RunRecord, Seconds
+from bench.results import leaderboard, stats
+from bench.results.record import Asked, RunRecord, Seconds
 
 SETTINGS = TrainSettings(max_sequences=6_400, batch_size=16, num_epochs=4, num_val=8, num_test=8)
 ASKED = {

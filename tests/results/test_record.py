@@ -8,10 +8,10 @@ from contextlib import nullcontext
 
 import pytest
 
-from bench import record
-from bench.config import RunConfig, TrainSettings
+from bench.config.settings import RunConfig, TrainSettings
 from bench.errors import StoreError
-from bench.record import Asked, Epoch, RunRecord, Seconds
+from bench.results import record
+from bench.results.record import Asked, Epoch, RunRecord, Seconds
 
 
 def made(**changes) -> RunRecord:

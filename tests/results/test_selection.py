@@ -2,9 +2,9 @@
 
 import pytest
 
-from bench.config import RunConfig, TrainSettings
-from bench.record import Asked, RunRecord
-from bench.selection import best_trials, confirmations
+from bench.config.settings import RunConfig, TrainSettings
+from bench.results.record import Asked, RunRecord
+from bench.results.selection import best_trials, confirmations
 
 SETTINGS = TrainSettings(max_sequences=64, batch_size=8, num_epochs=2, num_val=8, num_test=8)
 

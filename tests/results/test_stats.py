@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench import stats
+from bench.results import stats
 
 
 @pytest.mark.parametrize(("n", "lower"), [(5, 0.4782), (8, 0.6306), (10, 0.6915), (20, 0.8316), (29, 0.8806)])

@@ -2,10 +2,10 @@
 
 import pytest
 
-from bench import estimate
-from bench import plan as plans
-from bench.config import SweepConfig
-from bench.record import Asked, Epoch, RunRecord, Seconds
+from bench.config.settings import SweepConfig
+from bench.results.record import Asked, Epoch, RunRecord, Seconds
+from bench.sweep import estimate
+from bench.sweep import prepare as plans
 
 
 def make(tmp_path, **options) -> plans.Plan:

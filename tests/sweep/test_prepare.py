@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from bench import own_data
-from bench import plan as plans
-from bench.config import BASELINES, SweepConfig
-from bench.engines import local
+from bench.config.settings import BASELINES, SweepConfig
+from bench.data import own_data
 from bench.errors import BenchError
-from bench.record import Asked, RunRecord
+from bench.results.record import Asked, RunRecord
+from bench.sweep import prepare as plans
+from bench.sweep.engines import local
 from tests.makers import hourly
 
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from bench import speed
-from bench.config import SweepConfig
-from bench.engines.local import Event
+from bench.config.settings import SweepConfig
 from bench.errors import DeclarationError, HardwareError
+from bench.sweep import speed
+from bench.sweep.engines.local import Event
 
 SAME = {"hardware": "a machine", "device": "cpu", "precision": "32-true", "threads": 1, "state": "complete"}
 SAME |= {"dataset": "adding", "batch_size": 32}
@@ -114,7 +114,7 @@ def test_two_models_are_measured_at_two_lengths(tmp_path):
     assert "training step" in text
     assert "var(" not in text
     assert text.count("cpu, 1 thread(s), 32-true; latch, 4 sequences a batch") == 2  # for all, and in the title
-    text = (Path(__file__).parents[1] / "results" / "README.md").read_text()
+    text = (Path(__file__).parents[2] / "results" / "README.md").read_text()
     assert [name for name in rows.columns if f"`{name}`" not in text] == []
     again = [sys.executable, "-m", "bench", "speed", str(csv), "--json"]
     done = subprocess.run(again, capture_output=True, text=True, timeout=60, check=True)
@@ -170,7 +170,7 @@ def test_a_length_that_fails_is_a_cell_with_its_cause():
 
 def test_a_gpu_that_torch_does_not_see_is_told_before_anything_is_measured(tmp_path, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
-    monkeypatch.setattr("bench.engines.local.call", lambda function: 0)
+    monkeypatch.setattr("bench.sweep.engines.local.call", lambda function: 0)
     config = SweepConfig(datasets=["latch"], lengths=[8], models=["mlp"], gpus="1", results=tmp_path)
     with pytest.raises(HardwareError, match="sees 0 of 1"):
         speed.measure(config, 4, lambda line: None)

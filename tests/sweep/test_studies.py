@@ -5,11 +5,11 @@ from pathlib import Path
 import optuna
 import pytest
 
-from bench import plan as plans
-from bench.config import SweepConfig
+from bench.config.settings import SweepConfig
 from bench.errors import DeclarationError
-from bench.record import Asked, Epoch, RunRecord
-from bench.studies import Studies
+from bench.results.record import Asked, Epoch, RunRecord
+from bench.sweep import prepare as plans
+from bench.sweep.studies import Studies
 
 
 def make(tmp_path: Path, **options) -> plans.Plan:

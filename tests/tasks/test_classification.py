@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench import readers
+from bench.data import signals
+from bench.data.files import DataFile, folders, locate
+from bench.data.signals import Examples
 from bench.errors import DataError, DataMissingError, DeclarationError
-from bench.files import DataFile, folders, locate
-from bench.readers import Examples
 from bench.tasks import classification
 from bench.tasks.classification import Task, nearest, resample, split_parts
 
@@ -439,7 +439,7 @@ def test_the_nearest_by_hand():
     ],
 )
 def test_the_published_errors_of_the_nearest_neighbour(name, error):
-    train, test = (readers.read_ts(real(f"{name}/{name}_{part}.ts")) for part in ("TRAIN", "TEST"))
+    train, test = (signals.read_ts(real(f"{name}/{name}_{part}.ts")) for part in ("TRAIN", "TEST"))
     answers = nearest(np.stack(train.items), np.array(train.labels), np.stack(test.items))
     assert (answers != np.array(test.labels)).mean() == pytest.approx(error, abs=5e-5)
 

@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.linear_model import Ridge
 
-from bench import datasets, files
-from bench.contracts import Batch
-from bench.datasets import make_task
+from bench.config import datasets
+from bench.config.contracts import Batch
+from bench.config.datasets import make_task
+from bench.data import files
 from bench.errors import DataError, DataMissingError, DeclarationError
 from bench.tasks import forecasting
 from bench.tasks.forecasting import Task

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench import datasets, vocabulary
+from bench.config import datasets
+from bench.data import vocabulary
 from bench.errors import BenchError, DataMissingError
 from bench.tasks.language_modelling import KneserNey, Task, _discounts
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.contracts import Batch
+from bench.config.contracts import Batch
 from bench.errors import DeclarationError
 from bench.tasks.parity import Task
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench import datasets
+from bench.config import datasets
 from bench.errors import BenchError, DataMissingError
 from bench.tasks.tagging import Task, read_conllu
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from bench.record import RunRecord
-from bench.tracking import Tracker, links, store_uri
+from bench.results.record import RunRecord
+from bench.tracking.tracking import Tracker, links, store_uri
 
 MODELS = ("gru", "mlp")
 SIZES = {"max_sequences": 640, "batch_size": 32, "num_epochs": 2, "num_val": 8, "num_test": 8}

@@ -3,10 +3,11 @@
 import pytest
 from torch import nn
 
-from bench import capacity, search_spaces
-from bench.config import BASELINES, BUDGETS, RunConfig, train_settings
-from bench.datasets import make_task, read
+from bench.config import search_spaces
+from bench.config.datasets import make_task, read
+from bench.config.settings import BASELINES, BUDGETS, RunConfig, train_settings
 from bench.errors import DeclarationError
+from bench.training import capacity
 
 WIDTHS = {  # core parameters, input width: hidden size of RNN, GRU, LSTM, BiLSTM, two LSTMs; width of two blocks
     (5_000, 16): (62, 33, 27, 18, 17, 14),

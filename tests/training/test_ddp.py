@@ -9,14 +9,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench import estimate, leaderboard
-from bench import plan as plans
-from bench import sweep as sweeps
-from bench.config import RunConfig, SweepConfig, TrainSettings
-from bench.engines import local
-from bench.engines.local import Event, Job, LocalEngine
+from bench.config.settings import RunConfig, SweepConfig, TrainSettings
 from bench.errors import HardwareError
-from bench.record import RunRecord, records
+from bench.results import leaderboard
+from bench.results.record import RunRecord, records
+from bench.sweep import coordinator as sweeps
+from bench.sweep import estimate
+from bench.sweep import prepare as plans
+from bench.sweep.engines import local
+from bench.sweep.engines.local import Event, Job, LocalEngine
 
 
 def config(name: str, num_devices: int, **changes) -> RunConfig:

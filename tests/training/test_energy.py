@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from bench.energy import EnergyMeter, cpu_seconds
+from bench.training.energy import EnergyMeter, cpu_seconds
 
 RANGE = 65_532_610_987  # microjoules, of an Intel CPU
 BURN = "import time\nwhile time.process_time() < {}: pass"

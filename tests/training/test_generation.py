@@ -9,11 +9,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench import generation
-from bench.config import RunConfig, TrainSettings
+from bench.config.settings import RunConfig, TrainSettings
 from bench.errors import DeclarationError
-from bench.module import SequenceModule
 from bench.tasks.language_modelling import Task
+from bench.training import generation
+from bench.training.module import SequenceModule
 
 TEXT = "the quick brown fox jumps over the lazy dog\nand runs away, as foxes do.\n" * 12
 MODELS = {

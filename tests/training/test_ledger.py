@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from bench import measure
+from bench.training.ledger import Ledger, environment
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 # Run in processes of their own, all forked from one that has torch loaded, as runs are.
 SUBNORMALS = """
@@ -101,7 +101,7 @@ def clock(monkeypatch):
 
 
 def test_time_of_an_inner_purpose_is_not_counted_for_the_outer(clock):
-    ledger = measure.Ledger("cpu")
+    ledger = Ledger("cpu")
     clock(1)  # booked nowhere
     with ledger.spent_on("train"):
         clock(2)
@@ -113,7 +113,7 @@ def test_time_of_an_inner_purpose_is_not_counted_for_the_outer(clock):
 
 
 def test_time_adds_up_over_blocks(clock):
-    ledger = measure.Ledger("cpu")
+    ledger = Ledger("cpu")
     for seconds in (1, 2):
         with ledger.spent_on("train"):
             clock(seconds)
@@ -121,7 +121,7 @@ def test_time_adds_up_over_blocks(clock):
 
 
 def test_time_is_booked_while_a_block_is_open(clock):
-    ledger = measure.Ledger("cpu")
+    ledger = Ledger("cpu")
     ledger.switch("train")
     clock(3)
     assert ledger.so_far("train") == 3
@@ -131,14 +131,14 @@ def test_time_is_booked_while_a_block_is_open(clock):
     assert ledger.seconds == {"train": 4}
 
 
-def fail_in(ledger: measure.Ledger, clock) -> None:
+def fail_in(ledger: Ledger, clock) -> None:
     with ledger.spent_on("train"), ledger.spent_on("evaluate"):
         clock(3)
         raise ValueError("stop")
 
 
 def test_a_block_that_fails_is_booked_and_left(clock):
-    ledger = measure.Ledger("cpu")
+    ledger = Ledger("cpu")
     with pytest.raises(ValueError, match="stop"):
         fail_in(ledger, clock)
     clock(5)
@@ -148,7 +148,7 @@ def test_a_block_that_fails_is_booked_and_left(clock):
 
 
 def test_the_environment_is_complete():
-    found = measure.environment("cpu")
+    found = environment("cpu")
     assert found.keys() == {
         "hardware", "platform", "python", "torch", "pytorch_lightning", "optuna", "mlflow", "numpy"
     }  # fmt: skip

@@ -2,9 +2,9 @@
 
 import pytest
 
-from bench import model_contract as contract
-from bench import search_spaces
+from bench.config import search_spaces
 from bench.errors import DeclarationError
+from bench.training import model_checks as contract
 
 SOUND = """
 import random

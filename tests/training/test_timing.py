@@ -7,11 +7,12 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from bench import search_spaces, timing
-from bench.config import BASELINES, RunConfig, TrainSettings
-from bench.datamodule import to_tensors
-from bench.datasets import make_task
-from bench.module import SequenceModule
+from bench.config import search_spaces
+from bench.config.datasets import make_task
+from bench.config.settings import BASELINES, RunConfig, TrainSettings
+from bench.training import timing
+from bench.training.datamodule import to_tensors
+from bench.training.module import SequenceModule
 
 SETTINGS = {"max_sequences": 64, "batch_size": 8, "num_epochs": 2, "num_val": 8, "num_test": 8}
 

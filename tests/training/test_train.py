@@ -7,13 +7,13 @@ import time
 import pytest
 import torch
 
-from bench import generation, train
-from bench.config import RunConfig, TrainSettings
-from bench.datamodule import DataModule, to_tensors
-from bench.datasets import make_task
+from bench.config.datasets import make_task
+from bench.config.settings import RunConfig, TrainSettings
 from bench.errors import SealedSplitError
-from bench.measure import Ledger
-from bench.module import SequenceModule
+from bench.training import generation, train
+from bench.training.datamodule import DataModule, to_tensors
+from bench.training.ledger import Ledger
+from bench.training.module import SequenceModule
 
 
 def config(phase: str = "screen", *, dataset: str = "latch", length: int = 8, settings: dict | None = None, **changes):

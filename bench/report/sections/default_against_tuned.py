@@ -2,9 +2,9 @@
 
 import statistics
 
-from bench import evidence
-from bench.figures import Axis, Chart, Series, bare
-from bench.page import Block, Findings, Note, Panels, Section, Table, by_question, question, question_of, rows_of
+from bench.report import evidence
+from bench.report.figures import Axis, Chart, Series, bare
+from bench.report.page import Block, Findings, Note, Panels, Section, Table, by_question, question, question_of, rows_of
 from bench.wording import DASH, count, interval, is_known, score, signed, whole
 
 

@@ -2,9 +2,9 @@
 
 import pandas as pd
 
-from bench import evidence
-from bench.figures import Axis, Chart, Series, bare
-from bench.page import (
+from bench.report import evidence
+from bench.report.figures import Axis, Chart, Series, bare
+from bench.report.page import (
     Block,
     Drawing,
     Findings,
@@ -18,7 +18,7 @@ from bench.page import (
     question_of,
     rows_of,
 )
-from bench.record import RunRecord
+from bench.results.record import RunRecord
 from bench.wording import duration, score, time_unit
 
 

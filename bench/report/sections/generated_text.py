@@ -3,8 +3,8 @@
 import json
 from typing import Any
 
-from bench import evidence
-from bench.page import Block, Findings, Listing, Note, Section, Table, rows_of
+from bench.report import evidence
+from bench.report.page import Block, Findings, Listing, Note, Section, Table, rows_of
 from bench.wording import score, shortened
 
 MEASURES = {

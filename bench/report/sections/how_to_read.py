@@ -1,6 +1,6 @@
 """How to read a report: its words, and the rules that its numbers keep to."""
 
-from bench.page import Findings, Listing, Section
+from bench.report.page import Findings, Listing, Section
 
 GLOSSARY = (
     ("Cell", "A model on a dataset at one length. Every cell gets the same budget."),

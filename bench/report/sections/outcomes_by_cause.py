@@ -1,8 +1,8 @@
 """Outcomes by cause: how trials and confirm runs ended, what each cause means, and an example of each."""
 
-from bench import evidence
-from bench.page import Block, Findings, Listing, Note, Section, Table, question_of, rows_of
-from bench.record import RunRecord, outcome
+from bench.report import evidence
+from bench.report.page import Block, Findings, Listing, Note, Section, Table, question_of, rows_of
+from bench.results.record import RunRecord, outcome
 from bench.wording import count, shortened, was_or_were
 
 CAUSES = {

@@ -4,9 +4,9 @@ from typing import Any
 
 import pandas as pd
 
-from bench import evidence, figures
-from bench.figures import Axis, Chart, Level, Series, bare
-from bench.page import (
+from bench.report import evidence, figures
+from bench.report.figures import Axis, Chart, Level, Series, bare
+from bench.report.page import (
     Block,
     Drawing,
     Findings,
@@ -19,7 +19,7 @@ from bench.page import (
     metrics_of,
     question,
 )
-from bench.selection import objective
+from bench.results.selection import objective
 from bench.wording import as_float, enumeration, number, percent, score
 
 DRAWN = 40  # fields of the grid by which dominated points are thinned, along each axis

@@ -3,9 +3,9 @@
 import math
 import statistics
 
-from bench import evidence
-from bench.figures import Axis, Chart, Series
-from bench.page import Block, Findings, Note, Panels, Section, Table, by_model, question_of, rows_of
+from bench.report import evidence
+from bench.report.figures import Axis, Chart, Series
+from bench.report.page import Block, Findings, Note, Panels, Section, Table, by_model, question_of, rows_of
 from bench.wording import duration, number, percent
 
 

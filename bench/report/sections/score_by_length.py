@@ -4,9 +4,9 @@ from typing import Any
 
 import pandas as pd
 
-from bench import leaderboard
-from bench.figures import Axis, Chart, Level, Series, bare
-from bench.page import Block, Drawing, Findings, Note, Panels, Section, Table, rows_of, sparse
+from bench.report.figures import Axis, Chart, Level, Series, bare
+from bench.report.page import Block, Drawing, Findings, Note, Panels, Section, Table, rows_of, sparse
+from bench.results import leaderboard
 from bench.wording import DASH, as_float, enumeration, is_known, score, shortened
 
 

@@ -4,8 +4,8 @@ from typing import Any
 
 import pandas as pd
 
-from bench.figures import Axis, Chart, Level, Series, bare
-from bench.page import Block, Findings, Note, Panels, Section, Table, by_model, question_of, rows_of, sparse
+from bench.report.figures import Axis, Chart, Level, Series, bare
+from bench.report.page import Block, Findings, Note, Panels, Section, Table, by_model, question_of, rows_of, sparse
 from bench.wording import is_known, number
 
 SPEED = {

@@ -5,8 +5,9 @@ from typing import Any
 
 import pandas as pd
 
-from bench import bill, evidence
-from bench.page import Block, Findings, Note, Section, Table, metrics_of, question_of, rows_of
+from bench.report import evidence
+from bench.report.page import Block, Findings, Note, Section, Table, metrics_of, question_of, rows_of
+from bench.results import bill
 from bench.wording import DASH, count, duration, is_known, number, percent, score, time_unit, usd
 
 

@@ -6,13 +6,13 @@ import io
 
 import torch
 
-from bench import measure, train
-from bench.config import BUDGETS, RunConfig, train_settings
+from bench.config.settings import BUDGETS, RunConfig, train_settings
+from bench.training import ledger, train
 
 # Much is imported and compiled at the first training step only. One tiny run here does it for all run processes.
 # Not where a GPU might be used: there the autograd engine then has threads, which do not survive a fork.
 if torch.version.cuda is None and torch.version.hip is None:
-    measure.prepare_process(threads=1)
+    ledger.prepare_process(threads=1)
     _CONFIG = RunConfig(
         sweep="",
         run="warm-up",

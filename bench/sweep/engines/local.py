@@ -29,8 +29,8 @@ from typing import Any, Literal
 
 from bench.errors import BenchError, HardwareError
 
-RUN = "bench.train:run_in_folder"
-PRELOAD = ("bench.engines._preload",)
+RUN = "bench.training.train:run_in_folder"
+PRELOAD = ("bench.sweep.engines._preload",)
 CALL_SECONDS = 120  # of `call`: code of one's own may never come back
 
 

@@ -1,4 +1,4 @@
-"""The architecture: who may import whom, and where each heavy library lives."""
+"""The architecture: which folder may import which, and where each heavy library is used."""
 
 import ast
 import subprocess
@@ -9,42 +9,37 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "bench"
-LAYERS = (
-    ["errors", "plugins", "contracts", "config", "record", "prices", "selection", "wording"]
-    + ["files", "times", "tables", "sequences", "texts", "readers", "vocabulary"]
-    + ["search_spaces", "datasets", "own_data", "fetch"]
-    + ["models", "tasks", "metrics", "model_contract"]
-    + ["measure", "energy", "module", "generation", "timing", "capacity", "datamodule", "ranks", "train"]
-    + ["engines", "stats", "tracking", "plan", "bill", "studies", "sweep", "estimate", "figures", "speed"]
-    + ["leaderboard", "evidence", "page", "sections", "report", "winner", "display", "cli", "__main__"]
+FOLDERS = (
+    *("errors", "wording", "config", "data", "models", "tasks", "results", "metrics", "training"),
+    *("tracking", "sweep", "report", "export", "cli", "__main__"),
 )
-"""Lower ones first: a module imports only from those before it; inside a folder no file imports another."""
+"""Folders and top-level modules, lowest first: each imports only from itself and from those before it."""
 
 HOMES = {
-    "optuna": {"search_spaces", "studies"},
+    "optuna": {"config", "sweep"},
     "mlflow": {"tracking"},
-    "pytorch_lightning": {"module", "datamodule", "ranks", "train"},
-    "torch": {"models", "model_contract", "measure", "module", "generation", "timing", "capacity", "datamodule"}
-    | {"ranks", "train", "engines", "winner"},
-    "pandas": {"times", "tables", "speed", "leaderboard", "evidence", "wording", "page", "sections", "winner", "cli"},
-    "rich": {"display"},
+    "pytorch_lightning": {"training"},
+    "torch": {"models", "training", "sweep", "export"},
+    "pandas": {"wording", "data", "results", "sweep", "report", "export", "cli"},
+    "rich": {"cli"},
     "click": {"cli"},
     "sklearn": {"tasks"},
-    "scipy": {"stats", "search_spaces"},
-    "pynvml": {"engines", "energy"},
-    "matplotlib": {"figures"},
+    "scipy": {"config", "results"},
+    "pynvml": {"training", "sweep"},
+    "matplotlib": {"report"},
     "jinja2": {"report"},
-    "moocore": {"stats"},
-    "safetensors": {"winner"},
-    "onnxruntime": {"winner"},
+    "moocore": {"results"},
+    "safetensors": {"export"},
+    "onnxruntime": {"export"},
 }
+"""Who imports a heavy library; a folder that no longer does is removed here too."""
 
 
 def files() -> list[Path]:
     return sorted(path for path in PACKAGE.rglob("*.py") if "_shipped" not in path.parts)
 
 
-def layer(path: Path) -> str:
+def folder(path: Path) -> str:
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
@@ -57,41 +52,85 @@ def imports(path: Path) -> set[str]:
         if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
         for inner in ast.walk(node)
     }
-    found = set()
+    names = set()
     for node in ast.walk(tree):
         if id(node) in typing_only:
             continue
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+            names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            found |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return found
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
 
 
 @pytest.mark.parametrize("path", files(), ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_a_module_imports_only_from_below(path):
-    mine = layer(path)
+def test_a_folder_imports_only_from_folders_below(path):
+    mine = folder(path)
     if mine == "__init__":
         return
     for name in imports(path):
         parts = name.split(".")
-        if parts[0] != "bench" or len(parts) < 2:
-            continue
-        theirs = parts[1]
-        if theirs in LAYERS:
-            if mine == theirs and path.name == "_preload.py":
-                continue
-            assert LAYERS.index(theirs) < LAYERS.index(mine), f"{path.name} imports {name}"
+        if parts[0] == "bench" and len(parts) > 1 and parts[1] in FOLDERS:
+            assert FOLDERS.index(parts[1]) <= FOLDERS.index(mine), f"{path.name} imports {name}"
+
+
+@pytest.mark.parametrize("path", files(), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_no_private_name_of_another_folder_is_imported(path):
+    for name in imports(path):
+        parts = name.split(".")
+        if parts[0] == "bench" and len(parts) > 2 and parts[1] != folder(path):
+            assert not [part for part in parts if part.startswith("_") and part != "__version__"], name
+
+
+@pytest.mark.parametrize("kind", ["models", "tasks", "report/sections"])
+def test_plugins_of_one_kind_do_not_import_each_other(kind):
+    for path in (PACKAGE / kind).glob("[!_]*.py"):
+        package = "bench." + kind.replace("/", ".")
+        siblings = {f"{package}.{other.stem}" for other in path.parent.glob("[!_]*.py")}
+        assert not [name for name in imports(path) if any(name.startswith(sibling) for sibling in siblings)], path
+
+
+def modules() -> dict[str, set[str]]:
+    """Return which modules of the package each of them imports when it is loaded or later."""
+    names = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in files()}
+    return {
+        module: {
+            target
+            for name in imports(path)
+            for target in (name, name.rpartition(".")[0])
+            if target in names and target != module
+        }
+        for module, path in names.items()
+    }
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    graph, done = modules(), set()
+
+    def visit(module: str, path: tuple[str, ...]) -> None:
+        assert module not in path, " -> ".join([*path, module])
+        if module not in done:
+            for target in graph[module]:
+                visit(target, (*path, module))
+            done.add(module)
+
+    for module in graph:
+        visit(module, ())
 
 
 @pytest.mark.parametrize("library", HOMES)
 def test_a_heavy_library_has_one_home(library):
-    users = {layer(path) for path in files() if any(name.split(".")[0] == library for name in imports(path))}
-    assert users == HOMES[library]  # not more, and none that is there no longer
+    users = {folder(path) for path in files() if any(name.split(".")[0] == library for name in imports(path))}
+    assert users == HOMES[library]
 
 
-def test_every_module_has_a_layer():
-    assert {layer(path) for path in files()} - {"__init__"} == set(LAYERS)  # else nothing guards what imports it
+def test_every_folder_has_a_place_and_says_what_it_is_for():
+    assert {folder(path) for path in files()} - {"__init__"} == set(FOLDERS)
+    for name in FOLDERS:
+        if (PACKAGE / name).is_dir():
+            docstring = ast.get_docstring(ast.parse((PACKAGE / name / "__init__.py").read_text())) or ""
+            assert "In: " in docstring, name
+            assert "Out: " in docstring, name
 
 
 def test_help_loads_nothing_heavy():
@@ -102,6 +141,9 @@ def test_help_loads_nothing_heavy():
 
 
 def test_the_coordinator_loads_neither_torch_nor_lightning():
-    code = "import sys; import bench.sweep.coordinator, bench.results.leaderboard; print([n for n in ('torch', 'pytorch_lightning') if n in sys.modules])"
+    code = (
+        "import sys; import bench.sweep.coordinator, bench.results.leaderboard; "
+        "print([name for name in ('torch', 'pytorch_lightning') if name in sys.modules])"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert done.stdout.strip() == "[]"

@@ -325,6 +325,7 @@ def speed(
     """
     from bench.cli.screen import Screen, print_tables
     from bench.config.settings import SweepConfig
+    from bench.report import speed_charts
     from bench.sweep import speed as speeds
 
     screen = Screen()
@@ -334,15 +335,15 @@ def speed(
         screen.say("bench: measuring one run at a time; nothing else should run on this machine")
         options |= {"datasets": [dataset], "lengths": lengths or speeds.LENGTHS, "results": results}
         frame, folder = speeds.measure(SweepConfig.build(None, options), batch_size, screen.say)
-        for path in speeds.write(frame, folder):
+        for path in speed_charts.write(frame, folder):
             screen.say(str(path))
     if as_json:
         click.echo(frame.to_json(orient="records"))
         return
     headings = ["model", *(f"{steps} steps" for steps in sorted(frame["steps"].unique()))]
-    print_tables(speeds.tables(frame), headings)
+    print_tables(speed_charts.tables(frame), headings)
     click.echo()
-    for sentence in speeds.sentences(frame):
+    for sentence in speed_charts.sentences(frame):
         click.echo(f"* {sentence}")
 
 

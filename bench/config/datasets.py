@@ -8,8 +8,19 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from bench.config import plugins
 from bench.config.contracts import Task
 from bench.config.settings import fingerprint, one_line, read_toml
-from bench.data.files import DataFile
 from bench.errors import DataMissingError, DeclarationError, did_you_mean
+
+
+class DataFile(BaseModel):
+    """One file of a dataset."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    path: str  # below a data folder; absolute for a user's own file
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
+    size_bytes: int = Field(gt=0)
+    url: str | None = None  # where `bench fetch` gets it
+    listing: str | None = None  # of a folder: a file beside the card with path, sha256, size and url of each file in it
 
 
 class Dataset(BaseModel):

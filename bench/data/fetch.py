@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from bench.config import plugins
-from bench.config.datasets import Dataset
-from bench.data.files import DataFile, cache, checksum, locate
+from bench.config.datasets import DataFile, Dataset
+from bench.data.files import cache, checksum, locate
 from bench.errors import DataMissingError, DeclarationError
 
 CHUNK = 1 << 16

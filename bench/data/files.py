@@ -15,25 +15,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
 
+from bench.config.datasets import DataFile
 from bench.config.settings import fingerprint
 from bench.errors import DataError, DataMissingError, StoreError
 
 VERSION = 4
 """Of the prepared arrays: raised whenever a reader changes what it makes of a file."""
-
-
-class DataFile(BaseModel):
-    """One file of a dataset."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    path: str  # below a data folder; absolute for a user's own file
-    sha256: str = Field(pattern="^[0-9a-f]{64}$")
-    size_bytes: int = Field(gt=0)
-    url: str | None = None  # where `bench fetch` gets it
-    listing: str | None = None  # of a folder: a file beside the card with path, sha256, size and url of each file in it
 
 
 class Prepared(NamedTuple):

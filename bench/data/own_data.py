@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bench.config import plugins
-from bench.config.datasets import Dataset, make_task
+from bench.config.datasets import DataFile, Dataset, make_task
 from bench.config.settings import SweepConfig
 from bench.data import tables, texts
-from bench.data.files import DataFile, checksum
+from bench.data.files import checksum
 from bench.data.timestamps import DATE
 from bench.errors import BenchError, DataError, DeclarationError, UnknownNameError, did_you_mean
 

@@ -1,1 +1,5 @@
-"""Figures of one run: one file a metric, with UNIT, GOAL and compute(record), a pure function of a stored record."""
+"""Figures derived from a stored record, one file a metric.
+
+In: a `RunRecord`.
+Out: one number, or None where the record does not hold it.
+"""

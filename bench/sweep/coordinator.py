@@ -21,11 +21,11 @@ from typing import Any, Protocol
 from bench.config import plugins
 from bench.config.settings import RunConfig
 from bench.errors import StoreError, SweepLockedError
-from bench.results import bill
 from bench.results.record import Asked, RunRecord, add_crash, all_records, read_crashes, read_spec, records, write_json
 from bench.results.selection import choose, confirmations, counted_test, to_confirm
 from bench.results.stats import score_interval
 from bench.sweep.engines.local import Event, Job, LocalEngine, check_gpus
+from bench.sweep.meter import Meter
 from bench.sweep.prepare import SEEDS_A_SWEEP, Cell, Plan, freeze, note_end, run_config
 from bench.sweep.studies import Studies
 from bench.tracking.tracking import Tracker
@@ -158,7 +158,7 @@ class _Coordinator:
         self.run_seconds: list[float] = []
         self.commit = _commit()
         self.studies = Studies(plan)
-        self.meter = bill.Meter(plan)
+        self.meter = Meter(plan)
         self.ended_by: str | None = None
         datasets = sorted({cell.dataset.name for cell in plan.cells})
         self.tracker = Tracker(plan.config.results, plan.name, plan.folder, read_spec(plan.folder)["command"])

@@ -17,8 +17,9 @@ from typing import Any, Literal
 import numpy as np
 
 from bench.config.contracts import Batch, New, StoredTask
+from bench.config.datasets import DataFile
 from bench.data import sequences, signals, texts, vocabulary
-from bench.data.files import DataFile, prepare
+from bench.data.files import prepare
 from bench.data.tables import group_starts, is_named, read_table
 from bench.data.texts import Examples
 from bench.errors import DataError, DataMissingError, DeclarationError

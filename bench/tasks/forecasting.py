@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from bench.config.contracts import Batch, New, StoredTask
-from bench.data.files import DataFile, prepare
+from bench.config.datasets import DataFile
+from bench.data.files import prepare
 from bench.data.tables import Table, carry_forward, group_starts, read_table
 from bench.data.timestamps import TimeForm, months_of
 from bench.errors import DataError, DeclarationError

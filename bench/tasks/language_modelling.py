@@ -14,8 +14,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bench.config.contracts import Batch, StoredTask
+from bench.config.datasets import DataFile
 from bench.data import texts, vocabulary
-from bench.data.files import DataFile, prepare
+from bench.data.files import prepare
 from bench.errors import DataError, DeclarationError
 
 PARTS = ("train", "val", "test")

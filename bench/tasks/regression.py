@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from bench.config.contracts import Batch, New, StoredTask
+from bench.config.datasets import DataFile
 from bench.data import sequences
-from bench.data.files import DataFile, prepare
+from bench.data.files import prepare
 from bench.data.tables import Table, group_starts, read_table
 from bench.errors import DataError, DeclarationError
 

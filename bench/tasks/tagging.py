@@ -15,8 +15,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bench.config.contracts import Batch, New, StoredTask
+from bench.config.datasets import DataFile
 from bench.data import sequences, texts, vocabulary
-from bench.data.files import DataFile, prepare
+from bench.data.files import prepare
 from bench.errors import DataError, DeclarationError, did_you_mean
 
 PARTS = ("train", "val", "test")

@@ -7,8 +7,9 @@ import threading
 import pytest
 
 from bench.config import datasets
+from bench.config.datasets import DataFile
 from bench.data import fetch
-from bench.data.files import DataFile, cache, locate, prepare
+from bench.data.files import cache, locate, prepare
 from bench.errors import BenchError, DataError, DataMissingError, StoreError
 
 CONTENT = bytes(range(256)) * 4_000

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bench.config.datasets import DataFile
 from bench.data import files
-from bench.data.files import DataFile, checksum, prepare
+from bench.data.files import checksum, prepare
 from bench.errors import DataError, StoreError
 
 ROOT = Path(__file__).parents[2]
@@ -126,7 +127,8 @@ CODE = """
 import sys
 from pathlib import Path
 import numpy as np
-from bench.files import DataFile, checksum, prepare
+from bench.config.datasets import DataFile
+from bench.data.files import checksum, prepare
 path = Path(sys.argv[1])
 card = [DataFile(path=str(path), sha256=checksum(path), size_bytes=5)]
 for number in range(30):

@@ -7,6 +7,7 @@ import pytest
 from bench.config.settings import RunConfig, TrainSettings
 from bench.results import bill
 from bench.results.record import Asked, RunRecord, Seconds
+from bench.sweep.meter import Meter
 
 SETTINGS = TrainSettings(max_sequences=64, batch_size=8, num_epochs=2, num_val=8, num_test=8)
 
@@ -80,7 +81,7 @@ def test_seeds_for_the_best_of_every_cell_are_kept_back(allowed, is_enough):
         slots=[{}], usd_per_hour=None,
         config=SimpleNamespace(gpus_per_run=1, wall_time=None, device_time=allowed, max_usd=None),
     )  # fmt: skip
-    meter = bill.Meter(plan)
+    meter = Meter(plan)
     for runs in known.values():
         meter.add(runs[0])
     known["d/L8/a"].append(made(total=5, config={"phase": "confirm"}))

@@ -11,6 +11,7 @@ import pytest
 
 from bench.config.settings import SweepConfig
 from bench.errors import DeclarationError, HardwareError
+from bench.report import speed_charts
 from bench.sweep import speed
 from bench.sweep.engines.local import Event
 
@@ -29,7 +30,7 @@ def frame(**milliseconds: list[float | None]) -> pd.DataFrame:
 
 
 def between(**milliseconds) -> str:
-    return speed.crossover(frame(**milliseconds), "transformer", "lstm", "train_step_milliseconds")
+    return speed_charts.crossover(frame(**milliseconds), "transformer", "lstm", "train_step_milliseconds")
 
 
 def test_the_place_is_interpolated_on_logarithms():
@@ -67,7 +68,7 @@ def test_rows_of_different_conditions_are_not_compared_by_time(name):
     rows = frame(lstm=[1, 2], transformer=[2, 1])
     rows[name] = ["one", "one", "two", "two"]
     with pytest.raises(HardwareError, match=f"rows of different {name} are not compared by time: one; two"):
-        speed.sentences(rows)
+        speed_charts.sentences(rows)
 
 
 def test_files_of_two_machines_are_refused_in_one_line(tmp_path):
@@ -146,7 +147,7 @@ def test_a_run_that_dies_is_a_row_with_its_cause(tmp_path, monkeypatch):
     rows, folder = speed.measure(SweepConfig.build(None, options), 4, lambda text: None)
     assert rows["state"].tolist() == ["failed: stall"] * 2
     assert rows["hardware"].notna().all()
-    for path in speed.write(rows, folder):
+    for path in speed_charts.write(rows, folder):
         assert path.stat().st_size
     assert speed.read([folder / "speed.csv"])["state"].tolist() == ["failed: stall"] * 2
 
@@ -156,15 +157,15 @@ def test_the_shade_is_of_the_spread_that_was_measured():
         "train_step_milliseconds": [10.0], "train_spread": [0.2], "peak_memory_mib": [1.0],
         "streaming_p50_milliseconds": [1.0], "streaming_p95_milliseconds": [1.5],
     })  # fmt: skip
-    assert speed._band(rows, "train_step_milliseconds") == ([9.0], [11.0])
-    assert speed._band(rows, "streaming_p50_milliseconds") == ([1.0], [1.5])
-    assert speed._band(rows, "peak_memory_mib") == ([], [])
+    assert speed_charts._band(rows, "train_step_milliseconds") == ([9.0], [11.0])
+    assert speed_charts._band(rows, "streaming_p50_milliseconds") == ([1.0], [1.5])
+    assert speed_charts._band(rows, "peak_memory_mib") == ([], [])
 
 
 def test_a_length_that_fails_is_a_cell_with_its_cause():
     rows = frame(lstm=[1.0, None])
     rows.loc[1, "state"] = "failed: out_of_memory"
-    ((model, first, second),) = speed.tables(rows)["training step (ms a batch)"]
+    ((model, first, second),) = speed_charts.tables(rows)["training step (ms a batch)"]
     assert (model, first, second) == ("lstm", "1", "out_of_memory")
 
 

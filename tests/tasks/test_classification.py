@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bench.config.datasets import DataFile
 from bench.data import signals
-from bench.data.files import DataFile, folders, locate
+from bench.data.files import folders, locate
 from bench.data.signals import Examples
 from bench.errors import DataError, DataMissingError, DeclarationError
 from bench.tasks import classification

@@ -1,1 +1,1 @@
-"""The sections of a report, a file each: `make(findings)` returns what stands there, or why nothing does."""
+"""The sections of the report, one file each: `make(findings)` returns a `Section` of the blocks in `page.py`."""

@@ -1,1 +1,1 @@
-"""Where runs execute."""
+"""Where runs execute, one file an engine: today processes of this machine."""

@@ -3,14 +3,15 @@
 import gc
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import from_json
 
-from bench.config.contracts import Goal
+from bench.config.contracts import Goal, Task
 from bench.config.settings import RunConfig
 from bench.errors import StoreError
 
@@ -129,6 +130,23 @@ class RunRecord(BaseModel):
         price = self.config.usd_per_hour
         return None if price is None else price * self.seconds.total / 3600
 
+    @classmethod
+    def of_dead_run(
+        cls, config: RunConfig, task: Task, cause: str, message: str, crashes: Sequence[Mapping[str, Any]] = ()
+    ) -> "RunRecord":
+        """Return the record of a run whose process ended without leaving one; for `crashes`, see read_crashes."""
+        seconds = sum(crash["seconds"] for crash in crashes)
+        return cls(
+            config=config,
+            asked=Asked.model_validate(task),
+            state="failed",
+            cause=cause,
+            message=message,
+            seconds=Seconds(crashed=seconds, total=seconds),
+            crashes=[crash["cause"] for crash in crashes],
+            started_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
+        )
+
     def write(self, folder: Path) -> None:
         """Write `record.json` into `folder`, whole or not at all."""
         write_atomically(folder / "record.json", self.model_dump_json(indent=1))
@@ -216,9 +234,9 @@ def add_crash(folder: Path, cause: str, seconds: float) -> None:
 
 
 def read_crashes(folder: Path) -> list[dict[str, Any]]:
-    """Return the attempts of a run that died: each with `cause` and `seconds`."""
+    """Return the attempts of a run that died: each with `cause` and `seconds`. A damaged file counts as empty."""
     try:
-        crashes: list[dict[str, Any]] = json.loads((folder / "crashes.json").read_text())
-    except FileNotFoundError:
+        crashes = json.loads((folder / "crashes.json").read_text())
+        return [{"cause": str(crash["cause"]), "seconds": float(crash["seconds"])} for crash in crashes]
+    except (OSError, ValueError, TypeError, KeyError):
         return []
-    return crashes

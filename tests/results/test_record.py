@@ -8,6 +8,7 @@ from contextlib import nullcontext
 
 import pytest
 
+from bench.config.datasets import make_task
 from bench.config.settings import RunConfig, TrainSettings
 from bench.errors import StoreError
 from bench.results import record
@@ -155,3 +156,20 @@ def test_a_sweep_that_cannot_be_read_is_told_in_one_line(tmp_path, text, rule):
         (tmp_path / "sweep.json").write_text(text)
     with pytest.raises(StoreError, match=f"^[^\n]*{rule}[^\n]*$"):
         record.read_spec(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1]", "7", '[{"cause": "killed"}]', "\x00"])
+def test_damaged_crashes_count_as_none(tmp_path, text):
+    (tmp_path / "crashes.json").write_text(text)
+    assert record.read_crashes(tmp_path) == []
+    record.add_crash(tmp_path, "stall", 2.5)
+    assert record.read_crashes(tmp_path) == [{"cause": "stall", "seconds": 2.5}]
+
+
+def test_a_run_that_died_has_a_record_of_its_crashes():
+    task = make_task("latch", 8, {})
+    crashes = [{"cause": "killed", "seconds": 1.5}, {"cause": "stall", "seconds": 2.0}]
+    dead = RunRecord.of_dead_run(made().config, task, "stall", "the process ended", crashes)
+    assert (dead.state, dead.cause, dead.message) == ("failed", "stall", "the process ended")
+    assert (dead.seconds.crashed, dead.seconds.total, dead.crashes) == (3.5, 3.5, ["killed", "stall"])
+    assert dead.asked == Asked.model_validate(task)

@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "bench"
 FOLDERS = (
-    *("errors", "wording", "config", "data", "models", "tasks", "results", "metrics", "training"),
+    *("errors", "wording", "config", "data", "models", "tasks", "results", "training"),
     *("tracking", "sweep", "report", "export", "cli", "__main__"),
 )
 """Folders and top-level modules, lowest first: each imports only from itself and from those before it."""

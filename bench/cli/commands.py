@@ -548,10 +548,11 @@ def list_(kind: str | None, results: Path, as_json: bool) -> None:
             for name, budget in BUDGETS.items()
         ]
     if kind in (None, "metrics"):
-        modules = {name: plugins.load("metrics", name) for name in plugins.names("metrics")}
+        from bench.results.metrics import METRICS
+
         listing["metrics"] = [
-            {"name": name, "unit": module.UNIT, "goal": module.GOAL, "title": (module.__doc__ or "").strip()}
-            for name, module in modules.items()
+            {"name": name, "unit": metric.unit, "goal": metric.goal, "title": metric.title}
+            for name, metric in METRICS.items()
         ]
     if kind in (None, "prices"):
         listing["prices"] = [

@@ -20,14 +20,13 @@ _PACKAGE = Path(__file__).parents[1]
 _SINGULAR = {
     "models": "model",
     "tasks": "task",
-    "metrics": "metric",
     "search_spaces": "model",
     "datasets": "dataset",
 }
 
 
 def names(kind: str) -> list[str]:
-    """Return the code plugins of `kind` (models, tasks, metrics), sorted."""
+    """Return the code plugins of `kind` (models, tasks), sorted."""
     return sorted(path.stem for path in (_PACKAGE / kind).glob("[!_]*.py"))
 
 

@@ -11,10 +11,10 @@ from typing import Any
 
 import pandas as pd
 
-from bench.config import plugins
 from bench.config.settings import BASELINES
 from bench.errors import DeclarationError, StoreError, UnknownNameError
 from bench.results import bill, stats
+from bench.results.metrics import METRICS
 from bench.results.record import RunRecord, all_records, outcome, read_spec, records, write_atomically
 from bench.results.selection import choose, confirmations, counted_test, counted_val
 from bench.wording import enumeration
@@ -22,7 +22,7 @@ from bench.wording import enumeration
 COLUMNS = (
     ["dataset", "length", "steps", "match", "model", "rank", "state", "metric", "goal", "score", "score_is"]
     + ["ci_low", "ci_high", "ci_of", "num_seeds", "solved", "val_screening", "val_confirmation", "drop", "val_default"]
-    + plugins.names("metrics")
+    + list(METRICS)
     + ["kernels", "device_seconds", "usd", "kwh", "energy_is", "num_trials", "num_failed", "num_pruned", "outcomes"]
     + ["num_crashes", "origin", "configuration", "config_file", "configurations_confirmed", "configurations_tested"]
     + ["sampler", "pruner", "max_sequences", "batch_size", "device", "num_devices", "threads", "precision"]
@@ -171,8 +171,7 @@ def _cell_row(cell: list[RunRecord], spec: dict[str, Any], folder: Path) -> tupl
         row["state"] = f"not finished: {spec['ended_by']}" if spec.get("ended_by") else "not finished"
     for kernel in (", ".join(record.kernels) for record in speed):
         row["kernels"] = kernel
-    for name in plugins.names("metrics"):
-        metric = plugins.load("metrics", name)
+    for name, metric in METRICS.items():
         values = [metric.compute(record) for record in [*confirmed, *speed]]
         known = [value for value in values if value is not None]
         row[name] = statistics.median(known) if known else None

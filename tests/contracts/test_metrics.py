@@ -1,14 +1,12 @@
-"""Contract of metrics: a unit, a goal, and a pure function of a stored record."""
+"""Contract of metrics: each has a unit, a goal, a title and a pure function of a stored record."""
 
 import math
 
 import pytest
 
-from bench.config import plugins
 from bench.config.settings import RunConfig, TrainSettings
+from bench.results.metrics import METRICS
 from bench.results.record import Asked, RunRecord, Seconds
-
-METRICS = plugins.names("metrics")
 
 
 def golden(phase: str, **facts) -> RunRecord:
@@ -73,30 +71,30 @@ BY_HAND = {  # of the confirm run, and of the exclusive pass
 
 
 @pytest.mark.parametrize("name", METRICS)
-def test_a_metric_says_what_it_is(name):
-    metric = plugins.load("metrics", name)
-    assert metric.__doc__.splitlines()[0].endswith(".")
-    assert isinstance(metric.UNIT, str)
-    assert metric.UNIT
-    assert metric.GOAL in ("minimize", "maximize")
+def test_a_metric_has_a_unit_a_goal_and_a_sentence(name):
+    metric = METRICS[name]
+    assert metric.title[0].isupper()
+    assert metric.title.endswith(".")
+    assert metric.unit
+    assert metric.goal in ("minimize", "maximize")
 
 
 @pytest.mark.parametrize("name", METRICS)
 @pytest.mark.parametrize("record", [CONFIRM, SPEED, EMPTY], ids=["confirm", "speed", "failed"])
 def test_a_metric_is_a_finite_number_or_none(name, record):
-    value = plugins.load("metrics", name).compute(record)
+    value = METRICS[name].compute(record)
     assert value is None or math.isfinite(value)
 
 
 @pytest.mark.parametrize("name", METRICS)
-def test_a_metric_is_what_it_is_by_hand(name):
-    compute = plugins.load("metrics", name).compute
+def test_a_metric_equals_the_value_computed_by_hand(name):
+    compute = METRICS[name].compute
     assert (compute(CONFIRM), compute(SPEED)) == BY_HAND[name]
 
 
 @pytest.mark.parametrize("name", METRICS)
-def test_a_metric_is_the_same_after_a_record_was_stored(tmp_path, name):
-    compute = plugins.load("metrics", name).compute
+def test_a_metric_does_not_change_when_its_record_is_stored_and_read(tmp_path, name):
+    compute = METRICS[name].compute
     for record in (CONFIRM, SPEED):
         record.write(tmp_path)
         assert compute(RunRecord.read(tmp_path)) == compute(record)

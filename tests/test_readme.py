@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from bench.cli.commands import main
-from bench.config.settings import BUDGETS
+from bench.config.budgets import BUDGETS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()

@@ -172,7 +172,7 @@ def sweep(file: Path | None, as_json: bool, **options: Any) -> None:
 
     screen = Screen()
     screen.say("bench: reading search spaces and datasets")
-    from bench.config.settings import SweepConfig
+    from bench.config.sweep_settings import SweepConfig
     from bench.sweep import coordinator as sweeps
     from bench.sweep import prepare as plans
 
@@ -271,7 +271,7 @@ def plan(file: Path | None, as_json: bool, frontier: bool, memory_gb: float | No
 
     screen = Screen()
     screen.say("bench: reading search spaces and datasets")
-    from bench.config.settings import SweepConfig
+    from bench.config.sweep_settings import SweepConfig
     from bench.sweep import estimate
     from bench.sweep import prepare as plans
 
@@ -324,7 +324,7 @@ def speed(
     speed.csv of earlier calls instead; rows of different hardware are not compared by time.
     """
     from bench.cli.screen import Screen, print_tables
-    from bench.config.settings import SweepConfig
+    from bench.config.sweep_settings import SweepConfig
     from bench.report import speed_charts
     from bench.sweep import speed as speeds
 
@@ -517,7 +517,7 @@ def fetch(names: tuple[str, ...], dataset_cards: Path | None) -> None:
 def list_(kind: str | None, results: Path, as_json: bool) -> None:
     """List models, datasets, budgets, metrics, prices and sweeps."""
     from bench.config import datasets, plugins, prices, search_spaces
-    from bench.config.settings import BUDGETS
+    from bench.config.budgets import BUDGETS
     from bench.data import fetch as fetching
 
     listing: dict[str, list[dict[str, Any]]] = {}

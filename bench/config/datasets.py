@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bench.config import plugins
 from bench.config.contracts import Task
-from bench.config.settings import fingerprint, one_line, read_toml
+from bench.config.strict import fingerprint, one_line, read_toml
 from bench.errors import DataMissingError, DeclarationError, did_you_mean
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from bench.config.settings import one_line, read_toml
+from bench.config.strict import one_line, read_toml
 from bench.errors import DeclarationError, UnknownNameError
 
 TABLE = Path(__file__).with_name("prices.toml")

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.config import plugins
-from bench.config.settings import BASELINES, NAME, TUNABLE, TrainSettings, fingerprint, one_line, read_toml
+from bench.config.settings import BASELINES, TUNABLE, TrainSettings
+from bench.config.strict import NAME, fingerprint, one_line, read_toml
 from bench.errors import DeclarationError, did_you_mean
 
 if TYPE_CHECKING:

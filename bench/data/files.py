@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bench.config.datasets import DataFile
-from bench.config.settings import fingerprint
+from bench.config.strict import fingerprint
 from bench.errors import DataError, DataMissingError, StoreError
 
 VERSION = 4

@@ -15,7 +15,7 @@ import numpy as np
 
 from bench.config import plugins
 from bench.config.datasets import DataFile, Dataset, make_task
-from bench.config.settings import SweepConfig
+from bench.config.sweep_settings import SweepConfig
 from bench.data import tables, texts
 from bench.data.files import checksum
 from bench.data.timestamps import DATE

@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from bench.config.settings import INDEPENDENT_SAMPLERS
+from bench.config.sweep_settings import INDEPENDENT_SAMPLERS
 from bench.results import bill, stats
 from bench.results.record import RunRecord, outcome
 from bench.results.selection import (

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import pandas as pd
 
-from bench.config.settings import INDEPENDENT_SAMPLERS
+from bench.config.sweep_settings import INDEPENDENT_SAMPLERS
 from bench.report import figures
 from bench.report.figures import Chart, bare
 from bench.results import leaderboard

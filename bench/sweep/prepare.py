@@ -9,22 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from bench.config import datasets, prices, search_spaces
+from bench.config.budgets import BUDGETS, Budget, train_settings
 from bench.config.contracts import Task
 from bench.config.datasets import Dataset
 from bench.config.search_spaces import SearchSpace
-from bench.config.settings import (
-    BASELINES,
-    BUDGETS,
-    DEFAULT_SWEEP,
-    INDEPENDENT_SAMPLERS,
-    Budget,
-    Limits,
-    Phase,
-    RunConfig,
-    SweepConfig,
-    fingerprint,
-    train_settings,
-)
+from bench.config.settings import BASELINES, Limits, Phase, RunConfig
+from bench.config.strict import fingerprint
+from bench.config.sweep_settings import DEFAULT_SWEEP, INDEPENDENT_SAMPLERS, SweepConfig
 from bench.data import own_data
 from bench.data.own_data import Own
 from bench.errors import BenchError, DeclarationError, StoreError, UnknownNameError

@@ -12,7 +12,8 @@ from typing import Any
 
 import pandas as pd
 
-from bench.config.settings import RunConfig, SweepConfig
+from bench.config.settings import RunConfig
+from bench.config.sweep_settings import SweepConfig
 from bench.errors import DeclarationError, HardwareError
 from bench.results.record import RunRecord, write_json
 from bench.sweep.engines.local import Job, LocalEngine, check_gpus

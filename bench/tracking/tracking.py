@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from bench.config.settings import fingerprint
+from bench.config.strict import fingerprint
 from bench.results.record import Asked, RunRecord, write_atomically
 
 if TYPE_CHECKING:

@@ -49,7 +49,8 @@ def task(length: int):
 def bench(length: int, trials: int, folder: Path) -> float:
     from datetime import datetime
 
-    from bench.config.settings import Budget, SweepConfig
+    from bench.config.budgets import Budget
+    from bench.config.sweep_settings import SweepConfig
     from bench.results.record import records
     from bench.sweep import coordinator, prepare
 

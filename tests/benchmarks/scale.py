@@ -138,7 +138,7 @@ class Quiet:
 
 
 def plan(results: Path, trials: int, **options):
-    from bench.config.settings import SweepConfig
+    from bench.config.sweep_settings import SweepConfig
     from bench.sweep import prepare as plans
 
     budget = {"budget": "quick", "trials": trials, "name": "x", "results": results, "workers": 1}
@@ -168,7 +168,7 @@ def fill(results: Path, trials: int, **options) -> int:
 
 def copy_trial(made, cell, numbers: range, study: sqlite3.Connection, pages: sqlite3.Connection) -> None:
     """Give a cell the trials `numbers`, in the likeness of its trial 1."""
-    from bench.config.settings import fingerprint
+    from bench.config.strict import fingerprint
     from bench.sweep.prepare import run_config
 
     where = "select trial_id from trials join studies using (study_id) where study_name = ? and number = 1"

@@ -86,7 +86,8 @@ class Search(NamedTuple):
 
 
 def plan(question: Question, folder: Path, sampler: str, pruner: str, seed: int, trials: int):
-    from bench.config.settings import Budget, SweepConfig
+    from bench.config.budgets import Budget
+    from bench.config.sweep_settings import SweepConfig
     from bench.sweep import prepare as plans
 
     spaces = folder / "spaces"

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from bench.cli import commands
 from bench.cli.commands import main
 from bench.config import plugins
-from bench.config.settings import SweepConfig
+from bench.config.sweep_settings import SweepConfig
 from bench.results.metrics import METRICS
 from bench.sweep import prepare as plans
 

@@ -4,17 +4,10 @@ import json
 
 import pytest
 
-from bench.config.settings import (
-    BASELINES,
-    BUDGETS,
-    DEFAULT_SWEEP,
-    TUNABLE,
-    RunConfig,
-    SweepConfig,
-    TrainSettings,
-    fingerprint,
-    train_settings,
-)
+from bench.config.budgets import BUDGETS, train_settings
+from bench.config.settings import BASELINES, TUNABLE, RunConfig, TrainSettings
+from bench.config.strict import fingerprint
+from bench.config.sweep_settings import DEFAULT_SWEEP, SweepConfig
 from bench.errors import DeclarationError, UnknownNameError
 
 SETTINGS = {"max_sequences": 640, "batch_size": 16, "num_epochs": 4, "num_val": 8, "num_test": 8}

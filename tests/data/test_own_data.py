@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from bench.cli.commands import main
 from bench.config import datasets
-from bench.config.settings import SweepConfig
+from bench.config.sweep_settings import SweepConfig
 from bench.data import own_data
 from bench.errors import BenchError
 from tests.makers import hourly, long_table, recordings, reviews, series, tagged

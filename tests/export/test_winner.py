@@ -12,7 +12,8 @@ import pytest
 
 from bench.config import plugins, search_spaces
 from bench.config.datasets import make_task
-from bench.config.settings import RunConfig, SweepConfig, TrainSettings
+from bench.config.settings import RunConfig, TrainSettings
+from bench.config.sweep_settings import SweepConfig
 from bench.data import own_data
 from bench.errors import BenchError, DataError, DeclarationError, StoreError, UnknownNameError
 from bench.export import winner

@@ -4,7 +4,7 @@ import json
 import sys
 from pathlib import Path
 
-from bench.config.settings import SweepConfig
+from bench.config.sweep_settings import SweepConfig
 from bench.errors import BenchError
 from bench.sweep import coordinator, prepare
 from bench.sweep.engines.local import LocalEngine

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bench.config.settings import SweepConfig
+from bench.config.sweep_settings import SweepConfig
 from bench.results.record import Asked, Epoch, RunRecord, Seconds
 from bench.sweep import estimate
 from bench.sweep import prepare as plans

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.config.settings import BASELINES, SweepConfig
+from bench.config.settings import BASELINES
+from bench.config.sweep_settings import SweepConfig
 from bench.data import own_data
 from bench.errors import BenchError
 from bench.results.record import Asked, RunRecord

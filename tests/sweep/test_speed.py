@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from bench.config.settings import SweepConfig
+from bench.config.sweep_settings import SweepConfig
 from bench.errors import DeclarationError, HardwareError
 from bench.report import speed_charts
 from bench.sweep import speed

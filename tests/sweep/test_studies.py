@@ -5,7 +5,7 @@ from pathlib import Path
 import optuna
 import pytest
 
-from bench.config.settings import SweepConfig
+from bench.config.sweep_settings import SweepConfig
 from bench.errors import DeclarationError
 from bench.results.record import Asked, Epoch, RunRecord
 from bench.sweep import prepare as plans

@@ -4,8 +4,9 @@ import pytest
 from torch import nn
 
 from bench.config import search_spaces
+from bench.config.budgets import BUDGETS, train_settings
 from bench.config.datasets import make_task, read
-from bench.config.settings import BASELINES, BUDGETS, RunConfig, train_settings
+from bench.config.settings import BASELINES, RunConfig
 from bench.errors import DeclarationError
 from bench.training import capacity
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench.config.settings import RunConfig, SweepConfig, TrainSettings
+from bench.config.settings import RunConfig, TrainSettings
+from bench.config.sweep_settings import SweepConfig
 from bench.errors import HardwareError
 from bench.results import leaderboard
 from bench.results.record import RunRecord, records

@@ -6,7 +6,8 @@ import io
 
 import torch
 
-from bench.config.settings import BUDGETS, RunConfig, train_settings
+from bench.config.budgets import BUDGETS, train_settings
+from bench.config.settings import RunConfig
 from bench.training import ledger, train
 
 # Much is imported and compiled at the first training step only. One tiny run here does it for all run processes.

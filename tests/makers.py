@@ -1,14 +1,45 @@
-"""Small files of every kind that a user may bring, with something in them to be learned; and files that are refused."""
+"""Small runs and records, and small files of every kind that a user may bring, with something to learn in them."""
 
 import json
 import math
 import wave
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from bench.config.settings import RunConfig, TrainSettings
 from bench.errors import DataError
+from bench.results.record import Asked, RunRecord
+
+SETTINGS = {"max_sequences": 640, "batch_size": 16, "num_epochs": 4, "num_val": 60, "num_test": 60}
+ASKED = {"metric": "accuracy", "goal": "maximize", "chance": 0.5, "solved": 0.99, "num_steps": 8}
+
+
+def run_config(phase: str = "screen", *, settings: dict[str, Any] | None = None, **changes: Any) -> RunConfig:
+    """Return a small run of an LSTM on latch; `settings` changes its training, `changes` its other fields.
+
+    A task is named after its dataset, and a model after its search space, unless `changes` names it too.
+    """
+    dataset, space = changes.get("dataset", "latch"), changes.get("space", "lstm")
+    values = {
+        "sweep": "s", "run": "r", "phase": phase, "number": 0, "dataset": dataset, "task": dataset, "length": 8,
+        "task_arguments": {}, "space": space, "model": space, "model_arguments": {"hidden_size": 8}, "seed": 0,
+        "train": TrainSettings(**SETTINGS | (settings or {})),
+    }  # fmt: skip
+    return RunConfig(**values | changes)
+
+
+def record(
+    config: RunConfig | dict[str, Any] | None = None, asked: Asked | dict[str, Any] | None = None, **facts: Any
+) -> RunRecord:
+    """Return the record of a complete run; dictionaries change `run_config` and ASKED."""
+    if not isinstance(config, RunConfig):
+        config = run_config(**(config or {}))
+    if not isinstance(asked, Asked):
+        asked = Asked(**ASKED | (asked or {}))
+    return RunRecord(**{"config": config, "asked": asked, "state": "complete"} | facts)
 
 
 def hourly(path: Path, rows: int = 600, more: str = "", first: str = "timestamp,load") -> Path:

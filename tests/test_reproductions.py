@@ -2,8 +2,8 @@
 
 import pytest
 
-from bench.config.settings import RunConfig, TrainSettings
 from bench.training.train import run
+from tests.makers import run_config
 
 MEMORYLESS = 0.17329  # 10 ln 8 / 120: cross-entropy of one who knows the step and no item, lag 100
 
@@ -13,13 +13,10 @@ MEMORYLESS = 0.17329  # 10 ln 8 / 120: cross-entropy of one who knows the step a
 )
 def test_recurrent_nets_learn_nothing_but_the_blanks_of_copy_memory(model, arguments):
     """N3: with PyTorch's initialisation and 10 items at lag 100 they reach the memoryless loss, and stay there."""
-    settings = TrainSettings(
-        max_sequences=12_800, batch_size=64, num_epochs=4, num_val=200, num_test=1, learning_rate=3e-3
-    )
-    config = RunConfig(
-        sweep="s", run="r", phase="screen", number=0, dataset="copy_memory", task="copy_memory", length=100,
-        task_arguments={"num_items": 10}, space=model, model=model,
-        model_arguments={"hidden_size": 32} | arguments, train=settings, seed=0,
+    config = run_config(
+        dataset="copy_memory", length=100, task_arguments={"num_items": 10}, space=model,
+        model_arguments={"hidden_size": 32} | arguments,
+        settings={"max_sequences": 12_800, "batch_size": 64, "num_val": 200, "num_test": 1, "learning_rate": 3e-3},
     )  # fmt: skip
     record = run(config)
     assert record.val["cross_entropy"] == pytest.approx(MEMORYLESS, rel=0.05)

@@ -273,6 +273,7 @@ def plan(file: Path | None, as_json: bool, frontier: bool, memory_gb: float | No
     screen.say("bench: reading search spaces and datasets")
     from bench.config.sweep_settings import SweepConfig
     from bench.sweep import estimate
+    from bench.sweep import frontier as frontiers
     from bench.sweep import prepare as plans
 
     made = plans.make(SweepConfig.build(file, options))
@@ -280,7 +281,7 @@ def plan(file: Path | None, as_json: bool, frontier: bool, memory_gb: float | No
     for line in plans.remarks(made):
         screen.say(line)
     _save_card(made, screen.say)
-    found = (estimate.frontier if frontier else estimate.make)(made, memory_gb, screen.say)
+    found = (frontiers.make if frontier else estimate.make)(made, memory_gb, screen.say)
     if as_json:
         click.echo(found.model_dump_json(indent=1))
         return

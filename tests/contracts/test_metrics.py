@@ -4,19 +4,13 @@ import math
 
 import pytest
 
-from bench.config.settings import RunConfig, TrainSettings
 from bench.results.metrics import METRICS
-from bench.results.record import Asked, RunRecord, Seconds
+from bench.results.record import RunRecord, Seconds
+from tests.makers import record
 
 
 def golden(phase: str, **facts) -> RunRecord:
-    settings = TrainSettings(max_sequences=640, batch_size=16, num_epochs=4, num_val=8, num_test=8)
-    config = RunConfig(
-        sweep="s", run="r", phase=phase, number=0, dataset="latch", task="latch", length=8, task_arguments={},
-        space="lstm", model="lstm", model_arguments={}, train=settings, seed=0,
-    )  # fmt: skip
-    asked = Asked(metric="accuracy", goal="maximize", chance=0.5, solved=0.99, num_steps=8)
-    return RunRecord(config=config, asked=asked, **{"state": "complete"} | facts)
+    return record({"phase": phase}, **facts)
 
 
 CONFIRM = golden(
@@ -95,6 +89,6 @@ def test_a_metric_equals_the_value_computed_by_hand(name):
 @pytest.mark.parametrize("name", METRICS)
 def test_a_metric_does_not_change_when_its_record_is_stored_and_read(tmp_path, name):
     compute = METRICS[name].compute
-    for record in (CONFIRM, SPEED):
-        record.write(tmp_path)
-        assert compute(RunRecord.read(tmp_path)) == compute(record)
+    for run in (CONFIRM, SPEED):
+        run.write(tmp_path)
+        assert compute(RunRecord.read(tmp_path)) == compute(run)

@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from bench.config import plugins, search_spaces
-from bench.config.settings import BASELINES, RunConfig, TrainSettings
+from bench.config.settings import BASELINES
 from bench.training.train import run
+from tests.makers import run_config
 
 SPACES = sorted(plugins.declarations("search_spaces"))
 KNOBS = [(name, knob) for name in SPACES for knob in search_spaces.read(name).tuned]
@@ -16,11 +17,7 @@ def weights(folder, name: str, values: dict, settings: dict = SETTINGS) -> torch
     """Train 48 steps, so that a warm-up of a twentieth is more than one of them, and return all weights."""
     space = search_spaces.read(name)
     model_arguments, train = space.split(space.default | values)
-    config = RunConfig(
-        sweep="s", run="r", phase="confirm", number=0, dataset="latch", task="latch", length=6, task_arguments={},
-        space=name, model=space.model, model_arguments=model_arguments, train=TrainSettings(**settings, **train),
-        seed=0,
-    )  # fmt: skip
+    config = run_config("confirm", length=6, space=name, model_arguments=model_arguments, settings=settings | train)
     record = run(config, folder=folder)
     assert record.state == "complete", record.message
     state = torch.load(folder / "weights.pt", weights_only=True)

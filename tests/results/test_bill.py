@@ -4,24 +4,17 @@ from types import SimpleNamespace
 
 import pytest
 
-from bench.config.settings import RunConfig, TrainSettings
 from bench.results import bill
-from bench.results.record import Asked, RunRecord, Seconds
+from bench.results.record import RunRecord, Seconds
 from bench.sweep.meter import Meter
-
-SETTINGS = TrainSettings(max_sequences=64, batch_size=8, num_epochs=2, num_val=8, num_test=8)
+from tests.makers import record
 
 
 def made(start: int = 0, total: float = 1.0, waiting: float = 0.0, config: dict | None = None, **facts) -> RunRecord:
     """A run that starts `start` seconds after noon."""
-    values = {
-        "sweep": "s", "run": f"d/{start}", "phase": "screen", "number": 0, "dataset": "latch", "task": "latch", "length": 8,
-        "task_arguments": {}, "space": "lstm", "model": "lstm", "model_arguments": {}, "train": SETTINGS, "seed": 0,
-    }  # fmt: skip
-    return RunRecord(
-        config=RunConfig(**values | (config or {})),
-        asked=Asked(metric="score", goal="maximize", chance=0.5, solved=None, num_steps=8),
-        state="complete",
+    return record(
+        {"run": f"d/{start}"} | (config or {}),
+        {"metric": "score", "solved": None},
         seconds=Seconds(total=total, waiting=waiting),
         started_at=f"2026-11-20T12:{start // 60:02d}:{start % 60:02d}+00:00",
         **facts,

@@ -9,28 +9,20 @@ from contextlib import nullcontext
 import pytest
 
 from bench.config.datasets import make_task
-from bench.config.settings import RunConfig, TrainSettings
 from bench.errors import StoreError
 from bench.results import record
 from bench.results.record import Asked, Epoch, RunRecord, Seconds
+from tests import makers
 
 
 def made(**changes) -> RunRecord:
-    settings = TrainSettings(max_sequences=64, batch_size=8, num_epochs=2, num_val=8, num_test=8)
-    config = RunConfig(
-        sweep="s", run="latch/L8/lstm/t0", phase="screen", number=0, dataset="latch", task="latch", length=8,
-        task_arguments={}, space="lstm", model="lstm", model_arguments={"forget_bias": "chrono"}, train=settings, seed=3,
-    )  # fmt: skip
     values = {
-        "config": config,
-        "asked": Asked(metric="accuracy", goal="maximize", chance=0.5, solved=0.99, num_steps=8),
-        "state": "complete",
         "epochs": [Epoch(steps=4, sequences=32, train_seconds=0.1 + 0.2, train_loss=1 / 3, val={"accuracy": 0.75})],
         "val": {"accuracy": 0.75},
         "parameters": {"encoder": 40, "embedding": 0, "head": 2},
         "seconds": Seconds(train=0.3, total=1.0),
     }
-    return RunRecord(**values | changes)
+    return makers.record({"model_arguments": {"forget_bias": "chrono"}, "seed": 3}, **values | changes)
 
 
 def test_what_is_written_is_read(tmp_path):

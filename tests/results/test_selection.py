@@ -2,25 +2,19 @@
 
 import pytest
 
-from bench.config.settings import RunConfig, TrainSettings
-from bench.results.record import Asked, RunRecord
+from bench.results.record import RunRecord
 from bench.results.selection import best_trials, confirmations
-
-SETTINGS = TrainSettings(max_sequences=64, batch_size=8, num_epochs=2, num_val=8, num_test=8)
+from tests.makers import record
 
 
 def made(run: str, score=0.5, solved_at: int | None = None, *, goal="maximize", state="complete") -> RunRecord:
     trial, _, part = run.partition("-s")
-    config = RunConfig(
-        sweep="s", run=f"latch/L8/lstm/{run}", phase="confirm" if part else "screen", number=int(part or trial[1:]),
-        dataset="latch", task="latch", length=8, task_arguments={}, space="lstm", model="lstm", model_arguments={},
-        train=SETTINGS, seed=0,
-    )  # fmt: skip
-    asked = Asked(metric="score", goal=goal, chance=0.5, solved=0.99, num_steps=8)
+    phase, number = "confirm" if part else "screen", int(part or trial[1:])
     val = {"score": score, "loss": -score} if state != "failed" else {}
-    return RunRecord(
-        config=config, asked=asked, state=state, val=val, solved=solved_at is not None, sequences_to_solve=solved_at
-    )
+    return record(
+        {"run": f"latch/L8/lstm/{run}", "phase": phase, "number": number}, {"metric": "score", "goal": goal},
+        state=state, val=val, solved=solved_at is not None, sequences_to_solve=solved_at,
+    )  # fmt: skip
 
 
 def chosen(*records: RunRecord) -> str | None:

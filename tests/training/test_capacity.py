@@ -9,6 +9,7 @@ from bench.config.datasets import make_task, read
 from bench.config.settings import BASELINES, RunConfig
 from bench.errors import DeclarationError
 from bench.training import capacity
+from tests.makers import run_config
 
 WIDTHS = {  # core parameters, input width: hidden size of RNN, GRU, LSTM, BiLSTM, two LSTMs; width of two blocks
     (5_000, 16): (62, 33, 27, 18, 17, 14),
@@ -47,10 +48,9 @@ def test_the_counts_are_those_of_the_modules():
 def config(space: search_spaces.SearchSpace, dataset: str = "latch", length: int = 32) -> RunConfig:
     card = read(dataset)
     arguments, train = space.split(space.default)
-    return RunConfig(
-        sweep="s", run="r", phase="probe", number=0, dataset=dataset, task=card.task, length=length,
-        task_arguments=card.arguments, space=space.name, model=space.model, model_arguments=arguments,
-        train=train_settings(BUDGETS["smoke"], train), seed=0,
+    return run_config(
+        "probe", dataset=dataset, task=card.task, length=length, task_arguments=card.arguments, space=space.name,
+        model=space.model, model_arguments=arguments, train=train_settings(BUDGETS["smoke"], train),
     )  # fmt: skip
 
 

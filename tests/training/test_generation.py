@@ -9,11 +9,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.config.settings import RunConfig, TrainSettings
 from bench.errors import DeclarationError
 from bench.tasks.language_modelling import Task
 from bench.training import generation
 from bench.training.module import SequenceModule
+from tests.makers import run_config
 
 TEXT = "the quick brown fox jumps over the lazy dog\nand runs away, as foxes do.\n" * 12
 MODELS = {
@@ -35,11 +35,10 @@ def files(tmp_path_factory):
 
 
 def configure(files, model, length=24, unit="character"):
-    train = TrainSettings(max_sequences=320, batch_size=16, num_epochs=1, num_val=2, num_test=2, learning_rate=0.02)
-    return RunConfig(
-        sweep="s", run="r", phase="confirm", number=0, dataset="foxes", task="language_modelling", length=length,
-        task_arguments={"files": files, "unit": unit}, space=model, model=model, model_arguments=MODELS[model],
-        train=train, seed=0,
+    return run_config(
+        "confirm", dataset="foxes", task="language_modelling", length=length, space=model,
+        task_arguments={"files": files, "unit": unit}, model_arguments=MODELS[model],
+        settings={"max_sequences": 320, "num_epochs": 1, "num_val": 2, "num_test": 2, "learning_rate": 0.02},
     )  # fmt: skip
 
 

@@ -9,10 +9,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from bench.config import search_spaces
 from bench.config.datasets import make_task
-from bench.config.settings import BASELINES, RunConfig, TrainSettings
+from bench.config.settings import BASELINES
 from bench.training import timing
 from bench.training.datamodule import to_tensors
 from bench.training.module import SequenceModule
+from tests.makers import run_config
 
 SETTINGS = {"max_sequences": 64, "batch_size": 8, "num_epochs": 2, "num_val": 8, "num_test": 8}
 
@@ -20,10 +21,14 @@ SETTINGS = {"max_sequences": 64, "batch_size": 8, "num_epochs": 2, "num_val": 8,
 def make(name: str, dataset: str = "latch", length: int = 23, meta: bool = False, **changes):
     space = search_spaces.read(name)
     arguments, train = space.split(space.default)
-    config = RunConfig(
-        sweep="s", run="r", phase="speed", number=0, dataset=dataset, task=dataset, length=length, task_arguments={},
-        space=name, model=space.model, model_arguments=arguments | changes, train=TrainSettings(**SETTINGS | train), seed=0,
-    )  # fmt: skip
+    config = run_config(
+        "speed",
+        dataset=dataset,
+        length=length,
+        space=name,
+        model_arguments=arguments | changes,
+        settings=SETTINGS | train,
+    )
     task = make_task(dataset, length, {})
     with torch.device("meta" if meta else "cpu"):
         return SequenceModule(task, config), task, config

@@ -8,23 +8,17 @@ import pytest
 import torch
 
 from bench.config.datasets import make_task
-from bench.config.settings import RunConfig, TrainSettings
 from bench.errors import SealedSplitError
 from bench.training import generation, train
 from bench.training.datamodule import DataModule, to_tensors
 from bench.training.ledger import Ledger
 from bench.training.module import SequenceModule
+from tests.makers import run_config
 
 
-def config(phase: str = "screen", *, dataset: str = "latch", length: int = 8, settings: dict | None = None, **changes):
+def config(phase: str = "screen", *, settings: dict | None = None, **changes):
     """Return a small run of an LSTM."""
-    given = {"max_sequences": 640, "batch_size": 16, "num_epochs": 4, "num_val": 60, "num_test": 60}
-    values = {
-        "sweep": "s", "run": "r", "phase": phase, "number": 0, "dataset": dataset, "task": dataset, "length": length,
-        "task_arguments": {}, "space": "lstm", "model": "lstm", "model_arguments": {"hidden_size": 8},
-        "train": TrainSettings(**given | {"learning_rate": 1e-2} | (settings or {})), "seed": 0,
-    }  # fmt: skip
-    return RunConfig(**values | changes)
+    return run_config(phase, settings={"learning_rate": 1e-2} | (settings or {}), **changes)
 
 
 def losses(record) -> list[float]:

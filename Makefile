@@ -1,4 +1,4 @@
-# `make help` lists the targets. What each needs is installed into .venv on first use.
+# `make help` lists the targets. Each installs what it needs into .venv on first use.
 
 VENV   := .venv
 PYTHON := $(VENV)/bin/python
@@ -11,23 +11,23 @@ help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 $(VENV)/.made: Makefile
-	@python3 -c 'import sys; sys.exit(sys.version_info < (3, 11) and "bench needs Python 3.11 or newer, and python3 is " + sys.version.split()[0])'
-	@python3 -m venv $(VENV) || { echo "python3 cannot make a virtual environment; on Debian: apt-get install python3-venv"; exit 1; }
+	@python3 -c 'import sys; sys.exit(sys.version_info < (3, 11) and "bench needs Python 3.11 or newer, but python3 is " + sys.version.split()[0])'
+	@python3 -m venv $(VENV) || { echo "python3 cannot create a virtual environment; on Debian, run: apt-get install python3-venv"; exit 1; }
 	@touch $@
 
 $(VENV)/.runtime: $(VENV)/.made pyproject.toml constraints.txt
-	@echo "bench: installing into $(VENV), about 2 GB; some minutes the first time"
+	@echo "bench: installing into $(VENV) (about 2 GB, a few minutes the first time)"
 	$(PYTHON) -m pip install --progress-bar on -q -e . -c constraints.txt
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.runtime
-	@echo "bench: installing what the tests need"
+	@echo "bench: installing the test tools"
 	$(PYTHON) -m pip install -q -e '.[test,lint]' -c constraints.txt
 	@touch $@
 
-install: $(VENV)/.runtime  ## Install into .venv what a sweep needs
+install: $(VENV)/.runtime  ## Install the bench into .venv
 
-sweep: $(VENV)/.runtime  ## Run the main job; ARGS="--budget smoke" and the like are handed on
+sweep: $(VENV)/.runtime  ## Run the main job; options go into ARGS, for example ARGS="--budget smoke"
 	$(PYTHON) -m bench sweep $(ARGS)
 
 leaderboard: $(VENV)/.runtime  ## Show the latest leaderboard
@@ -39,23 +39,23 @@ ui: $(VENV)/.runtime  ## Serve MLflow's pages
 test: $(VENV)/.test  ## Run the tests, at most 10 minutes on 2 cores
 	$(PYTHON) -m pytest -q --durations=5 $(ARGS)
 
-test-all: $(VENV)/.test  ## Run the slow tests and those in a browser too
+test-all: $(VENV)/.test  ## Run all tests, also slow ones and those in a browser
 	$(PYTHON) -m pytest -q --durations=15 -m "not gpu" $(ARGS)
 
-check: $(VENV)/.test  ## Lint, types, search spaces and dataset cards
+check: $(VENV)/.test  ## Check style, types, search spaces and dataset cards
 	$(VENV)/bin/ruff check
 	$(VENV)/bin/ruff format --check
 	$(VENV)/bin/mypy
 	$(PYTHON) -m bench check
 
-benchmark: $(VENV)/.made  ## Compare speed with the peers (installs Ray into .venv-benchmark); ARGS="P1 P7" for some
+benchmark: $(VENV)/.made  ## Compare speed with other tools (installs Ray into .venv-benchmark); ARGS="P1 P7" selects
 	@test -e .venv-benchmark/.made || python3 -m venv .venv-benchmark
 	.venv-benchmark/bin/python -m pip install -q -e '.[benchmark]' -c constraints.txt
 	@touch .venv-benchmark/.made
 	.venv-benchmark/bin/python tests/benchmarks/run.py $(ARGS)
 
-reproduce: $(VENV)/.runtime  ## Make published numbers again, about an hour; ARGS="N8 N1" for some
+reproduce: $(VENV)/.runtime  ## Reproduce published results, about an hour; ARGS="N8 N1" selects
 	$(PYTHON) tests/reproductions/run.py $(ARGS)
 
-clean:  ## Remove the environments; results stay
+clean:  ## Remove the virtual environments; results are kept
 	rm -rf $(VENV) .venv-benchmark

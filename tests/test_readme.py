@@ -1,4 +1,4 @@
-"""What the README shows works as it stands there."""
+"""The commands, options, links and code in the README work as written."""
 
 import json
 import re
@@ -24,12 +24,12 @@ def call(*words: str) -> str:
 
 @pytest.mark.parametrize("words", COMMANDS)
 def test_every_command_has_the_options_it_is_shown_with(words):
-    assert "Usage: " in call(*shlex.split(words), "--help")  # an option that is not there is told first
+    assert "Usage: " in call(*shlex.split(words), "--help")  # an unknown option is reported first
 
 
 def test_every_option_is_one_of_the_command_line():
-    known = {option for command in main.commands.values() for each in command.params for option in each.opts}
-    shown = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", README.split("## Why believe it")[0]))
+    known = {option for command in main.commands.values() for parameter in command.params for option in parameter.opts}
+    shown = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", README.split("## Why you can trust the results")[0]))
     assert len(shown) > 30
     assert shown <= known
 
@@ -58,7 +58,7 @@ def test_the_budgets_are_those_of_the_code():
 
 @pytest.fixture
 def tcn(tmp_path, monkeypatch):
-    """The files of the section on own models, in a folder of their own, which is the working directory."""
+    """Write the files of the section "Your own model" into the working directory."""
     section = README.split("## Your own model\n")[1].split("\n## ")[0]
     for name, language in {"tcn.py": "python", "tcn.toml": "toml"}.items():
         (code,) = re.findall(rf"```{language}\n(.*?)```", section, re.DOTALL)
@@ -67,7 +67,7 @@ def tcn(tmp_path, monkeypatch):
 
 
 @pytest.mark.usefixtures("tcn")
-def test_the_model_keeps_every_promise():
+def test_the_model_follows_the_contract():
     assert {row["problem"] for row in json.loads(call("check", "./tcn.py", "--json"))} == {None}
 
 

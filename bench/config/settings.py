@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
+from bench.config.ids import CellId, RunId
 from bench.config.strict import Strict, one_line
 from bench.errors import DeclarationError
 
@@ -107,6 +108,16 @@ class RunConfig(Strict):
         if self.train.batch_size % self.num_devices:
             raise ValueError(f"batch_size {self.train.batch_size}: a multiple of num_devices {self.num_devices}")
         return self
+
+    @property
+    def cell(self) -> CellId:
+        """The cell that this run belongs to."""
+        return CellId(self.dataset, self.length, self.space)
+
+    @property
+    def id(self) -> RunId:
+        """The run's name in its parts."""
+        return RunId.parse(self.run)
 
     @classmethod
     def read(cls, path: Path) -> "RunConfig":

@@ -37,8 +37,8 @@ from bench.config.datasets import make_task
 from bench.config.settings import RunConfig
 from bench.data import vocabulary
 from bench.errors import BenchError, DataError, DeclarationError, StoreError, UnknownNameError
+from bench.results.cell_runs import CellRuns, by_cell, winner
 from bench.results.record import RunRecord, read_spec, records, write_json
-from bench.results.selection import winner
 from bench.tracking import tracking
 from bench.training import generation
 from bench.training.module import SequenceModule
@@ -208,12 +208,9 @@ def _write(out: Path, results: Path, run: RunRecord, task: Task, trained: Sequen
 def _find(sweep: Path, dataset: str | None, length: int | None, model: str | None) -> RunRecord:
     """Return the confirm run to be exported. Raises BenchError."""
     spec = read_spec(sweep)
-    known: dict[str, dict[int, dict[str, list[RunRecord]]]] = {}
-    for record in records(sweep):
-        config = record.config
-        if config.phase in ("screen", "confirm", "test"):
-            lengths = known.setdefault(config.dataset, {})
-            lengths.setdefault(config.length, {}).setdefault(config.space, []).append(record)
+    known: dict[str, dict[int, dict[str, CellRuns]]] = {}
+    for cell, runs in by_cell(records(sweep), spec["top_k"]).items():
+        known.setdefault(cell.dataset, {}).setdefault(cell.length, {})[cell.space] = runs
     if not known:
         raise StoreError(f"{sweep}: no finished run yet")
     if dataset is None and len(known) > 1:
@@ -230,7 +227,7 @@ def _find(sweep: Path, dataset: str | None, length: int | None, model: str | Non
     cells = known[dataset][length]
     if model is not None and model not in cells:
         raise UnknownNameError("model of this sweep", model, cells)
-    run = winner([cells[model]] if model is not None else cells.values(), spec["top_k"])
+    run = winner([cells[model]] if model is not None else cells.values())
     if run is None:
         raise StoreError(f"{sweep}: no confirmed run of {model or 'any model'} on {dataset} at {length} yet")
     return run

@@ -13,17 +13,9 @@ import pandas as pd
 
 from bench.config.sweep_settings import INDEPENDENT_SAMPLERS
 from bench.results import bill, stats
+from bench.results.cell_runs import by_cell
 from bench.results.record import RunRecord, outcome
-from bench.results.selection import (
-    best_trials,
-    choose,
-    confirmations,
-    counted_val,
-    is_feasible,
-    losses,
-    objective,
-    pareto,
-)
+from bench.results.selection import counted_val, is_feasible, losses, objective, pareto
 from bench.sweep.estimate import Estimate
 
 Cells = dict[tuple[str, int, str], list[RunRecord]]
@@ -92,13 +84,11 @@ def default_against_tuned(records: Sequence[RunRecord], top_k: int) -> pd.DataFr
     picked), drop (by how much it was better then than on fresh seeds), picked (its trial), chosen (the cell's).
     """
     rows = []
-    for (dataset, length, model), runs in cells(records).items():
-        default = next((r for r in runs if r.config.phase == "screen" and r.config.number == 0), None)
-        chosen, picked = choose(runs, top_k), next(iter(best_trials(runs, 1)), None)
+    for (dataset, length, model), runs in by_cell(records, top_k).items():
+        default, chosen, picked = runs.default, runs.chosen, next(iter(runs.best), None)
         if default is None or chosen is None or picked is None:
             continue
-        untested = [run for run in runs if run.config.phase != "test"]
-        both = [{run.config.seed: run for run in confirmations(untested, trial)} for trial in (default, picked)]
+        both = [{run.config.seed: run for run in runs.confirm_runs(trial)} for trial in (default, picked)]
         seeds = sorted(both[0].keys() & both[1].keys())
         if not seeds:
             continue
@@ -207,9 +197,8 @@ def generated(records: Sequence[RunRecord], top_k: int) -> pd.DataFrame:
     and the measures of bench/generation.py.
     """
     tested = []
-    for runs in cells(records).values():
-        chosen = choose(runs, top_k)
-        tested += [(run.config.space, run, run.test or {}) for run in (confirmations(runs, chosen) if chosen else [])]
+    for runs in by_cell(records, top_k).values():
+        tested += [(run.config.space, run, run.test or {}) for run in runs.confirmed]
     for run in records:
         if run.config.phase == "baselines":
             tested += [(f"({name})", run, scores) for name, scores in run.tests.items()]
@@ -233,15 +222,15 @@ def cost_to_reach(records: Sequence[RunRecord], quality: float | None = None) ->
     else nine tenths of the way from chance to the best trial of any model. Columns: dataset, length, model, quality,
     reached, trials, device_seconds (NaN: not reached within the trials made), usd.
     """
-    by_cell = cells(records)
+    runs_of = cells(records)
     best: dict[tuple[str, int], float] = {}
-    for (dataset, length, _), runs in by_cell.items():
+    for (dataset, length, _), runs in runs_of.items():
         for run in runs:
             if run.config.phase == "screen" and run.state == "complete" and run.val_score is not None:
                 value = run.asked.sign * run.val_score
                 best[dataset, length] = max(best.get((dataset, length), -math.inf), value)
     rows = []
-    for (dataset, length, model), runs in by_cell.items():
+    for (dataset, length, model), runs in runs_of.items():
         drawn = [run for run in runs if run.config.phase == "screen" and not run.config.origin.startswith("warm")]
         if not drawn or (dataset, length) not in best:
             continue
@@ -268,10 +257,10 @@ def predicted_against_actual(records: Sequence[RunRecord], estimate: Estimate) -
     trials, confirm and test runs), ratio (predicted over actual), work_done (share of the steps planned),
     predicted_for_work_done. `attrs` of the frame: wall_predicted, wall_actual, in seconds.
     """
-    by_cell = cells(records)
+    runs_of = cells(records)
     rows = []
     for cell in estimate.cells:
-        runs = [run for run in by_cell.get((cell.dataset, cell.length, cell.model), []) if run.config.phase in _PHASES]
+        runs = [run for run in runs_of.get((cell.dataset, cell.length, cell.model), []) if run.config.phase in _PHASES]
         if not runs or cell.device_seconds is None or cell.run_seconds is None:
             continue
         trained = [run for run in runs if run.config.phase != "test"]

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 import pandas as pd
 
+from bench.config.ids import CellId
 from bench.config.sweep_settings import INDEPENDENT_SAMPLERS
 from bench.report import figures
 from bench.report.figures import Chart, bare
@@ -117,8 +118,8 @@ class Findings:
         """Read a sweep's folder, its runs in the order of its cells. Raises StoreError."""
         spec = read_spec(folder)
         runs = all_records(folder)
-        places = {cell_id: place for place, cell_id in enumerate(spec["spec"]["cells"])}
-        runs.sort(key=lambda run: places.get(run.config.run.rpartition("/")[0], len(places)))
+        places = {CellId.parse(cell): place for place, cell in enumerate(spec["spec"]["cells"])}
+        runs.sort(key=lambda run: places.get(run.config.id.cell, len(places)))
         return cls(folder, spec, leaderboard.build(folder, runs), runs, quality, _prediction(folder))
 
     @property

@@ -11,12 +11,14 @@ from typing import Any
 
 import pandas as pd
 
+from bench.config.ids import CellId, RunId
 from bench.config.settings import BASELINES
 from bench.errors import DeclarationError, StoreError, UnknownNameError
 from bench.results import bill, stats
+from bench.results.cell_runs import CellRuns
 from bench.results.metrics import METRICS
 from bench.results.record import RunRecord, all_records, outcome, read_spec, records, write_atomically
-from bench.results.selection import choose, confirmations, counted_test, counted_val
+from bench.results.selection import counted_test, counted_val
 from bench.wording import enumeration
 
 COLUMNS = (
@@ -46,8 +48,8 @@ def build(folder: Path, found: Sequence[RunRecord] | None = None) -> pd.DataFram
     groups: dict[tuple[str, int, str], list[RunRecord]] = {}
     floors: dict[tuple[str, int], list[RunRecord]] = {}
     for cell_id in spec["spec"]["cells"]:
-        dataset, length, space = cell_id.split("/")
-        groups[dataset, int(length[1:]), _match(space)] = []
+        cell = CellId.parse(cell_id)
+        groups[cell.dataset, cell.length, _match(cell.space)] = []
     for record in found:
         config = record.config
         if config.phase == "baselines":
@@ -97,13 +99,12 @@ def _group_rows(
             others.append(row)
     _rank(ranked)
     rows = sorted((row for row, _ in ranked), key=_order) + others
-    prefix = f"{dataset}/L{length}/"
     states = {cell_id: "not finished" for cell_id in spec["spec"]["cells"]}
     states |= {cell_id: f"not applicable: {reason}" for cell_id, reason in spec["not_applicable"].items()}
     for cell_id, state in states.items():
-        model = cell_id.removeprefix(prefix)
-        if cell_id.startswith(prefix) and model not in cells and _match(model) == match:
-            rows.append({"dataset": dataset, "length": length, "model": model, "state": state})
+        cell = CellId.parse(cell_id)
+        if (cell.dataset, cell.length) == (dataset, length) and cell.space not in cells and _match(cell.space) == match:
+            rows.append({"dataset": dataset, "length": length, "model": cell.space, "state": state})
     asked = (group or floors)[0].asked
     floor = {"dataset": dataset, "length": length, "steps": asked.num_steps, "metric": asked.metric, "state": "floor"}
     floor["goal"] = asked.goal
@@ -119,9 +120,8 @@ def _group_rows(
 def _cell_row(cell: list[RunRecord], spec: dict[str, Any], folder: Path) -> tuple[dict[str, Any], list[RunRecord]]:
     """Return a model's row, and the confirm runs that it rests on."""
     first = cell[0]
-    screened = [record for record in cell if record.config.phase == "screen"]
-    chosen = choose(cell, spec["top_k"])
-    confirmed = confirmations(cell, chosen) if chosen else []
+    runs = CellRuns(tuple(cell), spec["top_k"])
+    chosen, confirmed = runs.chosen, runs.confirmed
     kwh, energy_is = bill.energy(cell, spec.get("cpu_watts"))
     row: dict[str, Any] = {
         "dataset": first.config.dataset,
@@ -135,13 +135,13 @@ def _cell_row(cell: list[RunRecord], spec: dict[str, Any], folder: Path) -> tupl
         "usd": bill.usd(cell),
         "kwh": kwh,
         "energy_is": energy_is,
-        "num_trials": len(screened),
+        "num_trials": len(runs.screened),
         "num_failed": sum(record.state == "failed" for record in cell),
         "num_pruned": sum(record.state == "pruned" for record in cell),
         "outcomes": _outcomes(cell),
         "num_crashes": sum(len(record.crashes) for record in cell),
-        "configurations_confirmed": len({r.config.run.rsplit("-s", 1)[0] for r in cell if r.config.phase == "confirm"}),
-        "configurations_tested": len({run.rsplit("-s", 1)[0] for r in cell for run in r.tests}),
+        "configurations_confirmed": len({r.config.id.trial for r in cell if r.config.phase == "confirm"}),
+        "configurations_tested": len({RunId.parse(run).trial for r in cell for run in r.tests}),
         "sampler": spec["spec"].get("sampler"),
         "pruner": spec["spec"].get("pruner"),
         "num_devices": first.config.num_devices,
@@ -154,13 +154,13 @@ def _cell_row(cell: list[RunRecord], spec: dict[str, Any], folder: Path) -> tupl
     }
     row |= {key: first.environment.get(key) for key in _ENVIRONMENT}
     if chosen is None:
-        causes = sorted({outcome(record) for record in screened})
-        if any(record.state == "complete" for record in screened):
+        causes = sorted({outcome(record) for record in runs.screened})
+        if any(record.state == "complete" for record in runs.screened):
             causes = ["no configuration keeps to the limits"]
-        done = len(screened) >= spec["trials"] or (screened and spec.get("ended_by"))
+        done = len(runs.screened) >= spec["trials"] or (runs.screened and spec.get("ended_by"))
         row["state"] = f"failed: {', '.join(causes)}" if done else "not finished"
         return row, []
-    speed = [record for record in cell if record.config.run == f"{chosen.config.run}-speed"]
+    speed = [runs.speed] if runs.speed else []
     row |= {
         "val_screening": chosen.val_score,
         "origin": chosen.config.origin,
@@ -177,7 +177,7 @@ def _cell_row(cell: list[RunRecord], spec: dict[str, Any], folder: Path) -> tupl
         row[name] = statistics.median(known) if known else None
     # What the test split has not been opened for, yet or because the test run failed, proves nothing.
     if any(counted_test(record) is None for record in confirmed):
-        broken = [record for record in cell if record.config.phase == "test" and not record.tests]
+        broken = [record for record in runs.tests if not record.tests]
         causes = sorted({record.cause or "error" for record in broken})
         row["state"] = f"failed: test run: {', '.join(causes)}" if causes else "not finished"
         confirmed = [record for record in confirmed if counted_test(record) is not None]
@@ -185,8 +185,7 @@ def _cell_row(cell: list[RunRecord], spec: dict[str, Any], folder: Path) -> tupl
     row["val_confirmation"] = _mean_val(confirmed)
     if row["val_confirmation"] is not None and chosen.val_score is not None:
         row["drop"] = chosen.asked.sign * (chosen.val_score - row["val_confirmation"])
-    default = [record for record in screened if record.config.number == 0]
-    row["val_default"] = _mean_val(confirmations(cell, default[0])) if default else None
+    row["val_default"] = _mean_val(runs.confirmations(runs.default)) if runs.default else None
     row |= _score(confirmed)
     if confirmed and row["score"] is None and first.asked.solved is None:  # all seeds failed: nothing to rank
         if row["state"] == "complete":

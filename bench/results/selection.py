@@ -1,6 +1,5 @@
-"""Which run of a cell is chosen: by validation alone, and within the limits given."""
+"""What decides between runs: their validation scores, objectives and limits, never the test split."""
 
-import statistics
 from collections.abc import Iterable, Sequence
 
 from bench.results.record import RunRecord
@@ -79,10 +78,11 @@ def _best(screened: Sequence[RunRecord]) -> RunRecord:
             continue
         if best is None or CLEARLY_FEWER * record.sequences_to_solve <= (best.sequences_to_solve or 0):
             best = record
-    return best or max(screened, key=_signed)
+    return best or max(screened, key=signed_val)
 
 
-def _signed(record: RunRecord) -> float:
+def signed_val(record: RunRecord) -> float:
+    """Return the validation score of a complete run with the sign that makes more better."""
     assert record.val_score is not None  # a complete run has one: the sweep sees to it
     return record.asked.sign * record.val_score
 
@@ -102,74 +102,3 @@ def losses(record: RunRecord, objectives: Sequence[str]) -> tuple[float, ...]:
     values = ((name, objective(record, name)) for name in objectives)
     sign = -record.asked.sign
     return tuple(float("inf") if v is None else sign * v if name == "quality" else v for name, v in values)
-
-
-def to_confirm(records: Sequence[RunRecord], top_k: int) -> list[RunRecord]:
-    """Return the trials whose configurations are trained again on fresh seeds: the best ones and the default."""
-    best = best_trials(records, top_k)
-    default = [r for r in records if r.config.phase == "screen" and r.config.number == 0 and r.state == "complete"]
-    return best + [record for record in default if best and record not in best]
-
-
-def confirmations(records: Iterable[RunRecord], trial: RunRecord) -> list[RunRecord]:
-    """Return the runs that confirm a trial, by the number of their seed, with their test scores where there are any.
-
-    A solved run whose test score misses the threshold was solved on validation by luck: it counts as not solved.
-    """
-    prefix = trial.config.run + "-s"
-    tests: dict[str, dict[str, float]] = {}
-    found: list[RunRecord] = []
-    for record in records:
-        if record.config.phase == "confirm" and record.config.run.startswith(prefix):
-            found.append(record)
-        elif record.config.phase == "test":  # there is another where seeds were added, or the choice changed
-            tests |= record.tests
-    found.sort(key=lambda record: record.config.number)
-    return [_tested(record, tests[record.config.run]) if record.config.run in tests else record for record in found]
-
-
-def _tested(record: RunRecord, test: dict[str, float]) -> RunRecord:
-    update: dict[str, object] = {"test": test}
-    threshold, sign = record.asked.solved, record.asked.sign
-    if record.solved and threshold is not None and sign * test[record.asked.metric] < sign * threshold:
-        update |= {"solved": False, "sequences_to_solve": None, "seconds_to_solve": None}
-    return record.model_copy(update=update)
-
-
-def choose(records: Sequence[RunRecord], top_k: int) -> RunRecord | None:
-    """Return the trial whose configuration is the cell's: the best of the confirmed ones by validation on fresh seeds.
-
-    Before any confirmation, the best of the screening. Solve-type: most seeds solved, then the fewest sequences; else
-    the mean score. A seed that failed counts before either. Of equals the one that screening put first.
-    """
-    candidates = [record for record in to_confirm(records, top_k) if is_feasible(record)]
-    return max(candidates or best_trials(records, top_k), key=lambda trial: _standing(records, trial), default=None)
-
-
-def winner(cells: Iterable[Sequence[RunRecord]], top_k: int) -> RunRecord | None:
-    """Return the confirm run that stands for a dataset at a length: the best seed of the best of the cells' choices.
-
-    By validation alone, as within a cell; None where nothing was confirmed.
-    """
-    best: tuple[tuple[float, ...], RunRecord] | None = None
-    for records in cells:
-        chosen = choose(records, top_k)
-        runs = [run for run in confirmations(records, chosen) if run.state == "complete"] if chosen else []
-        if chosen is None or not runs:
-            continue
-        standing = _standing(records, chosen)
-        if best is None or standing > best[0]:
-            best = standing, max(runs, key=_signed)
-    return best[1] if best else None
-
-
-def _standing(records: Sequence[RunRecord], trial: RunRecord) -> tuple[float, ...]:
-    """Return what configurations are ordered by: the confirm runs' validation, never their test."""
-    runs = confirmations([record for record in records if record.config.phase != "test"], trial)
-    scores = [run.asked.sign * score for run in runs if (score := counted_val(run)) is not None]
-    worst = float("-inf")
-    if trial.asked.solved is None:
-        return (-sum(run.state == "failed" for run in runs), statistics.fmean(scores) if scores else worst)
-    sequences = [run.sequences_to_solve for run in runs if run.sequences_to_solve is not None]
-    fewest = -statistics.median(sequences) if sequences else worst
-    return (sum(bool(run.solved) for run in runs), fewest, statistics.fmean(scores) if scores else worst)

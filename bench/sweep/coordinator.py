@@ -11,7 +11,7 @@ import signal
 import socket
 import statistics
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -19,10 +19,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from bench.config import plugins
+from bench.config.ids import CellId, RunId
 from bench.config.settings import RunConfig
 from bench.errors import StoreError, SweepLockedError
+from bench.results.cell_runs import CellRuns, by_cell
 from bench.results.record import Asked, RunRecord, add_crash, all_records, read_crashes, read_spec, records, write_json
-from bench.results.selection import choose, confirmations, counted_test, to_confirm
+from bench.results.selection import counted_test
 from bench.results.stats import score_interval
 from bench.sweep.engines.local import Event, Job, LocalEngine, check_gpus
 from bench.sweep.meter import Meter
@@ -88,50 +90,37 @@ def sync(folder: Path, results: Path) -> int:
     with _locked(folder / "sweep.lock", folder.name):
         spec = read_spec(folder)
         tracker = Tracker(results, folder.name, folder, spec["command"])
-        cells: dict[str, list[RunRecord]] = {cell_id: [] for cell_id in spec["spec"]["cells"]}
-        for record in records(folder):
-            if record.config.phase in ("screen", "confirm", "test"):
-                cells[_cell_id(record)].append(record)
-        finished, count = True, 0
-        for cell_id, mine in cells.items():
-            dataset, length, space = cell_id.split("/")
-            runs = _with_tests(mine, spec["top_k"])
+        cells = by_cell(_counted(records(folder)), spec["top_k"])
+        finished, count = len(cells) == len(spec["spec"]["cells"]), 0
+        for cell, mine in cells.items():
+            runs = mine.with_tests()
             count += len(runs)
             for record in runs:
                 tracker.write_record(record)
-            state, metrics = _summary(mine, spec["top_k"])
+            state, metrics = _summary(mine)
             if (
-                len([record for record in mine if record.config.phase == "screen"]) < spec["trials"]
+                len(mine.screened) < spec["trials"]
                 or (state == "complete" and metrics["test/seeds"] < spec["confirm_seeds"])
             ) and not spec.get("ended_by"):
                 state, finished = "interrupted", False
-            if mine:
-                tracker.write_cell(dataset, int(length[1:]), space, state, metrics)
-        datasets = sorted({cell_id.split("/")[0] for cell_id, mine in cells.items() if mine})
-        tracker.write_sweep(datasets, "complete" if finished else "interrupted")
+            tracker.write_cell(*cell, state, metrics)
+        tracker.write_sweep(sorted({cell.dataset for cell in cells}), "complete" if finished else "interrupted")
         if not tracker.close(timeout=3600):
             raise StoreError(f"{folder / 'mlflow.log'}: {tracker.errors} runs could not be written to MLflow")
         return count
 
 
-def _cell_id(record: RunRecord) -> str:
-    return f"{record.config.dataset}/L{record.config.length}/{record.config.space}"
+def _counted(found: Iterable[RunRecord]) -> Iterator[RunRecord]:
+    """Yield the records that the search itself makes."""
+    return (record for record in found if record.config.phase in ("screen", "confirm", "test"))
 
 
-def _with_tests(mine: list[RunRecord], top_k: int) -> list[RunRecord]:
-    """Return the trials and confirm runs of a cell, those of the chosen configuration with their test scores."""
-    chosen = choose(mine, top_k)
-    tested = {run.config.run: run for run in (confirmations(mine, chosen) if chosen else [])}
-    return [tested.get(run.config.run, run) for run in mine if run.config.phase != "test"]
-
-
-def _summary(mine: list[RunRecord], top_k: int) -> tuple[str, dict[str, float]]:
-    """Return the state of a cell whose runs are done, and what stands for it on its MLflow page."""
-    metrics: dict[str, float] = {"total_seconds": sum(record.device_seconds for record in mine)}
-    best = choose(mine, top_k)
+def _summary(mine: CellRuns) -> tuple[str, dict[str, float]]:
+    """Return the state of a cell whose runs are done, and the metrics of its MLflow page."""
+    metrics: dict[str, float] = {"total_seconds": sum(record.device_seconds for record in mine.records)}
+    best, confirmed = mine.chosen, mine.confirmed
     if best is None:
         return "failed", metrics
-    confirmed = confirmations(mine, best)
     name = f"test/{best.asked.metric}"
     scores = [score for record in confirmed if (score := counted_test(record)) is not None]
     metrics["test/seeds"] = len(confirmed)
@@ -152,9 +141,9 @@ class _Coordinator:
         self.failures_in_a_row = 0
         self.any_success = False
         self.jobs: dict[str, tuple[Cell, RunConfig]] = {}
-        self.records: dict[str, list[RunRecord]] = {cell.id: [] for cell in plan.cells}
-        self.screened: set[str] = set()
-        self.finished: set[str] = set()
+        self.records = {cell.id: CellRuns((), plan.budget.top_k) for cell in plan.cells}
+        self.screened: set[CellId] = set()
+        self.finished: set[CellId] = set()
         self.run_seconds: list[float] = []
         self.commit = _commit()
         self.studies = Studies(plan)
@@ -182,7 +171,7 @@ class _Coordinator:
                 signal.signal(number, handler)
         if self.stop_signals:
             for cell in self.plan.cells:
-                if self.records[cell.id] and cell.id not in self.finished:
+                if self.records[cell.id].records and cell.id not in self.finished:
                     self.tracker.write_cell(cell.dataset.name, cell.length, cell.space.name, "interrupted", {})
         if not self.stop_signals:
             note_end(self.plan, self.ended_by)
@@ -204,22 +193,22 @@ class _Coordinator:
         """Take up what an earlier coordinator left: its records, and the trials that were running."""
         for cell in self.plan.cells:
             for number in self.studies.unfinished(cell):
-                folder = self._folder(f"{cell.id}/t{number}")
+                folder = self._folder(cell.id.trial(number))
                 record = RunRecord.read(folder)
                 if record is None:
                     self.studies.give_back(cell, number)
                 else:
                     self.studies.tell(cell, self._check_score(record, folder))
         for record in all_records(self.plan.folder):
-            cell_id = _cell_id(record)
+            cell_id = record.config.cell
             self.meter.add(record, of_earlier_session=True)
             if record.config.phase in ("screen", "confirm", "test") and cell_id in self.records:
                 self._count(cell_id, record)
         until = self.tracker.written_until()
         for mine in self.records.values():
-            fresh = {run.config.run for run in mine if self._written_at(run) > until}
-            opened = {run_id for run in mine if run.config.run in fresh for run_id in run.config.opens_test_of}
-            for record in _with_tests(mine, self.plan.budget.top_k) if fresh else []:
+            fresh = {run.config.run for run in mine.records if self._written_at(run) > until}
+            opened = {run_id for run in mine.tests if run.config.run in fresh for run_id in run.config.opens_test_of}
+            for record in mine.with_tests() if fresh else []:
                 if record.config.run in fresh | opened:
                     self.tracker.write_record(record)  # the last coordinator may not have come to it
         if self.status.finished_runs:
@@ -259,7 +248,7 @@ class _Coordinator:
         still_open: list[Cell] = []
         job: Job | None = None
         if self.meter.is_limited:
-            cells = sorted(cells, key=lambda cell: len(self.records[cell.id]) + len(self._running(cell)))
+            cells = sorted(cells, key=lambda cell: len(self.records[cell.id].records) + len(self._running(cell)))
         for index, cell in enumerate(cells):
             job, finished = self._cell_job(cell)
             if not finished:
@@ -271,34 +260,31 @@ class _Coordinator:
     def _cell_job(self, cell: Cell) -> tuple[Job | None, bool]:
         """Return a run that the cell can start now, if any, and whether the cell is finished."""
         mine, running = self.records[cell.id], self._running(cell)
-        top_k, seeds = self.plan.budget.top_k, self.plan.budget.confirm_seeds
+        seeds = self.plan.budget.confirm_seeds
         if cell.id not in self.screened:
-            asked = len([record for record in mine if record.config.phase == "screen"])
-            if asked + len(running) < self.plan.budget.trials and not self._is_spent(cell, reserve=seeds):
+            if len(mine.screened) + len(running) < self.plan.budget.trials and not self._is_spent(cell, reserve=seeds):
                 return self._trial_job(cell), False
             if running:
                 return None, False
             self.screened.add(cell.id)
-        done = {record.config.run for record in mine}
-        for place, trial in enumerate(to_confirm(mine, top_k)):
+        done = {record.config.run for record in mine.records}
+        for place, trial in enumerate(mine.to_confirm):
             # Before a second configuration is confirmed, something is kept for the best one of every cell.
             reserve = seeds if place else 0
             for index in range(seeds):
-                run_id = f"{trial.config.run}-s{index}"
+                run_id = str(trial.config.id.confirmation(index))
                 if run_id not in done and run_id not in running and not self._is_spent(cell, reserve):
                     return self._confirm_job(cell, trial, run_id, index), False
         if running:
             return None, False
-        chosen = choose(mine, top_k)
-        if chosen is not None:
-            job = self._test_job(cell, chosen)
-            if job is not None:
-                return job, False
+        job = self._test_job(cell)
+        if job is not None:
+            return job, False
         self._finish_cell(cell)
         return None, True
 
     def _running(self, cell: Cell) -> set[str]:
-        return {run_id for run_id in self.jobs if run_id.startswith(cell.id + "/")}
+        return {run_id for run_id in self.jobs if RunId.parse(run_id).cell == cell.id}
 
     def _is_spent(self, cell: Cell, reserve: int = 0) -> bool:
         """Whether a further run of the cell, and `reserve` seeds for each cell's best, would exceed a budget."""
@@ -309,9 +295,9 @@ class _Coordinator:
         return reason is not None
 
     def _trial_job(self, cell: Cell) -> Job:
-        draw = self.studies.ask(cell, self.records[cell.id])
+        draw = self.studies.ask(cell, self.records[cell.id].records)
         crash_point("after_ask")
-        run_id = f"{cell.id}/t{draw.number}"
+        run_id = cell.id.trial(draw.number)
         more = {"number": draw.number, "origin": draw.origin, "ask_pruner": self.studies.prunes(cell)}
         return self._prepare(cell, run_config(self.plan, cell, run_id, "screen", draw.values, **more))
 
@@ -320,44 +306,44 @@ class _Coordinator:
         update = {"run": run_id, "phase": "confirm", "number": index, "seed": seed, "ask_pruner": False}
         return self._prepare(cell, trial.config.model_copy(update=update))
 
-    def _test_job(self, cell: Cell, chosen: RunRecord) -> Job | None:
+    def _test_job(self, cell: Cell) -> Job | None:
         """Return the run that opens the test split for the chosen configuration, where it has not been opened yet."""
         mine = self.records[cell.id]
-        tested = {run_id for record in mine for run_id in record.config.opens_test_of}
-        untested = [
-            run for run in confirmations(mine, chosen) if run.state == "complete" and run.config.run not in tested
-        ]
-        for run in untested:
-            if not (self._folder(run.config.run) / "weights.pt").exists():  # it was not the chosen one before
-                mine.remove(run)
-                return self._confirm_job(cell, chosen, run.config.run, run.config.number)
-        if not untested:
+        chosen, untested = mine.chosen, mine.untested
+        if chosen is None or not untested:
             return None
-        times = sum(record.config.phase == "test" for record in mine)
-        run_id = f"{chosen.config.run}-test{times or ''}"
+        for run in untested:
+            if not (self._folder(run.config.id) / "weights.pt").exists():  # it was not the chosen one before
+                self.records[cell.id] = mine.without(run)
+                return self._confirm_job(cell, chosen, run.config.run, run.config.number)
         opens = tuple(run.config.run for run in untested)
-        update = {"run": run_id, "phase": "test", "opens_test_of": opens, "ask_pruner": False}
+        update = {
+            "run": str(chosen.config.id.test(len(mine.tests))),
+            "phase": "test",
+            "opens_test_of": opens,
+            "ask_pruner": False,
+        }
         return self._prepare(cell, chosen.config.model_copy(update=update))
 
     def _baseline_job(self, cell: Cell) -> Job | None:
-        run_id = f"{cell.dataset.name}/L{cell.length}/_baselines"
+        run_id = cell.id.baselines()
         if RunRecord.read(self._folder(run_id)) is not None:
             return None
         return self._prepare(cell, run_config(self.plan, cell, run_id, "baselines", cell.space.default))
 
     def _speed_jobs(self) -> Iterator[Job | None]:
         for cell in self.plan.cells:
-            best = choose(self.records[cell.id], self.plan.budget.top_k)
+            best = self.records[cell.id].chosen
             if best is None:
                 continue
-            run_id = f"{best.config.run}-speed"
+            run_id = best.config.id.speed()
             if RunRecord.read(self._folder(run_id)) is None:
-                update = {"run": run_id, "phase": "speed", "ask_pruner": False}
+                update = {"run": str(run_id), "phase": "speed", "ask_pruner": False}
                 yield self._prepare(cell, best.config.model_copy(update=update))
 
     def _prepare(self, cell: Cell, config: RunConfig) -> Job:
         config = config.model_copy(update={"commit": self.commit})
-        folder = self._folder(config.run)
+        folder = self._folder(config.id)
         folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / "config.json", config.model_dump(mode="json"))
         crash_point("after_config")
@@ -471,16 +457,15 @@ class _Coordinator:
         return record
 
     def _on_tested(self, cell: Cell, record: RunRecord) -> None:
-        mine = self.records[cell.id]
-        mine.append(record)
-        for run in _with_tests(mine, self.plan.budget.top_k):
+        self.records[cell.id] = self.records[cell.id].plus(record)
+        for run in self.records[cell.id].with_tests():
             if run.config.run in record.config.opens_test_of:
                 self.tracker.write_record(run)
             elif run.config.phase == "confirm" and record.state == "complete":
-                (self._folder(run.config.run) / "weights.pt").unlink(missing_ok=True)  # only the chosen one's are kept
+                (self._folder(run.config.id) / "weights.pt").unlink(missing_ok=True)  # only the chosen one's are kept
 
-    def _count(self, cell_id: str, record: RunRecord) -> None:
-        self.records[cell_id].append(record)
+    def _count(self, cell_id: CellId, record: RunRecord) -> None:
+        self.records[cell_id] = self.records[cell_id].plus(record)
         if record.config.phase == "test":
             return
         self.status.finished_runs += 1
@@ -498,7 +483,7 @@ class _Coordinator:
     def _finish_cell(self, cell: Cell) -> None:
         self.finished.add(cell.id)
         self.status.finished_cells = len(self.finished)
-        state, metrics = _summary(self.records[cell.id], self.plan.budget.top_k)
+        state, metrics = _summary(self.records[cell.id])
         self.tracker.write_cell(cell.dataset.name, cell.length, cell.space.name, state, metrics)
 
     def _release_trials(self) -> None:
@@ -508,10 +493,10 @@ class _Coordinator:
                 self.studies.give_back(cell, config.number)
 
     def _written_at(self, record: RunRecord) -> int:
-        return (self._folder(record.config.run) / "record.json").stat().st_mtime_ns
+        return (self._folder(record.config.id) / "record.json").stat().st_mtime_ns
 
-    def _folder(self, run_id: str) -> Path:
-        return self.plan.folder / "runs" / run_id
+    def _folder(self, run_id: RunId) -> Path:
+        return self.plan.folder / "runs" / str(run_id)
 
 
 def crash_point(name: str) -> None:

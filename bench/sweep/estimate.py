@@ -280,7 +280,7 @@ def estimate_cell(
     if record.state == "failed" or not record.epochs:
         return CellEstimate(**name, runs=runs, problem=f"fails: {record.cause}: {record.message}")
     cost = RunCost.of_probes(short, longer)
-    training = cost.training(run_config(plan, cell, "probe", "probe", cell.space.default).train)
+    training = cost.training(run_config(plan, cell, cell.id, "probe", cell.space.default).train)
     full = cost.start + cost.first_epoch + training
     share, learned_from = _share(plan, cell, earlier)
     slot_seconds = runs * (full - (1 - share) * training) + cost.test(plan.budget)

@@ -158,7 +158,7 @@ def _longest(cell: Cell, record: RunRecord | None, ended_by: str) -> Reach:
 
 
 def _single_step(plan: Plan, cell: Cell, number: int, length: int) -> RunConfig:
-    run_id = f"{cell.dataset.name}/L{length}/{cell.space.name}/probe"
+    run_id = cell.id._replace(length=length).probe(1)
     config = run_config(plan, cell, run_id, "probe", cell.space.default, number=number)
     size = config.train.batch_size
     settings = config.train.model_copy(update={"max_sequences": size, "num_epochs": 1, "num_val": size})

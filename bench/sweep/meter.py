@@ -3,10 +3,11 @@
 import time
 from collections.abc import Mapping, Sequence
 
+from bench.config.ids import CellId
 from bench.config.settings import RunConfig
 from bench.results.bill import wall_seconds
+from bench.results.cell_runs import CellRuns
 from bench.results.record import RunRecord
-from bench.results.selection import best_trials
 from bench.sweep.prepare import Cell, Plan
 
 
@@ -31,7 +32,7 @@ class Meter:
         self._run_seconds += record.seconds.total
 
     def reason_to_stop(
-        self, known: Mapping[str, Sequence[RunRecord]], cell: Cell, reserve: int, running: Sequence[RunConfig]
+        self, known: Mapping[CellId, CellRuns], cell: Cell, reserve: int, running: Sequence[RunConfig]
     ) -> str | None:
         """Return which budget would be exceeded by a further run of `cell`, in words; None if none would.
 
@@ -40,14 +41,14 @@ class Meter:
         """
         if not self.is_limited:
             return None
-        seconds = {cell_id: _average(runs) for cell_id, runs in known.items()}
-        overall = _average([run for runs in known.values() for run in runs])
+        seconds = {cell_id: _average(runs.records) for cell_id, runs in known.items()}
+        overall = _average([run for runs in known.values() for run in runs.records])
         ahead = seconds.get(cell.id) or overall
         for config in running:
-            ahead += seconds.get(f"{config.dataset}/L{config.length}/{config.space}") or overall
+            ahead += seconds.get(config.cell) or overall
         for cell_id, runs in known.items():
-            if reserve and best_trials(runs, 1):
-                confirmed = sum(run.config.phase == "confirm" for run in runs)
+            if reserve and runs.best:
+                confirmed = sum(run.config.phase == "confirm" for run in runs.records)
                 ahead += max(0, reserve - confirmed) * seconds[cell_id]
         wall = time.monotonic() - self._started + wall_seconds(self._earlier)
         run_seconds = self._run_seconds + ahead

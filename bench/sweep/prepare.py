@@ -12,6 +12,7 @@ from bench.config import datasets, prices, search_spaces
 from bench.config.budgets import BUDGETS, Budget, train_settings
 from bench.config.contracts import Task
 from bench.config.datasets import Dataset
+from bench.config.ids import CellId, RunId
 from bench.config.search_spaces import SearchSpace
 from bench.config.settings import BASELINES, Limits, Phase, RunConfig
 from bench.config.strict import fingerprint
@@ -19,8 +20,8 @@ from bench.config.sweep_settings import DEFAULT_SWEEP, INDEPENDENT_SAMPLERS, Swe
 from bench.data import own_data
 from bench.data.own_data import Own
 from bench.errors import BenchError, DeclarationError, StoreError, UnknownNameError
-from bench.results.record import RunRecord, read_spec, records, write_json
-from bench.results.selection import choose
+from bench.results.cell_runs import by_cell
+from bench.results.record import read_spec, records, write_json
 from bench.sweep.engines.local import call, make_slots
 
 WARM_STARTS_A_CELL = 3
@@ -41,9 +42,9 @@ class Cell:
     task: Task = field(compare=False, hash=False)
 
     @property
-    def id(self) -> str:
-        """Name of the study and folder of the runs."""
-        return f"{self.dataset.name}/L{self.length}/{self.space.name}"
+    def id(self) -> CellId:
+        """The cell's name: of its study, and of the folder of its runs."""
+        return CellId(self.dataset.name, self.length, self.space.name)
 
 
 Points = list[tuple[str, dict[str, Any]]]
@@ -60,7 +61,7 @@ class Plan:
     budget: Budget  # with what the command line changed of it
     cells: list[Cell]
     not_applicable: list[tuple[Cell, str]]
-    warm_starts: dict[str, Points]  # by cell
+    warm_starts: dict[CellId, Points]
     slots: list[dict[str, str]]
     device: str
     threads: int
@@ -171,7 +172,9 @@ def _meta(task: Task) -> dict[str, Any]:
     return meta
 
 
-def run_config(plan: Plan, cell: Cell, run_id: str, phase: Phase, values: dict[str, Any], **more: Any) -> RunConfig:
+def run_config(
+    plan: Plan, cell: Cell, run: RunId | CellId, phase: Phase, values: dict[str, Any], **more: Any
+) -> RunConfig:
     """Return a run of a cell with the configuration `values`; `more` are fields of RunConfig."""
     model_arguments, train = cell.space.split(values)
     price = plan.usd_per_hour
@@ -190,7 +193,7 @@ def run_config(plan: Plan, cell: Cell, run_id: str, phase: Phase, values: dict[s
     }
     return RunConfig(
         sweep=plan.name,
-        run=run_id,
+        run=str(run),
         phase=phase,
         dataset=cell.dataset.name,
         task=cell.dataset.task,
@@ -295,29 +298,26 @@ def _match(cell: Cell, text: str, rule: str, target: float, budget: Budget) -> t
     return matched, "has no state to match" if not found else f"no width comes nearer than {rule} {found:,.0f}"
 
 
-def _warm_starts(config: SweepConfig, cells: list[Cell], folder: Path) -> dict[str, Points]:
+def _warm_starts(config: SweepConfig, cells: list[Cell], folder: Path) -> dict[CellId, Points]:
     """Return the best configurations of earlier sweeps for each cell, those of the nearest length first.
 
     A sweep that goes on keeps what it began with, whatever has become of the earlier ones.
     """
     if (folder / "sweep.json").exists():
         frozen = read_spec(folder).get("warm_starts", {})
-        return {cell_id: [(origin, values) for origin, values in points] for cell_id, points in frozen.items()}
-    found: dict[str, Points] = {}
+        return {CellId.parse(cell): [(origin, values) for origin, values in points] for cell, points in frozen.items()}
+    found: dict[CellId, Points] = {}
     for name in config.warm_start:
         earlier = config.results / "sweeps" / name
         if not (earlier / "sweep.json").exists():
             raise UnknownNameError("sweep", name, [path.parent.name for path in earlier.parent.glob("*/sweep.json")])
         spec = read_spec(earlier)
-        groups: dict[tuple[str, str, int], list[RunRecord]] = {}
-        for record in records(earlier):
-            key = (record.config.dataset, record.config.space.split("@")[0], record.config.length)
-            groups.setdefault(key, []).append(record)
+        groups = by_cell(records(earlier), spec["top_k"])
         for cell in cells:
             mine = [
-                (abs(math.log(length / cell.length)), choose(group, spec["top_k"]))
-                for (dataset, space, length), group in groups.items()
-                if dataset == cell.dataset.name and space == cell.space.name.split("@")[0]
+                (abs(math.log(known.length / cell.length)), runs.chosen)
+                for known, runs in groups.items()
+                if known.dataset == cell.dataset.name and known.space.split("@")[0] == cell.space.name.split("@")[0]
             ]
             for _, best in sorted(((d, b) for d, b in mine if b is not None), key=lambda pair: pair[0]):
                 values = cell.space.values_of(best.config.model_arguments | best.config.train.model_dump())
@@ -343,7 +343,7 @@ def _datasets(config: SweepConfig, own: Own | None) -> list[tuple[Dataset, list[
 
 def _default_name(config: SweepConfig, cells: list[Cell], own: Own | None) -> str:
     """Return a name from what is asked: the same question asked again is the same sweep."""
-    ids = [cell.id for cell in cells]
+    ids = [str(cell.id) for cell in cells]
     what = "+".join(dict.fromkeys(cell.dataset.name for cell in cells)) if config.datasets or own else "default"
     # Searched in another way, the same cells are another question.
     how = config.model_dump(include=_HOW, exclude_defaults=True)
@@ -366,7 +366,7 @@ def _terms(plan: Plan) -> dict[str, Any]:
         "seed": plan.config.seed,
         "precision": plan.config.precision,
         "device": plan.device,
-        "cells": [cell.id for cell in plan.cells],
+        "cells": [str(cell.id) for cell in plan.cells],
     }
     for cell in plan.cells:
         spec[f"search space {cell.space.name}"] = cell.space.hash
@@ -387,13 +387,13 @@ def freeze(plan: Plan) -> None:
             raise StoreError(f"{plan.folder}: has runs but no sweep.json; restore it, or use another --name")
         command = _command(plan.config)
         created = datetime.now(UTC).isoformat(timespec="seconds")
-        not_applicable = {cell.id: reason for cell, reason in plan.not_applicable}
+        not_applicable = {str(cell.id): reason for cell, reason in plan.not_applicable}
         write_json(
             path,
             {
                 "spec": spec,
                 **counts,
-                "warm_starts": plan.warm_starts,
+                "warm_starts": {str(cell): points for cell, points in plan.warm_starts.items()},
                 "not_applicable": not_applicable,
                 "card": plan.own and plan.own.card.model_dump(mode="json"),
                 "cpu_watts": plan.config.cpu_watts,

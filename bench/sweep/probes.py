@@ -71,8 +71,7 @@ class Prober:
 
 def probe(plan: Plan, cell: Cell, number: int, steps: int) -> RunConfig:
     """Return a run of a cell's default configuration that trains PROBE_EPOCHS epochs of `steps` steps."""
-    run_id = f"{cell.dataset.name}/L{cell.length}/{cell.space.name}/probe{steps}"
-    config = run_config(plan, cell, run_id, "probe", cell.space.default, number=number)
+    config = run_config(plan, cell, cell.id.probe(steps), "probe", cell.space.default, number=number)
     update = {"max_sequences": PROBE_EPOCHS * steps * config.train.batch_size, "num_epochs": PROBE_EPOCHS}
     return config.model_copy(update={"train": config.train.model_copy(update=update)})
 

@@ -13,6 +13,7 @@ import optuna
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, Trial, TrialState
 
+from bench.config.ids import CellId
 from bench.errors import StoreError
 from bench.results import selection
 from bench.results.record import RunRecord
@@ -40,10 +41,10 @@ class Studies:
         self.plan = plan
         self._storage = _open(plan.folder / "study.db")
         self._begun = set(optuna.get_all_study_names(self._storage))
-        self._studies: dict[str, optuna.Study] = {}
-        self._shadows: dict[str, _Shadow] = {}
+        self._studies: dict[CellId, optuna.Study] = {}
+        self._shadows: dict[CellId, _Shadow] = {}
 
-    def ask(self, cell: Cell, known: list[RunRecord]) -> Draw:
+    def ask(self, cell: Cell, known: Sequence[RunRecord]) -> Draw:
         """Return the next configuration of a cell; one that was given back comes first, under its number."""
         study = self._study(cell)
         with warnings.catch_warnings():
@@ -55,7 +56,7 @@ class Studies:
 
     def unfinished(self, cell: Cell) -> list[int]:
         """Return the trials that an earlier coordinator left running or waiting."""
-        if cell.id not in self._begun:
+        if str(cell.id) not in self._begun:
             return []
         states = (TrialState.RUNNING, TrialState.WAITING)
         # Counted first: reading thousands of finished trials takes seconds.
@@ -110,7 +111,7 @@ class Studies:
     def _needs_shadow(self, cell: Cell) -> bool:
         return self.prunes(cell) and len(self.plan.config.objectives) > 1
 
-    def _shadow(self, cell: Cell, known: list[RunRecord]) -> "_Shadow":
+    def _shadow(self, cell: Cell, known: Sequence[RunRecord]) -> "_Shadow":
         if cell.id not in self._shadows:
             self._shadows[cell.id] = _Shadow(cell, self._pruner(), known, self.plan.folder / "runs")
         return self._shadows[cell.id]
@@ -133,7 +134,7 @@ class Studies:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 self._studies[cell.id] = optuna.create_study(
-                    study_name=cell.id,
+                    study_name=str(cell.id),
                     storage=self._storage,
                     directions=[quality if name == "quality" else "minimize" for name in objectives],
                     sampler=_Sampler(cell, self.plan),
@@ -164,8 +165,8 @@ class _Shadow:
     again from the records.
     """
 
-    def __init__(self, cell: Cell, pruner: optuna.pruners.BasePruner, known: list[RunRecord], runs: Path) -> None:
-        self.study = optuna.create_study(study_name=cell.id, direction=cell.task.goal, pruner=pruner)
+    def __init__(self, cell: Cell, pruner: optuna.pruners.BasePruner, known: Sequence[RunRecord], runs: Path) -> None:
+        self.study = optuna.create_study(study_name=str(cell.id), direction=cell.task.goal, pruner=pruner)
         self.trials: dict[int, Trial] = {}
         # Replayed, because some pruners keep notes of their own on every report.
         for record in sorted(known, key=lambda record: record.config.number):

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from bench.config.ids import CellId
 from bench.config.strict import fingerprint
 from bench.results.record import Asked, RunRecord, write_atomically
 
@@ -185,7 +186,7 @@ class Tracker:
         cells = [key for key in self._known if key.startswith(f"{self._sweep}/{dataset}/") and key.count("/") == 3]
         colour = COLOURS[len(cells) % len(COLOURS)]
         tags = {"bench.kind": "cell", "bench.length": str(length), "bench.model": space, "mlflow.runColor": colour}
-        key = f"{self._sweep}/{dataset}/L{length}/{space}"
+        key = f"{self._sweep}/{CellId(dataset, length, space)}"
         return self._ensure(dataset, key, f"{space} L{length}", parent, tags, start)
 
     def _put_sweep(self, datasets: list[str], state: str) -> None:
@@ -222,7 +223,7 @@ class Tracker:
         parent = self._cell_run(config.dataset, config.length, config.space, start)
         self._set_views(record)
         # t3, or t3-s0: the seeds of two configurations that were confirmed stand in one list.
-        name = f"{config.run.rpartition('/')[2]} {config.space} L{config.length}"
+        name = f"{config.id.name} {config.space} L{config.length}"
         if not record.epochs:  # it was read without them
             whole = RunRecord.read(self._folder / "runs" / config.run)
             record = record.model_copy(update={"epochs": whole.epochs if whole else []})

@@ -172,7 +172,7 @@ def copy_trial(made, cell, numbers: range, study: sqlite3.Connection, pages: sql
     from bench.sweep.prepare import run_config
 
     where = "select trial_id from trials join studies using (study_id) where study_name = ? and number = 1"
-    trial = study.execute(where, [cell.id]).fetchone()[0]
+    trial = study.execute(where, [str(cell.id)]).fetchone()[0]
     where = "select run_uuid from tags where key = 'bench.id' and value = ?"
     page = pages.execute(where, [f"{made.name}/{cell.id}/t1"]).fetchone()[0]
     (trial_row,) = _rows(study, "trials", "trial_id", trial)
@@ -181,13 +181,13 @@ def copy_trial(made, cell, numbers: range, study: sqlite3.Connection, pages: sql
     (page_row,) = _rows(pages, "runs", "run_uuid", page)
     page_rows = {table: _rows(pages, table, "run_uuid", page) for table in ("params", "latest_metrics", "tags")}
     distributions = cell.space.distributions()
-    first = json.loads((made.folder / "runs" / cell.id / "t1" / "config.json").read_text())
+    first = json.loads((made.folder / "runs" / str(cell.id) / "t1" / "config.json").read_text())
     for number in numbers:
         values = _drawn(distributions, number)
-        run = f"{cell.id}/t{number}"
+        run = cell.id.trial(number)
         config = run_config(made, cell, run, "screen", values, number=number, origin="sobol", commit=first["commit"])
         record = made_record(config, 20 + number * 7 % 31)
-        folder = made.folder / "runs" / run
+        folder = made.folder / "runs" / str(run)
         folder.mkdir()
         (folder / "config.json").write_text(json.dumps(config.model_dump(mode="json"), indent=1))
         (folder / "record.json").write_text(record.model_dump_json(indent=1))

@@ -142,7 +142,7 @@ def ray(question: Question, folder: Path, seed: int, trials: int) -> Search:
 
     made = plan(question, folder, "tpe", "none", seed, trials)
     (cell,) = made.cells
-    base = run_config(made, cell, "ray", "screen", cell.space.default).model_dump()
+    base = run_config(made, cell, cell.id, "screen", cell.space.default).model_dump()
     space, sign = cell.space, 1 if cell.task.goal == "maximize" else -1
 
     def train(values: dict) -> None:

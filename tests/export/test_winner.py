@@ -17,7 +17,8 @@ from bench.config.sweep_settings import SweepConfig
 from bench.data import own_data
 from bench.errors import BenchError, DataError, DeclarationError, StoreError, UnknownNameError
 from bench.export import winner
-from bench.results import selection
+from bench.results import cell_runs
+from bench.results.cell_runs import CellRuns
 from bench.results.record import records, write_json
 from bench.tracking import tracking
 from bench.training.train import run
@@ -339,11 +340,11 @@ def test_the_best_on_validation_is_exported(tmp_path):
     sweep = swept(tmp_path, card, 12, "gru", seeds=2)
     found = list(records(sweep))
     better = [each.model_copy(update={"val": {name: value + 1 for name, value in each.val.items()}}) for each in found]
-    chosen = selection.winner([found, better], 1)
+    chosen = cell_runs.winner([CellRuns(tuple(found), 1), CellRuns(tuple(better), 1)])
     assert chosen is not None
     assert chosen.asked.goal == "maximize"
     assert chosen.val_score == max(each.val_score for each in better if each.config.phase == "confirm")
-    assert selection.winner([[each for each in found if each.config.phase == "screen"]], 1) is None
+    assert cell_runs.winner([CellRuns(tuple(each for each in found if each.config.phase == "screen"), 1)]) is None
 
 
 def test_what_cannot_be_exported_is_refused_in_a_line(tmp_path):

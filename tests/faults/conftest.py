@@ -14,8 +14,8 @@ import optuna
 import pytest
 
 from bench.config import search_spaces
+from bench.results.cell_runs import CellRuns
 from bench.results.record import records
-from bench.results.selection import choose, confirmations, to_confirm
 
 HERE = Path(__file__).parent
 
@@ -91,14 +91,14 @@ class Sweep:
                 if trial.state == optuna.trial.TrialState.COMPLETE:
                     assert trial.value == mine[0].val_score
             mine = [record for record in found if record.config.run.startswith(name + "/")]
-            for trial in to_confirm(mine, 1):
-                assert len(confirmations(mine, trial)) == confirm_seeds
+            cell = CellRuns(tuple(mine), 1)
+            for trial in cell.to_confirm:
+                assert len(cell.confirmations(trial)) == confirm_seeds
             # The test split met the chosen configuration's weights, each once, and no others.
-            chosen = choose(mine, 1)
             opened = sorted(run for record in mine for run in record.config.opens_test_of)
-            runs = confirmations(mine, chosen) if chosen else []
-            assert opened == sorted(run.config.run for run in runs if run.state == "complete")
-            assert all(run.test for run in runs if run.state == "complete")
+            complete = [run for run in cell.confirmed if run.state == "complete"]
+            assert opened == sorted(run.config.run for run in complete)
+            assert all(run.test for run in complete)
         self.check_tracked()
 
     def check_tracked(self) -> None:

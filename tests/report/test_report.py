@@ -17,8 +17,8 @@ from bench.errors import StoreError
 from bench.report import report
 from bench.report.sections import generated_text
 from bench.results import leaderboard
+from bench.results.cell_runs import CellRuns
 from bench.results.record import Asked, Epoch, RunRecord, Seconds
-from bench.results.selection import choose, to_confirm
 from bench.sweep.estimate import CellEstimate, Estimate
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -94,10 +94,10 @@ class Builder:
     def cell(self, dataset: str, length: int, model: str) -> None:
         where = (dataset, length, model)
         runs = [self.write(*where, f"t{n}", "screen", n, **self.facts(*where)) for n in range(self.trials)]
-        for trial in to_confirm(runs, 1):
+        for trial in CellRuns(tuple(runs), 1).to_confirm:
             name = f"t{trial.config.number}"
             runs += [self.write(*where, f"{name}-s{s}", "confirm", s, **self.facts(*where)) for s in range(self.seeds)]
-        chosen = choose(runs, 1)
+        chosen = CellRuns(tuple(runs), 1).chosen
         tests = {run.config.run: run.val for run in runs if run.config.run.startswith(f"{chosen.config.run}-s")}
         self.write(*where, f"t{chosen.config.number}-test", "test", 0, tests=tests)
         speed = dict.fromkeys(("train_sequences_per_second", "inference_sequences_per_second"), 1e5 / length)

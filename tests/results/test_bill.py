@@ -1,12 +1,9 @@
 """The bill, against hand calculations."""
 
-from types import SimpleNamespace
-
 import pytest
 
 from bench.results import bill
 from bench.results.record import RunRecord, Seconds
-from bench.sweep.meter import Meter
 from tests.makers import record
 
 
@@ -60,25 +57,3 @@ def test_energy_without_a_meter_is_estimated_only_if_asked_and_says_so():
 def test_one_run_without_a_reading_leaves_the_sum_unmeasured():
     metered = made(energy_joules=1.0, energy_from="rapl")
     assert bill.energy([metered, made()], None) == (None, "not measured")
-
-
-@pytest.mark.parametrize(("allowed", "is_enough"), [(36, True), (34, False)])
-def test_seeds_for_the_best_of_every_cell_are_kept_back(allowed, is_enough):
-    """Spent are 15 s; ahead are a run of 5 s, and two seeds of 5 s for each of two cells, less the one that is made."""
-    screen = {"phase": "screen"}
-    known = {
-        "d/L8/a": [made(total=5, config=screen, val={"score": 0.7})],
-        "d/L8/b": [made(total=5, config=screen, val={"score": 0.7})],
-    }
-    plan = SimpleNamespace(
-        slots=[{}], usd_per_hour=None,
-        config=SimpleNamespace(gpus_per_run=1, wall_time=None, device_time=allowed, max_usd=None),
-    )  # fmt: skip
-    meter = Meter(plan)
-    for runs in known.values():
-        meter.add(runs[0])
-    known["d/L8/a"].append(made(total=5, config={"phase": "confirm"}))
-    meter.add(known["d/L8/a"][-1])
-    reason = meter.reason_to_stop(known, SimpleNamespace(id="d/L8/a"), 2, [])
-    assert (reason is None) == is_enough
-    assert meter.reason_to_stop(known, SimpleNamespace(id="d/L8/a"), 0, []) is None

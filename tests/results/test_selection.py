@@ -2,8 +2,9 @@
 
 import pytest
 
+from bench.results.cell_runs import CellRuns
 from bench.results.record import RunRecord
-from bench.results.selection import best_trials, confirmations
+from bench.results.selection import best_trials
 from tests.makers import record
 
 
@@ -67,7 +68,7 @@ def test_the_order_in_which_runs_finish_changes_nothing():
 
 def test_confirmations_are_those_of_the_chosen_trial_by_number():
     records = [made(run) for run in ("t1", "t1-s10", "t11-s0", "t1-s2", "t11", "t10-s1", "t1-s0")]
-    found = confirmations(records, records[0])
+    found = CellRuns(tuple(records), 1).confirmations(records[0])
     assert [record.config.run.rsplit("/", 1)[1] for record in found] == ["t1-s0", "t1-s2", "t1-s10"]
 
 
@@ -85,4 +86,4 @@ def test_test_scores_of_all_test_runs_are_taken():
         )
         for times, run, score in (("", runs[1], 0.7), ("1", runs[2], 0.9))
     ]
-    assert [run.test_score for run in confirmations([*runs, *opened], runs[0])] == [0.7, 0.9]
+    assert [run.test_score for run in CellRuns((*runs, *opened), 1).confirmations(runs[0])] == [0.7, 0.9]

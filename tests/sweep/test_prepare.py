@@ -64,7 +64,7 @@ def test_fake_gpus_make_real_slots(tmp_path, monkeypatch):
     assert [slot["CUDA_VISIBLE_DEVICES"] for slot in shared.slots] == ["0", "1"] * 3
     pairs = make(tmp_path, gpus="all", gpus_per_run=2)
     assert [slot["CUDA_VISIBLE_DEVICES"] for slot in pairs.slots] == ["0,1", "2,3"]
-    config = plans.run_config(pairs, pairs.cells[0], "r", "screen", pairs.cells[0].space.default)
+    config = plans.run_config(pairs, pairs.cells[0], pairs.cells[0].id, "screen", pairs.cells[0].space.default)
     assert (config.num_devices, config.device) == (2, "cuda")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1,-1,0")  # none is visible from the -1 on
     assert [slot["CUDA_VISIBLE_DEVICES"] for slot in make(tmp_path, gpus="all").slots] == ["1"]
@@ -87,7 +87,10 @@ def test_gpus_that_cannot_be_divided_are_refused(tmp_path, monkeypatch, options,
 
 def test_the_price_of_the_machine_is_shared_by_its_slots(tmp_path):
     plan = make(tmp_path, workers=4, price_per_hour=2.0)
-    assert plans.run_config(plan, plan.cells[0], "r", "screen", {**plan.cells[0].space.default}).usd_per_hour == 0.5
+    assert (
+        plans.run_config(plan, plan.cells[0], plan.cells[0].id, "screen", {**plan.cells[0].space.default}).usd_per_hour
+        == 0.5
+    )
 
 
 def test_matched_cells_say_their_width(tmp_path):
@@ -110,7 +113,7 @@ def earlier(results: Path, name: str, length: int, score: float, **values) -> No
     plans.freeze(plan)
     cell = plan.cells[0]
     for number, (point, found) in enumerate([(cell.space.default, score - 0.1), (cell.space.default | values, score)]):
-        config = plans.run_config(plan, cell, f"{cell.id}/t{number}", "screen", point, number=number)
+        config = plans.run_config(plan, cell, cell.id.trial(number), "screen", point, number=number)
         folder = plans_folder / "runs" / config.run
         folder.mkdir(parents=True)
         asked = Asked.model_validate(cell.task)
@@ -182,8 +185,8 @@ def test_runs_of_a_model_of_ones_own_find_its_file(tmp_path, monkeypatch):
     own(tmp_path)
     monkeypatch.chdir(tmp_path)
     plan = make(tmp_path, models=["lstm", "./mine.py"])
-    assert [cell.id for cell in plan.cells] == ["digits/L8/lstm", "digits/L8/mine"]
-    config = plans.run_config(plan, plan.cells[1], "r", "screen", plan.cells[1].space.default)
+    assert [str(cell.id) for cell in plan.cells] == ["digits/L8/lstm", "digits/L8/mine"]
+    config = plans.run_config(plan, plan.cells[1], plan.cells[1].id, "screen", plan.cells[1].space.default)
     assert (config.space, config.model) == ("mine", str(tmp_path / "mine.py"))
     assert len(config.source_hash) == 64
 
@@ -228,7 +231,7 @@ def test_a_model_of_ones_own_that_denies_to_look_ahead_is_found_out(tmp_path):
     for code, looks_ahead in ((LOOKS_AHEAD, True), (LOOKS_AHEAD.replace(".flip(1)", ""), False)):
         (tmp_path / "mine.py").write_text(code)
         plan = make(tmp_path, models=["lstm", mine], datasets=["parity", "latch"], lengths=None)
-        found = [(cell.id.split("/")[0], reason) for cell, reason in plan.not_applicable]
+        found = [(cell.id.dataset, reason) for cell, reason in plan.not_applicable]
         rule = "sees the future, which the task forbids: causal is True, but the first 6 steps change with what comes"
         assert found == ([("parity", f"{rule} after them")] if looks_ahead else [])
 

@@ -22,7 +22,7 @@ def make(tmp_path: Path, **options) -> plans.Plan:
 def record(plan: plans.Plan, draw, score: float = 0.5, state: str = "complete", **facts) -> RunRecord:
     cell = plan.cells[0]
     config = plans.run_config(
-        plan, cell, f"{cell.id}/t{draw.number}", "screen", draw.values, number=draw.number, origin=draw.origin
+        plan, cell, cell.id.trial(draw.number), "screen", draw.values, number=draw.number, origin=draw.origin
     )
     steps = plan.max_steps
     curve = [
@@ -79,7 +79,7 @@ def test_tpe_goes_on_from_what_it_has_learned(tmp_path):
 def test_several_objectives_are_searched(tmp_path, sampler):
     plan = make(tmp_path, sampler=sampler, objectives=["quality", "latency"])
     follow(plan, 13)
-    study = optuna.load_study(study_name=plan.cells[0].id, storage=f"sqlite:///{plan.folder / 'study.db'}")
+    study = optuna.load_study(study_name=str(plan.cells[0].id), storage=f"sqlite:///{plan.folder / 'study.db'}")
     assert [direction.name for direction in study.directions] == ["MAXIMIZE", "MINIMIZE"]
     assert study.trials[4].values[1] == 5.0
 
@@ -123,7 +123,7 @@ def test_a_bad_run_is_pruned_on_quality_also_with_several_objectives(tmp_path, p
 def test_what_exceeds_a_limit_is_told_as_a_constraint(tmp_path):
     plan = make(tmp_path, sampler="tpe", max_parameters=80)
     follow(plan, 1)
-    study = optuna.load_study(study_name=plan.cells[0].id, storage=f"sqlite:///{plan.folder / 'study.db'}")
+    study = optuna.load_study(study_name=str(plan.cells[0].id), storage=f"sqlite:///{plan.folder / 'study.db'}")
     assert study.trials[0].constraints == {"parameters": pytest.approx(0.25)}
 
 

@@ -1,0 +1,159 @@
+"""The runs of one cell, and what follows from them: which configuration is chosen, and its runs.
+
+Nothing here is decided by a test score: the test split is opened after the choice.
+"""
+
+import math
+import statistics
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+
+from bench.config.ids import CellId, RunId
+from bench.results.record import RunRecord
+from bench.results.selection import best_trials, counted_val, is_feasible, signed_val
+
+
+@dataclass(frozen=True, eq=False)
+class CellRuns:
+    """The records of a cell. Immutable, so that everything derived from them is computed once."""
+
+    records: tuple[RunRecord, ...]
+    top_k: int  # of the best trials, how many are confirmed
+
+    def plus(self, record: RunRecord) -> "CellRuns":
+        """Return these runs and one more."""
+        return CellRuns((*self.records, record), self.top_k)
+
+    def without(self, run: RunRecord) -> "CellRuns":
+        """Return these runs without one of them, which is to run again."""
+        return CellRuns(tuple(record for record in self.records if record.config.run != run.config.run), self.top_k)
+
+    @cached_property
+    def screened(self) -> list[RunRecord]:
+        """The trials, by number."""
+        trials = [record for record in self.records if record.config.phase == "screen"]
+        return sorted(trials, key=lambda record: record.config.number)
+
+    @cached_property
+    def default(self) -> RunRecord | None:
+        """The trial of the default configuration."""
+        return next((record for record in self.screened if record.config.number == 0), None)
+
+    @cached_property
+    def best(self) -> list[RunRecord]:
+        """The `top_k` trials that screening puts first, best first."""
+        return best_trials(self.screened, self.top_k)
+
+    @cached_property
+    def to_confirm(self) -> list[RunRecord]:
+        """The trials whose configurations are trained again on fresh seeds: the best ones and the default."""
+        default = self.default
+        if not self.best or default is None or default.state != "complete" or default in self.best:
+            return self.best
+        return [*self.best, default]
+
+    @cached_property
+    def chosen(self) -> RunRecord | None:
+        """The trial whose configuration is the cell's: the best of the confirmed ones by validation on fresh seeds.
+
+        Before any confirmation, the best of the screening. Solve-type: most seeds solved, then the fewest sequences;
+        else the mean score. A seed that failed counts before either. Of equals the one that screening put first.
+        None if no trial is complete and within the limits.
+        """
+        candidates = [record for record in self.to_confirm if is_feasible(record)]
+        return max(candidates or self.best, key=self.standing, default=None)
+
+    @cached_property
+    def confirmed(self) -> list[RunRecord]:
+        """The confirmations of the chosen configuration, with their test scores where the test split was opened."""
+        return self.confirmations(self.chosen) if self.chosen else []
+
+    @cached_property
+    def tests(self) -> list[RunRecord]:
+        """The test runs; there are several if seeds were added or the choice changed."""
+        return [record for record in self.records if record.config.phase == "test"]
+
+    @cached_property
+    def speed(self) -> RunRecord | None:
+        """The exclusive pass of the chosen configuration."""
+        passes = (record for record in self.records if record.config.phase == "speed")
+        return next((run for run in passes if self.chosen and run.config.id == self.chosen.config.id.speed()), None)
+
+    @cached_property
+    def opened(self) -> set[str]:
+        """The confirm runs for which the test split was opened, successfully or not."""
+        return {run for record in self.tests for run in record.config.opens_test_of}
+
+    @cached_property
+    def untested(self) -> list[RunRecord]:
+        """The complete confirmations of the chosen configuration for which the test split is still closed."""
+        return [run for run in self.confirmed if run.state == "complete" and run.config.run not in self.opened]
+
+    def confirm_runs(self, trial: RunRecord) -> list[RunRecord]:
+        """Return the runs that confirm a trial, by the number of their seed, without test scores."""
+        return self._confirm_runs.get(trial.config.id, [])
+
+    def confirmations(self, trial: RunRecord) -> list[RunRecord]:
+        """Return the runs that confirm a trial, by the number of their seed, with the test scores there are.
+
+        A run that is solved on validation and misses the threshold on the test split counts as not solved.
+        """
+        scores = {run: test for record in self.tests for run, test in record.tests.items()}
+        runs = self.confirm_runs(trial)
+        return [_tested(run, scores[run.config.run]) if run.config.run in scores else run for run in runs]
+
+    def with_tests(self) -> list[RunRecord]:
+        """Return the trials and confirm runs, those of the chosen configuration with their test scores."""
+        tested = {run.config.run: run for run in self.confirmed}
+        runs = (record for record in self.records if record.config.phase in ("screen", "confirm"))
+        return [tested.get(run.config.run, run) for run in runs]
+
+    def standing(self, trial: RunRecord) -> tuple[float, ...]:
+        """Return what orders configurations: the validation of their confirm runs, never their test; more is better."""
+        runs = self.confirm_runs(trial)
+        scores = [run.asked.sign * score for run in runs if (score := counted_val(run)) is not None]
+        score = statistics.fmean(scores) if scores else -math.inf
+        if trial.asked.solved is None:
+            return (-sum(run.state == "failed" for run in runs), score)
+        sequences = [run.sequences_to_solve for run in runs if run.sequences_to_solve is not None]
+        fewest = -statistics.median(sequences) if sequences else -math.inf
+        return (sum(bool(run.solved) for run in runs), fewest, score)
+
+    @cached_property
+    def _confirm_runs(self) -> dict[RunId, list[RunRecord]]:
+        runs: dict[RunId, list[RunRecord]] = {}
+        for record in self.records:
+            if record.config.phase == "confirm":
+                runs.setdefault(record.config.id.trial, []).append(record)
+        return {trial: sorted(each, key=lambda run: run.config.number) for trial, each in runs.items()}
+
+
+def by_cell(records: Iterable[RunRecord], top_k: int) -> dict[CellId, CellRuns]:
+    """Return the runs of each cell, in the order in which the cells first appear; cheap baselines belong to none."""
+    groups: dict[CellId, list[RunRecord]] = {}
+    for record in records:
+        if record.config.phase != "baselines":
+            groups.setdefault(record.config.cell, []).append(record)
+    return {cell: CellRuns(tuple(runs), top_k) for cell, runs in groups.items()}
+
+
+def winner(cells: Iterable[CellRuns]) -> RunRecord | None:
+    """Return the confirm run that represents several cells: the best seed of the best of their configurations.
+
+    Validation decides, as within a cell. None if nothing was confirmed.
+    """
+    standings: list[tuple[tuple[float, ...], RunRecord]] = []
+    for cell in cells:
+        runs = [run for run in cell.confirmed if run.state == "complete"]
+        if cell.chosen is not None and runs:
+            standings.append((cell.standing(cell.chosen), max(runs, key=signed_val)))
+    return max(standings, key=lambda pair: pair[0])[1] if standings else None
+
+
+def _tested(record: RunRecord, test: dict[str, float]) -> RunRecord:
+    update: dict[str, object] = {"test": test}
+    threshold, sign = record.asked.solved, record.asked.sign
+    if record.solved and threshold is not None and sign * test[record.asked.metric] < sign * threshold:
+        update |= {"solved": False, "sequences_to_solve": None, "seconds_to_solve": None}
+    return record.model_copy(update=update)

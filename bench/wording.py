@@ -76,6 +76,11 @@ def duration(seconds: float) -> str:
     return f"{number(seconds / 3600 / hours)} {unit}"
 
 
+def bare(model: str) -> str:
+    """Return a model's name without the rule of capacity, which is written behind an `@`."""
+    return model.partition("@")[0]
+
+
 def count(number: int, one: str, many: str = "") -> str:
     """Return how many there are of something."""
     return f"{number:,} {one if number == 1 else many or one + 's'}"

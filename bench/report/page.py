@@ -11,12 +11,12 @@ import pandas as pd
 
 from bench.config.ids import CellId
 from bench.config.sweep_settings import INDEPENDENT_SAMPLERS
-from bench.report import figures
-from bench.report.figures import Chart, bare
+from bench.report import figures, palette
+from bench.report.figures import Chart
 from bench.results import leaderboard
 from bench.results.record import RunRecord, all_records, read_spec
 from bench.sweep import estimate
-from bench.wording import DASH
+from bench.wording import DASH, bare
 
 FEW_ROWS = 24  # longer tables are folded
 
@@ -131,7 +131,7 @@ class Findings:
     @functools.cached_property
     def others(self) -> list[str]:
         """The models beyond the baselines: they take further colours by their place here."""
-        return sorted({bare(run.config.space) for run in self.runs} - figures.PALETTE.keys())
+        return sorted({bare(run.config.space) for run in self.runs} - palette.PALETTE.keys())
 
     @property
     def is_independent(self) -> bool:
@@ -145,7 +145,7 @@ class Findings:
 
     def legend(self, models: Iterable[str]) -> list[tuple[str, str]]:
         """Return each model, once, with its marker."""
-        return figures.legend(list(models), self.others)
+        return palette.legend(list(models), self.others)
 
     def draw(self, chart: Chart, label: str) -> Drawing:
         """Return a chart with what it shows, in words."""

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import jinja2
 
-from bench.report.figures import bare
 from bench.report.page import Findings
 from bench.report.sections import (
     default_against_tuned,
@@ -23,7 +22,7 @@ from bench.report.sections import (
 )
 from bench.results import leaderboard
 from bench.results.record import write_atomically
-from bench.wording import count, is_or_are
+from bench.wording import bare, count, is_or_are
 
 SECTIONS = (
     score_by_length,

@@ -1,13 +1,11 @@
 """Speed by length for a reader: a table and a chart for each quantity, and where the order of two models changes."""
 
 import math
-import re
 from pathlib import Path
-from xml.sax.saxutils import escape
 
 import pandas as pd
 
-from bench.report import figures
+from bench.report.figures import Axis, Chart, Series, grid
 from bench.results.record import write_atomically
 from bench.sweep.speed import CONDITIONS, same_conditions
 
@@ -94,30 +92,27 @@ def _cell(mine: pd.DataFrame, step: int, column: str) -> str:
 
 
 def chart(frame: pd.DataFrame) -> str:
-    """Return one SVG with a chart for each quantity against the steps, both axes logarithmic."""
-    drawn = []
-    steps = figures.Axis("steps", log=True, ticks=[(step, f"{step:,}") for step in sorted(frame["steps"].unique())])
+    """Return one SVG file with a chart for each quantity against the steps, both axes logarithmic."""
+    charts = []
+    steps = Axis("steps", log=True, ticks=[(step, f"{step:,}") for step in sorted(frame["steps"].unique())])
     for column, (title, unit) in QUANTITIES.items():
         if column not in frame or frame[column].dropna().empty:
             continue
         series = []
-        for model in dict.fromkeys(frame["model"]):
-            mine = frame[(frame["model"] == model) & frame[column].notna()].sort_values("steps")
-            if len(mine):
-                low, high = _band(mine, column)
-                series.append(
-                    figures.Series(model, mine["steps"].tolist(), mine[column].tolist(), low, high, band=True)
-                )
-        drawn.append(figures.svg(figures.Chart(title, steps, figures.Axis(unit, log=True), series)))
-    where = {name: frame[name].dropna() for name in CONDITIONS}
-    where = {name: values.iloc[0] if len(values) else "unknown" for name, values in where.items()}
+        for model, rows in frame[frame[column].notna()].groupby("model", sort=False):
+            rows = rows.sort_values("steps")
+            low, high = _band(rows, column)
+            series.append(Series(str(model), rows["steps"].tolist(), rows[column].tolist(), low, high, band=True))
+        charts.append(Chart(title, steps, Axis(unit, log=True), series))
+    where = {name: next(iter(frame[name].dropna()), "unknown") for name in CONDITIONS}
     notes = [
         "{hardware}, {device}, {threads} thread(s), {precision}; {dataset}, {batch_size} sequences a batch".format(
             **where
         ),
-        "shade: as wide as the middle half of the repeats; of one sequence and one step, up to the 95th percentile",
+        "The shade is as wide as the middle half of the repeats; for one sequence and one step it ends at the 95th "
+        "percentile.",
     ]
-    return _beside(drawn, figures.legend(list(dict.fromkeys(frame["model"]))), notes)
+    return grid(charts, f"Speed by length on {notes[0]}", notes)
 
 
 def _band(rows: pd.DataFrame, column: str) -> tuple[list[float], list[float]]:
@@ -129,29 +124,3 @@ def _band(rows: pd.DataFrame, column: str) -> tuple[list[float], list[float]]:
         return [], []
     half = rows[SPREADS[column]] / 2
     return (rows[column] * (1 - half).clip(lower=0.05)).tolist(), (rows[column] * (1 + half)).tolist()
-
-
-def _beside(drawn: list[str], legend: list[tuple[str, str]], notes: list[str]) -> str:
-    """Return charts in two columns as one SVG, under a row that names the colours, over notes."""
-    width, height, top = 460, 280, 40
-    names = "".join(
-        mark.replace("<svg ", f'<svg x="{14 + 125 * i}" y="14" width="14" height="14" ', 1)
-        + f'<text x="{34 + 125 * i}" y="26" font-size="13" fill="{figures.INKS["ink"]}">{name}</text>'
-        for i, (name, mark) in enumerate(legend)
-    )
-    parts = [
-        one.replace("<svg ", f'<svg x="{width * (i % 2)}" y="{top + height * (i // 2)}" width="432" height="270" ', 1)
-        for i, one in enumerate(drawn)
-    ]
-    under = top + height * math.ceil(len(drawn) / 2)
-    tall = under + 20 * len(notes)
-    parts += [
-        f'<text x="14" y="{under + 6 + 18 * i}" font-size="11.5" fill="{figures.INKS["soft"]}">{escape(note)}</text>'
-        for i, note in enumerate(notes)
-    ]
-    text = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {2 * width} {tall}" width="{2 * width}" height="{tall}" '
-        f'role="img" font-family="sans-serif"><title>Speed by length on {escape(notes[0])}</title>'
-        f'<rect width="100%" height="100%" fill="#fffffe"/>{names}{"".join(parts)}</svg>\n'
-    )
-    return re.sub(r"var\(--figure-\w+, (#\w+)\)", r"\1", text)  # by itself it has no page to take its inks from

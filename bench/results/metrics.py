@@ -51,7 +51,7 @@ METRICS = {
     "latency_p95_milliseconds": Metric(
         "ms",
         "minimize",
-        "95th percentile of the time of inference on a single sequence, in the exclusive pass.",
+        "The 95th percentile of the time of inference on a single sequence, in the exclusive pass.",
         _speed("latency_p95_milliseconds"),
     ),
     "num_parameters": Metric(
@@ -94,7 +94,7 @@ METRICS = {
     "streaming_p95_milliseconds": Metric(
         "ms",
         "minimize",
-        "95th percentile of the time of the last step of a sequence, in the exclusive pass; causal models only.",
+        "The 95th percentile of the time of the last step of a sequence, in the exclusive pass; causal models only.",
         _speed("streaming_p95_milliseconds"),
     ),
     "train_flops_per_sequence": Metric(

@@ -234,7 +234,9 @@ def test_names_are_text(text, page):
 
 def test_the_same_folder_gives_the_same_bytes(sweep, text):
     # In another process too, where sets have another order.
-    code = "import sys; from pathlib import Path; from bench import report; print(report.write(Path(sys.argv[1])))"
+    code = (
+        "import sys; from pathlib import Path; from bench.report import report; print(report.write(Path(sys.argv[1])))"
+    )
     environment = os.environ | {"PYTHONHASHSEED": "7", "PYTHONPATH": str(ROOT)}
     subprocess.run([sys.executable, "-c", code, str(sweep)], env=environment, check=True, capture_output=True)
     assert (sweep / "report.html").read_text(encoding="utf-8") == text
@@ -452,7 +454,7 @@ def test_models_matched_by_capacity_are_compared_apart(tmp_path):
 LARGE = """
 import resource, sys, time
 from pathlib import Path
-from bench import report
+from bench.report import report
 report.write(Path(sys.argv[1]))
 print(time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 """

@@ -3,9 +3,9 @@
 import statistics
 
 from bench.report import evidence
-from bench.report.figures import Axis, Chart, Series, bare
+from bench.report.figures import Axis, Chart, Series
 from bench.report.page import Block, Findings, Note, Panels, Section, Table, by_question, question, question_of, rows_of
-from bench.wording import DASH, count, interval, is_known, score, signed, whole
+from bench.wording import DASH, bare, count, interval, is_known, score, signed, whole
 
 
 def make(findings: Findings) -> Section:

@@ -3,7 +3,7 @@
 import pandas as pd
 
 from bench.report import evidence
-from bench.report.figures import Axis, Chart, Series, bare
+from bench.report.figures import Axis, Chart, Series
 from bench.report.page import (
     Block,
     Drawing,
@@ -19,7 +19,7 @@ from bench.report.page import (
     rows_of,
 )
 from bench.results.record import RunRecord
-from bench.wording import duration, score, time_unit
+from bench.wording import bare, duration, score, time_unit
 
 
 def make(findings: Findings) -> Section:

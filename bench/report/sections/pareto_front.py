@@ -5,7 +5,7 @@ from typing import Any
 import pandas as pd
 
 from bench.report import evidence, figures
-from bench.report.figures import Axis, Chart, Level, Series, bare
+from bench.report.figures import Axis, Chart, Level, Series
 from bench.report.page import (
     Block,
     Drawing,
@@ -20,7 +20,7 @@ from bench.report.page import (
     question,
 )
 from bench.results.selection import objective
-from bench.wording import as_float, enumeration, number, percent, score
+from bench.wording import as_float, bare, enumeration, number, percent, score
 
 DRAWN = 40  # fields of the grid by which dominated points are thinned, along each axis
 

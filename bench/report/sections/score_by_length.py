@@ -4,10 +4,10 @@ from typing import Any
 
 import pandas as pd
 
-from bench.report.figures import Axis, Chart, Level, Series, bare
+from bench.report.figures import Axis, Chart, Level, Series
 from bench.report.page import Block, Drawing, Findings, Note, Panels, Section, Table, rows_of, sparse
 from bench.results import leaderboard
-from bench.wording import DASH, as_float, enumeration, is_known, score, shortened
+from bench.wording import DASH, as_float, bare, enumeration, is_known, score, shortened
 
 
 def make(findings: Findings) -> Section:

@@ -4,9 +4,9 @@ from typing import Any
 
 import pandas as pd
 
-from bench.report.figures import Axis, Chart, Level, Series, bare
+from bench.report.figures import Axis, Chart, Level, Series
 from bench.report.page import Block, Findings, Note, Panels, Section, Table, by_model, question_of, rows_of, sparse
-from bench.wording import is_known, number
+from bench.wording import bare, is_known, number
 
 SPEED = {
     "train_step_milliseconds": "a training step (ms)",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from bench.cli.options import DATA_DIR, JSON, RESULTS, SettingsCommand, UsablePath
 from bench.errors import BenchError
 
 if TYPE_CHECKING:
@@ -18,9 +19,7 @@ if TYPE_CHECKING:
 
 LISTS = ("models", "datasets", "budgets", "metrics", "prices", "sweeps")
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
-RESULTS = click.option(
-    "--results", type=click.Path(path_type=Path, file_okay=False), default="results", help="Folder of all results."
-)
+SPEED = ("datasets", "lengths", "models", "match", "gpus", "precision", "results")
 
 
 class _Group(click.Group):
@@ -54,29 +53,6 @@ class _Group(click.Group):
         return super().resolve_command(ctx, args)
 
 
-def _split(ctx: click.Context, option: click.Parameter, values: tuple[str, ...]) -> list[str] | None:
-    """Lists are given by commas or by repeating the option."""
-    return [part.strip() for value in values for part in value.split(",") if part.strip()] or None
-
-
-def _split_lengths(ctx: click.Context, option: click.Parameter, values: tuple[str, ...]) -> list[int] | None:
-    parts = _split(ctx, option, values)
-    try:
-        return parts and [int(part) for part in parts]  # type: ignore[return-value]
-    except ValueError:
-        raise click.BadParameter(f"whole numbers expected, but found {','.join(parts or [])}") from None
-
-
-def _paths(ctx: click.Context, option: click.Parameter, values: tuple[Path, ...]) -> list[Path] | None:
-    return list(values) or None
-
-
-def _set_data(ctx: click.Context, option: click.Parameter, value: str | None) -> None:
-    """Run processes read the variable, so it is set before any is started."""
-    if value is not None:
-        os.environ["BENCH_DATA_DIR"] = str(Path(value).absolute())
-
-
 @click.group(cls=_Group, context_settings=CONTEXT)
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 @click.version_option(package_name="sequence-model-bench", prog_name="bench")
@@ -87,82 +63,10 @@ def main(debug: bool) -> None:
     """
 
 
-def _sweep_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    options = [
-        click.argument("file", required=False, type=click.Path(path_type=Path, dir_okay=False)),
-        click.option("--dataset", "datasets", multiple=True, callback=_split, metavar="NAMES", help="`bench list`."),
-        click.option("--length", "lengths", multiple=True, callback=_split_lengths, metavar="NUMBERS",
-                     help="Sequence lengths; what one means is on the dataset's card."),
-        click.option("--data", multiple=True, type=click.Path(path_type=Path), callback=_paths, metavar="FILE|FOLDER",
-                     help="Your own data in place of a dataset; repeat it for .npy pairs, or train and test."),
-        click.option("--task", metavar="NAME", help="What is asked of it: forecasting, regression, "
-                     "classification, language_modelling, tagging."),
-        click.option("--target", multiple=True, callback=_split, metavar="COLUMNS", help="What is foretold."),
-        click.option("--features", multiple=True, callback=_split, metavar="COLUMNS", help="Inputs."),
-        click.option("--time", metavar="COLUMN", help="Times of the rows."),
-        click.option("--group", metavar="COLUMN", help="Tells sequences apart; for texts and recordings, who may be "
-                     "in one part of the split only."),
-        click.option("--label", metavar="COLUMN", help="Class of a sequence, or of each step (tagging); of "
-                     "recordings, a field of their names."),
-        click.option("--text", metavar="COLUMN", help="Text to be told the class of; of tagging, the token."),
-        click.option("--tokens", metavar="word|character|byte", help="Steps of a text."),
-        click.option("--horizon", type=int, help="Rows that are foretold."),
-        click.option("--season", type=int, help="Rows of a season, for the seasonal baseline."),
-        click.option("--splits", multiple=True, callback=_split, metavar="0.7,0.1,0.2",
-                     help="Shares of train, val and test."),
-        click.option("--delimiter", help="Of the file, where it cannot be found out."),
-        click.option("--encoding", help="Likewise."),
-        click.option("--no-header", is_flag=True, default=None, help="Columns are then named 1, 2, 3."),
-        click.option("--save-card", is_flag=True, default=None, help="Keep it as a dataset: datasets/NAME.toml."),
-        click.option("--models", multiple=True, callback=_split, metavar="NAMES|FILES",
-                     help="`bench list`; or your own: ./my_model.py."),
-        click.option("--budget", metavar="smoke|quick|standard|full", help="Work for each cell, the same for all."),
-        click.option("--trials", type=int, help="Configurations a cell, in all."),
-        click.option("--top-k", type=int, help="Best configurations that are confirmed, beside the default."),
-        click.option("--confirm-seeds", type=int, help="Fresh seeds for each of them."),
-        click.option("--max-sequences", type=int, help="Training sequences of a run."),
-        click.option("--wall-time", metavar="30m", help="Of the sweep: 90s, 30m, 2h; then the best are confirmed."),
-        click.option("--device-time", metavar="2h", help="Likewise, summed over runs and their devices."),
-        click.option("--max-usd", type=float, help="Likewise, in money; needs --price-per-hour."),
-        click.option("--max-run-seconds", type=float, help="A run that trains longer ends as a timeout."),
-        click.option("--price-per-hour", metavar="USD|NAME", help="Of the machine: a number, or `bench list prices`."),
-        click.option("--cpu-watts", type=float, help="Of a busy core: where no meter is, energy is estimated."),
-        click.option("--sampler", metavar="sobol|random|tpe|gp|cmaes|nsga2", help="Who draws configurations."),
-        click.option("--pruner", metavar="none|median|asha|hyperband", help="Who ends runs early; not where a task "
-                     "is solved of a sudden."),
-        click.option("--objectives", multiple=True, callback=_split, metavar="quality,latency,cost,memory,parameters",
-                     help="What to search for; more than quality: the Pareto front."),
-        click.option("--max-inference-ms", type=float, help="Limit: to answer one sequence."),
-        click.option("--max-parameters", type=int, help="Limit: trainable numbers."),
-        click.option("--max-memory-gb", type=float, help="Limit: peak of a training run, in 2^30 bytes."),
-        click.option("--max-cost-usd", type=float, help="Limit: of one training run; needs --price-per-hour."),
-        click.option("--match", multiple=True, callback=_split, metavar="parameters=70k|flops=N|state=N",
-                     help="Solve each model's width for an equal capacity; results under each rule."),
-        click.option("--warm-start", multiple=True, callback=_split, metavar="SWEEPS",
-                     help="Try the best configurations of earlier sweeps first."),
-        click.option("--workers", type=int, help="Runs at a time."),
-        click.option("--gpus", metavar="all|N", help="GPUs to use."),
-        click.option("--runs-per-gpu", type=int, help="Runs that share a GPU."),
-        click.option("--gpus-per-run", type=int, help="GPUs that share a run's batches (DDP)."),
-        click.option("--precision", metavar="32-true|bf16-mixed", help="Arithmetic; recorded with each run."),
-        click.option("--seed", type=int, help="Seed of the whole sweep."),
-        click.option("--name", help="Name of the sweep; the same name goes on with it."),
-        click.option("--results", type=click.Path(path_type=Path, file_okay=False), help="Folder of all results."),
-        click.option("--data-dir", type=click.Path(exists=True, file_okay=False), expose_value=False,
-                     callback=_set_data, help="Folder with files of datasets; or the variable BENCH_DATA_DIR."),
-        click.option("--search-spaces", type=click.Path(path_type=Path), help="Folder that goes before the shipped."),
-        click.option("--datasets", "dataset_cards", type=click.Path(path_type=Path), help="Likewise, of cards."),
-        click.option("--max-failures", type=int, help="Stop if so many runs fail and none succeeds."),
-        click.option("--stall-seconds", type=float, help="End a run that makes no step for so long."),
-        click.option("--json", "as_json", is_flag=True, help="Print as JSON."),
-    ]  # fmt: skip
-    for option in reversed(options):
-        command = option(command)
-    return command
-
-
-@main.command()
-@_sweep_options
+@main.command(cls=SettingsCommand)
+@click.argument("file", required=False, type=UsablePath())
+@DATA_DIR
+@JSON
 def sweep(file: Path | None, as_json: bool, **options: Any) -> None:
     """Tune, train, confirm and rank models; go on with a sweep that was stopped.
 
@@ -257,8 +161,10 @@ def _of_one(plan: "Plan") -> str:
     return f" --dataset {first.dataset.name} --length {first.length}" if several else ""
 
 
-@main.command()
-@_sweep_options
+@main.command(cls=SettingsCommand)
+@click.argument("file", required=False, type=UsablePath())
+@DATA_DIR
+@JSON
 @click.option("--frontier", is_flag=True, help="Find the longest trainable length of each model instead.")
 @click.option("--memory-gb", type=float, help="Of one run, for what fits and for --frontier; default: what is free.")
 def plan(file: Path | None, as_json: bool, frontier: bool, memory_gb: float | None, **options: Any) -> None:
@@ -291,31 +197,13 @@ def plan(file: Path | None, as_json: bool, frontier: bool, memory_gb: float | No
         click.echo(f"* {line}")
 
 
-@main.command()
+@main.command(cls=SettingsCommand, only=SPEED)
 @click.argument("files", nargs=-1, type=click.Path(path_type=Path, dir_okay=False))
-@click.option("--dataset", default="adding", show_default=True, metavar="NAME", help="Whose sequences are timed.")
-@click.option(
-    "--length",
-    "--lengths",
-    "lengths",
-    multiple=True,
-    callback=_split_lengths,
-    metavar="NUMBERS",
-    help="Default: 32 to 1024, doubling.",
-)
-@click.option("--models", multiple=True, callback=_split, metavar="NAMES|FILES", help="At their defaults.")
-@click.option("--match", multiple=True, callback=_split, metavar="parameters=70k", help="As for sweep.")
 @click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True, help="Sequences a batch.")
-@click.option("--gpus", metavar="0|1", help="Measure on a GPU.")
-@click.option("--precision", metavar="32-true|bf16-mixed", help="Arithmetic.")
-@RESULTS
-@click.option("--json", "as_json", is_flag=True, help="Print the rows as JSON.")
+@JSON
 def speed(
     files: tuple[Path, ...],
-    dataset: str,
-    lengths: list[int] | None,
     batch_size: int,
-    results: Path,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -334,7 +222,8 @@ def speed(
         frame = speeds.read(files)
     else:
         screen.say("bench: measuring one run at a time; nothing else should run on this machine")
-        options |= {"datasets": [dataset], "lengths": lengths or speeds.LENGTHS, "results": results}
+        options["datasets"] = options["datasets"] or ["adding"]
+        options["lengths"] = options["lengths"] or speeds.LENGTHS
         frame, folder = speeds.measure(SweepConfig.build(None, options), batch_size, screen.say)
         for path in speed_charts.write(frame, folder):
             screen.say(str(path))

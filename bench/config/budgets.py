@@ -1,8 +1,9 @@
 """The named budgets: how much work each model gets, the same for all."""
 
-from typing import Any
+from typing import Annotated, Any
 
-from bench.config.settings import TrainSettings
+from bench.config.bounds import Between
+from bench.config.settings import Count, TrainSettings
 from bench.config.strict import Strict
 
 
@@ -10,14 +11,14 @@ class Budget(Strict):
     """A named amount of work, equal for every baseline."""
 
     title: str
-    trials: int  # configurations tried a cell: the default and Sobol points
-    top_k: int  # best configurations of a cell that are confirmed; the default always is
-    confirm_seeds: int  # fresh seeds for each of them
-    max_sequences: int
-    batch_size: int = 32
-    num_epochs: int
-    num_val: int
-    num_test: int
+    trials: Annotated[int, Between(1, 10_000)]  # configurations tried a cell: the default and Sobol points
+    top_k: Annotated[int, Between(1, 1000)]  # best configurations of a cell that are confirmed; the default always is
+    confirm_seeds: Annotated[int, Between(0, 999)]  # fresh seeds for each of them
+    max_sequences: Count
+    batch_size: Count = 32
+    num_epochs: Count
+    num_val: Count
+    num_test: Count
 
 
 BUDGETS = {

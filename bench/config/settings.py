@@ -3,10 +3,11 @@
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import ValidationError, model_validator
 
+from bench.config.bounds import Between
 from bench.config.ids import CellId, RunId
-from bench.config.strict import Strict, one_line
+from bench.config.strict import Strict, one_line, read_text
 from bench.errors import DeclarationError
 
 BASELINES = ("mlp", "rnn", "lstm", "stacked_lstm", "bilstm", "gru", "transformer")
@@ -18,21 +19,32 @@ Phase = Literal["screen", "confirm", "test", "speed", "baselines", "probe"]
 Objective = Literal["quality", "latency", "cost", "memory", "parameters"]
 
 
+Precision = Literal["32-true", "bf16-mixed"]
+Threads = Annotated[int, Between(1, 1024, "more threads than cores only wait for each other")]
+Devices = Annotated[int, Between(1, 1024, "GPUs that share each batch")]
+Count = Annotated[int, Between(1, 10**9)]
+Large = Annotated[int, Between(1, 10**12)]
+Length = Annotated[int, Between(1, 10_000_000, "longer sequences fit in no memory")]
+Seed = Annotated[int, Between(0, 2**63 - 1, "random generators take no other")]
+Part = Annotated[float, Between(0, 0.999, "a larger share leaves nothing")]
+Positive = Annotated[float, Between(1e-9, 1e12)]
+
+
 class TrainSettings(Strict):
     """How a run trains: the knobs that every baseline shares, with their units."""
 
-    max_sequences: int = Field(gt=0)  # training sequences at most; a solved run stops earlier
-    batch_size: int = Field(gt=0)  # sequences a step
-    num_epochs: int = Field(gt=0)  # an epoch is a share of max_sequences, closed by a validation
-    num_val: int = Field(gt=0)  # validation sequences
-    num_test: int = Field(gt=0)  # test sequences
-    learning_rate: float = Field(default=1e-3, gt=0)
-    gradient_clip: float = Field(default=1.0, gt=0)  # largest global norm of a gradient
-    weight_decay: float = Field(default=0.0, ge=0)  # decoupled (AdamW)
-    dropout: float = Field(default=0.0, ge=0, lt=1)  # of the encoder's input and output
-    embedding_size: int = Field(default=32, gt=0)  # width of a token's embedding
+    max_sequences: Large  # training sequences at most; a solved run stops earlier
+    batch_size: Count  # sequences a step
+    num_epochs: Count  # an epoch is a share of max_sequences, closed by a validation
+    num_val: Count  # validation sequences
+    num_test: Count  # test sequences
+    learning_rate: Annotated[float, Between(1e-12, 1e4, "larger steps diverge")] = 1e-3
+    gradient_clip: Positive = 1.0  # largest global norm of a gradient
+    weight_decay: Annotated[float, Between(0, 1e4, "a rate")] = 0.0  # decoupled (AdamW)
+    dropout: Part = 0.0  # of the encoder's input and output
+    embedding_size: Count = 32  # width of a token's embedding
     schedule: Literal["constant", "cosine"] = "constant"  # cosine ends at a tenth of the learning rate
-    warmup_fraction: float = Field(default=0.0, ge=0, lt=1)  # share of the steps in which the learning rate climbs
+    warmup_fraction: Part = 0.0  # share of the steps in which the learning rate climbs
 
     @property
     def steps_per_epoch(self) -> int:
@@ -60,10 +72,10 @@ TUNABLE = {
 class Limits(Strict):
     """What a configuration may cost at most to be chosen; None: no limit."""
 
-    inference_ms: Annotated[float, Field(gt=0)] | None = None  # to answer one sequence, alone in its batch
-    parameters: Annotated[int, Field(gt=0)] | None = None  # trainable numbers
-    memory_gb: Annotated[float, Field(gt=0)] | None = None  # peak of a training run, in 2^30 bytes
-    cost_usd: Annotated[float, Field(gt=0)] | None = None  # of one training run
+    inference_ms: Positive | None = None  # to answer one sequence, alone in its batch
+    parameters: Large | None = None  # trainable numbers
+    memory_gb: Positive | None = None  # peak of a training run, in 2^30 bytes
+    cost_usd: Positive | None = None  # of one training run
 
 
 class RunConfig(Strict):
@@ -73,29 +85,29 @@ class RunConfig(Strict):
     sweep: str
     run: str  # path below the sweep's runs/, for example adding/L50/lstm/t3
     phase: Phase
-    number: int  # trial number, or index of the confirmation seed
+    number: Annotated[int, Between(0, 10**9)]  # trial number, or index of the confirmation seed
     dataset: str
     task: str
-    length: int = Field(gt=0)
+    length: Length
     task_arguments: dict[str, Any]
     space: str  # the row of the leaderboard: a search space's name
     model: str  # in bench/models, or the absolute path of a user's own file
     model_arguments: dict[str, Any]
     train: TrainSettings
-    seed: int = Field(ge=0)
+    seed: Seed
     device: Literal["cpu", "cuda"] = "cpu"
-    threads: int = Field(default=1, gt=0)
-    precision: Literal["32-true", "bf16-mixed"] = "32-true"
+    threads: Threads = 1
+    precision: Precision = "32-true"
     ask_pruner: bool = False  # wait after every epoch for the coordinator's word
     origin: str = "default"  # who drew the configuration: default, warm start (from what), or a sampler's name
-    num_devices: int = Field(default=1, gt=0)  # processes that share each batch (DDP)
-    max_seconds: float | None = Field(default=None, gt=0)  # of training; a run that needs more ends as a timeout
-    device_sharers: int = Field(default=1, gt=0)  # slots on the run's device, which share its meter of energy
+    num_devices: Devices = 1  # processes that share each batch (DDP)
+    max_seconds: Positive | None = None  # of training; a run that needs more ends as a timeout
+    device_sharers: Count = 1  # slots on the run's device, which share its meter of energy
     limits: Limits = Limits()
     objectives: tuple[Objective, ...] = ("quality",)
-    usd_per_hour: float | None = Field(default=None, ge=0)  # this run's share of the machine's price
+    usd_per_hour: Annotated[float, Between(0, 1e6, "USD")] | None = None  # this run's share of the machine's price
     opens_test_of: tuple[str, ...] = ()  # of a test run: the confirm runs whose weights meet the test split
-    checkpoint_seconds: float = Field(default=60.0, gt=0)
+    checkpoint_seconds: Positive = 60.0
     space_hash: str = ""
     source_hash: str = ""  # SHA-256 of a user's own model; a run of a changed file fails
     data_fingerprint: str = ""
@@ -123,10 +135,6 @@ class RunConfig(Strict):
     def read(cls, path: Path) -> "RunConfig":
         """Read a config.json. Raises DeclarationError."""
         try:
-            return cls.model_validate_json(path.read_text())
-        except OSError as error:
-            raise DeclarationError(f"{path}: {error.strerror}") from None
-        except UnicodeDecodeError:
-            raise DeclarationError(f"{path}: not a text file; give a config.json") from None
+            return cls.model_validate_json(read_text(path))
         except ValidationError as error:
-            raise DeclarationError(one_line(path, error)) from None
+            raise DeclarationError(one_line(path, error, cls)) from None

@@ -1,21 +1,26 @@
-"""The settings of a sweep: the same keys on the command line and in a sweep file."""
+"""The settings of a sweep: the same keys on the command line and in a sweep file.
+
+The command line makes an option of every field: its flag, its section and its help come from `setting`.
+"""
 
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import BeforeValidator, Field, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 
+from bench.config.bounds import YEAR, Between, shown
 from bench.config.budgets import BUDGETS
-from bench.config.settings import Objective
-from bench.config.strict import NAME, Strict, one_line, read_toml
+from bench.config.settings import Devices, Large, Length, Objective, Precision
+from bench.config.strict import NAME, Strict, UsablePath, mistake, one_line, read_toml
 from bench.errors import DeclarationError, UnknownNameError
 
 Sampler = Literal["sobol", "random", "tpe", "gp", "cmaes", "nsga2"]
 INDEPENDENT_SAMPLERS = ("sobol", "random")
-"""Whose draws do not depend on earlier scores: only from them are expected-performance curves valid."""
+"""Samplers whose draws do not depend on earlier scores: expected-performance curves are valid only for these."""
 
 Pruner = Literal["none", "median", "asha", "hyperband"]
+
 DEFAULT_SWEEP = (
     ("latch", (32, 64)),
     ("adding", (25, 50)),
@@ -24,94 +29,258 @@ DEFAULT_SWEEP = (
 )
 """What `sweep` without arguments runs: dataset and lengths."""
 
+DATA, MODELS, BUDGET, MACHINE, OUTPUT = ("Your data", "Models and search", "Budget", "Machine", "Output")
+SECTIONS = (DATA, MODELS, BUDGET, MACHINE, OUTPUT)
+"""The headings of the options in `--help`."""
+
+
+class MatchRule(NamedTuple):
+    """A rule of capacity matching, such as `parameters=70k`."""
+
+    text: str  # its one spelling: 20000 and 20K are 20k
+    measure: str  # parameters, flops or state
+    target: float
+
+    @classmethod
+    def parse(cls, text: str) -> "MatchRule":
+        """Read a rule. Raises ValueError."""
+        parts = re.fullmatch(r"(parameters|flops|state)=([0-9]{1,15}|[0-9]{0,15}\.[0-9]{1,15})([kKMG]?)", text.strip())
+        number = float(parts[2]) * {"": 1, "k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9}[parts[3]] if parts else 0
+        if parts is None or not 1 <= number <= 1e15:
+            rule = "parameters=N, flops=N or state=N, where N is from 1 to 1e15, such as 20k or 1.5M"
+            raise ValueError(f"must be {rule}, but found {shown(text)}")
+        unit, scale = next(((unit, scale) for unit, scale in _UNITS if number >= scale), ("", 1.0))
+        return cls(f"{parts[1]}={number / scale:.12g}{unit}", parts[1], number)
+
+
+_UNITS = (("G", 1e9), ("M", 1e6), ("k", 1e3))
+
 
 def _seconds(value: Any) -> Any:
     if not isinstance(value, str):
         return value
-    found = re.fullmatch(r"([0-9]*\.?[0-9]+)([smhd]?)", value)
-    if found is None:
-        raise ValueError("seconds expected, or a number and its unit, such as 90s, 30m, 2h or 1d")
-    return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}[found[2]]
+    parts = re.fullmatch(r"([0-9]{1,15}|[0-9]{0,15}\.[0-9]{1,15})([smhd]?)", value.strip())
+    if parts is None:
+        raise ValueError(f"must be a number of seconds, or such as 90s, 30m, 2h or 1d, but found {shown(value)}")
+    return float(parts[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}[parts[2]]
 
 
-Duration = Annotated[float, BeforeValidator(_seconds), Field(gt=0)]
+def _entries(values: list[Any]) -> list[Any]:
+    """Return the entries of a list. Raises ValueError for an empty entry and for one that is given twice."""
+    for index, value in enumerate(values):
+        if not str(value).strip():
+            raise ValueError("must not have an empty entry; remove the extra comma, or the whole option")
+        if value in values[:index]:
+            raise ValueError(f"must name each entry once, but found {shown(value)} twice")
+    return values
+
+
+def _rules(values: list[str]) -> list[str]:
+    return list(dict.fromkeys(MatchRule.parse(value).text for value in values))
+
+
+def _price(value: Any) -> Any:
+    """Return a price an hour as a number, or the name of one."""
+    try:
+        number = float(value) if isinstance(value, str) and value.strip() else value
+    except ValueError:
+        return value
+    return Between(0, 1e6, "USD an hour; `bench list prices` has names that you can give instead").check(number)
+
+
+def _gpus(value: Any) -> Any:
+    text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+    if text != "all" and not (isinstance(text, str) and re.fullmatch("[0-9]{1,4}", text) and int(text) <= 1024):
+        raise ValueError(f"must be a number from 0 to 1,024, or 'all', but found {shown(value)}")
+    return text
+
+
+def _name(value: str) -> str:
+    if not NAME.fullmatch(value):
+        rule = "1 to 64 letters, digits, '.', '_' or '-', beginning with a letter or digit"
+        raise ValueError(f"must have {rule}, but found {shown(value)}")
+    return value
+
+
+def _short(value: str) -> str:
+    if not value.strip() or len(value) > 1000 or "\0" in value:
+        raise ValueError(f"must be a text of 1 to 1,000 characters, but found {shown(value)}")
+    return value
+
+
+Text = Annotated[str, AfterValidator(_short)]
+Names = Annotated[list[Text], Field(min_length=1, max_length=1000), AfterValidator(_entries)]
+Delimiter = Annotated[
+    str, BeforeValidator(lambda value: "\t" if value == "\\t" else value), Field(min_length=1, max_length=10)
+]
+Duration = Annotated[float, Between(0.001, 100 * YEAR, "in seconds, or such as 90s, 30m, 2h or 1d"),
+                     BeforeValidator(_seconds)]  # fmt: skip
+Rows = Annotated[int, Between(1, 1_000_000, "rows of a table")]
+Share = Annotated[float, Between(0, 1, "a share of the rows")]
+Dollars = Annotated[float, Between(1e-9, 1e9, "in USD")]
+
+
+def setting(section: str, help: str, metavar: str = "", default: Any = None, flag: str = "") -> Any:
+    """Return a field of the settings with what `--help` says of its option.
+
+    `flag` is given where it differs from the name of the field, `metavar` where it differs from the type.
+    """
+    return Field(default, description=help, json_schema_extra={"section": section, "metavar": metavar, "flag": flag})
 
 
 class SweepConfig(Strict):
-    """One sweep: the same keys on the command line and in a sweep file."""
+    """One sweep. None stands for what the budget, the data or the machine decides."""
 
-    datasets: Annotated[list[str], Field(min_length=1)] | None = None  # None: the default sweep
-    lengths: Annotated[list[Annotated[int, Field(gt=0)]], Field(min_length=1)] | None = None  # None: the default's
-    data: Annotated[list[Path], Field(min_length=1)] | None = None  # a file of your own in place of datasets
-    task: str | None = None  # of your file, and what it holds; None: told by the file, or none
-    target: list[str] | None = None
-    features: list[str] | None = None  # columns that are inputs
-    time: str | None = None
-    group: str | None = None  # column that tells sequences apart
-    label: str | None = None
-    text: str | None = None
-    tokens: Literal["word", "character", "byte"] | None = None
-    horizon: Annotated[int, Field(gt=0)] | None = None
-    season: Annotated[int, Field(gt=0)] | None = None
-    splits: list[float] | None = None  # shares of train, val and test
-    delimiter: Annotated[str, BeforeValidator(lambda value: "\t" if value == "\\t" else value)] | None = None
-    encoding: str | None = None
-    no_header: bool = False
-    save_card: bool = False  # as datasets/NAME.toml in the working directory
-    models: Annotated[list[str], Field(min_length=1)] | None = None  # None: the seven baselines; or ./my_model.py
-    budget: str = "quick"
-    trials: Annotated[int, Field(gt=0)] | None = None  # in all, a cell; None: the budget's
-    top_k: Annotated[int, Field(gt=0)] | None = None  # None: the budget's
-    confirm_seeds: Annotated[int, Field(ge=0)] | None = None  # None: the budget's
-    max_sequences: Annotated[int, Field(gt=0)] | None = None  # of a run; None: the budget's
-    wall_time: Duration | None = None  # in seconds, or as 90s, 30m, 2h: of the sweep, interruptions not counted
-    device_time: Duration | None = None  # likewise, summed over runs and their devices
-    max_usd: Annotated[float, Field(gt=0)] | None = None  # for all runs; needs price_per_hour
-    price_per_hour: Annotated[float, Field(ge=0)] | str | None = None  # of the machine in USD, or a name in the table
-    cpu_watts: Annotated[float, Field(gt=0)] | None = None  # of a busy core: energy is then estimated from CPU time
-    sampler: Sampler = "sobol"
-    pruner: Pruner = "none"
-    objectives: Annotated[list[Objective], Field(min_length=1)] = ["quality"]
-    max_inference_ms: Annotated[float, Field(gt=0)] | None = None
-    max_parameters: Annotated[int, Field(gt=0)] | None = None
-    max_memory_gb: Annotated[float, Field(gt=0)] | None = None
-    max_cost_usd: Annotated[float, Field(gt=0)] | None = None  # of one training run
-    match: list[str] = []  # rules such as parameters=70k: widths are solved for each
-    warm_start: list[str] = []  # sweeps whose best configurations are tried first
-    max_run_seconds: Annotated[float, Field(gt=0)] | None = None
-    workers: Annotated[int, Field(gt=0)] | None = None  # runs at a time; None: one a core, or one a GPU slot
-    gpus: str = "0"  # a count, or "all"
-    runs_per_gpu: int = Field(default=1, gt=0)
-    gpus_per_run: int = Field(default=1, gt=0)
-    precision: Literal["32-true", "bf16-mixed"] = "32-true"
-    seed: int = Field(default=0, ge=0, lt=2**31)
-    name: str | None = None
-    results: Path = Path("results")
-    search_spaces: Path | None = None  # folder that goes before the shipped one
-    dataset_cards: Path | None = None
-    max_failures: int = Field(default=20, gt=0)  # this many runs failing in a row, with none succeeding, end the sweep
-    stall_seconds: float = Field(default=600.0, gt=0)  # a run that makes no step for so long is ended
+    datasets: Names | None = setting(
+        DATA, "Datasets to train on; `bench list datasets` shows them.", "NAMES", flag="--dataset"
+    )
+    lengths: Annotated[list[Length], Field(min_length=1, max_length=1000), AfterValidator(_entries)] | None = setting(
+        DATA, "Sequence lengths. The dataset's card says what a step is.", "NUMBERS", flag="--length"
+    )
+    data: Annotated[list[UsablePath], Field(min_length=1, max_length=1000), AfterValidator(_entries)] | None = setting(
+        DATA, "Your own file or folder. Repeat the option for .npy pairs, or for train and test files.", "PATH"
+    )
+    task: Text | None = setting(
+        DATA,
+        "What to learn from your data: forecasting, regression, classification, language_modelling or tagging. "
+        "Without it, the file decides.",
+        "NAME",
+    )
+    target: Names | None = setting(DATA, "Columns to predict.", "COLUMNS")
+    features: Names | None = setting(DATA, "Columns that are inputs.", "COLUMNS")
+    time: Text | None = setting(DATA, "Column with the time of each row.", "COLUMN")
+    group: Text | None = setting(
+        DATA,
+        "Column that distinguishes sequences. For texts and recordings: groups that must not be in two splits.",
+        "COLUMN",
+    )
+    label: Text | None = setting(
+        DATA,
+        "Column with the class of a sequence or, for tagging, of a step. For recordings: a field of the file names.",
+        "COLUMN",
+    )
+    text: Text | None = setting(DATA, "Column with the text; for tagging, with the token.", "COLUMN")
+    tokens: Literal["word", "character", "byte"] | None = setting(DATA, "What a step of a text is.")
+    horizon: Rows | None = setting(DATA, "How many rows to forecast.")
+    season: Rows | None = setting(DATA, "Rows in a season, for the seasonal baseline.")
+    splits: Annotated[list[Share], Field(min_length=1, max_length=3)] | None = setting(
+        DATA, "Shares of the training, validation and test split.", "0.7,0.1,0.2"
+    )
+    delimiter: Delimiter | None = setting(DATA, "Delimiter of your file; overrides the detected one.", "TEXT")
+    encoding: Text | None = setting(DATA, "Encoding of your file; overrides the detected one.", "NAME")
+    no_header: bool = setting(DATA, "The first row is data; columns are named 1, 2, 3.", default=False)
+    save_card: bool = setting(DATA, "Keep your file as a dataset: datasets/NAME.toml.", default=False)
+    dataset_cards: UsablePath | None = setting(
+        DATA, "Folder of dataset cards, searched before the built-in one.", "FOLDER", flag="--datasets"
+    )
+
+    models: Names | None = setting(
+        MODELS, "Models to compare: names of `bench list models`, or your own files, such as ./my_model.py.", "NAMES"
+    )
+    search_spaces: UsablePath | None = setting(
+        MODELS, "Folder of search spaces, searched before the built-in one.", "FOLDER"
+    )
+    sampler: Sampler = setting(MODELS, "How configurations are drawn.", default="sobol")
+    pruner: Pruner = setting(
+        MODELS, "How weak trials are stopped early. Pruning is off for tasks that models solve abruptly.",
+        default="none",
+    )  # fmt: skip
+    objectives: Annotated[list[Objective], Field(min_length=1)] = setting(
+        MODELS, "What to optimise. More than quality gives a Pareto front.", "quality,latency,cost,memory,parameters",
+        default=["quality"],
+    )  # fmt: skip
+    max_inference_ms: Annotated[float, Between(1e-6, 1e9, "milliseconds for one sequence")] | None = setting(
+        MODELS, "Limit on the milliseconds that a model takes to answer one sequence."
+    )
+    max_parameters: Large | None = setting(MODELS, "Limit on trainable parameters.")
+    max_memory_gb: Annotated[float, Between(1e-6, 1e6, "in units of 2^30 bytes")] | None = setting(
+        MODELS, "Limit on the peak memory of a training run, in units of 2^30 bytes."
+    )
+    max_cost_usd: Dollars | None = setting(MODELS, "Limit on the cost of one training run; needs --price-per-hour.")
+    match: Annotated[list[Text], Field(max_length=100), AfterValidator(_rules)] = setting(
+        MODELS, "Give all models an equal capacity by solving for their width. Each rule has its own results.",
+        "parameters=70k|flops=N|state=N", default=[],
+    )  # fmt: skip
+    warm_start: Annotated[list[Text], Field(max_length=1000), AfterValidator(_entries)] = setting(
+        MODELS, "Try the best configurations of earlier sweeps first.", "SWEEPS", default=[]
+    )
+    seed: Annotated[int, Between(0, 2**31 - 1, "run seeds are derived from it")] = setting(
+        MODELS, "Seed of the whole sweep.", default=0
+    )
+
+    budget: str = setting(
+        BUDGET, "How much work each model gets; `bench list budgets` explains them.", "smoke|quick|standard|full",
+        default="quick",
+    )  # fmt: skip
+    trials: Annotated[int, Between(1, 10_000, "a search of more trials does not end")] | None = setting(
+        BUDGET, "Configurations to try for each cell; overrides the budget."
+    )
+    top_k: Annotated[int, Between(1, 1000, "each is trained again on every fresh seed")] | None = setting(
+        BUDGET, "How many of the best configurations to confirm, besides the default."
+    )
+    confirm_seeds: Annotated[int, Between(0, 999, "a sweep has 1,000 seeds")] | None = setting(
+        BUDGET, "Fresh seeds for the confirmation of each configuration."
+    )
+    max_sequences: Large | None = setting(BUDGET, "Training sequences of a run at most.")
+    wall_time: Duration | None = setting(
+        BUDGET, "Time limit of the sweep. The best configurations so far are then confirmed.", "30m"
+    )
+    device_time: Duration | None = setting(
+        BUDGET, "Time limit that counts the time of all runs and their devices together.", "2h"
+    )
+    max_usd: Dollars | None = setting(BUDGET, "Cost limit of the sweep; needs --price-per-hour.")
+    price_per_hour: Annotated[float | Text, BeforeValidator(_price)] | None = setting(
+        BUDGET, "Price of the machine in USD, or a name of `bench list prices`.", "USD|NAME"
+    )
+    max_run_seconds: Annotated[float, Between(0.001, 100 * YEAR, "in seconds")] | None = setting(
+        BUDGET, "A run that trains longer ends as a timeout."
+    )
+
+    workers: Annotated[int, Between(1, 1024, "each worker is a process with its own memory")] | None = setting(
+        MACHINE, "Runs at a time. Without it: one for each core, or for each share of a GPU."
+    )
+    gpus: Annotated[str, BeforeValidator(_gpus)] = setting(MACHINE, "GPUs to use.", "N|all", default="0")
+    runs_per_gpu: Annotated[int, Between(1, 64, "runs on one GPU share its memory")] = setting(
+        MACHINE, "Runs that share a GPU.", default=1
+    )
+    gpus_per_run: Devices = setting(MACHINE, "GPUs that share the batches of one run (DDP).", default=1)
+    precision: Precision = setting(MACHINE, "Arithmetic of training; recorded with each run.", default="32-true")
+    cpu_watts: Annotated[float, Between(0.001, 10_000, "watts of one core")] | None = setting(
+        MACHINE, "Power of a busy core. Energy is estimated from it where the machine has no meter."
+    )
+    max_failures: Annotated[int, Between(1, 1_000_000, "failed runs in a row")] = setting(
+        MACHINE, "Stop after this many failed runs if none succeeded.", default=20
+    )
+    stall_seconds: Annotated[float, Between(0.1, YEAR, "in seconds")] = setting(
+        MACHINE, "End a run that makes no step for this long.", default=600.0
+    )
+
+    name: Annotated[str, AfterValidator(_name)] | None = setting(
+        OUTPUT, "Name of the sweep. The same name resumes it.", "NAME"
+    )
+    results: UsablePath = setting(OUTPUT, "Folder of all results.", "FOLDER", default=Path("results"))
 
     @classmethod
     def build(cls, file: Path | None, options: dict[str, Any]) -> "SweepConfig":
-        """Read a sweep file, if any, and lay the options given on the command line over it.
+        """Read a sweep file, if there is one; options given on the command line override it.
 
-        Raises DeclarationError naming file, key and rule.
+        Raises DeclarationError naming the file or the option, and the rule.
         """
-        values: dict[str, Any] = {}
-        if file is not None:
-            values = read_toml(file)
+        values = {} if file is None else read_toml(file)
         given = {key: value for key, value in options.items() if value is not None}
         try:
             config = cls.model_validate(values | given)
         except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            if first["loc"] and first["loc"][0] in given:
+                raise DeclarationError(f"{flag(str(first['loc'][0]))}: {mistake(first)}") from None
             raise DeclarationError(one_line(file or "sweep", error, cls)) from None
         if config.budget not in BUDGETS:
             raise UnknownNameError("budget", config.budget, BUDGETS)
-        if config.name is not None and not NAME.fullmatch(config.name):
-            raise DeclarationError(
-                f"--name '{config.name}': 1 to 64 letters, digits, '.', '_' or '-', beginning with a letter or digit"
-            )
-        if config.gpus != "all" and not config.gpus.isdecimal():
-            raise DeclarationError(f"--gpus '{config.gpus}': a count or 'all'")
         return config
+
+
+def flag(name: str) -> str:
+    """Return the option of a setting: `--dataset` for datasets, `--wall-time` for wall_time."""
+    extra: Any = SweepConfig.model_fields[name].json_schema_extra
+    return extra["flag"] or f"--{name.replace('_', '-')}"

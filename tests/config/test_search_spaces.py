@@ -59,8 +59,8 @@ BROKEN = {
     "choices of one": (tune('type = "categorical", choices = ["cosine"], default = "cosine"', "schedule"), "choices: a list of at least two"),
     "a default that is no choice": (tune('type = "categorical", choices = [0.0, 1.0], default = 2.0', "forget_bias"), "default 2.0 is not among the choices"),
     "a default that equals a choice": (tune("type = 'categorical', choices = [1, 2], default = true", "num_layers"), "default True is not among the choices [1, 2]"),
-    "a setting training refuses": (tune('type = "float", low = 0.0, high = 1.0, default = 0.5', "dropout"), "dropout: input should be less than 1, but found 1.0"),
-    "a fixed setting training refuses": (tune(RATE) + "[fixed]\nschedule = 'linear'\n", "schedule: input should be 'constant' or 'cosine'"),
+    "a setting training refuses": (tune('type = "float", low = 0.0, high = 1.0, default = 0.5', "dropout"), "dropout: must be a number from 0 to 0.999, but found 1.0"),
+    "a fixed setting training refuses": (tune(RATE) + "[fixed]\nschedule = 'linear'\n", "schedule: must be 'constant' or 'cosine'"),
 }  # fmt: skip
 
 

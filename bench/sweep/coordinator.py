@@ -11,6 +11,8 @@ import signal
 import socket
 import statistics
 import subprocess
+import time
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -34,6 +36,9 @@ from bench.tracking.tracking import Tracker
 
 RETRIES = {"stall": 1}  # of an attempt that died by this cause; signals otherwise:
 SIGNAL_RETRIES = 3
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+SAME_STOP_SECONDS = 0.5
+"""Signals this close together are one stop: `timeout` sends two, and a closing terminal often does."""
 
 
 @dataclass
@@ -64,7 +69,7 @@ class Display(Protocol):
 class Outcome:
     """How a sweep ended."""
 
-    exit_code: int  # 0 done, 3 nothing succeeded, 130 and 143 interrupted
+    exit_code: int  # 0 done, 3 nothing succeeded; 129, 130 and 143: interrupted
     ended_by: str | None  # the budget that ended it before all runs were made
     tracked: bool  # MLflow has everything
     experiments: dict[str, str]  # dataset -> MLflow experiment id
@@ -138,6 +143,8 @@ class _Coordinator:
         self.plan, self.display, self.engine = plan, display, engine
         self.status = Status(plan)
         self.stop_signals: list[int] = []
+        self.stopped_at = 0.0
+        self.attempts: Counter[tuple[str, str]] = Counter()  # of this session that died, by run and cause
         self.failures_in_a_row = 0
         self.any_success = False
         self.jobs: dict[str, tuple[Cell, RunConfig]] = {}
@@ -156,7 +163,8 @@ class _Coordinator:
 
     def run(self) -> Outcome:
         """Screen and confirm every cell, then measure speed with nothing else running."""
-        handlers = {number: signal.signal(number, self._on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+        ignored = {signal.SIGHUP} if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN else set()  # by nohup
+        handlers = {number: signal.signal(number, self._on_signal) for number in {*STOP_SIGNALS} - ignored}
         try:
             self._resume()
             self._work(self._search_jobs())
@@ -184,6 +192,10 @@ class _Coordinator:
         return Outcome(0 if self.any_success else 3, self.ended_by, tracked, self.tracker.experiments)
 
     def _on_signal(self, number: int, frame: Any) -> None:
+        now = time.monotonic()
+        if self.stop_signals and now - self.stopped_at < SAME_STOP_SECONDS:
+            return
+        self.stopped_at = now
         self.stop_signals.append(number)
         if len(self.stop_signals) > 1:
             # At once: closing the life pipe has the kernel kill every run; the next start puts the trials right.
@@ -395,12 +407,15 @@ class _Coordinator:
         except StoreError as error:
             record = self._failure(happened, "bad_result", str(error))
         if record is None:
+            if self.stop_signals:
+                return  # the stop may have ended the run too: it stays open, and the next start runs it again
             cause = happened.cause or "bad_result"
             add_crash(folder, cause, happened.seconds)
             crash_point("after_crash")
-            again = [crash for crash in read_crashes(folder) if crash["cause"] == cause]
+            # Earlier sessions do not count: what ended their runs may be what ended them.
+            self.attempts[config.run, cause] += 1
             allowed = RETRIES.get(cause, 0 if cause.startswith(("exit", "bad")) else SIGNAL_RETRIES)
-            if len(again) <= allowed:
+            if self.attempts[config.run, cause] <= allowed:
                 self.engine.submit(happened.job)
                 return
             record = self._failure(happened, cause, f"the process ended ({cause}); see {folder}/log.txt")

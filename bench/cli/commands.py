@@ -488,7 +488,7 @@ def check(models: tuple[str, ...], search_spaces: Path | None, dataset_cards: Pa
 
     from bench.config import datasets, plugins
     from bench.config import search_spaces as spaces
-    from bench.sweep.engines.local import visible_gpus
+    from bench.sweep.engines.machine import usable_cores, visible_gpus
 
     problems: list[str] = []
     counts = {"search_spaces": 0, "datasets": 0}
@@ -506,7 +506,7 @@ def check(models: tuple[str, ...], search_spaces: Path | None, dataset_cards: Pa
         attempt("datasets", lambda name=name: _check_card(datasets.read(name, dataset_cards)))  # type: ignore[misc]
     packages = ("torch", "pytorch-lightning", "optuna", "mlflow")
     machine = {"python": sys.version.split()[0], **{name: version(name) for name in packages}}
-    machine |= {"cores": str(os.cpu_count()), "gpus": str(len(visible_gpus()))}
+    machine |= {"cores": str(usable_cores()), "gpus": str(len(visible_gpus()))}
     if as_json:
         click.echo(json.dumps({"ok": counts, "problems": problems, "machine": machine}))
     else:

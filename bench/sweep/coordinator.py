@@ -28,7 +28,8 @@ from bench.results.cell_runs import CellRuns, by_cell
 from bench.results.record import Asked, RunRecord, add_crash, all_records, read_crashes, read_spec, records, write_json
 from bench.results.selection import counted_test
 from bench.results.stats import score_interval
-from bench.sweep.engines.local import Event, Job, LocalEngine, check_gpus
+from bench.sweep.engines.local import Event, Job, LocalEngine
+from bench.sweep.engines.machine import check_gpus
 from bench.sweep.meter import Meter
 from bench.sweep.prepare import SEEDS_A_SWEEP, Cell, Plan, freeze, note_end, run_config
 from bench.sweep.studies import Studies

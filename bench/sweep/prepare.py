@@ -22,7 +22,8 @@ from bench.data.own_data import Own
 from bench.errors import BenchError, DeclarationError, StoreError, UnknownNameError
 from bench.results.cell_runs import by_cell
 from bench.results.record import read_spec, records, write_json
-from bench.sweep.engines.local import call, make_slots
+from bench.sweep.engines.machine import make_slots
+from bench.sweep.engines.server import call
 
 WARM_STARTS_A_CELL = 3
 
@@ -64,7 +65,6 @@ class Plan:
     warm_starts: dict[CellId, Points]
     slots: list[dict[str, str]]
     device: str
-    threads: int
     usd_per_hour: float | None  # of the machine
     own: Own | None = None  # a file of the user's
 
@@ -108,7 +108,7 @@ def make(config: SweepConfig) -> Plan:
     usd_per_hour = prices.usd_per_hour(config.price_per_hour)
     if usd_per_hour is None and (config.max_usd or config.max_cost_usd):
         raise DeclarationError("--max-usd and --max-cost-usd need --price-per-hour, of the whole machine")
-    slots, device, threads = make_slots(config.workers, config.gpus, config.runs_per_gpu, config.gpus_per_run)
+    slots, device = make_slots(config.workers, config.gpus, config.runs_per_gpu, config.gpus_per_run, config.threads)
     if budget.batch_size % config.gpus_per_run:
         rule = f"a divisor of the batch of {budget.batch_size} sequences"
         raise DeclarationError(f"--gpus-per-run {config.gpus_per_run}: {rule}")
@@ -130,7 +130,6 @@ def make(config: SweepConfig) -> Plan:
         warm_starts=_warm_starts(config, cells, folder),
         slots=slots,
         device=device,
-        threads=threads,
         usd_per_hour=usd_per_hour,
         own=own,
     )
@@ -204,7 +203,7 @@ def run_config(
         model_arguments=model_arguments,
         train=train_settings(plan.budget, train),
         device=plan.device,  # type: ignore[arg-type]
-        threads=plan.threads,
+        threads=plan.config.threads,
         precision=plan.config.precision,
         **(fields | more),
     )

@@ -12,7 +12,8 @@ from bench.config.datasets import make_task
 from bench.config.settings import RunConfig
 from bench.errors import DeclarationError
 from bench.results.record import RunRecord, write_json
-from bench.sweep.engines.local import Job, LocalEngine, check_gpus, free_memory
+from bench.sweep.engines.local import Job, LocalEngine
+from bench.sweep.engines.machine import check_gpus, free_memory
 from bench.sweep.prepare import Cell, Plan, run_config
 
 PROBE_EPOCHS = 5  # the first warms up; the median of the others is the measurement

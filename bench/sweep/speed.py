@@ -16,7 +16,8 @@ from bench.config.settings import RunConfig
 from bench.config.sweep_settings import SweepConfig
 from bench.errors import DeclarationError, HardwareError
 from bench.results.record import RunRecord
-from bench.sweep.engines.local import LocalEngine, check_gpus
+from bench.sweep.engines.local import LocalEngine
+from bench.sweep.engines.machine import check_gpus
 from bench.sweep.prepare import Cell, Plan, run_config
 from bench.sweep.prepare import make as make_plan
 from bench.sweep.probes import Say, carry_out
@@ -61,7 +62,7 @@ def _exclusive(plan: Plan, cell: Cell, batch_size: int) -> RunConfig:
     """Return the run that times a cell's default configuration."""
     config = run_config(plan, cell, cell.id, "speed", cell.space.default)
     settings = config.train.model_copy(update={"batch_size": batch_size})
-    return config.model_copy(update={"threads": 1, "train": settings})
+    return config.model_copy(update={"train": settings})
 
 
 def slug(text: str) -> str:

@@ -15,6 +15,8 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.strategies import DDPStrategy
 
+from bench.training import signals
+
 
 def spread(num_ranks: int, work: Callable[[int], None]) -> None:
     """Fork `num_ranks` processes that each call `work(rank)`; return when all are done.
@@ -34,19 +36,23 @@ def spread(num_ranks: int, work: Callable[[int], None]) -> None:
     code = 0
     while children:
         pid, status = os.wait()
+        if pid not in children:  # a process that a model left behind, and this one has adopted
+            continue
         children.discard(pid)
         if status and not code:
             code = os.waitstatus_to_exitcode(status)
             for other in children:
                 os.kill(other, signal.SIGKILL)
     if code < 0:
-        os.kill(os.getpid(), -code)  # whoever started this process hears of the same signal
+        # So that this process is seen to end by the same signal; those of a stop it ignores.
+        os.kill(os.getpid(), signal.SIGKILL if -code in signals.STOPS else -code)
     elif code:
         sys.exit(code)
 
 
 def _call(work: Callable[[int], None], rank: int) -> int:
     os.environ.update(LOCAL_RANK=str(rank), RANK=str(rank))
+    signals.ignore_stops()
     try:
         work(rank)
     except SystemExit as end:

@@ -7,6 +7,8 @@ of a run on several devices are made here, in its own process.
 import hashlib
 import logging
 import math
+import signal
+import threading
 import time
 import traceback
 import warnings
@@ -23,7 +25,7 @@ from bench.config.datasets import make_task
 from bench.config.settings import RunConfig
 from bench.errors import BenchError
 from bench.results.record import Asked, Epoch, RunRecord, Seconds, read_crashes, write_json
-from bench.training import ddp, generation, timing
+from bench.training import ddp, generation, launchers, timing
 from bench.training import energy as energies
 from bench.training.datamodule import DataModule, to_tensors
 from bench.training.energy import EnergyMeter
@@ -229,13 +231,15 @@ def _cheap(config: RunConfig, task: Task, folder: Path | None) -> dict[str, Any]
 def _trainer(config: RunConfig, watch: "_Watch | None") -> pl.Trainer:
     """Return a Trainer without what costs time at every step: logging, progress bars, summaries, sanity checks."""
     shared = config.num_devices > 1 and watch is not None
+    if not shared:
+        launchers.forget()
     return pl.Trainer(
         accelerator="gpu" if config.device == "cuda" else "cpu",
         devices=config.num_devices if shared else 1,
         strategy=ddp.strategy(config.device) if shared else "auto",
         precision=config.precision,
         max_epochs=config.train.num_epochs,
-        callbacks=[watch] if watch is not None else None,
+        callbacks=[_KeepSignals(), *([watch] if watch is not None else [])],
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
@@ -243,6 +247,21 @@ def _trainer(config: RunConfig, watch: "_Watch | None") -> pl.Trainer:
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
     )
+
+
+class _KeepSignals(pl.Callback):
+    """Undoes Lightning's handling of SIGTERM, which would end a run: its process decides what a signal means."""
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Remember the handler before Lightning replaces it."""
+        self._handler = signal.getsignal(signal.SIGTERM)
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Put the handler back, which only the main thread may do."""
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, self._handler)
+
+    on_test_start = on_train_start
 
 
 class _Watch(pl.Callback):

@@ -8,7 +8,9 @@ import sys
 import time
 import uuid
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
@@ -50,12 +52,34 @@ class Sweep:
             assert time.monotonic() < end, f"{pattern} did not appear"
             time.sleep(0.01)
 
+    def wait_until(self, condition: Callable[[], object], what: str, seconds: float = 120) -> Any:
+        """Wait until a condition holds, and return its value."""
+        end = time.monotonic() + seconds
+        while not (value := condition()):
+            assert time.monotonic() < end, f"{what} did not appear"
+            time.sleep(0.01)
+        return value
+
+    def server(self, coordinator: subprocess.Popen[str]) -> int:
+        """Return the process from which a coordinator's runs are forked."""
+        (pid,) = (pid for pid in self.alive() if os.getsid(pid) == pid and parent(pid) == coordinator.pid)
+        return pid
+
+    def runs(self, coordinator: subprocess.Popen[str]) -> list[int]:
+        """Return the processes of the runs under way; none before the fork server is there."""
+        parents = {pid: parent(pid) for pid in self.alive()}
+        servers = {pid for pid, above in parents.items() if above == coordinator.pid}
+        with_run = [pid for pid, above in parents.items() if above in servers and os.getsid(pid) == pid]
+        started = {int(pid) for path in self.folder.rglob("starts.txt") for pid in path.read_text().split()}
+        return [pid for pid in with_run if pid in started]
+
     def alive(self) -> list[int]:
         """Return the processes of this sweep that are alive, coordinators and all they started."""
         found = []
         for path in Path("/proc").glob("[0-9]*"):
             try:
-                if self.token in (path / "environ").read_text(errors="ignore"):
+                words = (path / "environ").read_text(errors="ignore") + (path / "cmdline").read_text(errors="ignore")
+                if self.token in words:
                     state = (path / "stat").read_text().rsplit(")", 1)[1].split()[0]
                     if state not in "ZX":
                         found.append(int(path.name))
@@ -125,6 +149,14 @@ class Sweep:
         client = MlflowClient(tracking_uri=store_uri(self.results))
         experiments = [experiment.experiment_id for experiment in client.search_experiments()]
         return list(client.search_runs(experiments, max_results=5000))
+
+
+def parent(pid: int) -> int:
+    """Return the parent of a process; 0 if it has ended."""
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[1])
+    except OSError:
+        return 0
 
 
 @pytest.fixture(scope="session")

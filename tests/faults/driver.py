@@ -1,12 +1,14 @@
 """A coordinator whose runs are stubs: `python driver.py RESULTS NAME KEY=VALUE …` (keys of SweepConfig)."""
 
 import json
+import os
 import sys
 from pathlib import Path
 
 from bench.config.sweep_settings import SweepConfig
 from bench.errors import BenchError
 from bench.sweep import coordinator, prepare
+from bench.sweep.engines import server
 from bench.sweep.engines.local import LocalEngine
 
 
@@ -24,6 +26,7 @@ class Lines:
 def main() -> int:
     """Run or resume a sweep of stubs; return its exit code."""
     results, name, *rest = sys.argv[1:]
+    server.SILENT_SECONDS = float(os.environ.get("BENCH_SILENT_SECONDS", server.SILENT_SECONDS))
     options = {key: json.loads(value) for key, value in (word.split("=", 1) for word in rest)}
     values = {"results": Path(results), "name": name, "datasets": ["latch"], "lengths": [8], "models": ["gru", "mlp"]}
     try:

@@ -54,6 +54,14 @@ def run(folder: Path, on_report, submitted: float) -> None:
     elif action == "helpers":
         for _ in range(3):
             subprocess.Popen([sys.executable, "-c", "import time; time.sleep(3600)"])
+    elif action == "daemons":
+        # The token in the command line lets a test find them; the second has no environment and no parent.
+        daemon = [sys.executable, "-S", "-c", "import time; time.sleep(3600)", os.environ["BENCH_TOKEN"]]
+        subprocess.Popen(daemon, start_new_session=True)
+        if os.fork() == 0:
+            subprocess.Popen(daemon, start_new_session=True, env={})
+            os._exit(0)
+        (folder / "daemons.txt").touch()
     elif action == "infinite":
         value = float("inf")
     elif action == "nothing":

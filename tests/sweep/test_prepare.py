@@ -12,7 +12,7 @@ from bench.data import own_data
 from bench.errors import BenchError
 from bench.results.record import Asked, RunRecord
 from bench.sweep import prepare as plans
-from bench.sweep.engines import local
+from bench.sweep.engines import server
 from tests.makers import hourly
 
 
@@ -256,9 +256,9 @@ def test_a_model_of_ones_own_that_ends_its_process_cannot_be_matched(tmp_path):
 
 
 def test_a_call_that_never_comes_back_is_ended(monkeypatch):
-    monkeypatch.setattr(local, "CALL_SECONDS", 1)
+    monkeypatch.setattr(server, "CALL_SECONDS", 1)
     with pytest.raises(BenchError, match="the process of time:sleep died, or took longer than 1 s"):
-        local.call("time:sleep", 60)
+        server.call("time:sleep", 60)
 
 
 def test_a_row_has_one_model(tmp_path):

@@ -17,7 +17,7 @@ from bench.results.record import RunRecord, records
 from bench.sweep import coordinator as sweeps
 from bench.sweep import estimate
 from bench.sweep import prepare as plans
-from bench.sweep.engines import local
+from bench.sweep.engines import machine
 from bench.sweep.engines.local import Event, Job, LocalEngine
 
 
@@ -119,7 +119,7 @@ def test_a_sweep_of_shared_runs_is_one_sweep(tmp_path, monkeypatch):
 
 def test_gpus_that_torch_does_not_see_are_refused_before_anything_is_spent(tmp_path, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,2")
-    monkeypatch.setattr(local, "call", lambda function: 1 if function == "torch.cuda:device_count" else None)
+    monkeypatch.setattr(machine, "call", lambda function: 1 if function == "torch.cuda:device_count" else None)
     options = {"datasets": ["parity"], "lengths": [8], "models": ["lstm"], "gpus": "2", "runs_per_gpu": 3}
     plan = plans.make(SweepConfig.build(None, options | {"results": tmp_path}))
     for start in (lambda: sweeps.run(plan, Lines()), lambda: estimate.make(plan, 1.0, print)):
@@ -160,12 +160,12 @@ def test_a_run_that_loses_a_rank_ends_at_once(tmp_path):
     engine = LocalEngine([{"CUDA_VISIBLE_DEVICES": ""}], stall_seconds=60)
     try:
         engine.submit(Job(run.run, folder))
-        (pid,) = [running.process.pid for running in engine._running.values()]
         ranks: list[str] = []
         end = time.monotonic() + 200
         while len(ranks) < 2 or not any(event.kind == "epoch" for event in engine.wait(0.1)):
             assert time.monotonic() < end
-            ranks = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+            for pid in engine.processes.values():
+                ranks = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
         os.kill(int(ranks[1]), signal.SIGKILL)
         ended: list[Event] = []
         while not ended:

@@ -1,0 +1,153 @@
+"""A stop is an interruption and never an outcome, whichever processes of a sweep it reaches (rows 1, 4, 5, 7-9)."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import time
+
+import optuna
+import pytest
+
+from bench.results.record import RunRecord, records
+
+SIZE = ("trials=2", "confirm_seeds=1")
+STOPS = {signal.SIGTERM: 143, signal.SIGINT: 130, signal.SIGHUP: 129, signal.SIGKILL: -9}
+SLOW = {"BENCH_STUB_SECONDS": "1"}
+
+EVERY_SIGNAL = pytest.mark.parametrize("number", STOPS, ids=lambda number: number.name)
+
+
+def wait_for_run(sweep, process: subprocess.Popen, but: set[int] = frozenset()) -> int:
+    """Wait until a run is under way, and return the number of its process."""
+    return sweep.wait_until(lambda: next(iter(set(sweep.runs(process)) - but), 0), "a run")
+
+
+def finish(sweep, process: subprocess.Popen) -> str:
+    output, _ = process.communicate(timeout=240)
+    assert process.returncode == 0, output
+    sweep.check_complete(2, 1)
+    sweep.check_dead()
+    assert {record.state for record in records(sweep.folder)} == {"complete"}, output
+    assert "failed" not in output
+    return output
+
+
+def stop(sweep, process: subprocess.Popen, number: int) -> None:
+    """Follow a coordinator that has got a signal to its end, and check what it leaves."""
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == STOPS[number], output
+    assert "Traceback" not in output
+    sweep.check_dead()
+    assert not [record for record in records(sweep.folder) if record.state == "failed"]
+    if number != signal.SIGKILL:
+        states = {trial.state for study in sweep.trials().values() for trial in study}
+        assert optuna.trial.TrialState.RUNNING not in states
+        assert not list(sweep.folder.rglob("crashes.json"))
+
+
+@EVERY_SIGNAL
+def test_a_signal_to_the_group_or_to_all_processes_is_an_interruption(stub_sweep, number):
+    process = stub_sweep.start(*SIZE, **SLOW)
+    wait_for_run(stub_sweep, process)
+    os.killpg(process.pid, number)  # a terminal, `timeout`
+    stop(stub_sweep, process, number)
+    process = stub_sweep.start(*SIZE, **SLOW)
+    wait_for_run(stub_sweep, process)
+    for pid in sorted(stub_sweep.alive(), reverse=True):  # systemd, scancel, docker; the runs hear of it first
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
+    stop(stub_sweep, process, number)
+    finish(stub_sweep, stub_sweep.start(*SIZE))
+
+
+@EVERY_SIGNAL
+def test_a_signal_to_the_coordinator_alone_is_an_interruption(stub_sweep, number):
+    process = stub_sweep.start(*SIZE, **SLOW)
+    wait_for_run(stub_sweep, process)
+    process.send_signal(number)
+    stop(stub_sweep, process, number)
+    finish(stub_sweep, stub_sweep.start(*SIZE))
+
+
+@EVERY_SIGNAL
+def test_a_signal_to_a_run_or_to_the_fork_server_ends_neither_the_run_nor_the_sweep(stub_sweep, number):
+    process = stub_sweep.start(*SIZE, **SLOW)
+    run = wait_for_run(stub_sweep, process)
+    os.kill(run, number)
+    wait_for_run(stub_sweep, process, but={run})
+    os.kill(stub_sweep.server(process), number)
+    finish(stub_sweep, process)
+    crashes = [
+        crash for path in stub_sweep.folder.rglob("record.json") for crash in RunRecord.read(path.parent).crashes
+    ]
+    assert set(crashes) == ({"killed"} if number == signal.SIGKILL else set())
+
+
+def test_two_signals_at_once_are_one_stop(stub_sweep):
+    """As `timeout` sends them: one to its child, one to the group."""
+    process = stub_sweep.start(*SIZE, **SLOW)
+    wait_for_run(stub_sweep, process)
+    process.send_signal(signal.SIGTERM)
+    time.sleep(0.05)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGHUP)
+    stop(stub_sweep, process, signal.SIGTERM)
+
+
+def test_a_run_that_is_interrupted_again_and_again_is_no_failure(stub_sweep):
+    """Every start kills the same run and then the coordinator; only retries of one session count."""
+    for _ in range(5):
+        process = stub_sweep.start("trials=1", "confirm_seeds=1", BENCH_STUB_SECONDS="60")
+        os.kill(wait_for_run(stub_sweep, process), signal.SIGKILL)
+        stub_sweep.wait_for("runs/*/*/*/*/crashes.json")
+        process.kill()
+        process.wait()
+        stub_sweep.check_dead()
+    status, output = stub_sweep.finish("trials=1", "confirm_seeds=1")
+    assert status == 0, output
+    assert {record.state for record in records(stub_sweep.folder)} == {"complete"}
+    stub_sweep.check_complete(1, 1)
+
+
+def test_a_fork_server_that_hangs_is_replaced_and_its_runs_are_retried(stub_sweep):
+    process = stub_sweep.start(*SIZE, **SLOW, BENCH_SILENT_SECONDS="2")
+    wait_for_run(stub_sweep, process)
+    hung = stub_sweep.server(process)
+    os.kill(hung, signal.SIGSTOP)
+    stub_sweep.wait_until(lambda: not os.path.exists(f"/proc/{hung}"), "the end of the hung server", seconds=60)
+    finish(stub_sweep, process)
+
+
+def test_a_sweep_whose_fork_server_hangs_can_be_stopped(stub_sweep):
+    process = stub_sweep.start(*SIZE, **SLOW)
+    wait_for_run(stub_sweep, process)
+    os.kill(stub_sweep.server(process), signal.SIGSTOP)
+    process.send_signal(signal.SIGINT)
+    stop(stub_sweep, process, signal.SIGINT)
+    finish(stub_sweep, stub_sweep.start(*SIZE))
+
+
+def test_a_stopped_fork_server_and_its_runs_die_with_their_coordinator(stub_sweep):
+    process = stub_sweep.start(*SIZE, BENCH_STUB_SECONDS="60", BENCH_STUB='{"": "daemons"}')
+    stub_sweep.wait_for("runs/*/*/*/*/daemons.txt")
+    os.kill(stub_sweep.server(process), signal.SIGSTOP)
+    process.kill()
+    process.wait()
+    stub_sweep.check_dead()
+
+
+@pytest.mark.parametrize("victim", ["coordinator", "fork server", "run", "none"])
+def test_helpers_in_sessions_of_their_own_do_not_outlive_the_run(stub_sweep, victim):
+    seconds = "0.1" if victim == "none" else "3"
+    process = stub_sweep.start(*SIZE, BENCH_STUB_SECONDS=seconds, BENCH_STUB='{"": "daemons"}')
+    stub_sweep.wait_for("runs/*/*/*/*/daemons.txt")
+    run = wait_for_run(stub_sweep, process)
+    pid = {"coordinator": process.pid, "fork server": stub_sweep.server(process), "run": run, "none": 0}[victim]
+    if pid:
+        os.kill(pid, signal.SIGKILL)
+    if victim == "coordinator":
+        process.wait()
+    else:
+        finish(stub_sweep, process)
+    stub_sweep.check_dead()

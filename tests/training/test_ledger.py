@@ -45,7 +45,7 @@ SNIPPETS = {
 SERVER = """
 import json, os, sys
 import torch
-from bench.measure import PeakMemory, prepare_process
+from bench.training.ledger import PeakMemory, prepare_process
 for name, code in json.loads(sys.argv[1]).items():
     if os.fork() == 0:
         scope = {"torch": torch, "PeakMemory": PeakMemory, "prepare_process": prepare_process}

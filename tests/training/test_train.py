@@ -1,7 +1,8 @@
-"""One run: what it trains, what it may see, how it ends, and how it goes on."""
+"""One run: what it trains, what it may see, how it ends, and how it resumes."""
 
 import hashlib
 import json
+import math
 import time
 
 import pytest
@@ -9,7 +10,9 @@ import torch
 
 from bench.config.datasets import make_task
 from bench.errors import SealedSplitError
-from bench.training import generation, train
+from bench.results.record import Epoch
+from bench.tasks import latch
+from bench.training import ddp, generation, timing, train, watch
 from bench.training.datamodule import DataModule, to_tensors
 from bench.training.ledger import Ledger
 from bench.training.module import SequenceModule
@@ -34,7 +37,7 @@ def test_the_seed_decides_everything():
 
 @pytest.mark.parametrize("schedule", ["constant", "cosine"])
 def test_the_losses_are_those_of_a_plain_loop(schedule):
-    """The fast path (many steps a call, fused Adam, nothing logged) against the textbook."""
+    """Compare the fast path (many steps a call, fused Adam, nothing logged) with the textbook."""
     settings = {"schedule": schedule, "warmup_fraction": 0.1, "gradient_clip": 0.5}
     run_config = config(dataset="parity", settings=settings)  # masked, of many lengths
     record = train.run(run_config)
@@ -42,7 +45,14 @@ def test_the_losses_are_those_of_a_plain_loop(schedule):
     torch.manual_seed(0)
     module = SequenceModule(task, run_config)
     optimizer = torch.optim.Adam(module.parameters(), lr=1e-2)
-    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, module._learning_rate_factor)
+    steps, warmup = run_config.train.max_steps, run_config.train.max_steps // 10
+
+    def factor(step: int) -> float:
+        if step < warmup or schedule == "constant":
+            return min(1.0, (step + 1) / warmup)
+        return 0.1 + 0.9 * (1 + math.cos(math.pi * (step - warmup) / (steps - warmup))) / 2
+
+    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
     plain: list[float] = []
     for number in range(run_config.train.max_steps):
         x, length_B, y, mask = to_tensors(task.train_batch(0, number, 16))
@@ -60,20 +70,18 @@ def test_the_losses_are_those_of_a_plain_loop(schedule):
     assert losses(record) == pytest.approx(means, abs=1e-5)
 
 
-def test_batches_are_asked_for_in_order_and_once(monkeypatch):
-    from bench.tasks import latch
-
-    asked: list[int] = []
+def test_batches_are_drawn_in_order_and_once(monkeypatch):
+    drawn: list[int] = []
     original = latch.Task.train_batch
     monkeypatch.setattr(
-        latch.Task, "train_batch", lambda self, seed, n, size: (asked.append(n), original(self, seed, n, size))[1]
+        latch.Task, "train_batch", lambda self, seed, n, size: (drawn.append(n), original(self, seed, n, size))[1]
     )
     run_config = config(settings={"max_sequences": 16 * 40, "num_epochs": 2})
     assert train.run(run_config).train_steps == 40
-    assert asked == list(range(40))
+    assert drawn == list(range(40))
 
 
-def test_a_run_that_selects_has_no_way_to_the_test_split():
+def test_a_run_that_selects_cannot_open_the_test_split():
     data = DataModule(make_task("latch", 8, {}), config("screen"), Ledger("cpu"))
     with pytest.raises(SealedSplitError):
         _ = data.test
@@ -110,6 +118,32 @@ def test_what_is_tested_is_the_best_epoch(tmp_path):
     with torch.inference_mode():
         answers = module(*to_tensors(split)[:2]).numpy()
     assert tested.tests == {"d/t0-s0": task.score(answers, split)}
+
+
+@pytest.mark.parametrize("damage", ["missing", "empty", "text", "truncated", "another model"])
+def test_weights_that_cannot_be_read_are_trained_again(tmp_path, caplog, damage):
+    run_config = config("confirm", run="d/t0-s0")
+    folders = [tmp_path / name for name in ("t0-s0", "t0-test")]
+    for folder in folders:
+        folder.mkdir()
+    (folders[0] / "config.json").write_text(run_config.model_dump_json())
+    record = train.run(run_config, folder=folders[0])
+    test = run_config.model_copy(update={"phase": "test", "run": "d/t0-test", "opens_test_of": ("d/t0-s0",)})
+    expected = train.run(test, folder=folders[1]).tests
+    path = folders[0] / "weights.pt"
+    data = path.read_bytes()
+    if damage == "missing":
+        path.unlink()
+    elif damage == "another model":
+        torch.save({"weight": torch.zeros(2)}, path)
+    else:
+        path.write_bytes({"empty": b"", "text": b"no weights", "truncated": data[: len(data) // 2]}[damage])
+    tested = train.run(test, folder=folders[1])
+    assert (tested.state, tested.tests) == ("complete", expected)
+    assert len(caplog.messages) == 1
+    assert caplog.messages[0].startswith(f"{path}: cannot be read (")
+    assert path.stat().st_size == len(data)
+    assert record.state == "complete"
 
 
 def test_language_models_write_texts_with_the_weights_of_their_first_seed(tmp_path, monkeypatch):
@@ -164,7 +198,7 @@ def test_a_report_can_end_a_run():
     assert [(report.kind, report.steps) for report in reports if report.kind == "epoch"] == [("epoch", 10)]
 
 
-def test_a_loss_that_is_no_number_is_a_failure_with_a_cause():
+def test_a_non_finite_loss_is_a_failure_with_a_cause():
     record = train.run(config(dataset="adding", length=30, settings={"learning_rate": 1e30}))
     assert (record.state, record.cause) == ("failed", "non_finite")
 
@@ -195,7 +229,7 @@ def test_a_model_that_looks_ahead_is_refused_by_a_causal_task():
 
 
 class Interrupted(BaseException):
-    """Stands for a kill: no code of the run may catch it."""
+    """Simulates a kill: no code of the run may catch it."""
 
 
 def interrupt_after(epochs: int):
@@ -219,7 +253,7 @@ LONG = {
 }
 
 
-def test_an_interrupted_run_goes_on_as_if_it_had_not_been(tmp_path):
+def test_an_interrupted_run_resumes_as_if_it_had_not_been(tmp_path):
     run_config = config("confirm", dataset="digits", settings=LONG, checkpoint_seconds=1e-9)
     (tmp_path / "whole").mkdir()
     (tmp_path / "parts").mkdir()
@@ -237,75 +271,86 @@ def test_an_interrupted_run_goes_on_as_if_it_had_not_been(tmp_path):
     assert not parts.checkpoint_ignored
 
 
-@pytest.mark.parametrize("damage", ["flipped", "truncated"])
-def test_a_damaged_checkpoint_is_left_aside(tmp_path, damage):
+@pytest.mark.parametrize("damage", ["flipped", "truncated", "empty"])
+def test_a_damaged_checkpoint_is_not_resumed_from(tmp_path, caplog, damage):
     run_config = config(dataset="digits", settings=LONG, checkpoint_seconds=1e-9)
     with pytest.raises(Interrupted):
         train.run(run_config, interrupt_after(2), tmp_path)
     (path,) = tmp_path.glob("checkpoint-*.ckpt")
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
-    path.write_bytes(data if damage == "flipped" else data[:-9])
+    path.write_bytes({"flipped": data, "truncated": data[:-9], "empty": b""}[damage])
     record = train.run(run_config, folder=tmp_path)
     assert record.checkpoint_ignored
+    assert caplog.messages == [f"{path}: does not match its checksum; it is deleted and not resumed from"]
     assert losses(record) == losses(train.run(run_config))
 
 
-def test_the_ledger_books_a_known_workload(monkeypatch):
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock of the ledger that only moves when a test calls it with some seconds."""
+    now = [100.0]
+    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
+
+    def wait(seconds: float) -> None:
+        now[0] += seconds
+
+    return wait
+
+
+def slow(wait, seconds: float, act):
+    """Return `act`, made to take `seconds` of a clock."""
+    return lambda *arguments: (wait(seconds), act(*arguments))[1]
+
+
+def test_the_ledger_books_a_known_workload(monkeypatch, clock):
     """Every batch takes 5 ms to draw, the first step 100 ms more, every validation 30 ms, every report 10 ms."""
-    from bench.tasks import latch
+    first, loss = iter([0.1]), SequenceModule.loss
+    monkeypatch.setattr(latch.Task, "train_batch", slow(clock, 0.005, latch.Task.train_batch))
+    monkeypatch.setattr(latch.Task, "score", slow(clock, 0.03, latch.Task.score))
+    monkeypatch.setattr(SequenceModule, "loss", lambda *arguments: (clock(next(first, 0.002)), loss(*arguments))[1])
 
-    draw, score, forward = latch.Task.train_batch, latch.Task.score, SequenceModule.loss
-    first = iter([0.1])
-
-    def slow(seconds, act):
-        return lambda *arguments: (time.sleep(seconds), act(*arguments))[1]
-
-    monkeypatch.setattr(latch.Task, "train_batch", slow(0.005, draw))
-    monkeypatch.setattr(latch.Task, "score", slow(0.03, score))
-    monkeypatch.setattr(SequenceModule, "loss", lambda *a: (time.sleep(next(first, 0)), forward(*a))[1])
-
-    def report(told: train.Report) -> bool:
-        time.sleep(0.01)
+    def report(progress: watch.Report) -> bool:
+        clock(0.01 if progress.kind == "epoch" else 0)
         return True
 
     record = train.run(config(settings={"max_sequences": 16 * 40}), report)
     seconds = record.seconds
-    assert seconds.data >= 40 * 0.005
-    assert seconds.burn_in >= 0.1
-    assert seconds.evaluate >= 4 * 0.03
-    assert seconds.logging >= 4 * 0.01
-    assert 0 < seconds.train < seconds.total
+    assert (seconds.data, seconds.burn_in, seconds.train) == pytest.approx((40 * 0.005, 0.1, 39 * 0.002))
+    assert (seconds.evaluate, seconds.logging) == pytest.approx((4 * 0.03, 4 * 0.01))
     parts = seconds.model_dump(exclude={"total", "crashed"})
-    assert sum(parts.values()) == pytest.approx(seconds.total, abs=1e-6)
-    # What training took is on the curve; validations and reports are not.
-    trained = seconds.data + seconds.burn_in + seconds.train
-    assert record.epochs[-1].train_seconds == pytest.approx(trained, abs=0.05)
+    assert sum(parts.values()) == pytest.approx(seconds.total)
+    # The learning curve counts what training took, without validations and reports.
+    assert record.epochs[-1].train_seconds == pytest.approx(seconds.data + seconds.burn_in + seconds.train)
     assert record.train_tokens == 40 * 16 * 9  # every sequence of latch at 8 has 9 steps
 
 
 @pytest.mark.parametrize("phase", ["speed", "baselines"])
-def test_a_run_that_trains_nothing_has_a_ledger_too(monkeypatch, phase):
-    """Making the task takes 30 ms, measuring or scoring 50 ms."""
-    make, repeat, scores = train.make_task, train.timing.speed, train.make_task("latch", 8, {}).baselines
-    monkeypatch.setattr(train, "make_task", lambda *given: (time.sleep(0.03), make(*given))[1])
-    monkeypatch.setattr(train.timing, "speed", lambda *given: (time.sleep(0.05), repeat(*given))[1])
-    monkeypatch.setattr(type(scores.__self__), "baselines", lambda self, n: (time.sleep(0.05), scores(n))[1])
-    seconds = train.run(config().model_copy(update={"phase": phase})).seconds
-    assert seconds.setup >= 0.03
-    assert seconds.evaluate >= 0.05
-    assert seconds.setup + seconds.evaluate == pytest.approx(seconds.total)
+def test_a_run_that_trains_nothing_has_a_ledger_too(monkeypatch, clock, phase):
+    """Making the task takes 30 ms; measuring or scoring takes 50 ms."""
+    monkeypatch.setattr(train, "make_task", slow(clock, 0.03, train.make_task))
+    monkeypatch.setattr(timing, "speed", lambda *arguments: (clock(0.05), {})[1])
+    monkeypatch.setattr(latch.Task, "baselines", slow(clock, 0.05, latch.Task.baselines))
+    seconds = train.run(config(phase)).seconds
+    assert (seconds.setup, seconds.evaluate, seconds.total) == pytest.approx((0.03, 0.05, 0.08))
 
 
-def test_a_run_that_takes_too_long_is_a_timeout(monkeypatch):
-    from bench.tasks import latch
+def test_a_run_makes_its_task_once(monkeypatch):
+    made = []
+    original = latch.Task.__init__
+    monkeypatch.setattr(latch.Task, "__init__", lambda self, *given: (made.append(given), original(self, *given))[1])
+    for phase in ("screen", "baselines"):
+        assert train.run(config(phase)).state == "complete"
+    assert len(made) == 2
 
-    draw = latch.Task.train_batch
-    monkeypatch.setattr(latch.Task, "train_batch", lambda *a: (time.sleep(0.02), draw(*a))[1])
+
+def test_a_run_that_takes_too_long_is_a_timeout(monkeypatch, clock):
+    monkeypatch.setattr(latch.Task, "train_batch", slow(clock, 0.02, latch.Task.train_batch))
+    monkeypatch.setattr(watch, "TICK_SECONDS", -1.0)
     record = train.run(config(settings={"max_sequences": 16 * 400}, max_seconds=0.3))
     assert (record.state, record.cause) == ("failed", "timeout")
     assert "--max-run-seconds is 0.3" in record.message
-    assert 0 < record.train_steps < 400
+    assert record.train_steps == 17  # a first step by itself, then 16 in one call
 
 
 @pytest.mark.parametrize(
@@ -320,12 +365,16 @@ def test_a_run_that_takes_too_long_is_a_timeout(monkeypatch):
     ],
 )
 def test_divergence_is_three_epochs_far_above_the_best(losses, diverged):
-    assert train._diverged(losses) == diverged
+    history = watch.History(make_task("latch", 8, {}), keeps_weights=False)
+    for loss in losses:
+        epoch = Epoch(steps=1, sequences=1, train_seconds=1.0, train_loss=loss, val={"accuracy": 0.5})
+        history.add(epoch, module=None)
+    assert (history.divergence() is not None) == diverged
 
 
 def test_a_run_that_diverges_is_a_failure_by_that_name(monkeypatch):
     losses = iter([1.0, 0.4, 2.0, 2.0, 2.0, 2.0, 2.0])
-    monkeypatch.setattr(train.ranks, "mean", lambda trainer, value: next(losses) * 5)
+    monkeypatch.setattr(ddp, "mean", lambda trainer, value: next(losses) * 5)
     record = train.run(config(settings={"max_sequences": 16 * 35, "num_epochs": 7}))
     assert (record.state, record.cause) == ("failed", "diverged")
     assert record.message == "loss 2 in epoch 4, after 0.4 at its best"

@@ -1,0 +1,101 @@
+"""Runs that do not select: the test split, cheap baselines, and the exclusive timing."""
+
+import logging
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bench.config.contracts import Task, TextTask
+from bench.config.settings import RunConfig
+from bench.errors import BenchError
+from bench.results.record import write_json
+from bench.training import generation, timing
+from bench.training.datamodule import DataModule, to_tensors
+from bench.training.fit import fit, make_trainer
+from bench.training.ledger import Ledger, PeakMemory
+from bench.training.module import SequenceModule
+
+_LOGGER = logging.getLogger(__name__)
+
+
+def test(config: RunConfig, task: Task, folder: Path | None, ledger: Ledger) -> dict[str, Any]:
+    """Evaluate the test split with the weights that each of the confirm runs had in its best epoch.
+
+    A language model also writes texts, with the weights of the first run: one seed shows what its texts look like, and
+    they do not count in a ranking.
+    """
+    if folder is None:
+        raise BenchError(f"{config.run}: a test run needs the folder in which the confirm runs left their weights")
+    with ledger.spent_on("setup"):
+        data, module = DataModule(task, config, ledger), SequenceModule(task, config)
+        trainer = make_trainer(config)
+        split = data.test
+    tests: dict[str, dict[str, float]] = {}
+    for run_id in config.opens_test_of:
+        trained = folder.parent / Path(run_id).name
+        _load_weights(module, trained, task, ledger)
+        with ledger.spent_on("evaluate"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            trainer.test(module, datamodule=data, verbose=False)
+            tests[run_id] = module.evaluated(split)
+        if isinstance(task, TextTask) and run_id == config.opens_test_of[0]:
+            with ledger.spent_on("evaluate"):
+                module.to(config.device)  # Lightning has moved it to the CPU
+                texts = {t: generation.samples(module, task, t, seed=0) for t in generation.TEMPERATURES}
+                for temperature, measures in generation.measures(texts, task).items():
+                    tests[run_id] |= {f"{name}_t{temperature}": value for name, value in measures.items()}
+                write_json(trained / "samples.json", texts)
+    return {"tests": tests, "parameters": module.parameter_counts()}
+
+
+def _load_weights(module: SequenceModule, folder: Path, task: Task, ledger: Ledger) -> None:
+    """Load the weights of a confirm run; train it again if the file is missing or damaged."""
+    path = folder / "weights.pt"
+    try:
+        with ledger.spent_on("setup"):
+            module.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+        return
+    except Exception as error:  # noqa: BLE001 - what a damaged file raises depends on the byte
+        _LOGGER.warning("%s: cannot be read (%s); the run is trained again", path, type(error).__name__)
+    config = RunConfig.read(folder / "config.json")
+    if config.num_devices > 1:
+        raise BenchError(f"{path}: cannot be read; delete {folder} and run the same command to train this seed again")
+    again = fit(config, task, lambda report: True, folder, ledger)
+    if again["state"] != "complete":
+        raise BenchError(f"{path}: cannot be read, and training again failed: {again['cause']}: {again['message']}")
+    module.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+
+
+def baselines(config: RunConfig, task: Task, folder: Path | None, ledger: Ledger) -> dict[str, Any]:
+    """Score the cheap baselines on the test split; those of a language model also write texts, at temperature 1."""
+    with ledger.spent_on("evaluate"):
+        scores = {name: float(value) for name, value in task.baselines(config.train.num_test).items()}
+        if not isinstance(task, TextTask):
+            return {"baselines": scores}
+        orders = {"uniform": 0, "unigram": 1, f"Kneser-Ney {generation.ORDER}-gram": generation.ORDER}
+        texts = {name: generation.n_gram_samples(task, order, seed=0) for name, order in orders.items()}
+        if folder is not None:
+            write_json(folder / "samples.json", texts)
+        tests = {
+            name: {task.metric: scores[name]} | {f"{measure}_t1.0": value for measure, value in measures.items()}
+            for name, measures in generation.measures(texts, task).items()
+        }
+        return {"baselines": scores, "tests": tests}
+
+
+def speed(config: RunConfig, task: Task, ledger: Ledger) -> dict[str, Any]:
+    """Time a configuration with nothing else running; count its operations and name its kernels."""
+    with ledger.spent_on("setup"):
+        torch.manual_seed(config.seed)
+        module = SequenceModule(task, config)
+        batch = to_tensors(task.train_batch(config.seed, 0, config.train.batch_size))
+    with ledger.spent_on("evaluate"):
+        memory = PeakMemory(config.device)  # counts from here: the data are loaded already
+        measured = timing.speed(module, batch, config)
+        facts: dict[str, Any] = {"peak_memory_bytes": memory.bytes(), "parameters": module.parameter_counts()}
+        facts |= {"state_size": module.encoder.state_size(task.num_steps)}
+        facts |= {"kernels": timing.kernels(module, batch, config)}
+        operations = {name: float(count) for name, count in timing.flops(module, task).items()}
+        return facts | {"speed": measured | operations}

@@ -1,0 +1,94 @@
+"""Training of one configuration: set up, fit, and the fields of the record that follow."""
+
+import signal
+import threading
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+
+from bench.config.contracts import Task
+from bench.config.settings import RunConfig
+from bench.errors import BenchError
+from bench.training import ddp, launchers, timing
+from bench.training.checkpoints import Checkpoints
+from bench.training.datamodule import DataModule, to_tensors
+from bench.training.ledger import Ledger
+from bench.training.module import SequenceModule
+from bench.training.watch import History, OnReport, Watch
+
+
+def fit(config: RunConfig, task: Task, on_report: OnReport, folder: Path | None, ledger: Ledger) -> dict[str, Any]:
+    """Train a configuration and return the fields of its record; a confirm run leaves `weights.pt` in `folder`.
+
+    Training resumes from a checkpoint in `folder`. Raises BenchError if the model does not suit the task.
+    """
+    with ledger.spent_on("setup"):
+        torch.manual_seed(config.seed)
+        module = SequenceModule(task, config)
+        if task.causal and not module.encoder.causal:
+            raise BenchError(f"{config.task} may not see the future, and {config.space} does: not applicable")
+        size = {"parameters": module.parameter_counts(), "state_size": module.encoder.state_size(task.num_steps)}
+        allowed, parameters = config.limits.parameters, sum(size["parameters"].values())
+        if config.phase == "screen" and allowed is not None and parameters > allowed:
+            message = f"{parameters:,} parameters, and --max-parameters is {allowed:,}"
+            return size | {"state": "pruned", "cause": "limit", "message": message}
+        data = DataModule(task, config, ledger)
+        history = History(task, keeps_weights=config.phase == "confirm")
+        watch, checkpoints = (
+            Watch(config, data, on_report, ledger, history),
+            Checkpoints(config, folder, ledger, history),
+        )
+        trainer = make_trainer(config, config.num_devices, [watch, checkpoints])
+        module.train()
+    with ledger.spent_on("train"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Lightning's advice on loggers, workers and intervals that are chosen here
+        trainer.fit(module, datamodule=data, ckpt_path=checkpoints.latest, weights_only=True)
+    checkpoints.remove()
+    facts = watch.facts(module) | size | {"checkpoint_ignored": checkpoints.is_any_damaged}
+    if facts["state"] == "complete":
+        if config.limits.inference_ms is not None or "latency" in config.objectives:
+            with ledger.spent_on("evaluate"):
+                facts["inference_milliseconds"] = timing.latency(module, to_tensors(data.val), config)
+        if config.phase == "confirm" and folder is not None:
+            with ledger.spent_on("logging"):
+                torch.save(history.best_weights, folder / "weights.pt")
+    return facts
+
+
+def make_trainer(config: RunConfig, num_devices: int = 1, callbacks: Sequence[pl.Callback] = ()) -> pl.Trainer:
+    """Return a Trainer without logging, progress bars, summaries and sanity checks, which cost time at every step."""
+    if num_devices == 1:
+        launchers.forget()
+    return pl.Trainer(
+        accelerator="gpu" if config.device == "cuda" else "cpu",
+        devices=num_devices,
+        strategy=ddp.strategy(config.device) if num_devices > 1 else "auto",
+        precision=config.precision,
+        max_epochs=config.train.num_epochs,
+        callbacks=[_KeepSignals(), *callbacks],
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+    )
+
+
+class _KeepSignals(pl.Callback):
+    """Undoes Lightning's handling of SIGTERM, which would end a run: its process decides what a signal means."""
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Remember the handler before Lightning replaces it."""
+        self._handler = signal.getsignal(signal.SIGTERM)
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Put the handler back, which only the main thread may do."""
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, self._handler)
+
+    on_test_start = on_train_start

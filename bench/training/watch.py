@@ -1,0 +1,184 @@
+"""What is followed while a run trains: its learning curve, its reports, and the reasons to end it early."""
+
+import math
+import time
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple
+
+import pytorch_lightning as pl
+import torch
+
+from bench.config.contracts import Task
+from bench.config.settings import RunConfig
+from bench.results.record import Epoch
+from bench.training import ddp
+from bench.training.datamodule import DataModule
+from bench.training.ledger import Ledger
+from bench.training.module import SequenceModule
+
+TICK_SECONDS = 1.0
+
+
+class Report(NamedTuple):
+    """Progress of a run: a tick about once a second, and one report an epoch with its validation score."""
+
+    kind: Literal["tick", "epoch"]
+    steps: int
+    value: float | None = None  # the task's primary metric
+
+
+OnReport = Callable[[Report], bool]
+"""Receives a report; returns False to prune the run."""
+
+
+class History:
+    """The validations of a run, and the weights of the best one."""
+
+    def __init__(self, task: Task, keeps_weights: bool) -> None:
+        self.epochs: list[Epoch] = []
+        self.best_epoch = -1
+        self.best_weights: dict[str, torch.Tensor] = {}
+        self.earlier_seconds = 0.0  # of training before the checkpoint from which the run was resumed
+        self._keeps_weights, self._metric, self._threshold = keeps_weights, task.metric, task.solved
+        self._sign = 1 if task.goal == "maximize" else -1
+
+    def add(self, epoch: Epoch, module: SequenceModule) -> None:
+        """Append a validation, and keep the weights if it is the best so far."""
+        self.epochs.append(epoch)
+        if self.best_epoch < 0 or self._value(-1) > self._value(self.best_epoch):
+            self.best_epoch = len(self.epochs) - 1
+            if self._keeps_weights:
+                self.best_weights = {name: tensor.clone() for name, tensor in module.state_dict().items()}
+
+    @property
+    def is_solved(self) -> bool:
+        """Whether the last two validations reach the task's threshold; a single one may be a lucky peak."""
+        if self._threshold is None or len(self.epochs) < 2:
+            return False
+        return min(self._value(-1), self._value(-2)) >= self._sign * self._threshold
+
+    def _value(self, index: int) -> float:
+        return self._sign * self.epochs[index].val[self._metric]
+
+    def divergence(self) -> str | None:
+        """Return how the loss of the last three epochs exceeds twice the best one, None if it does not.
+
+        A loss close to zero doubles by chance: the excess must be at least a tenth of the first epoch's loss as well.
+        """
+        losses = [epoch.train_loss for epoch in self.epochs]
+        best = min(losses)
+        if len(losses) > 3 and min(losses[-3:]) > max(2 * best, best + 0.1 * losses[0]):
+            return f"loss {losses[-1]:.3g} in epoch {len(losses) - 1}, after {best:.3g} at its best"
+        return None
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the content as plain data for a checkpoint."""
+        return {
+            "epochs": [epoch.model_dump() for epoch in self.epochs],
+            "best_epoch": self.best_epoch,
+            "best_weights": self.best_weights,
+            "train_seconds": self.epochs[-1].train_seconds if self.epochs else 0.0,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what `state_dict` returned."""
+        self.epochs = [Epoch(**epoch) for epoch in state["epochs"]]
+        self.best_epoch, self.best_weights = state["best_epoch"], state["best_weights"]
+        self.earlier_seconds = state["train_seconds"]
+
+
+class Watch(pl.Callback):
+    """Books the seconds of a run, scores its validations, reports its progress, and ends it early."""
+
+    def __init__(
+        self, config: RunConfig, data: DataModule, on_report: OnReport, ledger: Ledger, history: History
+    ) -> None:
+        self.config, self.data, self.on_report, self.ledger, self.history = config, data, on_report, ledger, history
+        self.ended: dict[str, str] = {}  # state, cause and message of a run that was ended early
+        self._is_burnt_in = False
+        self._last_tick = time.monotonic()
+
+    @property
+    def train_seconds(self) -> float:
+        """Seconds of training so far, without validations."""
+        return self.history.earlier_seconds + sum(map(self.ledger.so_far, ("data", "burn_in", "train")))
+
+    def on_train_batch_start(self, trainer: pl.Trainer, module: Any, *_: Any) -> None:
+        """Book the first step as burn-in."""
+        if not self._is_burnt_in:
+            self.ledger.switch("burn_in")
+
+    def on_train_batch_end(self, trainer: pl.Trainer, module: Any, *_: Any) -> None:
+        """Report about once a second, and end a run that takes too long."""
+        if not self._is_burnt_in:
+            self.ledger.back()
+            self._is_burnt_in = True
+        now = time.monotonic()
+        if now - self._last_tick > TICK_SECONDS:
+            self._last_tick = now
+            self.on_report(Report("tick", module.train_steps))
+            # The ranks of a shared run must stop at the same step, and they communicate at validations only.
+            if self.config.num_devices == 1:
+                self._check_time(trainer)
+
+    def on_validation_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Book the validation."""
+        self.ledger.switch("evaluate")
+
+    def on_validation_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Score the validation, report it, and end a run that is solved, pruned, diverged or out of time."""
+        assert isinstance(module, SequenceModule)
+        scores = module.evaluated(self.data.val)
+        train_loss = ddp.mean(trainer, module.train_loss) / self.config.train.steps_per_epoch
+        module.train_loss = torch.zeros_like(module.train_loss)
+        self.ledger.back()
+        if self.ended:
+            return
+        if not all(map(math.isfinite, (train_loss, *scores.values()))):
+            message = f"loss or score became non-finite in epoch {len(self.history.epochs)}"
+            self._end(trainer, "failed", "non_finite", message)
+            return
+        steps, sequences = module.train_steps, module.train_steps * self.config.train.batch_size
+        seconds = self.train_seconds
+        epoch = Epoch(steps=steps, sequences=sequences, train_seconds=seconds, train_loss=train_loss, val=scores)
+        self.history.add(epoch, module)
+        trainer.should_stop |= self.history.is_solved
+        with self.ledger.spent_on("waiting" if self.config.ask_pruner else "logging"):
+            keep_going = ddp.agree(trainer, self.on_report(Report("epoch", steps, scores[module.task.metric])))
+        if trainer.should_stop:
+            return
+        divergence = self.history.divergence()
+        if not keep_going:
+            self._end(trainer, "pruned", "pruner", f"ended after {sequences:,} sequences, worse than others there")
+        elif divergence is not None:
+            self._end(trainer, "failed", "diverged", divergence)
+        else:
+            self._check_time(trainer)
+
+    def _check_time(self, trainer: pl.Trainer) -> None:
+        allowed = self.config.max_seconds
+        if allowed is not None and not ddp.agree(trainer, self.train_seconds <= allowed) and not self.ended:
+            message = f"trained for {self.train_seconds:.0f} s, and --max-run-seconds is {allowed:g}"
+            self._end(trainer, "failed", "timeout", message)
+
+    def _end(self, trainer: pl.Trainer, state: str, cause: str, message: str) -> None:
+        self.ended = {"state": state, "cause": cause, "message": message}
+        trainer.should_stop = True
+
+    def facts(self, module: SequenceModule) -> dict[str, Any]:
+        """Return the fields of the record that training decides."""
+        history = self.history
+        facts: dict[str, Any] = {
+            "state": "complete",
+            "epochs": history.epochs,
+            "train_steps": module.train_steps,
+            "train_sequences": module.train_steps * self.config.train.batch_size,
+            "train_tokens": module.train_tokens,
+            "solved": None if module.task.solved is None else history.is_solved,
+        } | self.ended
+        if history.epochs:
+            facts |= {"best_epoch": history.best_epoch, "val": history.epochs[history.best_epoch].val}
+        if history.is_solved:
+            last = history.epochs[-1]
+            facts |= {"sequences_to_solve": last.sequences, "seconds_to_solve": last.train_seconds}
+        return facts

@@ -41,15 +41,17 @@ def run(config: RunConfig, on_report: OnReport = lambda report: True, folder: Pa
 
     with ledger.spent_on("setup"):
         task = make_task(config.task, config.length, config.task_arguments)
+    facts: dict[str, Any] = {"state": "complete"}
     try:
-        facts = {"state": "complete"} | _carry_out(config, task, metered, folder, ledger)
+        facts |= _carry_out(config, task, metered, folder, ledger)
     except Exception as error:  # noqa: BLE001 - model code may raise anything, and a failed run is a result
         facts = _failure(error, config.model)
     joules, source = energy.joules()
+    facts.setdefault("peak_memory_bytes", memory.bytes())
     return RunRecord(
         config=config,
         asked=Asked.model_validate(task),
-        **{"peak_memory_bytes": memory.bytes()} | facts,
+        **facts,
         seconds=Seconds(**ledger.seconds, total=sum(ledger.seconds.values())),
         cpu_seconds=(cpu_seconds() - cpu_before) * config.num_devices,
         energy_joules=joules,

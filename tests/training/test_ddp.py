@@ -71,6 +71,13 @@ def test_two_processes_learn_what_one_learns(pair):
         assert theirs.val == pytest.approx(mine.val, abs=1e-5)
 
 
+def test_only_one_rank_names_the_checkpoints_of_a_shared_run(tmp_path, pair):
+    (checkpointed,), _ = carry_out(tmp_path, config("two", 2, checkpoint_seconds=1e-9))
+    assert checkpointed.state == "complete", checkpointed.message
+    assert [epoch.val for epoch in checkpointed.epochs] == [epoch.val for epoch in pair[0][1].epochs]
+    assert not list(tmp_path.rglob("checkpoint*"))
+
+
 def test_the_steps_and_tokens_of_a_shared_run_are_those_of_the_whole_batch(pair):
     (one, two), _, _ = pair
     assert (two.train_steps, two.train_sequences, two.train_tokens) == (20, 640, one.train_tokens)

@@ -12,7 +12,7 @@ __all__ = ["__version__", "load"]
 def __getattr__(name: str) -> Any:
     # pandas is imported when it is asked for, and not by `python -m bench --help`.
     if name == "load":
-        from bench.results.leaderboard import load
+        from bench.results.sweeps import load
 
         return load
     raise AttributeError(f"module 'bench' has no attribute '{name}'")

@@ -76,5 +76,5 @@ def test_the_model_takes_part_in_a_sweep():
     sweep = ["sweep", "--models", "lstm,./tcn.py", "--dataset", "latch", "--length", "8", "--budget", "smoke", "--json"]
     rows = {row["model"]: row for row in json.loads(call(*sweep))}
     assert rows.keys() >= {"lstm", "tcn"}
-    assert rows["tcn"]["state"] == "complete"
+    assert rows["tcn"]["status"] == "complete"
     assert not list(Path().glob("__pycache__"))

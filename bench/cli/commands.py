@@ -53,6 +53,10 @@ class _Group(click.Group):
         return super().resolve_command(ctx, args)
 
 
+def _note(line: str) -> None:
+    click.echo(f"bench: {line}", err=True)
+
+
 @click.group(cls=_Group, context_settings=CONTEXT)
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 @click.version_option(package_name="sequence-model-bench", prog_name="bench")
@@ -116,7 +120,7 @@ def _plan_line(plan: "Plan") -> str:
 
 def _show_end(plan: "Plan", outcome: "Outcome", as_json: bool) -> None:
     from bench.errors import StoreError
-    from bench.results import leaderboard
+    from bench.results import answers, leaderboard, tables
 
     results, name = plan.config.results, plan.name
     if outcome.exit_code >= 128:
@@ -127,16 +131,16 @@ def _show_end(plan: "Plan", outcome: "Outcome", as_json: bool) -> None:
     except StoreError as error:
         click.echo(f"bench: {error}", err=True)
         return
-    leaderboard.write_csv(board, plan.folder / "leaderboard.csv")
+    tables.write_csv(board, plan.folder / "leaderboard.csv")
     if as_json:
         click.echo(board.to_json(orient="records"))
         return
     from bench.cli.screen import print_tables
 
-    print_tables(leaderboard.for_people(board), list(leaderboard.SHOWN.values()))
+    print_tables(tables.for_people(board), list(tables.SHOWN.values()))
     click.echo()
-    for answer in [*leaderboard.summaries(board), *leaderboard.answers(board)]:
-        click.echo(f"* {answer}")
+    for line in answers.lines(board):
+        click.echo(f"* {line}")
     if plan.config.budget == "smoke":
         click.echo("(budget smoke: shows that it runs, and says nothing about models)")
     if outcome.ended_by:
@@ -244,10 +248,10 @@ def speed(
 def report(sweeps: tuple[str, ...], results: Path, quality: float | None) -> None:
     """Write the report of the latest sweep, or of those named: one HTML file that needs no network."""
     from bench.report import report as reports
-    from bench.results import leaderboard as boards
+    from bench.results import sweeps as stored
     from bench.tracking import tracking
 
-    for folder in boards.find_sweeps(results, sweeps):
+    for folder in stored.find(results, sweeps, _note):
         path = reports.write(folder, quality)
         click.echo(path)
         if not tracking.log_report(results, folder.name, path):
@@ -270,9 +274,9 @@ def export(
     training code. `bench predict` answers new files with it.
     """
     from bench.export import winner
-    from bench.results import leaderboard as boards
+    from bench.results import sweeps
 
-    (folder,) = boards.find_sweeps(results, [sweep] if sweep else [])
+    (folder,) = sweeps.find(results, [sweep] if sweep else [], _note)
     click.echo("bench: loading torch and MLflow", err=True)
     for line in winner.export(folder, results, dataset, length, model, out):
         click.echo(line)
@@ -352,27 +356,29 @@ def leaderboard(sweeps: tuple[str, ...], results: Path, csv: Path | None, markdo
 
     from bench.cli.screen import print_tables
     from bench.errors import DeclarationError
-    from bench.results import leaderboard as boards
+    from bench.results import answers, tables
+    from bench.results import leaderboard as rows
+    from bench.results import sweeps as stored
 
-    folders = boards.find_sweeps(results, sweeps)
-    tables = [boards.build(folder) for folder in folders]
+    folders = stored.find(results, sweeps, _note)
+    boards = [rows.build(folder) for folder in folders]
     if csv is not None:
         if not csv.absolute().parent.is_dir():
             raise DeclarationError(f"--csv {csv}: {csv.absolute().parent} is not a directory")
-        boards.write_csv(pd.concat(tables), csv)
-        click.echo(f"wrote {csv}: {sum(map(len, tables))} rows, {len(boards.COLUMNS)} columns", err=True)
+        tables.write_csv(pd.concat(boards), csv)
+        click.echo(f"wrote {csv}: {sum(map(len, boards))} rows, {len(rows.COLUMNS)} columns", err=True)
     if as_json:
-        click.echo(pd.concat(tables).to_json(orient="records"))
+        click.echo(pd.concat(boards).to_json(orient="records"))
         return
-    for folder, board in zip(folders, tables, strict=True):
+    for folder, board in zip(folders, boards, strict=True):
         if markdown:
-            click.echo(f"## {folder.name}\n\n{boards.to_markdown(board)}")
+            click.echo(f"## {folder.name}\n\n{tables.to_markdown(board)}")
         elif csv is None:
             click.echo(f"sweep {folder.name}")
-            print_tables(boards.for_people(board), list(boards.SHOWN.values()))
+            print_tables(tables.for_people(board), list(tables.SHOWN.values()))
             click.echo()
-            for answer in [*boards.summaries(board), *boards.answers(board)]:
-                click.echo(f"* {answer}")
+            for line in answers.lines(board):
+                click.echo(f"* {line}")
 
 
 @main.command()
@@ -573,9 +579,9 @@ def ui(results: Path, port: int) -> None:
 @RESULTS
 def sync(sweeps: tuple[str, ...], results: Path) -> None:
     """Write the records of the latest sweep, or of those named, into MLflow again; nothing is written twice."""
-    from bench.results import leaderboard as boards
+    from bench.results import sweeps as stored
     from bench.sweep import coordinator
 
-    for folder in boards.find_sweeps(results, sweeps):
+    for folder in stored.find(results, sweeps, _note):
         count = coordinator.sync(folder, results)
         click.echo(f"{folder.name}: {count} runs are in MLflow")

@@ -13,7 +13,7 @@ from bench.config.ids import CellId
 from bench.config.sweep_settings import INDEPENDENT_SAMPLERS
 from bench.report import figures, palette
 from bench.report.figures import Chart
-from bench.results import leaderboard
+from bench.results import leaderboard, tables
 from bench.results.record import RunRecord, all_records, read_spec
 from bench.sweep import estimate
 from bench.wording import DASH, bare
@@ -74,7 +74,7 @@ class Table:
 
     def filled(self) -> "Table":
         """Return the table without the columns in which there are dashes only."""
-        head, rows = leaderboard.filled(self.head, self.rows, DASH)
+        head, rows = tables.filled(self.head, self.rows, DASH)
         return replace(self, head=head, rows=rows)
 
     def folded(self, always: bool = False) -> "Table":

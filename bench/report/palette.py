@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from bench.config.settings import BASELINES
+from bench.results.leaderboard import model_order
 from bench.wording import bare
 
 PALETTE = {
@@ -56,5 +57,4 @@ def legend(models: Sequence[str], others: Sequence[str] = ()) -> list[tuple[str,
 
 def in_order(models: Sequence[str]) -> list[str]:
     """Return the names of models without their rule of capacity, each once, built-in models first."""
-    order = {name: index for index, name in enumerate(BASELINES)}
-    return sorted({bare(model) for model in models}, key=lambda name: (order.get(name, len(order)), name))
+    return sorted({bare(model) for model in models}, key=model_order)

@@ -20,7 +20,8 @@ from bench.report.sections import (
     speed_by_length,
     the_bill,
 )
-from bench.results import leaderboard
+from bench.results import answers
+from bench.results.leaderboard import Status
 from bench.results.record import write_atomically
 from bench.wording import bare, count, is_or_are
 
@@ -63,8 +64,8 @@ def render(folder: Path, quality: float | None = None) -> str:
         name=folder.name,
         subtitle=_subtitle(findings),
         facts=_facts(findings),
-        summaries=[summary.partition(": ")[::2] for summary in leaderboard.summaries(findings.board)],
-        answers=[answer.partition(": ")[::2] for answer in leaderboard.answers(findings.board)],
+        summaries=[summary.partition(": ")[::2] for summary in answers.summaries(findings.board)],
+        answers=[answer.partition(": ")[::2] for answer in answers.answers(findings.board)],
         warnings=_warnings(findings),
         sections=[found for section in SECTIONS if (found := section.make(findings)).blocks or found.reason],
         num_runs=f"{len(findings.runs):,}",
@@ -74,7 +75,7 @@ def render(folder: Path, quality: float | None = None) -> str:
 
 def _subtitle(findings: Findings) -> str:
     budget = findings.terms.get("budget_settings", {})
-    parts = [count(findings.board["model"][findings.board["state"] != "floor"].map(bare).nunique(), "model")]
+    parts = [count(findings.board["model"][findings.board["status"] != Status.BASELINE].map(bare).nunique(), "model")]
     parts.append(
         count(findings.board.groupby(["dataset", "length", "match"], dropna=False).ngroups, "question")
         + " (a dataset at a length)"
@@ -130,12 +131,12 @@ def _warnings(findings: Findings) -> list[str]:
         found.append("Budget smoke: this shows that everything runs, and says nothing about models.")
     if findings.spec.get("ended_by"):
         found.append(f"The sweep was ended early: {findings.spec['ended_by']}.")
-    states = findings.board["state"].astype(str)
-    unfinished, failed = int(states.str.startswith("not finished").sum()), int(states.str.startswith("failed").sum())
+    unfinished, failed = (int((findings.board["status"] == s).sum()) for s in (Status.UNFINISHED, Status.FAILED))
     if unfinished:
-        found.append(
-            f"{count(unfinished, 'cell')} of this sweep {is_or_are(unfinished)} not finished; the same command goes on."
-        )
+        cells = f"{count(unfinished, 'cell')} of this sweep {is_or_are(unfinished)} unfinished"
+        found.append(f"{cells}; run the same command to resume.")
     if failed:
-        found.append(f"{count(failed, 'cell')} failed and {is_or_are(failed)} in no ranking: see Outcomes by cause.")
+        found.append(f"{count(failed, 'cell')} failed and {is_or_are(failed)} not ranked; see Outcomes by cause.")
+    if (remark := answers.mixed_conditions(findings.board)) is not None:
+        found.append(remark)
     return found

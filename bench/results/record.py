@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import from_json
 
 from bench.config.contracts import Goal, Task
+from bench.config.ids import CellId
 from bench.config.settings import RunConfig
 from bench.errors import StoreError
 
@@ -203,8 +204,14 @@ def read_spec(folder: Path) -> dict[str, Any]:
         raise StoreError(f"{folder}: no sweep here (sweep.json is missing)") from None
     except ValueError as error:
         raise StoreError(f"{folder / 'sweep.json'}: damaged ({error})") from None
-    if not isinstance(spec, dict):
-        raise StoreError(f"{folder / 'sweep.json'}: damaged (an object expected)")
+    try:
+        for cell in (*spec["spec"]["cells"], *spec["not_applicable"]):
+            CellId.parse(cell)
+        int(spec["trials"]), int(spec["top_k"]), int(spec["confirm_seeds"])
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        reason = f"{error} is missing" if isinstance(error, KeyError) else error
+        path = folder / "sweep.json"
+        raise StoreError(f"{path}: damaged ({reason}); restore it, or sweep under another --name") from None
     return spec
 
 

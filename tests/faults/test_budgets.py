@@ -61,6 +61,6 @@ def test_what_is_chosen_keeps_to_the_limits(stub_sweep):
     from bench.results import leaderboard
 
     board = leaderboard.build(stub_sweep.folder)
-    assert set(board[board["state"] != "floor"]["state"]) == {"failed: no configuration keeps to the limits"}
+    assert set(board[board["status"] != "baseline"]["reason"]) == {"no configuration is within the limits"}
     trial = stub_sweep.trials()["latch/L8/gru"][0]
     assert trial.constraints == {"memory_gb": pytest.approx(1.0)}

@@ -16,7 +16,7 @@ from bench.config.settings import BASELINES, RunConfig, TrainSettings
 from bench.errors import StoreError
 from bench.report import report
 from bench.report.sections import generated_text
-from bench.results import leaderboard
+from bench.results import answers, leaderboard
 from bench.results.cell_runs import CellRuns
 from bench.results.record import Asked, Epoch, RunRecord, Seconds
 from bench.sweep.estimate import CellEstimate, Estimate
@@ -261,15 +261,15 @@ def test_the_page_forbids_what_it_does_not_need(text):
 
 
 def test_one_sentence_on_top_sums_up_all_lengths(sweep, page):
-    found = leaderboard.summaries(leaderboard.build(sweep))
+    found = answers.summaries(leaderboard.build(sweep))
     assert [sentence.partition(":")[0] for sentence in found] == ["latch at 16 to 64", "drift at 10 to 20"]
-    found += leaderboard.answers(leaderboard.build(sweep))[:1]
+    found += answers.answers(leaderboard.build(sweep))[:1]
     places = [page.words(None).index(sentence.partition(": ")[2][1:]) for sentence in found]
     assert places == sorted(places)
 
 
 def test_every_answer_is_on_top(sweep, page):
-    for answer in leaderboard.answers(leaderboard.build(sweep)):
+    for answer in answers.answers(leaderboard.build(sweep)):
         question, _, sentence = answer.partition(": ")
         assert f"{question} {sentence[:1].upper()}{sentence[1:]}" in page.words(None)
 
@@ -414,7 +414,7 @@ def test_a_sweep_that_has_just_begun(tmp_path):
     builder.write("digits", 8, "lstm", "t0", "screen", 0, **builder.facts("digits", 8, "lstm"))
     page = Page(report.render(builder.close()))
     assert "No model has been confirmed yet." in page.words(None)
-    assert "are not finished" in page.words(None)
+    assert "are unfinished; run the same command to resume" in page.words(None)
     assert "says nothing about models" in page.words(None)
     assert "no exclusive pass has been made yet" in page.words("speed")
     assert "only default configurations were tried" in page.words("expected")

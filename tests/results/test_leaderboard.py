@@ -2,13 +2,15 @@
 
 import json
 import math
+import os
+import shutil
 
 import pandas as pd
 import pytest
 
 from bench.config.settings import RunConfig, TrainSettings
 from bench.errors import DeclarationError, StoreError, UnknownNameError
-from bench.results import leaderboard, stats
+from bench.results import answers, leaderboard, stats, sweeps, tables
 from bench.results.record import Asked, RunRecord, Seconds
 
 SETTINGS = TrainSettings(max_sequences=6_400, batch_size=16, num_epochs=4, num_val=8, num_test=8)
@@ -139,16 +141,16 @@ def test_a_seed_that_failed_counts_with_the_chance_score(tmp_path):
     found = row(board, "digits", "gru")
     assert (found["score"], found["num_seeds"]) == (pytest.approx((0.9 + 0.1) / 2), 2)
     assert found["ci_low"] == 0
-    assert leaderboard.answers(board)[0].startswith("digits at 8: best accuracy 0.705 [0.641, 0.769] by lstm")
+    assert answers.answers(board)[0].startswith("digits at 8: best: lstm, 0.705 accuracy [0.641, 0.769]; gru is")
 
 
 def test_what_has_not_met_the_test_split_proves_nothing(tmp_path):
     late = {"t0": {"score": 1.0}, "t0-s0": solved(900), "t0-s1": {"val": {"accuracy": 1.0}, "solved": True}}
     none = {"t0": {"score": 1.0}} | {f"t0-s{i}": {"val": {"accuracy": 1.0}, "solved": True} for i in range(2)}
     board = small(tmp_path, "latch", lstm=late, gru=none)
-    shown = ["state", "num_seeds", "solved"]
-    assert row(board, "latch", "lstm")[shown].tolist() == ["not finished", 1, 1]
-    assert row(board, "latch", "gru")[shown[:2]].tolist() == ["not finished", 0]
+    shown = ["status", "num_seeds", "solved"]
+    assert row(board, "latch", "lstm")[shown].tolist() == ["unfinished", 1, 1]
+    assert row(board, "latch", "gru")[shown[:2]].tolist() == ["unfinished", 0]
     assert pd.isna(row(board, "latch", "gru")["rank"])
 
 
@@ -159,29 +161,32 @@ def test_a_test_run_that_failed_is_told(tmp_path):
     path = folder / "runs/digits/L8/lstm/t0-test"
     failed = RunRecord.read(path).model_copy(update={"state": "failed", "cause": "out_of_memory", "tests": {}})
     failed.write(path)
-    assert row(leaderboard.build(folder), "digits", "lstm")["state"] == "failed: test run: out_of_memory"
+    found = row(leaderboard.build(folder), "digits", "lstm")
+    assert (found["status"], found["reason"]) == ("failed", "test run: out_of_memory")
 
 
 def test_no_model_is_said_to_have_failed_that_was_not_tried(tmp_path):
     unsolved = {"t0": UNSOLVED, "t0-s0": UNSOLVED, "t0-s1": UNSOLVED}
     board = small(tmp_path, "latch", mlp=unsolved, lstm={"t0": UNSOLVED})
-    assert leaderboard.answers(board) == ["latch at 8: not solved within 6,400 sequences by mlp; not finished: lstm."]
+    chance = "none of the models beats chance (0.500 accuracy)"
+    expected = f"latch at 8: {chance}; not solved within 6,400 sequences by mlp; unfinished: lstm."
+    assert answers.answers(board) == [expected]
     board = small(tmp_path / "all", "latch", mlp=unsolved, lstm=unsolved)
-    assert leaderboard.answers(board) == ["latch at 8: not solved within 6,400 sequences by any model."]
+    assert answers.answers(board) == [f"latch at 8: {chance}; not solved within 6,400 sequences by any model."]
 
 
 def test_why_nothing_could_be_confirmed_is_told(tmp_path):
     over = {"t0": {"state": "pruned", "cause": "limit"}}
     board = small(tmp_path, "digits", lstm=over, gru=over)
-    assert leaderboard.answers(board) == [
-        "digits at 8: no model was confirmed; failed: lstm (over the limit), gru (over the limit)."
+    assert answers.answers(board) == [
+        "digits at 8: no model could be confirmed; failed: lstm (over the limit), gru (over the limit)."
     ]
 
 
 def test_no_more_seeds_are_claimed_than_there_were(tmp_path):
     both = {"t0": {"score": 1.0}, "t0-s0": solved(900), "t0-s1": solved(900)}
     board = small(tmp_path, "latch", lstm=both, gru={run: both[run] for run in ("t0", "t0-s0")})
-    assert "solved on each of their 1 to 2 seeds by" in leaderboard.answers(board)[0]
+    assert "solved on each of their 1 to 2 seeds by" in answers.answers(board)[0]
 
 
 def test_the_columns_are_as_defined(board):
@@ -238,20 +243,21 @@ def test_the_bill_holds_what_failed_and_died(board):
 
 def test_validation_and_choice_are_shown(board):
     found = row(board, "latch", "gru")
-    assert found["config_file"] == "runs/latch/L8/gru/t1/config.json"
+    assert found["config_file"] == "runs/latch/L8/gru/t1-test/config.json"
     assert json.loads(found["configuration"])["hidden_size"] == 4
     assert found["configurations_tested"] == 1
     assert found["val_screening"] == found["val_confirmation"] == pytest.approx(1.01)
 
 
 def test_every_cell_says_how_it_stands(board):
-    states = {(r.dataset, r.model): r.state for r in board.itertuples()}
-    assert states["latch", "lstm"] == "complete"
-    assert states["latch", "stacked_lstm"] == "failed: killed, non_finite"
-    assert states["latch", "transformer"] == "not finished"
-    assert states["latch", "bilstm"] == "not applicable: sees the future"
-    assert states["digits", "mlp"] == "not finished"
-    assert states["latch", "(chance)"] == "floor"
+    states = {(r.dataset, r.model): (r.status, r.reason) for r in board.itertuples()}
+    assert states["latch", "stacked_lstm"] == ("failed", "killed, non_finite")
+    assert states["latch", "bilstm"] == ("not_applicable", "sees the future")
+    status = {key: status for key, (status, reason) in states.items() if pd.isna(reason)}
+    assert status["latch", "lstm"] == "complete"
+    assert status["latch", "transformer"] == status["digits", "mlp"] == "unfinished"
+    assert status["latch", "(chance)"] == status["digits", "(nearest)"] == "baseline"
+    assert {status for status, _ in states.values()} == set(leaderboard.Status)
 
 
 def test_floors_have_a_score_and_no_rank(board):
@@ -262,12 +268,12 @@ def test_floors_have_a_score_and_no_rank(board):
 
 
 def test_answers_say_what_the_evidence_says(board):
-    assert leaderboard.answers(board) == [
-        "latch at 8: solved on all 3 seeds by gru and lstm, quickest by lstm (11.0 s, 1,100 sequences); on some seeds "
-        "by rnn 1 of 3; not solved within 6,400 sequences by mlp; failed: stacked_lstm (killed, non_finite); not finished: "
-        "transformer.",
-        "digits at 8: best accuracy 0.920 [0.870, 0.970] by lstm, not told apart from gru; the cheap baseline nearest "
-        "does as well or better (0.950), within 6,400 sequences.",
+    assert answers.answers(board) == [
+        "latch at 8: solved on all 3 seeds by gru and lstm, quickest by lstm (11.0 s, 1,100 sequences); solved on some "
+        "seeds by rnn (1 of 3); not solved within 6,400 sequences by mlp; unfinished: transformer; failed: stacked_lstm "
+        "(killed, non_finite).",
+        "digits at 8: none of the models beats the cheap baseline nearest (0.950 accuracy): use it; best model: lstm, "
+        "0.920 accuracy [0.870, 0.970]; gru is statistically tied; at most 6,400 training sequences a run; unfinished: mlp.",
     ]
 
 
@@ -277,14 +283,26 @@ def over_lengths(good: dict[str, list[int]], goal: str | None, **changes) -> pd.
     for place, (model, lengths) in enumerate(good.items()):
         for length in (8, 16, 32):
             is_good = length in lengths
-            row = {"dataset": "d", "length": length, "match": None, "model": model, "state": "complete", "num_seeds": 3}
-            row |= {"rank": 1 if is_good or not goal else 2, "solved": None if goal else 3 * is_good, "goal": goal}
+            row = {
+                "dataset": "d",
+                "length": length,
+                "match": None,
+                "model": model,
+                "status": "complete",
+                "num_seeds": 3,
+            }
+            row |= {
+                "rank": 1 if is_good or not goal else 2,
+                "solved": None if goal else 3 * is_good,
+                "goal": goal or "maximize",
+            }
             row |= {"score": 0.9 if is_good else 0.5, "max_sequences": 6_400, "hardware": "one"}
             rows.append(row | {"train_step_milliseconds": 9.0 - place} | changes)
     floors = [
-        {"dataset": "d", "length": n, "model": "(chance)", "state": "floor", "score": 0.1 * n / 8} for n in (8, 32)
+        {"dataset": "d", "length": n, "model": "(majority)", "status": "baseline", "score": 0.1 * n / 8}
+        for n in (8, 32)
     ]
-    return pd.DataFrame(rows + floors)
+    return pd.DataFrame(rows + floors, columns=leaderboard.COLUMNS)
 
 
 @pytest.mark.parametrize(
@@ -293,39 +311,43 @@ def over_lengths(good: dict[str, list[int]], goal: str | None, **changes) -> pd.
         (
             {"gru": [8, 16, 32], "lstm": [8, 16, 32], "rnn": [8, 16], "bilstm": [8, 32], "mlp": []},
             None,
-            "solved on every seed at all 3 lengths by gru and lstm (the shortest training step at 32: lstm, 8.00 ms); "
-            "up to 16 by rnn; at 8 and 32 only by bilstm; at none of them within 6,400 sequences by mlp.",
+            "solved on every seed at all 3 lengths by gru and lstm (shortest training step at 32: lstm, 8.00 ms); "
+            "up to length 16 by rnn; only at 8 and 32 by bilstm; at no length within 6,400 sequences by mlp.",
         ),
         (
             {"gru": [], "lstm": []},
             None,
-            "solved on every seed at none of the lengths within 6,400 sequences by any model.",
+            "solved on every seed at no length by any model within 6,400 sequences.",
         ),
-        ({"gru": [8, 16, 32], "mlp": [32]}, "maximize", "in the first rank at all 3 lengths: gru; at 32 only: mlp."),
+        (
+            {"gru": [8, 16, 32], "mlp": [32]},
+            "maximize",
+            "first rank, alone or statistically tied, at all 3 lengths by gru; only at 32 by mlp.",
+        ),
         (
             {"gru": [8, 16, 32]},
             "minimize",
-            "in the first rank at all 3 lengths: gru; at 8 and 32 a cheap baseline does as well or better.",
+            "at 8 and 32 no model beats the cheap baselines; first rank, alone or statistically tied, at all 3 lengths by gru.",
         ),
     ],
 )
 def test_one_sentence_says_who_is_good_at_which_lengths(good, goal, sentence):
-    assert leaderboard.summaries(over_lengths(good, goal)) == [f"d at 8 to 32: {sentence}"]
+    assert answers.summaries(over_lengths(good, goal)) == [f"d at 8 to 32: {sentence}"]
 
 
 def test_steps_of_several_machines_are_not_compared_in_the_sentence():
     board = over_lengths({"gru": [8, 16, 32], "lstm": [8, 16, 32]}, None)
     board.loc[board["model"] == "gru", "hardware"] = "another"
-    (sentence,) = leaderboard.summaries(board)
+    (sentence,) = answers.summaries(board)
     assert "training step" not in sentence
 
 
 def test_a_dataset_at_one_length_needs_no_summary(board):
-    assert leaderboard.summaries(board) == []
+    assert answers.summaries(board) == []
 
 
 def test_no_answer_says_what_a_model_cannot(board):
-    assert "cannot" not in leaderboard.to_markdown(board)
+    assert "cannot" not in tables.to_markdown(board)
 
 
 def test_a_group_in_which_every_confirm_run_failed_has_no_best(tmp_path):
@@ -336,13 +358,13 @@ def test_a_group_in_which_every_confirm_run_failed_has_no_best(tmp_path):
     spec = {"spec": {"cells": ["digits/L8/lstm", "digits/L8/gru"]}, "trials": 1, "top_k": 1, "confirm_seeds": 2}
     (tmp_path / "sweep.json").write_text(json.dumps(spec | {"not_applicable": {}}))
     board = leaderboard.build(tmp_path)
-    (answer,) = leaderboard.answers(board)
-    assert answer == "digits at 8: no model was confirmed; failed: lstm (non_finite), gru (non_finite)."
+    (answer,) = answers.answers(board)
+    assert answer == "digits at 8: no model could be confirmed; failed: lstm (non_finite), gru (non_finite)."
     found = row(board, "digits", "lstm")
-    assert found["state"] == "failed: non_finite"
+    assert (found["status"], found["reason"]) == ("failed", "non_finite")
     assert pd.isna(found["score"])
     assert pd.isna(found["rank"])
-    assert "nan" not in leaderboard.to_markdown(board)
+    assert "nan" not in tables.to_markdown(board)
 
 
 def test_a_model_whose_confirm_runs_failed_is_not_the_best(tmp_path):
@@ -355,8 +377,11 @@ def test_a_model_whose_confirm_runs_failed_is_not_the_best(tmp_path):
     board = leaderboard.build(tmp_path)
     assert board["model"].tolist() == ["gru", "lstm"]
     assert pd.isna(row(board, "digits", "lstm")["rank"])
-    (answer,) = leaderboard.answers(board)
-    assert answer == "digits at 8: best accuracy 0.700 by gru, within 6,400 sequences; failed: lstm (non_finite)."
+    (answer,) = answers.answers(board)
+    assert (
+        answer
+        == "digits at 8: best: gru, 0.700 accuracy; one seed: not compared; at most 6,400 training sequences a run; failed: lstm (non_finite)."
+    )
 
 
 def test_a_sweep_in_which_nothing_has_ended(tmp_path):
@@ -371,18 +396,18 @@ def test_before_a_confirmation_no_answer_is_given(tmp_path):
     spec = {"spec": {"cells": ["latch/L8/lstm"]}, "trials": 1, "top_k": 1, "confirm_seeds": 1, "not_applicable": {}}
     (tmp_path / "sweep.json").write_text(json.dumps(spec))
     board = leaderboard.build(tmp_path)
-    assert leaderboard.answers(board) == ["latch at 8: no model has been confirmed yet."]
-    assert row(board, "latch", "lstm")["state"] == "not finished"
+    assert answers.answers(board) == ["latch at 8: no model has been confirmed yet."]
+    assert row(board, "latch", "lstm")["status"] == "unfinished"
 
 
 def test_what_a_failed_model_cost_is_in_the_table_for_people(board):
-    (cells,) = (cells for table in leaderboard.for_people(board).values() for cells in table if "stacked" in cells[0])
+    (cells,) = (cells for table in tables.for_people(board).values() for cells in table if "stacked" in cells[0])
     assert cells[0] == "stacked_lstm (failed)"
     assert cells[-1] == f"{row(board, 'latch', 'stacked_lstm')['device_seconds']:.1f}" != "0.0"
 
 
 def test_the_csv_holds_the_board(board, tmp_path):
-    leaderboard.write_csv(board, tmp_path / "board.csv")
+    tables.write_csv(board, tmp_path / "board.csv")
     found = pd.read_csv(tmp_path / "board.csv")
     assert list(found.columns) == leaderboard.COLUMNS
     assert found["model"].tolist() == board["model"].tolist()
@@ -392,7 +417,7 @@ def test_the_csv_holds_the_board(board, tmp_path):
 @pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@x", "\tx", "1234567", "12e4567", "0012"])
 def test_text_that_a_spreadsheet_would_run_or_count_is_made_inert(tmp_path, text):
     board = pd.DataFrame({"model": [text, "plain"], "score": [-1.5, 2.0], "solved": [-1, None]})
-    leaderboard.write_csv(board, tmp_path / "board.csv")
+    tables.write_csv(board, tmp_path / "board.csv")
     found = pd.read_csv(tmp_path / "board.csv")
     assert found["model"].tolist() == [f"'{text}", "plain"]
     assert found["score"].tolist() == [-1.5, 2.0]
@@ -400,22 +425,22 @@ def test_text_that_a_spreadsheet_would_run_or_count_is_made_inert(tmp_path, text
 
 
 def test_a_table_has_a_row_a_model_and_fits_its_headings(board):
-    tables = leaderboard.for_people(board)
-    assert list(tables) == [
+    shown = tables.for_people(board)
+    assert list(shown) == [
         "latch at 8 (8 steps, accuracy; interval of the share of seeds that solve)",
         "digits at 8 (8 steps, accuracy; interval of the mean score)",
     ]
-    rows = [cells for table in tables.values() for cells in table]
+    rows = [cells for table in shown.values() for cells in table]
     assert len(rows) == len(board)
-    assert {len(cells) for cells in rows} == {len(leaderboard.SHOWN)}
+    assert {len(cells) for cells in rows} == {len(tables.SHOWN)}
     assert all(type(cell) is str and "nan" not in cell for cells in rows for cell in cells)
     assert rows[1][:6] == ["lstm", "1", "1.000", "0.29 to 1.00", "3 of 3", "1,100"]
 
 
 def test_markdown_keeps_its_columns_and_leaves_out_empty_ones(board):
-    tables = leaderboard.to_markdown(board).split("### ")[1:]
-    assert [table.split(" at ")[0] for table in tables] == ["latch", "digits"]
-    for table in tables:
+    shown = tables.to_markdown(board).split("### ")[1:]
+    assert [table.split(" at ")[0] for table in shown] == ["latch", "digits"]
+    for table in shown:
         lines = [line for line in table.splitlines() if line.startswith("|")]
         assert len({line.count("|") for line in lines}) == 1
         assert ("solved" in lines[0]) == table.startswith("latch")
@@ -424,26 +449,26 @@ def test_markdown_keeps_its_columns_and_leaves_out_empty_ones(board):
 
 
 def test_records_load_flat(sweep):
-    frame = leaderboard.load(sweep.parents[1])
+    frame = sweeps.load(sweep.parents[1])
     assert len(frame) == len(list(sweep.rglob("record.json")))
     assert {"config.train.learning_rate", "val.accuracy", "seconds.total", "asked.metric"} <= set(frame.columns)
-    assert frame.equals(leaderboard.load(sweep.parents[1], "one"))
-    assert leaderboard.load(sweep.parents[1] / "nowhere").empty
+    assert frame.equals(sweeps.load(sweep.parents[1], "one"))
+    assert sweeps.load(sweep.parents[1] / "nowhere").empty
 
 
 def test_sweeps_are_found_by_name_the_latest_without(sweep):
     results = sweep.parents[1]
-    assert leaderboard.find_sweeps(results, []) == leaderboard.find_sweeps(results, ["one"]) == [sweep]
+    assert sweeps.find(results, []) == sweeps.find(results, ["one"]) == [sweep]
 
 
 def test_a_sweep_misspelled(sweep):
     with pytest.raises(UnknownNameError, match="unknown sweep 'ome'; did you mean 'one'"):
-        leaderboard.find_sweeps(sweep.parents[1], ["ome"])
+        sweeps.find(sweep.parents[1], ["ome"])
 
 
 def test_a_folder_without_sweeps(tmp_path):
     with pytest.raises(DeclarationError, match="no sweep here yet; run: python -m bench sweep"):
-        leaderboard.find_sweeps(tmp_path, [])
+        sweeps.find(tmp_path, [])
 
 
 def test_one_seed_has_no_interval_of_the_mean(tmp_path):
@@ -477,6 +502,109 @@ def test_less_is_better_where_the_metric_says_so(tmp_path):
     (folder / "sweep.json").write_text(json.dumps(spec))
     board = leaderboard.build(folder)
     assert board["model"].tolist()[:2] == ["lstm", "gru"]
-    (answer,) = leaderboard.answers(board)
-    assert "by lstm" in answer
-    assert answer.endswith("the cheap baseline ridge does as well or better (0.220), within 6,400 sequences.")
+    (answer,) = answers.answers(board)
+    assert answer.startswith(
+        "digits at 8: none of the models beats the cheap baseline ridge (0.220 accuracy): use it; best"
+    )
+    assert "best model: lstm" in answer
+
+
+def test_the_newest_sweep_without_results_gives_way_to_the_newest_with_results(sweep, tmp_path):
+    shutil.copytree(sweep.parents[1], tmp_path / "results")
+    new = tmp_path / "results" / "sweeps" / "two"
+    new.mkdir()
+    new.joinpath("sweep.json").write_text(json.dumps({"spec": {"cells": []}}))
+    lines = []
+    (found,) = sweeps.find(tmp_path / "results", [], lines.append)
+    assert found.name == "one"
+    assert lines == ["sweep two has no finished run yet; this is sweep one, the newest that has one"]
+    assert sweeps.find(tmp_path / "results", ["two"], lines.append) == [new]
+    assert len(lines) == 1
+
+
+def test_without_any_result_the_newest_sweep_is_taken(tmp_path):
+    for name in ("one", "two"):
+        (tmp_path / "sweeps" / name).mkdir(parents=True)
+        (tmp_path / "sweeps" / name / "sweep.json").write_text("{}")
+    os.utime(tmp_path / "sweeps" / "one" / "sweep.json", (0, 0))
+    lines = []
+    assert [path.name for path in sweeps.find(tmp_path, [], lines.append)] == ["two"]
+    assert lines == []
+
+
+GARBAGE = ["", "{", "[]", "null", "{}", '{"spec": 3}', "\x00\x01", '{"spec": {"cells": ["a"]}, "top_k": 1}']
+
+
+@pytest.mark.parametrize("text", GARBAGE)
+def test_a_damaged_sweep_file_is_one_line(sweep, tmp_path, text):
+    shutil.copytree(sweep, tmp_path / "one")
+    (tmp_path / "one" / "sweep.json").write_text(text)
+    with pytest.raises(StoreError) as error:
+        leaderboard.build(tmp_path / "one")
+    assert "sweep.json: damaged" in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", "{}", "\x00\x01"])
+def test_a_damaged_record_is_one_line(sweep, tmp_path, text):
+    shutil.copytree(sweep, tmp_path / "one")
+    (tmp_path / "one" / "runs/latch/L8/lstm/t0/record.json").write_text(text)
+    with pytest.raises(StoreError, match="not a run record") as error:
+        leaderboard.build(tmp_path / "one")
+    assert "\n" not in str(error.value)
+
+
+def mixed(sweep, tmp_path, **environment):
+    """The board of a sweep in which one confirm run of an lstm was made under other conditions."""
+    shutil.copytree(sweep, tmp_path / "one")
+    path = tmp_path / "one/runs/latch/L8/lstm/t0-s1"
+    record = RunRecord.read(path)
+    record.model_copy(update={"environment": ENVIRONMENT | environment}).write(path)
+    return leaderboard.build(tmp_path / "one")
+
+
+def test_a_row_names_all_conditions_of_its_runs(sweep, tmp_path):
+    board = mixed(sweep, tmp_path, hardware="another (4 cores)", torch="2.13")
+    found = row(board, "latch", "lstm")
+    assert found["hardware"] == "a machine (2 cores); another (4 cores)"
+    assert (found["torch"], found["python"], found["threads"]) == ("2.12; 2.13", "3.13", 1)
+    assert found["mixed"] == "hardware, torch"
+    assert pd.isna(row(board, "latch", "gru")["mixed"])
+
+
+def test_runs_of_several_commits_and_thread_counts_are_named(sweep, tmp_path):
+    shutil.copytree(sweep, tmp_path / "one")
+    for number, (commit, threads) in enumerate([("abc", 1), ("def", 2)]):
+        path = tmp_path / f"one/runs/latch/L8/lstm/t0-s{number}"
+        record = RunRecord.read(path)
+        config = record.config.model_copy(update={"commit": commit, "threads": threads})
+        record.model_copy(update={"config": config}).write(path)
+    found = row(leaderboard.build(tmp_path / "one"), "latch", "lstm")
+    assert (found["commit"], found["threads"]) == ("abc; def", "1; 2")
+    assert found["mixed"] == "threads, commit"
+    tables.write_csv(leaderboard.build(tmp_path / "one"), tmp_path / "board.csv")
+    assert "1; 2" in (tmp_path / "board.csv").read_text()
+
+
+def test_times_of_mixed_conditions_are_not_compared(sweep, board, tmp_path):
+    assert "quickest by lstm" in answers.answers(board)[0]
+    assert answers.mixed_conditions(board) is None
+    spoiled = mixed(sweep, tmp_path, torch="2.13")
+    assert "quickest" not in " ".join(answers.lines(spoiled))
+    assert answers.lines(spoiled)[-1] == "The runs differ in torch (2.12; 2.13), so times are not compared across them."
+
+
+def test_seeds_that_were_added_have_a_test_run_of_their_own(tmp_path):
+    runs = {"t0": {"score": 0.7}, "t0-s0": {"score": 0.7}, "t0-s1": {"score": 0.6}}
+    small(tmp_path, "digits", lstm=runs)
+    folder = tmp_path / "sweeps" / "small"
+    first = RunRecord.read(folder / "runs/digits/L8/lstm/t0-test")
+    (a, scores_a), (b, scores_b) = first.tests.items()
+    first.model_copy(update={"tests": {a: scores_a}}).write(folder / "runs/digits/L8/lstm/t0-test")
+    config = first.config.model_copy(update={"run": "digits/L8/lstm/t0-test1", "opens_test_of": (b,)})
+    (folder / "runs/digits/L8/lstm/t0-test1").mkdir()
+    first.model_copy(update={"config": config, "tests": {b: scores_b}}).write(folder / "runs/digits/L8/lstm/t0-test1")
+    found = row(leaderboard.build(folder), "digits", "lstm")
+    names = [f"runs/digits/L8/lstm/{name}/config.json" for name in ("t0-test", "t0-test1")]
+    assert found["config_file"] == "; ".join(names)
+    assert found["score"] == pytest.approx(0.65)

@@ -130,7 +130,7 @@ def row(page, name: str):
 def chosen_trial(folder: Path, model: str) -> str:
     with (folder / "elsewhere" / "sweeps" / "demo" / "leaderboard.csv").open(newline="") as file:
         (found,) = (line["config_file"] for line in csv.DictReader(file) if line["model"] == model)
-    return Path(found).parent.name
+    return Path(found).parent.name.removesuffix("-test")
 
 
 def link_with(links: list[str], words: str) -> str:

@@ -121,7 +121,7 @@ def test_a_sweep_of_shared_runs_is_one_sweep(tmp_path, monkeypatch):
     assert trained["t1"].config.train.learning_rate != trained["t0"].config.train.learning_rate
     board = leaderboard.build(plan.folder)
     (row,) = board[board["rank"].notna()].to_dict("records")
-    assert (row["num_devices"], row["state"]) == (2, "complete")
+    assert (row["num_devices"], row["status"]) == (2, "complete")
 
 
 def test_gpus_that_torch_does_not_see_are_refused_before_anything_is_spent(tmp_path, monkeypatch):

@@ -6,7 +6,8 @@ import pandas as pd
 
 from bench.report.figures import Axis, Chart, Level, Series
 from bench.report.page import Block, Drawing, Findings, Note, Panels, Section, Table, rows_of, sparse
-from bench.results import leaderboard
+from bench.results import tables
+from bench.results.leaderboard import Status
 from bench.wording import DASH, as_float, bare, enumeration, is_known, score, shortened
 
 
@@ -19,7 +20,7 @@ def make(findings: Findings) -> Section:
     levels = False
     for (dataset, match), group in findings.board.groupby(["dataset", "match"], sort=False, dropna=False):
         rows = rows_of(group[group["rank"].notna()])
-        floors = rows_of(group[group["state"] == "floor"])
+        floors = rows_of(group[group["status"] == Status.BASELINE])
         if not rows:
             continue
         title = dataset + ("" if pd.isna(match) else f" with {match}")
@@ -44,11 +45,11 @@ def make(findings: Findings) -> Section:
         if levels:
             caption += " Thin grey lines are cheap baselines and chance: what lies at them has learned nothing."
         blocks.append(Panels(drawings, caption, findings.legend(ranked["model"])))
-    tables = leaderboard.for_people(findings.board)
-    for heading, cells in tables.items():
+    shown_tables = tables.for_people(findings.board)
+    for heading, cells in shown_tables.items():
         shown = [[cell or DASH for cell in row] for row in cells]
-        blocks.append(Table(heading, list(leaderboard.SHOWN.values()), shown, is_folded=len(tables) > 8).filled())
-    if tables:
+        blocks.append(Table(heading, list(tables.SHOWN.values()), shown, is_folded=len(shown_tables) > 8).filled())
+    if shown_tables:
         blocks.append(
             Note(
                 "Models that the seeds cannot tell apart share a rank. Names in brackets are cheap baselines and "

@@ -1,0 +1,186 @@
+"""What a leaderboard says, as sentences: no more than the seeds support."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pandas as pd
+
+from bench.results.leaderboard import CONDITIONS, Status
+from bench.wording import bare, enumeration, is_known
+
+Row = Any  # a row of itertuples()
+
+
+def lines(board: pd.DataFrame) -> list[str]:
+    """Return the summaries, then the answers, then what to know about the conditions of the runs."""
+    remark = mixed_conditions(board)
+    return [*summaries(board), *answers(board), *([remark] if remark else [])]
+
+
+def answers(board: pd.DataFrame) -> list[str]:
+    """Return one answer for each dataset and length: `latch at 8: solved on all 3 seeds by gru`."""
+    return [f"{title}: {_answer(group)}." for title, group in questions(board)]
+
+
+def questions(board: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Yield the rows that are compared with each other: a dataset at one length, under one rule of capacity."""
+    for (dataset, length, match), group in board.groupby(["dataset", "length", "match"], sort=False, dropna=False):
+        yield f"{dataset} at {length}" + ("" if pd.isna(match) else f" with {match}"), group
+
+
+def mixed_conditions(board: pd.DataFrame) -> str | None:
+    """Return which conditions differ between the runs of a sweep, as a sentence; None if none does."""
+    differing = []
+    for name in CONDITIONS:
+        values = list(dict.fromkeys(part for value in board[name].dropna() for part in str(value).split("; ")))
+        if len(values) > 1:
+            differing.append(f"{name} ({'; '.join(values)})")
+    return f"The runs differ in {enumeration(differing)}, so times are not compared across them." if differing else None
+
+
+def comparable(rows: pd.DataFrame) -> bool:
+    """Return whether the times of rows may be compared: all of their runs were made under the same conditions."""
+    return bool(rows["mixed"].isna().all() and all(rows[name].nunique() <= 1 for name in CONDITIONS))
+
+
+def _answer(group: pd.DataFrame) -> str:
+    ranked = group[group["rank"].notna()]
+    failed, unfinished = (group[group["status"] == status] for status in (Status.FAILED, Status.UNFINISHED))
+    if ranked.empty:
+        parts = ["no model has been confirmed yet" if len(unfinished) else "no model could be confirmed"]
+    else:
+        is_solve = ranked["solved"].notna().any()
+        parts = [*_cheap_first(group), *(_solved(ranked, group) if is_solve else _best(ranked, group))]
+        if len(unfinished):
+            parts.append(f"unfinished: {_with_reasons(unfinished)}")
+    if len(failed):
+        parts.append(f"failed: {_with_reasons(failed)}")
+    return "; ".join(parts)
+
+
+def _with_reasons(rows: pd.DataFrame) -> str:
+    return ", ".join(bare(r.model) + (f" ({r.reason})" if is_known(r.reason) else "") for r in rows.itertuples())
+
+
+def _cheap_first(group: pd.DataFrame) -> list[str]:
+    cheap = as_good(group)
+    if cheap is None:
+        return []
+    score = f"({cheap['score']:.3f} {cheap['metric']})"
+    if cheap["model"] == "(chance)":
+        return [f"none of the models beats chance {score}"]
+    return [f"none of the models beats the cheap baseline {cheap['model'].strip('()')} {score}: use it"]
+
+
+def as_good(group: pd.DataFrame) -> "pd.Series[Any] | None":
+    """Return the best of the cheap baselines if it is at least as good as the best model, else None."""
+    ranked = group[group["score"].notna() & group["rank"].notna()]
+    if ranked.empty:
+        return None
+    sign = 1 if ranked.iloc[0]["goal"] == "maximize" else -1
+    best = (sign * ranked["score"]).max() if ranked["solved"].notna().any() else sign * ranked.iloc[0]["score"]
+    cheap = group[(group["status"] == Status.BASELINE) & (sign * group["score"] >= best)]
+    return None if cheap.empty else cheap.loc[(sign * cheap["score"]).idxmax()]
+
+
+def _best(ranked: pd.DataFrame, group: pd.DataFrame) -> list[str]:
+    """Return who is best at a task without a threshold, and who is statistically tied."""
+    best, tied = ranked.iloc[0], ranked[ranked["rank"] == 1].iloc[1:]
+    interval = f" [{best['ci_low']:.3f}, {best['ci_high']:.3f}]" if is_known(best["ci_low"]) else ""
+    title = "best" if as_good(group) is None else "best model"
+    parts = [f"{title}: {bare(best['model'])}, {best['score']:.3f} {best['metric']}{interval}"]
+    if (ranked["num_seeds"] == 1).all():
+        parts.append("one seed: not compared")
+    elif len(tied):
+        parts.append(f"{_names(tied)} {'is' if len(tied) == 1 else 'are'} statistically tied")
+    parts.append(f"at most {int(best['max_sequences']):,} training sequences a run")
+    return parts
+
+
+def _solved(ranked: pd.DataFrame, group: pd.DataFrame) -> list[str]:
+    """Return who solves the task on every seed, on some, and on none."""
+    solved, seeds = ranked["solved"], ranked["num_seeds"]
+    always, sometimes, never = ranked[solved == seeds], ranked[(solved > 0) & (solved < seeds)], ranked[solved == 0]
+    parts = []
+    if len(always):
+        fewest, most = int(always["num_seeds"].min()), int(always["num_seeds"].max())
+        every = "the only seed" if most == 1 else f"all {most} seeds"
+        if fewest < most:  # a budget ended the sweep
+            every = f"each of their {fewest} to {most} seeds"
+        parts.append(f"solved on {every} by {_names(always)}{_quickest(always)}")
+    if len(sometimes):
+        counts = ", ".join(f"{bare(r.model)} ({int(r.solved)} of {int(r.num_seeds)})" for r in sometimes.itertuples())
+        parts.append(f"solved on some seeds by {counts}")
+    if len(never):
+        tried = group[group["status"].isin((Status.COMPLETE, Status.FAILED, Status.UNFINISHED))]
+        models = "any model" if len(never) == len(tried) else _names(never)
+        parts.append(f"not solved within {int(ranked['max_sequences'].iloc[0]):,} sequences by {models}")
+    if (seeds == 1).all() and len(ranked) > 1:
+        parts.append("one seed: not compared")
+    return parts
+
+
+def _quickest(rows: pd.DataFrame) -> str:
+    """Return which of the models solved the task in the least time, if their times may be compared."""
+    best = rows.loc[rows["seconds_to_solve"].astype(float).idxmin()]
+    figures = f"{best['seconds_to_solve']:.1f} s, {int(best['sequences_to_solve']):,} sequences"
+    if len(rows) == 1:
+        return f" ({figures})" if comparable(rows) else ""
+    return f", quickest by {bare(best['model'])} ({figures})" if comparable(rows) else ""
+
+
+def summaries(board: pd.DataFrame) -> list[str]:
+    """Return one sentence for each dataset with several lengths: which models are good at which lengths."""
+    sentences = []
+    for (dataset, match), group in board.groupby(["dataset", "match"], sort=False, dropna=False):
+        ranked = group[group["rank"].notna()]
+        lengths = sorted(ranked["length"].unique())
+        if len(lengths) > 1:
+            title = f"{dataset} at {lengths[0]} to {lengths[-1]}" + ("" if pd.isna(match) else f" with {match}")
+            beaten = [str(length) for length in lengths if as_good(group[group["length"] == length]) is not None]
+            cheap = f"at {enumeration(beaten)} no model beats the cheap baselines; " if beaten else ""
+            sentences.append(f"{title}: {cheap}{_summary(ranked, lengths)}.")
+    return sentences
+
+
+def _summary(ranked: pd.DataFrame, lengths: list[int]) -> str:
+    is_solve = ranked["solved"].notna().any()
+    if not is_solve and (ranked["num_seeds"] == 1).all():
+        return "one seed: models are not compared"
+    good = ranked[ranked["solved"] == ranked["num_seeds"]] if is_solve else ranked[ranked["rank"] == 1]
+    within = f" within {int(ranked['max_sequences'].iloc[0]):,} sequences" if is_solve else ""
+    if good.empty:
+        return f"solved on every seed at no length by any model{within}"
+    models: dict[tuple[int, ...], list[str]] = {}
+    for model in ranked["model"].drop_duplicates():
+        models.setdefault(tuple(sorted(good.loc[good["model"] == model, "length"])), []).append(bare(model))
+    parts = []
+    for at, names in sorted(models.items(), key=lambda item: (-len(item[0]), item[0])):
+        fastest = _fastest_step(ranked, names, at[-1]) if len(at) == len(lengths) else ""
+        parts.append(f"{_at(at, lengths)}{within if not at else ''} by {enumeration(names)}{fastest}")
+    if is_solve:
+        return f"solved on every seed {'; '.join(parts)}"
+    return f"first rank, alone or statistically tied, {'; '.join(parts)}"
+
+
+def _at(at: tuple[int, ...], lengths: list[int]) -> str:
+    if not at:
+        return "at no length"
+    if len(at) == len(lengths):
+        return "at both lengths" if len(lengths) == 2 else f"at all {len(lengths)} lengths"
+    if len(at) > 1 and list(at) == lengths[: len(at)]:
+        return f"up to length {at[-1]}"
+    return f"only at {enumeration(map(str, at))}"
+
+
+def _fastest_step(ranked: pd.DataFrame, models: list[str], length: int) -> str:
+    """Return which of several models has the shortest training step at a length, if times may be compared."""
+    rows = ranked[ranked["model"].map(bare).isin(models) & (ranked["length"] == length)]
+    steps = rows["train_step_milliseconds"].astype(float)
+    if len(rows) < 2 or steps.isna().any() or not comparable(rows):
+        return ""
+    return f" (shortest training step at {length}: {bare(rows.loc[steps.idxmin(), 'model'])}, {steps.min():.2f} ms)"
+
+
+def _names(rows: pd.DataFrame) -> str:
+    return enumeration(bare(name) for name in rows["model"])

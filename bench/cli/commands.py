@@ -148,10 +148,10 @@ def _show_end(plan: "Plan", outcome: "Outcome", as_json: bool) -> None:
     click.echo(f"\nleaderboard  {plan.folder / 'leaderboard.csv'}")
     if not outcome.tracked:
         click.echo(f"MLflow       not all runs were written; see {plan.folder / 'mlflow.log'}, then: bench sync {name}")
-    from bench.tracking.tracking import links
+    from bench.tracking.pages import links
 
     here = "" if results == Path("results") else f" --results {results}"
-    for title, link in links(outcome.experiments, name):
+    for title, link in links(plan.folder, outcome.experiments):
         click.echo(f"MLflow       {link}\n             {title}")
     click.echo(f"next         python -m bench report{here}   (one page with all of it)")
     click.echo(f"             python -m bench ui{here}   (serves the pages above)")
@@ -249,13 +249,14 @@ def report(sweeps: tuple[str, ...], results: Path, quality: float | None) -> Non
     """Write the report of the latest sweep, or of those named: one HTML file that needs no network."""
     from bench.report import report as reports
     from bench.results import sweeps as stored
-    from bench.tracking import tracking
+    from bench.tracking import models
 
     for folder in stored.find(results, sweeps, _note):
         path = reports.write(folder, quality)
         click.echo(path)
-        if not tracking.log_report(results, folder.name, path):
-            click.echo("bench: the report could not be logged to MLflow; the file is there", err=True)
+        problem = models.log_report(results, folder, path)
+        if problem:
+            click.echo(f"bench: the report is written, but not logged to MLflow: {problem}", err=True)
 
 
 @main.command()
@@ -565,23 +566,32 @@ def _check_card(card: Any) -> None:
 @click.option("--port", type=int, default=5000, show_default=True)
 def ui(results: Path, port: int) -> None:
     """Serve MLflow's pages on this machine, at 127.0.0.1; Ctrl-C ends it."""
-    from bench.errors import DeclarationError
-    from bench.tracking import tracking
+    from bench.tracking import pages
 
-    if not (results / "mlflow.db").exists():
-        raise DeclarationError(f"{results / 'mlflow.db'}: no such file; run: python -m bench sweep")
+    pages.check(results)
     click.echo(f"http://127.0.0.1:{port}/?workflowType=machine_learning   (some seconds to start; Ctrl-C ends it)")
-    sys.exit(tracking.serve(results, port))
+    sys.exit(pages.serve(results, port))
 
 
 @main.command()
 @click.argument("sweeps", nargs=-1)
 @RESULTS
 def sync(sweeps: tuple[str, ...], results: Path) -> None:
-    """Write the records of the latest sweep, or of those named, into MLflow again; nothing is written twice."""
-    from bench.results import sweeps as stored
-    from bench.sweep import coordinator
+    """Write the records of SWEEPS into MLflow again; nothing is written twice.
 
-    for folder in stored.find(results, sweeps, _note):
-        count = coordinator.sync(folder, results)
+    By default, these are the latest sweep and all that MLflow may not hold completely. A damaged mlflow.db is renamed
+    and made again.
+    """
+    from bench.errors import SweepLockedError
+    from bench.sweep import coordinator
+    from bench.tracking import projection
+
+    for folder in projection.to_sync(results, sweeps, _note):
+        try:
+            count = coordinator.sync(folder, results, _note)
+        except SweepLockedError as error:  # its coordinator writes it
+            if sweeps:
+                raise
+            _note(str(error))
+            continue
         click.echo(f"{folder.name}: {count} runs are in MLflow")

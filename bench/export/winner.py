@@ -39,7 +39,7 @@ from bench.data import vocabulary
 from bench.errors import BenchError, DataError, DeclarationError, StoreError, UnknownNameError
 from bench.results.cell_runs import CellRuns, by_cell, winner
 from bench.results.record import RunRecord, read_spec, records, write_json
-from bench.tracking import tracking
+from bench.tracking import models
 from bench.training import generation
 from bench.training.module import SequenceModule
 
@@ -325,7 +325,7 @@ def _export_mlflow(
     example = _example(winner)
     with tempfile.TemporaryDirectory() as folder:
         data = Path(shutil.copytree(out, Path(folder) / "winner", ignore=shutil.ignore_patterns("*.onnx")))
-        tracking.save_model(
+        models.save_model(
             path,
             loader=__name__,
             data=data,
@@ -336,15 +336,12 @@ def _export_mlflow(
             requirements=[f"{name}=={version(name)}" for name in REQUIRED],
         )
     x, length, expected = known
-    served = tracking.load_model(path)
+    served = models.load_model(path)
     _compare(path.name, served.answers(x, length), expected, 0.0)
     told = [f"{path.name}: loads, and gives the same answers"]
     name = f"{run.config.dataset}-L{run.config.length}"
-    number = tracking.register_model(results, run.config.sweep, run.config.run, path, name)
-    told.append(
-        f"MLflow: version {number} of model '{name}'" if number else "MLflow: not registered, its run is not there"
-    )
-    return told
+    line = models.register_model(results, results / "sweeps" / run.config.sweep, run.config.run, path, name)
+    return [*told, line]
 
 
 def _example(winner: Winner) -> pd.DataFrame | None:

@@ -9,11 +9,10 @@ import math
 import os
 import signal
 import socket
-import statistics
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -24,16 +23,15 @@ from bench.config import plugins
 from bench.config.ids import CellId, RunId
 from bench.config.settings import RunConfig
 from bench.errors import StoreError, SweepLockedError
-from bench.results.cell_runs import CellRuns, by_cell
-from bench.results.record import Asked, RunRecord, add_crash, all_records, read_crashes, read_spec, records, write_json
-from bench.results.selection import counted_test
-from bench.results.stats import score_interval
+from bench.results.cell_runs import CellRuns
+from bench.results.record import Asked, RunRecord, add_crash, all_records, read_crashes, write_json
 from bench.sweep.engines.local import Event, Job, LocalEngine
 from bench.sweep.engines.machine import check_gpus
 from bench.sweep.meter import Meter
 from bench.sweep.prepare import SEEDS_A_SWEEP, Cell, Plan, freeze, note_end, run_config
 from bench.sweep.studies import Studies
-from bench.tracking.tracking import Tracker
+from bench.tracking import projection
+from bench.tracking.writer import Writer
 
 RETRIES = {"stall": 1}  # of an attempt that died by this cause; signals otherwise:
 SIGNAL_RETRIES = 3
@@ -91,52 +89,13 @@ def run(plan: Plan, display: Display, engine: LocalEngine | None = None) -> Outc
         engine.close()
 
 
-def sync(folder: Path, results: Path) -> int:
-    """Write every record of a sweep into MLflow again; return how many there are. Raises SweepLockedError."""
+def sync(folder: Path, results: Path, say: Callable[[str], None]) -> int:
+    """Write every record of a sweep into MLflow again; return how many there are. Raises SweepLockedError, StoreError.
+
+    `say` gets a line if the store was damaged and is made again.
+    """
     with _locked(folder / "sweep.lock", folder.name):
-        spec = read_spec(folder)
-        tracker = Tracker(results, folder.name, folder, spec["command"])
-        cells = by_cell(_counted(records(folder)), spec["top_k"])
-        finished, count = len(cells) == len(spec["spec"]["cells"]), 0
-        for cell, mine in cells.items():
-            runs = mine.with_tests()
-            count += len(runs)
-            for record in runs:
-                tracker.write_record(record)
-            state, metrics = _summary(mine)
-            if (
-                len(mine.screened) < spec["trials"]
-                or (state == "complete" and metrics["test/seeds"] < spec["confirm_seeds"])
-            ) and not spec.get("ended_by"):
-                state, finished = "interrupted", False
-            tracker.write_cell(*cell, state, metrics)
-        tracker.write_sweep(sorted({cell.dataset for cell in cells}), "complete" if finished else "interrupted")
-        if not tracker.close(timeout=3600):
-            raise StoreError(f"{folder / 'mlflow.log'}: {tracker.errors} runs could not be written to MLflow")
-        return count
-
-
-def _counted(found: Iterable[RunRecord]) -> Iterator[RunRecord]:
-    """Yield the records that the search itself makes."""
-    return (record for record in found if record.config.phase in ("screen", "confirm", "test"))
-
-
-def _summary(mine: CellRuns) -> tuple[str, dict[str, float]]:
-    """Return the state of a cell whose runs are done, and the metrics of its MLflow page."""
-    metrics: dict[str, float] = {"total_seconds": sum(record.device_seconds for record in mine.records)}
-    best, confirmed = mine.chosen, mine.confirmed
-    if best is None:
-        return "failed", metrics
-    name = f"test/{best.asked.metric}"
-    scores = [score for record in confirmed if (score := counted_test(record)) is not None]
-    metrics["test/seeds"] = len(confirmed)
-    if best.asked.solved is not None:
-        metrics["test/solved"] = sum(bool(record.solved) for record in confirmed)
-        metrics[name] = statistics.median(scores) if scores else math.nan
-    elif any(record.state == "complete" for record in confirmed) and scores:
-        metrics[name] = statistics.fmean(scores)
-        metrics[f"{name}_ci_low"], metrics[f"{name}_ci_high"] = score_interval(scores, best.asked.metric)
-    return "complete", metrics
+        return projection.sync(folder, results, say)
 
 
 class _Coordinator:
@@ -158,7 +117,7 @@ class _Coordinator:
         self.meter = Meter(plan)
         self.ended_by: str | None = None
         datasets = sorted({cell.dataset.name for cell in plan.cells})
-        self.tracker = Tracker(plan.config.results, plan.name, plan.folder, read_spec(plan.folder)["command"])
+        self.tracker = Writer(plan.config.results, plan.folder, display.say)
         self.tracker.write_sweep(datasets, "running")
         self.datasets = datasets
 
@@ -181,13 +140,13 @@ class _Coordinator:
         if self.stop_signals:
             for cell in self.plan.cells:
                 if self.records[cell.id].records and cell.id not in self.finished:
-                    self.tracker.write_cell(cell.dataset.name, cell.length, cell.space.name, "interrupted", {})
+                    self.tracker.write_cell(cell.id, "interrupted", {})
         if not self.stop_signals:
             note_end(self.plan, self.ended_by)
         state = "interrupted" if self.stop_signals else "complete" if self.any_success else "failed"
         self.tracker.write_sweep(self.datasets, state)
         # Whoever stops a sweep does not wait for its projection: the next start, or `sync`, makes up for it.
-        tracked = self.tracker.close(timeout=3.0 if self.stop_signals else 600.0)
+        tracked = self.tracker.close(3.0 if self.stop_signals else None)
         if self.stop_signals:
             return Outcome(128 + self.stop_signals[0], None, tracked, self.tracker.experiments)
         return Outcome(0 if self.any_success else 3, self.ended_by, tracked, self.tracker.experiments)
@@ -217,13 +176,8 @@ class _Coordinator:
             self.meter.add(record, of_earlier_session=True)
             if record.config.phase in ("screen", "confirm", "test") and cell_id in self.records:
                 self._count(cell_id, record)
-        until = self.tracker.written_until()
         for mine in self.records.values():
-            fresh = {run.config.run for run in mine.records if self._written_at(run) > until}
-            opened = {run_id for run in mine.tests if run.config.run in fresh for run_id in run.config.opens_test_of}
-            for record in mine.with_tests() if fresh else []:
-                if record.config.run in fresh | opened:
-                    self.tracker.write_record(record)  # the last coordinator may not have come to it
+            self.tracker.write_missing(mine)
         if self.status.finished_runs:
             self.display.say(f"going on with {self.plan.name}: {self.status.finished_runs} runs are done")
 
@@ -499,17 +453,13 @@ class _Coordinator:
     def _finish_cell(self, cell: Cell) -> None:
         self.finished.add(cell.id)
         self.status.finished_cells = len(self.finished)
-        state, metrics = _summary(self.records[cell.id])
-        self.tracker.write_cell(cell.dataset.name, cell.length, cell.space.name, state, metrics)
+        self.tracker.write_cell(cell.id, *projection.cell_summary(self.records[cell.id]))
 
     def _release_trials(self) -> None:
         """Let trials that were stopped wait for the next start, under their numbers and with their parameters."""
         for cell, config in self.jobs.values():
             if config.phase == "screen":
                 self.studies.give_back(cell, config.number)
-
-    def _written_at(self, record: RunRecord) -> int:
-        return (self._folder(record.config.id) / "record.json").stat().st_mtime_ns
 
     def _folder(self, run_id: RunId) -> Path:
         return self.plan.folder / "runs" / str(run_id)

@@ -250,11 +250,11 @@ def trials(sampler: str, count: int, more: int = TRIALS, profile: Path | None = 
     from bench.results.record import records
     from bench.sweep import coordinator
     from bench.sweep.engines.local import PRELOAD, LocalEngine
-    from bench.tracking.tracking import Tracker
+    from bench.tracking.writer import Writer
 
-    trackers: list[Tracker] = []
+    trackers: list[Writer] = []
 
-    class Watched(Tracker):
+    class Watched(Writer):
         def __init__(self, *arguments) -> None:
             super().__init__(*arguments)
             trackers.append(self)
@@ -271,7 +271,7 @@ def trials(sampler: str, count: int, more: int = TRIALS, profile: Path | None = 
             return 0 if self.cpu is None else super().idle
 
     os.environ["PYTHONPATH"] = PATH
-    coordinator.Tracker = Watched
+    coordinator.Writer = Watched
     found: dict = {"sampler": sampler, "count": count}
     with tempfile.TemporaryDirectory(prefix="bench-scale-") as folder:
         options = {"datasets": ["adding"], "lengths": [8], "models": ["lstm"], "sampler": sampler, "confirm_seeds": 0}

@@ -20,7 +20,7 @@ from bench.export import winner
 from bench.results import cell_runs
 from bench.results.cell_runs import CellRuns
 from bench.results.record import records, write_json
-from bench.tracking import tracking
+from bench.tracking import store
 from bench.training.train import run
 from tests.makers import hourly, long_table, recordings, reviews, series, tagged
 
@@ -325,7 +325,7 @@ def test_from_a_file_to_predictions(tmp_path):
 
     import mlflow
 
-    client = mlflow.MlflowClient(tracking.store_uri(tmp_path / "results"), tracking.store_uri(tmp_path / "results"))
+    client = mlflow.MlflowClient(store.store_uri(tmp_path / "results"))
     version = client.get_model_version("load-L12", "1")
     of_run = client.get_run(version.run_id)
     assert of_run.data.tags["bench.kind"] == "confirm"

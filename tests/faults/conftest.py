@@ -144,7 +144,7 @@ class Sweep:
         """Return all runs in MLflow."""
         from mlflow import MlflowClient
 
-        from bench.tracking.tracking import store_uri
+        from bench.tracking.store import store_uri
 
         client = MlflowClient(tracking_uri=store_uri(self.results))
         experiments = [experiment.experiment_id for experiment in client.search_experiments()]
@@ -165,7 +165,7 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("store")
     from mlflow import MlflowClient
 
-    from bench.tracking.tracking import store_uri
+    from bench.tracking.store import store_uri
 
     MlflowClient(tracking_uri=store_uri(folder)).search_experiments()
     return folder / "mlflow.db"

@@ -118,9 +118,9 @@ def test_mlflow_being_gone_stops_nothing_and_sync_makes_up_for_it(stub_sweep):
 
     runs = [record for record in records(stub_sweep.folder) if record.config.phase in ("screen", "confirm")]
     assert len(runs) >= 6
-    assert coordinator.sync(stub_sweep.folder, stub_sweep.results) == len(runs)
+    assert coordinator.sync(stub_sweep.folder, stub_sweep.results, print) == len(runs)
     stub_sweep.check_tracked()
-    assert coordinator.sync(stub_sweep.folder, stub_sweep.results) == len(runs)
+    assert coordinator.sync(stub_sweep.folder, stub_sweep.results, print) == len(runs)
     stub_sweep.check_tracked()
 
 

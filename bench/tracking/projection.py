@@ -1,0 +1,107 @@
+"""What MLflow shows of a sweep, from its records alone: `bench sync` writes all of it again."""
+
+import json
+import math
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from bench.errors import StoreError
+from bench.results.cell_runs import CellRuns, by_cell
+from bench.results.record import RunRecord, read_spec, records, write_atomically
+from bench.results.selection import counted_test
+from bench.results.stats import score_interval
+from bench.tracking import store
+from bench.tracking.runs import SweepRuns
+
+
+def cell_summary(cell: CellRuns) -> tuple[str, dict[str, float]]:
+    """Return the state of a cell whose runs are done, and the metrics of its MLflow page; unknown ones are NaN."""
+    metrics: dict[str, float] = {"total_seconds": sum(record.device_seconds for record in cell.records)}
+    best, confirmed = cell.chosen, cell.confirmed
+    if best is None:
+        return "failed", metrics
+    name = f"test/{best.asked.metric}"
+    scores = [score for record in confirmed if (score := counted_test(record)) is not None]
+    metrics["test/seeds"] = len(confirmed)
+    if best.asked.solved is not None:
+        metrics["test/solved"] = sum(bool(record.solved) for record in confirmed)
+        metrics[name] = statistics.median(scores) if scores else math.nan
+    elif any(record.state == "complete" for record in confirmed) and scores:
+        metrics[name] = statistics.fmean(scores)
+        metrics[f"{name}_ci_low"], metrics[f"{name}_ci_high"] = score_interval(scores, best.asked.metric)
+    return "complete", metrics
+
+
+def to_sync(results: Path, names: Sequence[str], say: Callable[[str], None]) -> list[Path]:
+    """Return the folders of the named sweeps; by default, of the latest one and all that the store may not hold.
+
+    A damaged store is made again first; `say` gets a line about it. Raises DeclarationError and StoreError.
+    """
+    from bench.results.sweeps import find  # here, as a coordinator needs no pandas to write runs
+
+    folders = find(results, names, say)
+    store.connect(results, say)
+    if not names:
+        others = [path.parent for path in sorted(results.glob("sweeps/*/sweep.json")) if path.parent not in folders]
+        folders += [folder for folder in others if not written_until(folder)]
+    return folders
+
+
+def sync(folder: Path, results: Path, say: Callable[[str], None]) -> int:
+    """Write every record of a sweep into MLflow again; return how many there are. Raises StoreError.
+
+    No coordinator may work on the sweep at the same time.
+    """
+    until_ns, spec = time.time_ns(), read_spec(folder)
+    runs = SweepRuns(store.connect(results, say), results, folder, {})
+    cells = by_cell(
+        (run for run in records(folder) if run.config.phase in ("screen", "confirm", "test")), spec["top_k"]
+    )
+    is_finished, count = len(cells) == len(spec["spec"]["cells"]), 0
+    problems = []
+    for cell_id, cell in cells.items():
+        for record in cell.with_tests():
+            count += 1
+            try:
+                runs.put_record(record)
+            except Exception as error:  # noqa: BLE001 - MLflow raises the errors of all its drivers
+                problems.append(store.explain(error, results))
+                store.connect(results)  # goes on only if the store answers
+        state, metrics = cell_summary(cell)
+        is_short = state == "complete" and metrics["test/seeds"] < spec["confirm_seeds"]
+        if (is_short or len(cell.screened) < spec["trials"]) and not spec.get("ended_by"):
+            state, is_finished = "interrupted", False
+        runs.put_cell(cell_id, state, metrics)
+    runs.put_sweep(sorted({cell_id.dataset for cell_id in cells}), "complete" if is_finished else "interrupted")
+    if problems:
+        raise StoreError(f"{len(problems)} of {count} runs could not be written to MLflow: {problems[0]}")
+    note(folder, until_ns)
+    return count
+
+
+def changed_since(cell: CellRuns, folder: Path, until_ns: int) -> list[RunRecord]:
+    """Return the runs of a cell whose records, or test scores, were written after a moment (ns since 1970)."""
+
+    def is_new(record: RunRecord) -> bool:
+        return (folder / "runs" / record.config.run / "record.json").stat().st_mtime_ns > until_ns
+
+    tested = {run for test in cell.tests if is_new(test) for run in test.config.opens_test_of}
+    return [run for run in cell.with_tests() if run.config.run in tested or is_new(run)]
+
+
+def note(folder: Path, until_ns: int) -> None:
+    """Note that the store holds the records of a sweep that were written until a moment (ns since 1970)."""
+    with suppress(OSError):
+        write_atomically(folder / store.NOTE, json.dumps({"until_ns": until_ns, "store": store.shown_uri()}))
+
+
+def written_until(folder: Path) -> int:
+    """Return up to which moment (ns since 1970) the store holds the records of a sweep; 0 if it may hold none."""
+    try:
+        noted = json.loads((folder / store.NOTE).read_text())
+        return int(noted["until_ns"]) if noted.get("store", "") == store.shown_uri() else 0
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return 0

@@ -1,0 +1,53 @@
+"""A results folder whose name has to be escaped, with a store that holds a sweep."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from bench.tracking import store
+from tests.tracking.sweeps import write
+
+NAME = "a?b c%20d#é"
+
+
+@pytest.fixture(autouse=True)
+def _own_store(monkeypatch):
+    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory) -> Path:
+    """A store without runs, made once: its tables take seconds."""
+    results = tmp_path_factory.mktemp("empty") / NAME
+    results.mkdir()
+    store.connect(results, lambda line: None)
+    assert sorted(path.name for path in results.iterdir()) == ["mlflow.db", "mlflow.lock"]
+    assert [path.name for path in results.parent.iterdir()] == [NAME]
+    return results / "mlflow.db"
+
+
+@pytest.fixture
+def results(tmp_path, empty_store) -> Path:
+    """A results folder with an empty store."""
+    folder = tmp_path / NAME
+    folder.mkdir()
+    shutil.copy(empty_store, folder / "mlflow.db")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def written(tmp_path_factory, empty_store) -> Path:
+    """A results folder whose store holds the sweep; not to be written to."""
+    results = tmp_path_factory.mktemp("tracking") / NAME
+    results.mkdir()
+    shutil.copy(empty_store, results / "mlflow.db")
+    write(results)
+    return results
+
+
+@pytest.fixture
+def quick_tables(monkeypatch, empty_store):
+    """Copies an empty store where the bench would make its tables, which takes seconds."""
+    monkeypatch.setattr(store, "_make_tables", lambda path: shutil.copy(empty_store, path))

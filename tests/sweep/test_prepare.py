@@ -12,7 +12,6 @@ from bench.data import own_data
 from bench.errors import BenchError
 from bench.results.record import Asked, RunRecord
 from bench.sweep import prepare as plans
-from bench.sweep.engines import server
 from tests.makers import hourly
 
 
@@ -253,12 +252,6 @@ def test_a_model_of_ones_own_that_ends_its_process_cannot_be_matched(tmp_path):
     (tmp_path / "mine.toml").write_text('width = "hidden_size"\n' + (tmp_path / "mine.toml").read_text())
     with pytest.raises(BenchError, match=r"^--match parameters=4k: mine: the process of .* died, or took longer than"):
         make(tmp_path, models=[mine], match=["parameters=4k"])
-
-
-def test_a_call_that_never_comes_back_is_ended(monkeypatch):
-    monkeypatch.setattr(server, "CALL_SECONDS", 1)
-    with pytest.raises(BenchError, match="the process of time:sleep died, or took longer than 1 s"):
-        server.call("time:sleep", 60)
 
 
 def test_a_row_has_one_model(tmp_path):

@@ -23,7 +23,7 @@ Say = Callable[[str], None]
 
 
 def carry_out(engine: LocalEngine, runs: Sequence[tuple[RunConfig, Path]]) -> list[RunRecord]:
-    """Carry out runs, each in its folder, and return their records in order.
+    """Carry out runs, each in its folder, and return their records in the same order.
 
     An older record in a folder is replaced. A run whose process dies has a record with the cause.
     """
@@ -65,7 +65,7 @@ class Prober:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def probe(self, configs: Sequence[RunConfig]) -> list[RunRecord]:
-        """Carry out probes and return their records, in order."""
+        """Carry out probes and return their records in the same order."""
         folder = Path(tempfile.mkdtemp(dir=self._folder))
         return carry_out(self._engine, [(config, folder / str(index)) for index, config in enumerate(configs)])
 

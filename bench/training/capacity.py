@@ -1,6 +1,6 @@
-"""Capacity matching: the width at which an architecture has as many parameters, FLOPs or state numbers as another.
+"""Capacity matching: the width at which an architecture has a given number of parameters, FLOPs or state numbers.
 
-Comparing a Transformer of 300,000 parameters with an LSTM of 20,000 says little about either. The width that fits is
+Comparing a Transformer of 300,000 parameters with an LSTM of 20,000 says little about either. The matching width is
 found on the meta device, without memory or arithmetic.
 """
 
@@ -16,35 +16,35 @@ from bench.training import timing
 from bench.training.module import SequenceModule
 
 LARGEST_WIDTH = 1 << 16
-TOLERANCE = 0.1  # a nearest width further from the target than this does not match it
+TOLERANCE = 0.1  # relative; a width further from the target does not match it
 
 
 def solve(config: RunConfig, knob: str, rule: str, target: float) -> tuple[int | None, float]:
-    """Return the value of `knob` at which a module comes nearest to `target`, and how much it then has.
+    """Return the value of `knob` whose module has the size nearest to `target`, and that size.
 
     `rule` is parameters (encoder and head; embeddings are the same for all), flops (of a forward pass on one sequence)
-    or state (numbers carried from step to step). None where no width comes within a tenth of the target. Raises
-    DeclarationError where the model breaks: it cannot be compared at an equal capacity.
+    or state (numbers carried from step to step). The value is None if no width comes within a tenth of the target.
+    Raises DeclarationError if the model fails.
     """
     try:
-        width, found = nearest(lambda width: size(config, knob, rule, width), target)
+        width, actual = nearest(lambda width: size(config, knob, rule, width), target)
     except BenchError:
         raise
     except Exception as error:  # noqa: BLE001 - model code may raise anything
         path = plugins.source("models", config.model)
         raise DeclarationError(f"--match {rule}: {path}: {plugins.told(path, error)}") from None
-    return (width if width is not None and abs(found - target) <= TOLERANCE * target else None), found
+    return (width if width is not None and abs(actual - target) <= TOLERANCE * target else None), actual
 
 
 def nearest(size: Callable[[int], float | None], target: float) -> tuple[int | None, float]:
-    """Return the width whose size, which grows with it, is nearest to `target`, and that size.
+    """Return the width whose size is nearest to `target`, and that size; the size must grow with the width.
 
-    `size` returns None for a width that a model refuses (an odd head under rotary positions).
+    `size` returns None for a width that a model refuses (an odd head size with rotary positions).
     """
 
     def reaches(width: int) -> bool:
-        found = (size(candidate) for candidate in range(width, width + 4))
-        return next((value >= target for value in found if value is not None), True)
+        sizes = (size(candidate) for candidate in range(width, width + 4))
+        return next((value >= target for value in sizes if value is not None), True)
 
     low, high = 0, 1
     while high < LARGEST_WIDTH and not reaches(high):
@@ -52,7 +52,7 @@ def nearest(size: Callable[[int], float | None], target: float) -> tuple[int | N
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if reaches(middle) else (middle, high)
-    # Nearest, not below, and among those that the model takes.
+    # The nearest width may lie above, and the model may refuse some.
     sizes = {width: size(width) for width in range(max(1, low - 3), high + 4)}
     known = {width: value for width, value in sizes.items() if value is not None}
     if not known:
@@ -62,7 +62,7 @@ def nearest(size: Callable[[int], float | None], target: float) -> tuple[int | N
 
 
 def size(config: RunConfig, knob: str, rule: str, width: int) -> float | None:
-    """Return what a module of this width has by a rule; None where the model refuses the width."""
+    """Return the size of a module of this width by a rule; None if the model refuses the width."""
     task = make_task(config.task, config.length, config.task_arguments)
     wide = config.model_copy(update={"model_arguments": config.model_arguments | {knob: width}})
     try:

@@ -12,23 +12,23 @@ from bench.training.ledger import Ledger
 from bench.training.module import Share, Tensors
 
 STEPS_A_CALL = 16
-"""Batches handed to one call of the module's training_step, at most."""
+"""Largest number of batches in one call of the module's training_step."""
 
 EVALUATION_STEPS = 16_384
 """Steps (sequences x length) of an evaluation batch: large enough to be fast, small enough for long sequences."""
 
 
 def to_tensors(batch: Batch) -> Tensors:
-    """Return a batch as tensors that share its memory; a mask that hides nothing is dropped."""
+    """Return a batch as tensors that share its memory, without a mask that hides nothing."""
     mask = None if batch.mask is None or batch.mask.all() else torch.from_numpy(batch.mask)
     return torch.from_numpy(batch.x), torch.from_numpy(batch.length), torch.from_numpy(batch.y), mask
 
 
 class _TrainBatches:
-    """The batches of one epoch, several at a time: batch n of a run is the same whenever it is asked for.
+    """The batches of one epoch, several at a time; batch n of a run is always the same.
 
-    Where ranks share a run, each draws the whole batch and keeps its part, with the weight that its mean loss has in
-    the mean over all parts. The first call of an epoch makes one step, so that the very first can be timed apart.
+    If several ranks share a run, each draws the whole batch and keeps its part, with the weight that its mean loss has
+    in the mean over all parts. The first call of an epoch makes one step, so that the very first step can be timed.
     """
 
     def __init__(self, task: Task, config: RunConfig, trainer: pl.Trainer, ledger: Ledger) -> None:
@@ -40,7 +40,7 @@ class _TrainBatches:
     def __iter__(self) -> Iterator[list[Share]]:
         first = self.trainer.current_epoch * self.config.train.steps_per_epoch
         for chunk in self._chunks():
-            # The GPU may be at work meanwhile: waiting for it here would make it wait for us.
+            # Drawing overlaps with the work of the GPU: synchronising here would serialise them.
             self.ledger.switch("data", synchronised=False)
             shares = [self._share(first + number) for number in chunk]
             self.ledger.back(synchronised=False)
@@ -48,7 +48,7 @@ class _TrainBatches:
 
     def _chunks(self) -> list[range]:
         steps = self.config.train.steps_per_epoch
-        # Gradients of several ranks meet once a call.
+        # Ranks exchange gradients once a call.
         size = STEPS_A_CALL if self.config.num_devices == 1 else 1
         return [range(1), *(range(start, min(start + size, steps)) for start in range(1, steps, size))]
 
@@ -59,13 +59,13 @@ class _TrainBatches:
             return Share(to_tensors(batch), 1.0, tokens)
         part = slice(self.trainer.global_rank, None, ranks)
         mask = None if batch.mask is None else batch.mask[part]
-        mine = Batch(batch.x[part], batch.length[part], batch.y[part], mask)
-        weight = 1.0 if batch.mask is None or mine.mask is None else ranks * mine.mask.sum() / batch.mask.sum()
-        return Share(to_tensors(mine), float(weight), tokens)
+        kept = Batch(batch.x[part], batch.length[part], batch.y[part], mask)
+        weight = 1.0 if batch.mask is None or kept.mask is None else ranks * kept.mask.sum() / batch.mask.sum()
+        return Share(to_tensors(kept), float(weight), tokens)
 
 
 class _SplitBatches:
-    """A whole split in parts of equal length of time."""
+    """A split in batches of about EVALUATION_STEPS steps."""
 
     def __init__(self, split: Batch) -> None:
         x, length, y, mask = to_tensors(split)
@@ -83,7 +83,7 @@ class _SplitBatches:
 
 
 class DataModule(pl.LightningDataModule):
-    """The splits of one run. The test split exists only for a test run."""
+    """The splits of one run; only a test run has a test split."""
 
     def __init__(self, task: Task, config: RunConfig, ledger: Ledger) -> None:
         super().__init__()
@@ -102,7 +102,7 @@ class DataModule(pl.LightningDataModule):
         return self._test
 
     def train_dataloader(self) -> _TrainBatches:
-        """Return the training batches, one epoch a pass."""
+        """Return the training batches of one epoch."""
         assert self.trainer is not None
         return _TrainBatches(self.task, self.config, self.trainer, self.ledger)
 
@@ -117,7 +117,7 @@ class DataModule(pl.LightningDataModule):
     def transfer_batch_to_device(
         self, batch: Tensors | list[Share], device: torch.device, dataloader_idx: int
     ) -> Tensors | list[Share]:
-        """Move a batch, or several; on the CPU there is nothing to do, and Lightning's walk over it would cost more."""
+        """Move one batch or several; on the CPU this skips Lightning's walk over them, which takes time."""
         if device.type == "cpu":
             return batch
         if isinstance(batch, list):

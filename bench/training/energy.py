@@ -1,4 +1,4 @@
-"""What a run draws: joules from the meters that hardware has, and CPU seconds from the kernel."""
+"""What a run consumes: joules from the meters of the hardware, and CPU seconds from the kernel."""
 
 import functools
 import os
@@ -7,13 +7,13 @@ import resource
 from pathlib import Path
 
 Counters = dict[str, tuple[float, float]]
-"""By device: the joules its counter shows, and at how many joules it begins again at zero."""
+"""By device: the joules that its counter shows, and the joules at which it wraps around to zero."""
 
 
 class EnergyMeter:
-    """Joules since the meter was made: of the visible GPUs for a run on `cuda`, else of the CPU packages.
+    """Joules since the meter was created: of the visible GPUs for a run on `cuda`, else of the CPU packages.
 
-    They are the device's, not the process's: whatever else runs on it meanwhile is counted too.
+    The whole device is measured: other processes on it are counted too.
     """
 
     def __init__(self, device: str, root: Path = Path("/sys/class/powercap")) -> None:
@@ -22,10 +22,10 @@ class EnergyMeter:
         self._joules = 0.0
 
     def joules(self) -> tuple[float | None, str | None]:
-        """Return the joules so far and the meter's name, `nvml` or `rapl`; (None, None) where it cannot be read.
+        """Return the joules so far and the name of the meter, `nvml` or `rapl`; (None, None) if it cannot be read.
 
-        A CPU's counter may have only 32 bits and begin again after 65 kJ, which is 11 minutes at 100 W. One turn
-        between two calls is seen, a second is not: call it at every epoch, and the sum stays right.
+        The counter of a CPU may have only 32 bits and wrap around after 65 kJ, which is 11 minutes at 100 W. One
+        wraparound between two calls is seen, a second is not: call it at every epoch.
         """
         now = self._counters()
         if not now or now.keys() != self._last.keys():
@@ -54,8 +54,8 @@ def _since(before: float, now: float, turn: float) -> float:
 def _gpus() -> Counters:
     """Read NVML's counters of the GPUs that CUDA_VISIBLE_DEVICES names, by index or (the beginning of a) UUID.
 
-    NVML counts in PCI order, as CUDA_DEVICE_ORDER=PCI_BUS_ID does; CUDA's own order differs where GPUs of several kinds
-    are in one machine. A part of a GPU (MIG) has no counter, and raises.
+    NVML counts in PCI order, as CUDA_DEVICE_ORDER=PCI_BUS_ID does; CUDA's default order differs on machines with GPUs
+    of several kinds. A part of a GPU (MIG) has no counter and raises.
     https://docs.nvidia.com/deploy/nvml-api/group__nvmlDeviceQueries.html
     """
     import pynvml
@@ -67,7 +67,7 @@ def _gpus() -> Counters:
         named = os.environ.get("CUDA_VISIBLE_DEVICES")
         names = list(gpus) if named is None else [name.strip() for name in named.split(",") if name.strip()]
         uuids = [list(gpus)[int(name)] if name.isdecimal() else _only(name, gpus) for name in names]
-        # In millijoules since the driver was loaded, 64 bits.
+        # In millijoules since the driver was loaded, in 64 bits.
         return {uuid: (pynvml.nvmlDeviceGetTotalEnergyConsumption(gpus[uuid]) / 1e3, 2**64 / 1e3) for uuid in uuids}
     finally:
         pynvml.nvmlShutdown()
@@ -79,10 +79,10 @@ def _only(beginning: str, names: dict[str, object]) -> str:
 
 
 def _packages(root: Path) -> Counters:
-    """Read Linux' RAPL counters, of Intel and AMD CPUs; newer kernels let root alone read them.
+    """Read the RAPL counters of Linux, of Intel and AMD CPUs; newer kernels let only root read them.
 
-    Only intel-rapl:N: intel-rapl:N:M is a part of it, and intel-rapl-mmio:N the same once more. And of these only
-    packages: `psys` is the whole platform, packages included.
+    Only packages among intel-rapl:N are read: intel-rapl:N:M is a part of N, intel-rapl-mmio:N is the same counter
+    again, and `psys` is the whole platform including the packages.
     https://docs.kernel.org/power/powercap/powercap.html
     """
     zones = [zone for zone in root.iterdir() if re.fullmatch(r"intel-rapl:\d+", zone.name)]

@@ -18,11 +18,11 @@ _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3  # malloc.h of gli
 
 
 def prepare_process(threads: int) -> None:
-    """Make this process fit for long sequences; to be called before the first tensor operation.
+    """Prepare this process for long sequences; call it before the first tensor operation.
 
-    Vanishing gradients pass through subnormal floats, which the CPU handles many times slower: they are flushed to
-    zero. The setting is a thread's own, and threads started later inherit it. And glibc returns every large block to
-    the kernel, to fault it in again at the next step: it is told to keep them, which makes time linear in length.
+    Vanishing gradients pass through subnormal floats, which a CPU handles many times slower: they are flushed to zero.
+    The setting belongs to a thread, and threads started later inherit it. glibc would return every large block to the
+    kernel and fault it in again at the next step: it is set to keep them, which makes time linear in length.
     """
     torch.set_flush_denormal(True)
     torch.set_num_threads(threads)
@@ -34,7 +34,7 @@ def prepare_process(threads: int) -> None:
 
 
 class Ledger:
-    """Seconds by purpose. Time spent in an inner purpose is not counted for the outer one."""
+    """Seconds by purpose. Time of an inner purpose is not counted for the outer one."""
 
     def __init__(self, device: str) -> None:
         self.seconds: dict[str, float] = {}
@@ -44,7 +44,7 @@ class Ledger:
 
     @contextmanager
     def spent_on(self, purpose: str) -> Iterator[None]:
-        """Book the time inside the block under `purpose`, the device's work included."""
+        """Book the time of the block under `purpose`, including the work of the device."""
         self.switch(purpose)
         try:
             yield
@@ -52,7 +52,7 @@ class Ledger:
             self.back()
 
     def switch(self, purpose: str, synchronised: bool = True) -> None:
-        """Begin to book under `purpose`; `back` returns to what was booked before."""
+        """Start to book under `purpose`; `back` returns to the purpose before."""
         self._book(synchronised)
         self._stack.append(purpose)
 
@@ -62,7 +62,7 @@ class Ledger:
         self._stack.pop()
 
     def so_far(self, purpose: str) -> float:
-        """Return the seconds booked under `purpose`, up to now."""
+        """Return the seconds booked under `purpose` until now."""
         self._book()
         return self.seconds.get(purpose, 0.0)
 
@@ -76,20 +76,20 @@ class Ledger:
 
 
 def synchronise(device: str) -> None:
-    """Wait for the device, so that a clock read next tells the truth."""
+    """Wait until the device has finished, so that a clock can be read."""
     if device == "cuda":
         torch.cuda.synchronize()
 
 
 class PeakMemory:
-    """Peak memory of a run: what this process added since the meter was made, or the peak of the GPU's allocator."""
+    """Peak memory of a run: what this process added since the meter was created, or the peak of the GPU's allocator."""
 
     def __init__(self, device: str) -> None:
         self._device = device
         if device == "cuda":
             torch.cuda.reset_peak_memory_stats()
             return
-        # A forked process starts with its server's pages and, before Linux resets it, with its server's peak.
+        # A forked process starts with the pages of its server and, until it is reset, with its peak.
         try:
             Path("/proc/self/clear_refs").write_text("5")
         except OSError:
@@ -98,7 +98,7 @@ class PeakMemory:
             self._start = self._resident("VmRSS")
 
     def bytes(self) -> int | None:
-        """Return the peak so far, in bytes; None where it cannot be told."""
+        """Return the peak so far, in bytes; None if the kernel cannot reset it."""
         if self._device == "cuda":
             return int(torch.cuda.max_memory_allocated())
         if not self._start:
@@ -115,7 +115,7 @@ class PeakMemory:
 
 @functools.cache
 def environment(device: str) -> dict[str, Any]:
-    """Return the hardware and the versions that a run's figures depend on."""
+    """Return the hardware and the versions on which the figures of a run depend."""
     cpu = platform.processor() or platform.machine()
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()

@@ -1,7 +1,7 @@
-"""What every encoder promises (bench/contracts.py), as checks that the tests and `bench check FILE.py` share.
+"""Checks of the contract of models (bench/config/contracts.py), shared by the tests and `bench check FILE.py`.
 
-A check is a function of a search space. It says what it found as an AssertionError, or lets pass what the model raises.
-All models are checked in double precision, on the CPU, without their dropout; training mode where that matters.
+A check is a function of a search space, and its name is the promise that it checks. It raises an AssertionError with
+what is wrong; errors of the model pass through. Models are checked in double precision, on the CPU, without dropout.
 
 B batch, L length, D input width, H hidden width.
 """
@@ -18,15 +18,17 @@ from bench.config.settings import TUNABLE
 
 D, L = 5, 12
 LONG = 200
-"""Steps of a sequence that is longer than what most models are told to look back at."""
+"""Steps of a sequence that is longer than the window or context of most models."""
 
 
 def make(space: SearchSpace, seed: int = 0, length: int = L, **values: Any) -> Any:
-    """Return the model at the space's default, with the knobs `values` laid over it."""
+    """Return the model at the space's default configuration, changed by `values`."""
     torch.manual_seed(seed)
     arguments = space.split(space.default | values)[0]
     model = plugins.load("models", space.model).Model(D, length, **arguments)
-    assert isinstance(model, nn.Module), f"Model is no torch.nn.Module, but {type(model).__mro__[1].__name__}"
+    assert isinstance(model, nn.Module), (
+        f"Model must be a torch.nn.Module, but it derives from {type(model).__mro__[1].__name__}"
+    )
     return model.double().eval()
 
 
@@ -35,60 +37,58 @@ def sequences(batch: int, length: int, seed: int = 1) -> Tensor:
     return torch.randn(batch, length, D, dtype=torch.double, generator=torch.Generator().manual_seed(seed))
 
 
-def shapes_are_as_declared(space: SearchSpace) -> None:
+def outputs_have_the_declared_shapes(space: SearchSpace) -> None:
     """The outputs are (B, L, output_size) and the summary (B, summary_size) at any length; causal is True or False."""
     model = make(space)
-    assert isinstance(model.causal, bool), f"causal: True or False expected, but found {model.causal!r}"
+    assert isinstance(model.causal, bool), f"causal must be True or False, but it is {model.causal!r}"
     for length in (1, L, 2 * L):
         length_B = torch.tensor([1, length, max(1, length // 2)])
-        found = model(sequences(3, length), length_B)
-        assert isinstance(found, tuple) and len(found) == 2, (  # noqa: PT018
-            f"forward returns a {type(found).__name__}; the pair (outputs, state) expected"
+        result = model(sequences(3, length), length_B)
+        assert isinstance(result, tuple) and len(result) == 2, (  # noqa: PT018
+            f"forward must return the pair (outputs, state), but it returns a {type(result).__name__}"
         )
-        _is(found[0], (3, length, model.output_size), "the outputs of forward", "output_size")
-        _is(model.summary(found[0], length_B), (3, model.summary_size), "the summaries", "summary_size")
+        _check_shape(result[0], (3, length, model.output_size), "the outputs of forward", "output_size")
+        _check_shape(model.summary(result[0], length_B), (3, model.summary_size), "the summaries", "summary_size")
 
 
-def padding_never_changes_an_output(
+def padding_changes_no_output(
     space: SearchSpace, lengths: Sequence[int] = (1, 5, L), padding: int = 4, garbage: int = 1
 ) -> None:
-    """What stands to the right of a sequence's length changes none of its steps, nor its summary."""
+    """What follows after a sequence's length changes neither its outputs nor its summary."""
     model = make(space)
     for length in lengths:
         x_BLD, length_B = sequences(1, length), torch.tensor([length, length + padding])
         alone_BLH, _ = model(x_BLD, length_B[:1])
         padded = torch.cat([x_BLD, 100 * sequences(1, padding, garbage)], dim=1)
-        # In a batch with a longer sequence too, as it happens in training.
+        # Beside a longer sequence, as in a training batch.
         both = torch.cat([padded, sequences(1, length + padding, 7)])
         h_BLH, _ = model(both, length_B)
-        found = f"of a sequence of {length} steps, alone and with {padding} of padding"
-        _same(h_BLH[:1, :length], alone_BLH, 1e-10, f"the outputs {found}")
-        _same(
-            model.summary(h_BLH, length_B)[:1], model.summary(alone_BLH, length_B[:1]), 1e-10, f"the summaries {found}"
-        )
-        # What a batch shares in training (BatchNorm) may not look at padding either.
+        summary, alone = model.summary(h_BLH, length_B)[:1], model.summary(alone_BLH, length_B[:1])
+        case = f"of a sequence of {length} steps, alone and with {padding} of padding,"
+        _check_equal(h_BLH[:1, :length], alone_BLH, 1e-10, f"the outputs {case}")
+        _check_equal(summary, alone, 1e-10, f"the summaries {case}")
+        # Statistics of a batch in training (BatchNorm) must ignore padding too.
         other = both.clone()
         other[0, length:] = 0
         trained, expected = (_in_training(model, x, length_B) for x in (both, other))
-        found = f"of a sequence of {length} steps in training, by what its padding holds,"
-        _same(trained[0][:1, :length], expected[0][:1, :length], 1e-10, f"the outputs {found}")
-        _same(trained[1], expected[1], 1e-10, f"the summaries {found}")
+        case = f"of a sequence of {length} steps in training, with different padding,"
+        _check_equal(trained[0][:1, :length], expected[0][:1, :length], 1e-10, f"the outputs {case}")
+        _check_equal(trained[1], expected[1], 1e-10, f"the summaries {case}")
 
 
-def the_future_changes_the_past_only_where_that_is_declared(space: SearchSpace) -> None:
-    """No step depends on a later one if `causal` is True, and some do if it is False."""
+def outputs_depend_on_later_steps_only_if_causal_is_false(space: SearchSpace) -> None:
+    """No output depends on a later step if `causal` is True, and some do if it is False."""
     model, before, after = _two_futures(space)
     if model.causal:
-        assert _is_past_same(before, after), _LEAK
+        assert _is_past_check_equal(before, after), _LEAK
     else:
-        assert not _is_past_same(before, after), "causal is False, but no step depends on a later one"
-        assert space.bidirectional, _UNTOLD
+        assert not _is_past_check_equal(before, after), "causal is False, but no step depends on a later one"
+        assert space.bidirectional, _UNDECLARED
     assert not torch.allclose(before[:, L // 2 :], after[:, L // 2 :]), "the outputs do not depend on the input"
 
 
-_LEAK = f"causal is True, but the first {L // 2} steps change with what comes after them"
-_UNTOLD = "causal is False, which a plan cannot tell: write it into the body of the class, where it is read without "
-_UNTOLD += "importing torch"
+_LEAK = f"causal is True, but the first {L // 2} steps change with the steps after them"
+_UNDECLARED = "causal is False, but only after __init__: set it in the body of the class, which is read without torch"
 
 
 def _two_futures(space: SearchSpace) -> tuple[Any, Tensor, Tensor]:
@@ -99,42 +99,44 @@ def _two_futures(space: SearchSpace) -> tuple[Any, Tensor, Tensor]:
     return model, model(x_BLD, length_B)[0], model(changed, length_B)[0]
 
 
-def _is_past_same(before: Tensor, after: Tensor) -> bool:
-    """Return whether the first half is the same to the last bit; what is no number tells nothing of the future."""
+def _is_past_check_equal(before: Tensor, after: Tensor) -> bool:
+    """Return whether the first half is equal to the bit; NaN counts as equal to NaN."""
     return torch.allclose(before[:, : L // 2], after[:, : L // 2], rtol=0, atol=0, equal_nan=True)
 
 
 PIECES = {"steps": [1] * L, "pieces": [3, 1, 4, L - 8], "all but one": [L - 1, 1]}
 
 
-def going_on_from_a_state_gives_the_outputs_of_the_whole(
+def a_sequence_in_pieces_gives_the_same_outputs(
     space: SearchSpace, pieces: Sequence[Sequence[int]] = tuple(PIECES.values())
 ) -> None:
-    """A causal model that is fed in pieces, each with the state of the one before, answers as if fed at once."""
+    """A causal model fed in pieces, each with the state after the one before, gives the outputs of a single call."""
     model, x_BLD = make(space), sequences(2, L)
     if not model.causal:
         return
-    whole, _ = model(x_BLD, torch.tensor([L, L]))
+    whole_BLH, _ = model(x_BLD, torch.tensor([L, L]))
     for sizes in pieces:
         state, outputs = None, []
         for part in torch.split(x_BLD, list(sizes), dim=1):
             h_BLH, state = model(part, torch.full((2,), part.shape[1]), state)
             outputs.append(h_BLH)
-        _same(torch.cat(outputs, dim=1), whole, 1e-9, f"the outputs of {L} steps fed at once and in pieces of {sizes}")
+        _check_equal(
+            torch.cat(outputs, dim=1), whole_BLH, 1e-9, f"the outputs of {L} steps at once and in pieces of {sizes}"
+        )
 
 
-def the_state_is_as_large_as_declared(space: SearchSpace) -> None:
-    """state_size counts the numbers of the state that a causal model carries on."""
+def the_state_has_the_declared_size(space: SearchSpace) -> None:
+    """state_size returns how many numbers the state of a causal model holds."""
     model = make(space)
     if not model.causal:
         return
     _, state = model(sequences(1, L), torch.tensor([L]))
-    declared, found = model.state_size(L), _count(state)
-    assert found == declared, f"state_size({L}) is {declared}, but the state after {L} steps holds {found} numbers"
+    declared, actual = model.state_size(L), _count(state)
+    assert actual == declared, f"state_size({L}) is {declared}, but the state after {L} steps holds {actual} numbers"
 
 
-def a_gradient_reaches_every_parameter(space: SearchSpace) -> None:
-    """No parameter is left out, whether the steps are read or the summary."""
+def every_parameter_gets_a_gradient(space: SearchSpace) -> None:
+    """Every parameter gets a gradient, from the outputs and from the summary."""
     for read in ("summary", "steps"):
         model, length_B = make(space).train(), torch.tensor([L, L - 3])
         parameters = {name: one for name, one in model.named_parameters() if one.requires_grad}
@@ -144,44 +146,45 @@ def a_gradient_reaches_every_parameter(space: SearchSpace) -> None:
         out = model.summary(h_BLH, length_B) if read == "summary" else h_BLH
         (out * torch.randn_like(out)).sum().backward()
         ignored = [name for name, one in parameters.items() if one.grad is None or not one.grad.abs().sum() > 0]
-        assert not ignored, f"no gradient from the {read} to {', '.join(ignored)}"
+        assert not ignored, f"{', '.join(ignored)} get no gradient from the {read}"
 
 
-def every_knob_of_the_model_counts(space: SearchSpace) -> None:
-    """At the ends of each tuned range weights, outputs or gradients differ: no argument is ignored."""
-    for knob, entry in space.tuned.items():
-        if knob in TUNABLE:
+def every_tuned_argument_has_an_effect(space: SearchSpace) -> None:
+    """Weights, outputs or gradients differ between the ends of each tuned range."""
+    for name, entry in space.tuned.items():
+        if name in TUNABLE:
             continue
-        counted = {other: choices[0] for other, choices in entry.get("when", {}).items()}
+        conditions = {other: choices[0] for other, choices in entry.get("when", {}).items()}
         first, *others = entry["choices"] if entry["type"] == "categorical" else [entry["low"], entry["high"]]
-        expected = _trace(space, counted | {knob: first})
+        before = _trace(space, conditions | {name: first})
         for other in others:
-            found = _trace(space, counted | {knob: other})
-            same = len(found) == len(expected) and all(map(torch.equal, found, expected))
-            assert not same, f"{knob} is ignored: {first!r} and {other!r} give the same weights, outputs and gradients"
+            after = _trace(space, conditions | {name: other})
+            is_ignored = len(after) == len(before) and all(map(torch.equal, after, before))
+            values = f"{first!r} and {other!r}"
+            assert not is_ignored, f"{name} has no effect: {values} give the same weights, outputs and gradients"
 
 
-def the_seed_decides_the_weights(space: SearchSpace) -> None:
-    """Models of one seed begin with the same weights, those of another with others."""
+def the_seed_determines_the_initial_weights(space: SearchSpace) -> None:
+    """Two models of the same seed start with equal weights, models of different seeds with different ones."""
     first, again, other = (list(make(space, seed).state_dict().values()) for seed in (0, 0, 1))
-    assert all(map(torch.equal, first, again)), "two models of one seed begin with different weights"
-    assert not first or not all(map(torch.equal, first, other)), "models of different seeds begin with the same weights"
+    assert all(map(torch.equal, first, again)), "two models of the same seed start with different weights"
+    assert not first or not all(map(torch.equal, first, other)), "models of different seeds start with the same weights"
 
 
-def every_point_of_the_space_builds(space: SearchSpace) -> None:
-    """The model takes what the search space may draw, also for short sequences."""
+def every_configuration_builds(space: SearchSpace) -> None:
+    """The model accepts the configurations that the search space can draw, also for short sequences."""
     model = plugins.load("models", space.model).Model
     for number in range(12):
         arguments = space.split(space.sobol_point(number, 0))[0]
         try:
             model(D, 2, **arguments)
         except Exception as error:
-            found = plugins.told(plugins.source("models", space.model), error)
-            raise AssertionError(f"{found}, with {arguments} and a length of 2") from error
+            message = plugins.told(plugins.source("models", space.model), error)
+            raise AssertionError(f"{message}, with {arguments} and a length of 2") from error
 
 
-def operations_are_counted_without_data(space: SearchSpace) -> None:
-    """Forward and backward run on the meta device, where shapes are known and no values, as FLOPs are counted."""
+def the_model_runs_without_data(space: SearchSpace) -> None:
+    """Forward and backward run on the meta device, which has shapes but no values: FLOPs are counted there."""
     model = make(space).float().to("meta").train()
     for length in (1, 2, 3):
         length_B = torch.empty(1, dtype=torch.long, device="meta")
@@ -191,8 +194,8 @@ def operations_are_counted_without_data(space: SearchSpace) -> None:
             out.backward()
 
 
-def eight_examples_can_be_learnt_by_heart(space: SearchSpace) -> None:
-    """Labels that follow from the sequence as a whole, at random: an order-blind net can do it too."""
+def eight_examples_can_be_memorised(space: SearchSpace) -> None:
+    """Random labels of eight sequences can be learned; a model that ignores order can do it too."""
     model, x_BLD, length_B = make(space).train(), sequences(8, L), torch.full((8,), L)
     head = nn.Linear(model.summary_size, 2).double()
     y_B = torch.tensor([0, 1, 1, 0, 1, 0, 0, 1])
@@ -202,28 +205,30 @@ def eight_examples_can_be_learnt_by_heart(space: SearchSpace) -> None:
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
-    assert loss.item() < 0.1, f"a loss of {loss.item():.2g} after 400 steps on eight examples; below 0.1 expected"
+    assert loss.item() < 0.1, (
+        f"the loss must fall below 0.1 in 400 steps on eight examples, but it is {loss.item():.2g}"
+    )
 
 
 Check = Callable[[SearchSpace], None]
 
 CHECKS: tuple[Check, ...] = (
-    shapes_are_as_declared,
-    padding_never_changes_an_output,
-    the_future_changes_the_past_only_where_that_is_declared,
-    going_on_from_a_state_gives_the_outputs_of_the_whole,
-    the_state_is_as_large_as_declared,
-    a_gradient_reaches_every_parameter,
-    every_knob_of_the_model_counts,
-    the_seed_decides_the_weights,
-    every_point_of_the_space_builds,
-    operations_are_counted_without_data,
-    eight_examples_can_be_learnt_by_heart,
+    outputs_have_the_declared_shapes,
+    padding_changes_no_output,
+    outputs_depend_on_later_steps_only_if_causal_is_false,
+    a_sequence_in_pieces_gives_the_same_outputs,
+    the_state_has_the_declared_size,
+    every_parameter_gets_a_gradient,
+    every_tuned_argument_has_an_effect,
+    the_seed_determines_the_initial_weights,
+    every_configuration_builds,
+    the_model_runs_without_data,
+    eight_examples_can_be_memorised,
 )
 
 
 def problems(space: SearchSpace) -> Iterator[tuple[str, str | None]]:
-    """Make all checks and yield each promise with what broke it, in one line; None if nothing did.
+    """Run all checks and yield each promise with what is wrong, in one line, or None if it is kept.
 
     Raises BenchError if the file of the model cannot be imported.
     """
@@ -233,34 +238,35 @@ def problems(space: SearchSpace) -> Iterator[tuple[str, str | None]]:
 
 
 def leak(space: SearchSpace) -> str | None:
-    """Return how a model sees the future without saying so; None where it does not, or breaks before it can be told."""
+    """Return how a model uses later steps without declaring it; None if it does not, or if it fails before that."""
     try:
         model, before, after = _two_futures(space)
-        is_same = _is_past_same(before, after)
-    except Exception:  # noqa: BLE001 - model code may raise anything; its run will tell what
+        is_same = _is_past_check_equal(before, after)
+    except Exception:  # noqa: BLE001 - model code may raise anything; its run will report it
         return None
     if not model.causal:
-        return _UNTOLD
+        return _UNDECLARED
     return None if is_same else _LEAK
 
 
 def _problem(check: Check, space: SearchSpace) -> str | None:
     try:
         check(space)
-    except Exception as error:  # noqa: BLE001 - model code may raise anything, and each check is told by itself
+    except Exception as error:  # noqa: BLE001 - model code may raise anything, and each check has its own result
         return plugins.told(plugins.source("models", space.model), error)
     return None
 
 
-def _is(found: Any, shape: tuple[int, ...], what: str, declared: str) -> None:
-    assert isinstance(found, Tensor), f"{what}: a tensor expected, but found a {type(found).__name__}"
-    assert found.shape == shape, f"{what} have the shape {tuple(found.shape)}; {shape} expected from {declared}"
+def _check_shape(output: Any, shape: tuple[int, ...], what: str, declared: str) -> None:
+    assert isinstance(output, Tensor), f"{what} must be a tensor, but a {type(output).__name__} is returned"
+    actual = tuple(output.shape)
+    assert actual == shape, f"{what} must have the shape {shape}, by {declared}, but it is {actual}"
 
 
-def _same(found: Tensor, expected: Tensor, tolerance: float, what: str) -> None:
-    assert found.shape == expected.shape, f"{what} have shapes {tuple(found.shape)} and {tuple(expected.shape)}"
-    difference = (found - expected).abs().max().item()
-    assert difference <= tolerance, f"{what} differ by {difference:.2g}"  # also where that is no number
+def _check_equal(actual: Tensor, expected: Tensor, tolerance: float, what: str) -> None:
+    assert actual.shape == expected.shape, f"{what} have shapes {tuple(actual.shape)} and {tuple(expected.shape)}"
+    difference = (actual - expected).abs().max().item()
+    assert difference <= tolerance, f"{what} differ by {difference:.2g}"  # NaN fails too
 
 
 def _count(state: Any) -> int:
@@ -274,13 +280,13 @@ def _count(state: Any) -> int:
     if isinstance(state, dict):
         return _count(list(state.values()))
     assert isinstance(state, list | tuple), (
-        f"the state holds a {type(state).__name__}: tensors in lists or tuples expected"
+        f"the state may hold tensors, numbers, lists, tuples and dictionaries, but not a {type(state).__name__}"
     )
     return sum(map(_count, state))
 
 
 def _in_training(model: Any, x_BLD: Tensor, length_B: Tensor) -> tuple[Tensor, Tensor]:
-    """Return outputs and summary of the first sequence in training mode, with the same draws of dropout each time."""
+    """Return outputs and summary of the first sequence in training mode, with equal draws of dropout each time."""
     torch.manual_seed(0)
     model.train()
     h_BLH, _ = model(x_BLD, length_B)
@@ -290,7 +296,7 @@ def _in_training(model: Any, x_BLD: Tensor, length_B: Tensor) -> tuple[Tensor, T
 
 
 def _trace(space: SearchSpace, values: dict[str, Any]) -> list[Tensor]:
-    """Return all that a knob may change: weights, outputs and gradients of a training step."""
+    """Return all that an argument may change: weights, outputs and gradients of a training step."""
     model = make(space, length=LONG, **values).train()
     x_BLD, length_B = sequences(2, LONG), torch.tensor([LONG, LONG - 3])
     torch.manual_seed(0)

@@ -1,6 +1,6 @@
 """The LightningModule around every encoder: embedding, dropout, readout, loss, optimiser and schedule.
 
-Two baselines differ in their encoder and in nothing else.
+Two baselines differ only in their encoder.
 
 B batch, L length, D input width, H hidden width, C outputs.
 """
@@ -25,15 +25,15 @@ class Share(NamedTuple):
     """What one process trains on in one step."""
 
     batch: Tensors
-    weight: float  # of its loss: 1, unless ranks were asked unequally many steps
+    weight: float  # of its loss: 1, unless the ranks have different numbers of steps to answer
     tokens: int  # valid steps of the whole batch
 
 
 class SequenceModule(pl.LightningModule):
-    """Answers a task with an encoder.
+    """An encoder with the layers that a task needs.
 
-    Tokens are embedded, values go in as they are. A task that asks once reads the encoder's summary, one that asks at
-    every step reads every step.
+    Tokens are embedded; values are passed on unchanged. The head reads the encoder's summary, or every step for a task
+    with an answer at every step.
     """
 
     def __init__(self, task: Task, config: RunConfig) -> None:
@@ -52,12 +52,12 @@ class SequenceModule(pl.LightningModule):
         self.automatic_optimization = False  # see training_step
         self.train_loss = torch.zeros(())  # of the epoch so far, summed
         self.train_steps = self.train_tokens = 0
-        # Through Lightning, which readies DDP's exchange of gradients, where ranks share the run; it costs time.
+        # Lightning prepares the exchange of gradients between ranks; a run of one process saves that time.
         self._backward = self.manual_backward if config.num_devices > 1 else torch.Tensor.backward
         self._outputs: list[Tensor] = []
 
     def forward(self, x: Tensor, length_B: Tensor) -> Tensor:
-        """Return raw answers: (B, C), or (B, L, C) where the task asks at every step."""
+        """Return raw outputs: (B, C), or (B, L, C) for a task with an answer at every step."""
         x_BLD = self.embedding(x) if self.embedding is not None else x
         h_BLH, _ = self.encoder(self.dropout(x_BLD), length_B)
         h = h_BLH if self.task.per_step else self.encoder.summary(h_BLH, length_B)
@@ -65,7 +65,7 @@ class SequenceModule(pl.LightningModule):
         return answers
 
     def loss(self, batch: Tensors) -> Tensor:
-        """Return the mean loss over the steps that are asked."""
+        """Return the mean loss over the steps that the mask selects."""
         x, length_B, y, mask = batch
         answers = self(x, length_B)
         if mask is not None:
@@ -75,10 +75,10 @@ class SequenceModule(pl.LightningModule):
         return F.cross_entropy(answers.flatten(0, -2), y.flatten())
 
     def training_step(self, batch: list[Share], batch_idx: int) -> None:
-        """Make one optimiser step on each of the batches handed over.
+        """Make one optimiser step on each of several batches.
 
-        Lightning's bookkeeping costs 0.7 ms a call, as much as a short step: so a call makes several steps. Their loss
-        is summed on the device and read once an epoch, so that no step waits for it.
+        Lightning's bookkeeping takes 0.7 ms a call, as much as a short step; therefore a call makes several steps.
+        Their loss is summed on the device and read once an epoch, so that no step waits for it.
         """
         optimizer, scheduler = self.optimizers(use_pl_optimizer=False), self.lr_schedulers()
         assert isinstance(optimizer, torch.optim.Optimizer)
@@ -96,31 +96,31 @@ class SequenceModule(pl.LightningModule):
             self.train_tokens += tokens
 
     def validation_step(self, batch: Tensors, batch_idx: int) -> None:
-        """Keep the answers to one part of a split: metrics are of the whole split, never means of batches."""
+        """Keep the outputs for a batch of a split: metrics are of the whole split, never averaged over batches."""
         x, length_B, y, mask = batch
         answers = self(x, length_B)
-        if self.task.keep == "nll":  # a vocabulary's width of numbers a step would fill the memory
+        if self.task.keep == "nll":  # one number per token of the vocabulary at every step would fill the memory
             answers = F.cross_entropy(answers.float().flatten(0, 1), y.flatten(), reduction="none").view_as(y)
         self._outputs.append(answers)
 
     test_step = validation_step
 
     def evaluated(self, split: Batch) -> dict[str, float]:
-        """Return the task's metrics of the answers kept since the last call."""
+        """Return the task's metrics of the outputs kept since the last call."""
         outputs = [part.float().cpu().numpy() for part in self._outputs]
         self._outputs.clear()
         return self.task.score(np.concatenate(outputs), split)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the numbers of steps and tokens."""
+        """Store the numbers of steps and tokens."""
         checkpoint["train_steps"], checkpoint["train_tokens"] = self.train_steps, self.train_tokens
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Go on counting steps."""
+        """Restore the numbers of steps and tokens."""
         self.train_steps, self.train_tokens = checkpoint["train_steps"], checkpoint["train_tokens"]
 
     def configure_optimizers(self) -> Any:
-        """Adam, or AdamW where weights decay (Kingma & Ba 2015; Loshchilov & Hutter 2019), in its fused form."""
+        """Return Adam, or AdamW with weight decay (Kingma & Ba 2015; Loshchilov & Hutter 2019), and the schedule."""
         kind = torch.optim.AdamW if self.settings.weight_decay else torch.optim.Adam
         optimizer = kind(
             self.parameters(), lr=self.settings.learning_rate, weight_decay=self.settings.weight_decay, fused=True
@@ -141,7 +141,7 @@ class SequenceModule(pl.LightningModule):
         return 0.1 + 0.45 * (1 + math.cos(math.pi * progress))
 
     def parameter_counts(self) -> dict[str, int]:
-        """Return the trainable numbers of encoder, embedding and head."""
+        """Return the numbers of trainable parameters of encoder, embedding and head."""
         parts = {"encoder": self.encoder, "embedding": self.embedding, "head": self.head}
         return {
             name: sum(p.numel() for p in part.parameters() if p.requires_grad) if part is not None else 0

@@ -25,13 +25,13 @@ MIN_SINGLE_REPEATS, MAX_SINGLE_REPEATS = 20, 200  # of one sequence or one step:
 
 
 def speed(module: SequenceModule, batch: Tensors, config: RunConfig) -> dict[str, float]:
-    """Time training steps, batch inference, single answers and streaming of a configuration.
+    """Time training steps, batch inference, inference on one sequence, and streaming of a configuration.
 
-    A training step is forward, backward, clipping and optimiser on one batch of training length that lies in memory;
-    inference is forward only. `latency` is inference on one sequence by itself. `streaming` is the last step of a
-    training sequence, from the state that the steps before it left; only causal encoders have it. Each is warmed up,
-    then repeated for about a quarter of a second, the device synchronised; medians, 95th percentiles and the spread
-    (between the quartiles, over the median) are returned, in milliseconds.
+    A training step is forward, backward, clipping and optimiser on one batch of training length in memory; inference is
+    forward only. `latency` is inference on a single sequence. `streaming` is the last step of a training sequence from
+    the state after the steps before it, for causal encoders only. Each is warmed up, then repeated for about a quarter
+    of a second with the device synchronised. Returned are medians and 95th percentiles in milliseconds, and the spread
+    (interquartile range over the median).
     """
     x, length, y = (part.to(config.device) for part in batch[:3])
     mask = None if batch[3] is None else batch[3].to(config.device)
@@ -72,7 +72,7 @@ def speed(module: SequenceModule, batch: Tensors, config: RunConfig) -> dict[str
 
 
 def latency(module: SequenceModule, batch: Tensors, config: RunConfig) -> float:
-    """Return the median milliseconds in which a module answers one sequence."""
+    """Return the median milliseconds of inference on one sequence."""
     was_training = module.training
     module.to(config.device).eval()
     x, length = batch[0].to(config.device), batch[1].to(config.device)
@@ -107,7 +107,7 @@ def _one_step(module: SequenceModule, x: Tensor, length: Tensor, config: RunConf
             _, state = module.encoder(embedded(one[:, :before]), one_step * before)
 
     def step() -> None:
-        # From the same state each time: a growing cache would make every repeat slower than the one before.
+        # From the same state each time: a growing cache would slow down every repeat.
         with torch.inference_mode(), _precision(config):
             h_BLH, _ = module.encoder(embedded(last), one_step, state)
             module.head(h_BLH if module.task.per_step else module.encoder.summary(h_BLH, one_step))
@@ -145,13 +145,13 @@ KERNELS = {
     "_scaled_dot_product_efficient_attention": "SDPA memory-efficient",
     "_scaled_dot_product_cudnn_attention": "SDPA cuDNN",
     "_scaled_dot_product_attention_math_for_mps": "SDPA math",
-    "_safe_softmax": "SDPA math",  # what is left of it: a composite of products and this
+    "_safe_softmax": "SDPA math",  # it decomposes into products and this operator
 }
-"""What PyTorch calls the kernels that decide about speed, and what people do."""
+"""Operators of PyTorch that determine speed, and their usual names."""
 
 
 class _Operators(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Collects the names of all operators that are called while it is on."""
+    """Collects the names of all operators that are called while it is active."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -169,52 +169,53 @@ class _Operators(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def kernels(module: SequenceModule, batch: Tensors, config: RunConfig) -> list[str]:
-    """Return the fused kernels that training and inference of a module run on, sorted; and what runs unfused.
+    """Return the fused kernels that training and inference of a module use, and what runs unfused, sorted.
 
-    Each is asked by itself: one may take a kernel that the other may not.
+    Training and inference run separately, because they may use different kernels.
     """
     x, length = batch[0].to(config.device), batch[1].to(config.device)
     module = module.to(config.device)
     recurrent = any(isinstance(part, nn.RNNBase) for part in module.modules())
-    found: set[str] = set()
+    names: set[str] = set()
     for training in (True, False):
         module.train(training)
         with _Operators() as seen, torch.inference_mode(not training), _precision(config):
             module(x, length)
-        found |= _kernels(seen.names, recurrent)
-    return sorted(found)
+        names |= _kernels(seen.names, recurrent)
+    return sorted(names)
 
 
 def _kernels(names: set[str], recurrent: bool) -> set[str]:
-    found = {KERNELS[name] for name in names & KERNELS.keys()}
-    if recurrent and not any("LSTM" in kernel or "RNN" in kernel for kernel in found):
-        found.add("unfused RNN steps")
+    kernels = {KERNELS[name] for name in names & KERNELS.keys()}
+    if recurrent and not any("LSTM" in kernel or "RNN" in kernel for kernel in kernels):
+        kernels.add("unfused RNN steps")
     if any("scaled_dot_product" in name for name in names - KERNELS.keys()):
-        found.add("SDPA (other)")
-    return found
+        kernels.add("SDPA (other)")
+    return kernels
 
 
 def flops(module: SequenceModule, task: Task) -> dict[str, int]:
-    """Return the floating-point operations of one training sequence: inference, and training with its backward pass.
+    """Return the floating-point operations of one training sequence, for inference and for a training step.
 
-    Counted on the meta device, where fused kernels are taken apart (elsewhere they count zero), of matrix products and
-    attention as PyTorch counts them. Counting a recurrence costs 10 ms a step, so 1, 2 and 3 steps are counted: of all
-    models here the operations are a polynomial of degree two in length, which these determine. The module stays on the
-    meta device, without its weights.
+    Matrix products and attention are counted as PyTorch counts them, on the meta device, where fused kernels are
+    decomposed (elsewhere they count as zero). Counting a recurrence takes 10 ms a step. Therefore only 1, 2 and 3 steps
+    are counted: the operations of all models here are a polynomial of degree two in length, which these determine. The
+    module stays on the meta device, without its weights.
     """
-    counted = [_count(module.to("meta"), task, steps) for steps in (1, 2, 3)]
+    counts = [count_flops(module.to("meta"), task, steps) for steps in (1, 2, 3)]
     names = ("inference_flops_per_sequence", "train_flops_per_sequence")
-    return {name: _extrapolate([one[i] for one in counted], task.num_steps) for i, name in enumerate(names)}
+    return {name: _extrapolate([count[i] for count in counts], task.num_steps) for i, name in enumerate(names)}
 
 
-def _count(module: SequenceModule, task: Task, steps: int) -> tuple[int, int]:
+def count_flops(module: SequenceModule, task: Task, steps: int) -> tuple[int, int]:
+    """Return the operations of the forward pass, and of forward and backward, on one sequence of `steps` steps."""
     shape = (1, steps) if task.tokens else (1, steps, task.input_size)
     x = torch.empty(shape, dtype=torch.long if task.tokens else torch.float32, device="meta")
-    asked = (1, steps) if task.per_step else (1,)
+    shape_of_y = (1, steps) if task.per_step else (1,)
     classes = task.loss == "cross_entropy"
     if not classes and task.output_size > 1:
-        asked = (*asked, task.output_size)
-    y = torch.empty(asked, dtype=torch.long if classes else torch.float32, device="meta")
+        shape_of_y = (*shape_of_y, task.output_size)
+    y = torch.empty(shape_of_y, dtype=torch.long if classes else torch.float32, device="meta")
     length = torch.empty(1, dtype=torch.long, device="meta")
     module.train()
     with FlopCounterMode(display=False) as counter:
@@ -225,7 +226,7 @@ def _count(module: SequenceModule, task: Task, steps: int) -> tuple[int, int]:
 
 
 def _extrapolate(counts: list[int], length: int) -> int:
-    """Return the value at `length` of the polynomial through counts at 1, 2 and 3 (Newton's form, in whole numbers)."""
+    """Return the value at `length` of the polynomial through counts at 1, 2 and 3 (Newton's form, in integers)."""
     first, second = counts[1] - counts[0], counts[2] - 2 * counts[1] + counts[0]
     n = length - 1
     return counts[0] + first * n + second * (n * (n - 1) // 2)

@@ -220,7 +220,7 @@ def own(tmp_path, monkeypatch):
 def test_a_model_of_ones_own_is_checked_and_told_by_the_line(own):
     status, output, errors = call("check", "./broken.py")
     assert status == 2
-    promise = "broken: shapes are as declared: FAILED: line 13: AttributeError: 'Model' object has no attribute 'later'"
+    promise = "broken: outputs have the declared shapes: FAILED: line 13: AttributeError: 'Model' object has no attribute 'later'"
     assert promise in output.splitlines()
     assert "broken: the seed decides the weights: ok" in output.splitlines()
     assert "of 11 promises are broken" in errors

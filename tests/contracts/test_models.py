@@ -1,4 +1,4 @@
-"""Every model, in the shape of every search space, keeps the contract of bench/contracts.py.
+"""Every model, in the shape of every search space, keeps the contract of bench/config/contracts.py.
 
 The checks are those of `bench check FILE.py`.
 """
@@ -14,10 +14,10 @@ from bench.training.model_checks import PIECES, L
 SPACES = sorted(plugins.declarations("search_spaces"))
 CAUSAL = [name for name in SPACES if not search_spaces.read(name).bidirectional]
 OF_THEIR_OWN = {  # below: more cases, or slow
-    model_checks.padding_never_changes_an_output,
-    model_checks.going_on_from_a_state_gives_the_outputs_of_the_whole,
-    model_checks.the_state_is_as_large_as_declared,
-    model_checks.eight_examples_can_be_learnt_by_heart,
+    model_checks.padding_changes_no_output,
+    model_checks.a_sequence_in_pieces_gives_the_same_outputs,
+    model_checks.the_state_has_the_declared_size,
+    model_checks.eight_examples_can_be_memorised,
 }
 CHECKS = [check for check in model_checks.CHECKS if check not in OF_THEIR_OWN]
 
@@ -37,26 +37,26 @@ def test_promise(check, name):
 @given(
     lengths=st.lists(st.integers(1, L), min_size=1, max_size=4), padding=st.integers(1, 9), garbage=st.integers(1, 5)
 )
-def test_padding_never_changes_an_output(name, lengths, padding, garbage):
-    model_checks.padding_never_changes_an_output(search_spaces.read(name), lengths, padding, garbage)
+def test_padding_changes_no_output(name, lengths, padding, garbage):
+    model_checks.padding_changes_no_output(search_spaces.read(name), lengths, padding, garbage)
 
 
 @pytest.mark.parametrize("pieces", PIECES)
 @pytest.mark.parametrize("name", CAUSAL)
-def test_going_on_from_a_state_gives_the_outputs_of_the_whole(name, pieces):
+def test_a_sequence_in_pieces_gives_the_same_outputs(name, pieces):
     space = search_spaces.read(name)
     assert model_checks.make(space).causal
-    model_checks.going_on_from_a_state_gives_the_outputs_of_the_whole(space, [PIECES[pieces]])
+    model_checks.a_sequence_in_pieces_gives_the_same_outputs(space, [PIECES[pieces]])
 
 
 @pytest.mark.parametrize("name", CAUSAL)
-def test_the_state_is_as_large_as_declared(name):
+def test_the_state_has_the_declared_size(name):
     space = search_spaces.read(name)
     assert model_checks.make(space).causal
-    model_checks.the_state_is_as_large_as_declared(space)
+    model_checks.the_state_has_the_declared_size(space)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SPACES)
-def test_eight_examples_can_be_learnt_by_heart(name):
-    model_checks.eight_examples_can_be_learnt_by_heart(search_spaces.read(name))
+def test_eight_examples_can_be_memorised(name):
+    model_checks.eight_examples_can_be_memorised(search_spaces.read(name))

@@ -4,11 +4,13 @@ Looked for in the folders of BENCH_DATA_DIR, then in the cache that `bench fetch
 is read, decoded or tokenised is kept beside them as memory-mapped arrays, which all runs of a machine share.
 """
 
+import contextlib
 import functools
 import hashlib
 import json
 import os
 import shutil
+import stat
 import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,9 +20,10 @@ import numpy as np
 
 from bench.config.datasets import DataFile
 from bench.config.strict import fingerprint
-from bench.errors import DataError, DataMissingError, StoreError
+from bench.data import remarks
+from bench.errors import DataError, DataMissingError, StoreError, did_you_mean
 
-VERSION = 4
+VERSION = 5
 """Of the prepared arrays: raised whenever a reader changes what it makes of a file."""
 
 
@@ -120,7 +123,45 @@ def _checked(file: DataFile) -> Path:
 def _load(folder: Path) -> Prepared:
     told = json.loads((folder / "meta.json").read_text())
     arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in told["arrays"]}
-    return Prepared(arrays, told["meta"])
+    meta = told["meta"]
+    if "remarks" in meta:
+        meta["remarks"] = remarks.stored(meta["remarks"])
+    return Prepared(arrays, meta)
+
+
+def check_readable(path: Path, folder: bool = False) -> int:
+    """Return the size in bytes of a regular file (or, if `folder`, of any folder). Raises DataError for all else.
+
+    What is neither could never end (a device) or wait forever (a named pipe).
+    """
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        if path.is_symlink():
+            raise DataError(f"{path}: a symbolic link to {os.readlink(path)}, which does not exist") from None
+        near = []
+        with contextlib.suppress(OSError):
+            near = os.listdir(path.parent)
+        raise DataError(f"{shown(path)}: no such file{did_you_mean(path.name, near)}") from None
+    except (OSError, ValueError) as error:
+        raise DataError(f"{shown(path)}: {reason(error)}") from None
+    if stat.S_ISREG(status.st_mode) or (folder and stat.S_ISDIR(status.st_mode)):
+        return status.st_size
+    if stat.S_ISDIR(status.st_mode):
+        raise DataError(f"{path}: a folder where a file is expected; name the file in it")
+    kind = {stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket"}.get(stat.S_IFMT(status.st_mode), "a device")
+    raise DataError(f"{path}: {kind}, not a regular file; write the data to a file first")
+
+
+def reason(error: BaseException) -> str:
+    """Return what the operating system says of an error, without the name of the file."""
+    return getattr(error, "strerror", None) or (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def shown(path: Path, most: int = 120) -> str:
+    """Return a path as an error shows it: in one line, printable, and not longer than `most` characters."""
+    text = "".join(char if char.isprintable() else repr(char)[1:-1] for char in str(path))
+    return text if len(text) <= most else f"{text[: most // 2]}…{text[-most // 2 :]}"
 
 
 def checksum(path: Path) -> str:

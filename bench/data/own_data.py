@@ -16,8 +16,11 @@ import numpy as np
 from bench.config import plugins
 from bench.config.datasets import DataFile, Dataset, make_task
 from bench.config.sweep_settings import SweepConfig
-from bench.data import tables, texts
+from bench.data import texts
+from bench.data.encodings import read_text
 from bench.data.files import checksum
+from bench.data.table_format import NUMBER, PARQUET, TableFormat
+from bench.data.tables import MISSING, is_named, read_head, read_table
 from bench.data.timestamps import DATE
 from bench.errors import BenchError, DataError, DeclarationError, UnknownNameError, did_you_mean
 
@@ -224,33 +227,31 @@ def _ending(path: Path) -> str:
 
 
 def _is_table(path: Path, config: SweepConfig) -> bool:
-    named = _ending(path) in (".csv", ".tsv", ".xlsx", ".xls", ".ods", *tables.PARQUET)  # told how to be saved
+    named = _ending(path) in (".csv", ".tsv", ".xlsx", ".xls", ".ods", *PARQUET)  # told how to be saved
     return named or (path.is_file() and config.task in ("forecasting", "regression"))
 
 
 def _look(path: Path, config: SweepConfig) -> _Look:
     """Look at a table's first rows. Raises DataError for one that cannot be read, or lacks a column that is named."""
     named = [config.time, config.group, config.label, config.text, *(config.target or []), *(config.features or [])]
-    head = tables.read_head(
+    head = read_head(
         path,
         SAMPLE_ROWS,
-        delimiter=_delimiter(path, config),
-        encoding=config.encoding,
-        header=not config.no_header,
+        TableFormat(config.delimiter, config.encoding, not config.no_header),
         named=[name for name in named if name is not None],
     )
     if not head.rows:
         raise DataError(f"{path}: no rows below the header")
     found: dict[str, list[str]] = {"dates": [], "numbers": [], "texts": []}
     for place, name in enumerate(head.names):
-        if not tables.is_named(name):
+        if not is_named(name):
             continue
         cells = [row[place].strip() for row in head.rows if place < len(row)]
-        known = [cell for cell in cells if cell not in tables.MISSING]
-        is_number = all(tables.NUMBER.fullmatch(cell) for cell in known)
+        known = [cell for cell in cells if cell not in MISSING]
+        is_number = all(NUMBER.fullmatch(cell) for cell in known)
         is_date = bool(known) and all(DATE.fullmatch(cell) for cell in known)
         found["numbers" if is_number else "dates" if is_date else "texts"].append(name)
-    return _Look(path, head.names, **found, form=head.form)
+    return _Look(path, head.names, **found, form=str(head.form))
 
 
 def _check_roles(config: SweepConfig, path: Path) -> None:
@@ -272,16 +273,6 @@ def _check_form(config: SweepConfig, path: Path) -> None:
     if is_of_classes and config.task in OPTIONS.keys() - {"classification"}:
         what = "a text file" if config.task == "language_modelling" else "tables (.csv, .tsv, .parquet)"
         raise DataError(f"{path}: {config.task} is asked of {what}; save it as one")
-
-
-def _delimiter(path: Path, config: SweepConfig) -> str | None:
-    """Return the delimiter that is given, or that the reader of labelled texts takes: texts hold commas themselves."""
-    if config.delimiter is None and _ending(path) == ".tsv":
-        return "\t"
-    labelled = config.task == "classification" or config.label or config.text
-    if config.delimiter is not None or not labelled or _ending(path) in tables.PARQUET:
-        return config.delimiter
-    return max(",;\t|", key=tables.read_first_line(path).count)  # as bench/texts.py does; the first of equals
 
 
 # What is asked
@@ -389,7 +380,7 @@ def _regression(config: SweepConfig, paths: list[Path], look: _Look | None) -> _
 
 
 def _inputs(config: SweepConfig, look: _Look, taken: Sequence[str | None]) -> str:
-    names = config.features or [name for name in look.names if tables.is_named(name) and name not in taken]
+    names = config.features or [name for name in look.names if is_named(name) and name not in taken]
     return f"inputs {', '.join(names[:8])}" + (f", … ({len(names):,})" if len(names) > 8 else "")
 
 
@@ -485,7 +476,7 @@ def _only(config: SweepConfig, path: Path, allowed: set[str]) -> None:
 
 def _look_json(path: Path, encoding: str | None) -> _Look:
     """Look at the first line of a .jsonl file."""
-    text, _ = texts.read_text(path, encoding=encoding)
+    text, _ = read_text(path, encoding=encoding)
     first = next((line for line in text.split("\n") if line.strip()), "")
     try:
         row = json.loads(first)
@@ -566,32 +557,24 @@ def _check(paths: list[Path], kind: str, arguments: dict[str, Any], task: Any) -
     """Refuse what a task of the bench may hold, but which in a file of one's own is an oversight."""
     path = paths[0]
     if kind == "forecasting":
+        target = arguments["target"]
         # Gaps in the inputs are filled; to foretell what is not there cannot be learned.
-        gaps = [name for name in arguments["target"] if any(_is_gap(name, remark) for remark in task.meta["remarks"])]
-        reading = {
-            key: arguments[key] for key in ("time", "group", "delimiter", "encoding", "header") if key in arguments
-        }
+        gaps = [
+            remark.column for remark in task.meta["remarks"] if remark.kind == "missing" and remark.column in target
+        ]
         if gaps:
-            tables.read_table(paths, columns=gaps, required=gaps, **reading)
-        constant = [name for name in arguments["target"] if _is_constant(name, task.meta["remarks"])]
-        if constant == arguments["target"]:
-            raise DataError(f"{path}: column '{constant[0]}': the same in all rows; nothing is to be foretold")
+            read_table(paths, gaps, TableFormat.of(arguments), required=gaps)
+        constant = {remark.column for remark in task.meta["remarks"] if remark.kind == "constant"}
+        if constant >= set(target):
+            raise DataError(f"{path}: column '{target[0]}': the same in all rows; nothing is to be foretold")
     if kind == "tagging" and len(task.meta["labels"]) < 2:
         raise DataError(f"{path}: one label only, '{task.meta['labels'][0]}'; two are needed to tell them apart")
     if kind == "classification":
         label = arguments.get("label")
         if arguments["reader"] in ("table", "text") and isinstance(label, str):
-            for (cell,), line in texts.read_cells(path, [label], *map(arguments.get, ("delimiter", "encoding")))[0]:
+            for (cell,), line in texts.read_cells(path, [label], TableFormat.of(arguments))[0]:
                 if cell.strip().lower() in ("", "nan"):
                     raise DataError(f"{path}: line {line}, column '{label}': no label; leave the row out")
-
-
-def _is_gap(name: str, remark: str) -> bool:
-    return re.match(rf"column '{re.escape(name)}': [\d,]+ missing", remark) is not None
-
-
-def _is_constant(name: str, remarks: list[str]) -> bool:
-    return any(remark.startswith(f"column '{name}' is constant") for remark in remarks)
 
 
 def _ladder(kind: str, task: Any) -> list[int]:
@@ -650,7 +633,7 @@ def _remarks(path: Path, card: Dataset, task: Any, look: _Look | None, asked: _A
     what = "sequences" if card.task in ("regression", "classification", "tagging") else "windows"
     lengths = f"lengths {', '.join(map(str, card.lengths))}" + (" (--length)" if not lengths_asked else "")
     found.append(f"{path.name}: {what}: {counts}; {lengths}")
-    found += [remark if remark.startswith(path.name) else f"{path.name}: {remark}" for remark in task.meta["remarks"]]
+    found += [remark.about(path.name) for remark in task.meta["remarks"]]
     if card.task != "forecasting":
         steps = task.split("val", 500).length
         if steps.min() < steps.max():

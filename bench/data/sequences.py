@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from bench.config.contracts import Batch
+from bench.data.remarks import Remark
 from bench.data.tables import carry_forward
 
 
@@ -38,7 +39,7 @@ def training_scale(steps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return mean, np.where(scale > 1e-6 * np.abs(mean), scale, 1.0)  # float32 is no finer
 
 
-def repeated(contents: list[Any], part: np.ndarray, parts: Sequence[str]) -> list[str]:
+def repeated(contents: list[Any], part: np.ndarray, parts: Sequence[str]) -> list[Remark]:
     """Return remarks on examples that stand in an earlier part too. `part` is an index into `parts`, -1 for none."""
     remarks = []
     of_part = [{contents[i] for i in np.flatnonzero(part == place)} for place in range(len(parts))]
@@ -46,17 +47,18 @@ def repeated(contents: list[Any], part: np.ndarray, parts: Sequence[str]) -> lis
         again = [sum(contents[i] in of_part[other] for i in np.flatnonzero(part == place)) for other in range(place)]
         if any(again):
             told = " and ".join(f"{count:,} also in {parts[other]}" for other, count in enumerate(again))
-            remarks.append(f"equal examples: of {int((part == place).sum()):,} in {parts[place]}, {told}")
+            rule = f"equal examples: of {int((part == place).sum()):,} in {parts[place]}, {told}"
+            remarks.append(Remark("equal", rule))
     return remarks
 
 
-def cut(lengths: np.ndarray, most: int, keep: str) -> list[str]:
+def cut(lengths: np.ndarray, most: int, keep: str) -> list[Remark]:
     """Return a remark if some of the sequences are longer than what a model reads of them."""
     longer = int((lengths > most).sum())
     if not longer:
         return []
     read = f"the {keep} {most:,} are read, as in training"
-    return [f"{longer:,} of {len(lengths):,} sequences are longer than {most:,} steps: {read}"]
+    return [Remark("cut", f"{longer:,} of {len(lengths):,} sequences are longer than {most:,} steps: {read}")]
 
 
 def moments(batch: Batch) -> np.ndarray:

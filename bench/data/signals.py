@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from bench.data.texts import Examples, read_text, shown
+from bench.data.encodings import read_text
+from bench.data.texts import Examples, shown
 from bench.errors import DataError
 
 MISSING = ("?", "nan", "")

@@ -6,9 +6,7 @@ column (or byte) and how to mend it; what is allowed but worth knowing comes bac
 S steps, D channels.
 """
 
-import codecs
 import csv
-import gzip
 import io
 import itertools
 import json
@@ -18,7 +16,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
-from bench.data.tables import PARQUET, check_delimiter, parquet_cells, parquet_names
+from bench.data.encodings import read_text
+from bench.data.remarks import Remark
+from bench.data.table_format import PARQUET, TableFormat, long_fields, parquet_names, sniff
+from bench.data.tables import parquet_cells
 from bench.errors import DataError, did_you_mean
 
 ARCHIVES = (".tar.gz", ".tgz", ".tar", ".tar.bz2", ".tar.xz")
@@ -34,137 +35,89 @@ class Examples(NamedTuple):
     names: list[str]  # of the examples: file, and line or place in it
     groups: list[str] | None = None  # of the examples, where a column names them
     classes: list[str] | None = None  # in the order in which the file declares them
-    remarks: list[str] = []  # noqa: RUF012
+    remarks: list[Remark] = []  # noqa: RUF012
     rate: int = 0  # of recordings: samples a second
-
-
-def read_bytes(path: Path) -> bytes:
-    """Return what a file holds, unpacked where it is a .gz."""
-    try:
-        return gzip.decompress(path.read_bytes()) if path.suffix.lower() == ".gz" else path.read_bytes()
-    except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{path}: damaged or cut off: {error}; get it again") from None
-
-
-def read_text(path: Path, data: bytes | None = None, encoding: str | None = None) -> tuple[str, list[str]]:
-    r"""Return a file as text with \n at the ends of lines, and remarks.
-
-    In the encoding that is given, or that a mark at the start tells; or UTF-8, or else Windows-1252.
-    """
-    data = read_bytes(path) if data is None else data
-    if encoding is None and data[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
-        encoding = "utf-16"
-    remarks = []
-    try:
-        text = data.decode(encoding or "utf-8").removeprefix("\ufeff")
-    except LookupError:
-        raise DataError(f"{path}: encoding '{encoding}' is not known; utf-8 or cp1252, say") from None
-    except UnicodeDecodeError as first:
-        if encoding is not None:
-            line = data[: first.start].count(b"\n") + 1
-            rule = f"byte {first.start}: not {encoding}; give the encoding it was written in"
-            raise DataError(f"{path}: line {line}, {rule}") from None
-        try:
-            text = data.decode("cp1252")
-        except UnicodeDecodeError as error:
-            line = data[: error.start].count(b"\n") + 1
-            rule = f"byte {error.start}: neither utf-8 nor cp1252; save it as utf-8 (or --encoding, with --data)"
-            raise DataError(f"{path}: line {line}, {rule}") from None
-        remarks.append(f"{path.name} is not utf-8 (byte {first.start}): read as cp1252")
-    if "\0" in text:
-        before = text[: text.index("\0")]
-        line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
-        raise DataError(
-            f"{path}: line {line}, column {column}: a NUL byte; no text, or one in UTF-16: save it as utf-8"
-        )
-    return text.replace("\r\n", "\n").replace("\r", "\n"), remarks
 
 
 # Tables
 
 
 def is_table(path: Path) -> bool:
-    """Whether the name of a file says that it is a table."""
+    """Return whether the name of a file says that it is a table."""
     return path.name.lower().removesuffix(".gz").endswith(TABLES)
 
 
 def read_cells(
-    path: Path, wanted: Sequence[str | int], delimiter: str | None = None, encoding: str | None = None
-) -> tuple[list[tuple[list[str], int]], list[str]]:
+    path: Path, wanted: Sequence[str | int], form: TableFormat | None = None
+) -> tuple[list[tuple[list[str], int]], list[Remark]]:
     """Return the wanted fields of every row with the row's line (of Parquet, its number), and remarks.
 
-    Of a .tsv file (tabs, without quotes), a .jsonl file (an object a line), Parquet, or else a .csv file, parted by
-    `delimiter`, or by commas, semicolons, tabs or bars, whichever its first line has most of. Columns are wanted by
-    name; by number, from 1, where there is no header.
+    The file is a .jsonl file (one object per line), Parquet, or a text table, whose format is found by
+    `table_format.sniff`. Columns are wanted by name; or by number, from 1, if there is no header. Raises DataError.
     """
     kind = _table_kind(path)
     if kind in PARQUET:
-        found = list(zip(parquet_cells(path, wanted), itertools.count(1), strict=False))
-        if not found:
+        records = list(zip(parquet_cells(path, wanted), itertools.count(1), strict=False))
+        if not records:
             raise DataError(f"{path}: no rows")
-        return found, []
-    text, remarks = read_text(path, encoding=encoding)
+        return records, []
     if kind == ".jsonl":
+        text, remarks = read_text(path, encoding=None if form is None else form.encoding)
         return list(_json_rows(path, text, wanted)), remarks
-    by_tabs = kind == ".tsv" and delimiter in (None, "\t")
-    rows = _tab_rows(text) if by_tabs else _comma_rows(path, text, delimiter)
+    rows, remarks = _rows(path, form)
     by_name = any(isinstance(column, str) for column in wanted)
     places: list[int] = []
-    fields_expected, cells = 0, []
+    width, records = 0, []
     for fields, line in rows:
-        if not fields_expected:
-            fields_expected = len(fields)
+        if not width:
+            width = len(fields)
             places = [_place(path, column, fields) for column in wanted]
             if by_name:
                 continue
-        if len(fields) != fields_expected:
-            mend = "tabs part fields" if by_tabs else "put a field that holds the delimiter in quotes"
-            rule = f"{len(fields)} fields where the first line has {fields_expected}"
-            raise DataError(f"{path}: line {line}, column {min(len(fields), fields_expected)}: {rule}; {mend}")
-        cells.append(([fields[place] for place in places], line))
-    if not cells:
-        raise DataError(f"{path}: no rows{' below the header' if by_name and fields_expected else ''}")
-    return cells, remarks
+        if len(fields) != width:
+            fix = "put a field that holds the delimiter in quotes (of a .tsv file: no field may hold a tab)"
+            rule = f"has {len(fields)} fields, but the first line has {width}"
+            raise DataError(f"{path}: line {line} {rule}; {fix}")
+        records.append(([fields[place] for place in places], line))
+    if not records:
+        raise DataError(f"{path}: no rows{' below the header' if by_name and width else ''}")
+    return records, remarks
 
 
-def column_names(path: Path, delimiter: str | None = None, encoding: str | None = None) -> list[str]:
-    """Return the header of a table."""
-    kind = _table_kind(path)
-    if kind in PARQUET:
+def column_names(path: Path, form: TableFormat | None = None) -> list[str]:
+    """Return the header of a table. Raises DataError."""
+    if _table_kind(path) in PARQUET:
         return parquet_names(path)
-    text, _ = read_text(path, encoding=encoding)
-    by_tabs = kind == ".tsv" and delimiter in (None, "\t")
-    rows = _tab_rows(text) if by_tabs else _comma_rows(path, text, delimiter)
-    return [field.strip() for field in next(rows, ([], 0))[0]]
+    first, _ = next(_rows(path, form)[0], ([], 0))
+    return [field.strip() for field in first]
 
 
 def _table_kind(path: Path) -> str:
     return next((suffix.lower() for suffix in path.suffixes if suffix.lower() in TABLES), ".csv")
 
 
-def _tab_rows(text: str) -> Iterator[tuple[list[str], int]]:
-    for number, line in enumerate(text.split("\n"), 1):
-        if line.strip():
-            yield line.split("\t"), number
+def _rows(path: Path, form: TableFormat | None) -> tuple[Iterator[tuple[list[str], int]], list[Remark]]:
+    """Return the fields of every row of a text table with their line. In a .tsv file, quotes are part of the text."""
+    form, _, remarks = sniff(path, form or TableFormat())
+    text, _ = read_text(path, encoding=form.encoding)
+    if _table_kind(path) == ".tsv" and form.delimiter == "\t":
+        lines = ((line.split("\t"), number) for number, line in enumerate(text.split("\n"), 1) if line.strip())
+        return lines, remarks
+    return _quoted_rows(path, text, form.delimiter or ","), remarks
 
 
-def _comma_rows(path: Path, text: str, delimiter: str | None) -> Iterator[tuple[list[str], int]]:
-    first = text.lstrip("\n").split("\n", 1)[0]
-    check_delimiter(path, delimiter)
-    delimiter = delimiter or max(",;\t|", key=first.count)  # the first of equals
-    limit = csv.field_size_limit(max(1 << 17, len(text)))  # a text may be longer than 128 KiB
-    try:
+def _quoted_rows(path: Path, text: str, delimiter: str) -> Iterator[tuple[list[str], int]]:
+    line = 1
+    with long_fields():
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-        line = 1
-        for fields in reader:
-            if fields:
-                yield fields, line
-            line = reader.line_num + 1
-    except csv.Error as error:
-        mend = "close quotes, and double those inside quotes"
-        raise DataError(f"{path}: line {reader.line_num}, begun in line {line}: {error}; {mend}") from None
-    finally:
-        csv.field_size_limit(limit)
+        try:
+            for fields in reader:
+                if fields:
+                    yield fields, line
+                line = reader.line_num + 1
+        except csv.Error as error:
+            fix = "close quotes, and double those inside quotes"
+            raise DataError(f"{path}: line {reader.line_num}, in a row from line {line} on: {error}; {fix}") from None
 
 
 def _json_rows(path: Path, text: str, wanted: Sequence[str | int]) -> Iterator[tuple[list[str], int]]:
@@ -217,12 +170,11 @@ def read_text_table(
     path: Path,
     text: str | int,
     label: str | int,
-    group: str | int | None = None,
-    delimiter: str | None = None,
-    encoding: str | None = None,
+    form: TableFormat | None = None,
 ) -> Examples:
-    """Read a text and a label a row (and the group it belongs to)."""
-    cells, remarks = read_cells(path, [text, label, *([] if group is None else [group])], delimiter, encoding)
+    """Read a text and a label per row, and its group if `form` has one."""
+    group = form.group if form is not None else None
+    cells, remarks = read_cells(path, [text, label, *([] if group is None else [group])], form)
     examples = Examples([], [], [], None if group is None else [], remarks=remarks)
     for fields, line in cells:
         for field, column in zip(fields, (text, label, group), strict=False):

@@ -9,6 +9,8 @@ from typing import Any, NamedTuple, cast
 
 import numpy as np
 
+from bench.data.remarks import Remark
+
 DATE = re.compile(
     r"\s*(\d{4}[-/.]\d{1,2}([-/.]\d{1,2})?|\d{1,2}[-/.]\d{1,2}[-/.]\d{4})"
     r"([T ]+\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?)?\s*([AaPp][Mm])?\s*(Z|UTC|[+-]\d{2}:?\d{2})?\s*"
@@ -40,14 +42,14 @@ class TimeReader:
         self.known = known  # decides where there is a choice
         self.found: TimeForm | None = None
         self.expected = ""
-        self.remarks: list[str] = []
+        self.remarks: list[Remark] = []
 
     def read(self, column: Any) -> np.ndarray:
         """Return int64 nanoseconds, the least int64 where there is no time to be read."""
         if self.found is None:
             self.found = self._find(column)
             if self.found.has_zone:
-                self.remarks.append("times have zones: read as UTC")
+                self.remarks.append(Remark("time", "times have zones and are read as UTC"))
         return self._parse(column, self.found)
 
     def _find(self, column: Any) -> TimeForm:
@@ -73,7 +75,7 @@ class TimeReader:
                 if not abs(number) >= limit
             )
             if not np.isnan(number):
-                self.remarks.append(f"times are numbers: read as {word} since 1970")
+                self.remarks.append(Remark("time", f"times are numbers and are read as {word} since 1970"))
             return TimeForm("numbers", size)
         has_zone = _ZONE.search(first) is not None
         if forms[0].startswith("%Y-%m"):
@@ -88,7 +90,8 @@ class TimeReader:
         fits.sort(key=lambda choice: (choice.form != self.known, *_disorder(read[choice])))
         found = (fits or choices)[0]
         self.expected = f" of the form {found.form}, as the first one is"
-        self.remarks.append(f"times are read as {found.form}" + (f", not as {fits[1].form}" if len(fits) > 1 else ""))
+        other = f", not as {fits[1].form}" if len(fits) > 1 else ""
+        self.remarks.append(Remark("time", f"times are read as {found.form}{other}"))
         return found
 
     def _parse(self, column: Any, how: TimeForm) -> np.ndarray:
@@ -142,17 +145,18 @@ def _disorder(times: np.ndarray) -> tuple[int, int]:
     return int((steps <= 0).sum()), len(steps) - usual
 
 
-def regularity(name: str, times: np.ndarray, borders: np.ndarray | None) -> list[str]:
+def regularity(name: str, times: np.ndarray, borders: np.ndarray | None) -> list[Remark]:
     """Return a remark if the steps in time differ."""
     if _is_even(times, borders):
         return []
     steps = np.diff(times)
     found, counts = np.unique(steps if borders is None else steps[~borders], return_counts=True)
     usual, total = found[counts.argmax()], int(counts.sum())
-    return [
-        f"'{name}': {total - int(counts.max()):,} of {total:,} steps in time differ from the usual {_duration(usual)} "
+    rule = (
+        f"{total - int(counts.max()):,} of {total:,} steps in time differ from the usual {_duration(usual)} "
         f"({_duration(found[0])} to {_duration(found[-1])}); rows are taken as even steps, nothing is resampled"
-    ]
+    )
+    return [Remark("steps", rule, name)]
 
 
 def _duration(nanoseconds: int) -> str:

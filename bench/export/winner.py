@@ -127,7 +127,7 @@ class Winner:
         # No further than in training: positions a model has never seen are not asked.
         new = self.task.read_new(path, self.module.task.num_steps, arguments, self.meta)
         found = pd.DataFrame(self.task.answers(self.answers(new.x, new.length), new, arguments, self.meta))
-        found.attrs["remarks"] = new.about.get("remarks", [])
+        found.attrs["remarks"] = [str(remark) for remark in new.about.get("remarks", [])]
         return found
 
 

@@ -20,11 +20,13 @@ from bench.config.contracts import Batch, New, StoredTask
 from bench.config.datasets import DataFile
 from bench.data import sequences, signals, texts, vocabulary
 from bench.data.files import prepare
+from bench.data.remarks import Remark
+from bench.data.splits import PARTS, check_splits
+from bench.data.table_format import TableFormat
 from bench.data.tables import group_starts, is_named, read_table
 from bench.data.texts import Examples
 from bench.errors import DataError, DataMissingError, DeclarationError
 
-PARTS = ("train", "val", "test")
 READERS = ("ts", "arrays", "wav", "text", "table")
 TOKENS = ("word", "character", "byte")
 RULES: dict[str, tuple[set[str], set[str]]] = {  # what a rule needs, and what it may have
@@ -109,14 +111,14 @@ class Task(StoredTask):
             raise DeclarationError(f"classification: label: the name of a column of the table, but found {label!r}")
         rule = splits or {"by": "stratified", "shares": [0.8, 0.1, 0.1]}
         _check_rule(rule)
-        reading = {"label": label, "text": text, "columns": columns, "group": group, "time": time}
-        reading |= {"delimiter": delimiter, "encoding": encoding}
+        form = TableFormat(delimiter, encoding, time=time, group=group)
+        reading = {"label": label, "text": text, "columns": columns, "form": form}
         data_files = [DataFile.model_validate(file) for file in files]
         encoded = [tokens, min_frequency] if reader == "text" else []
         prepared = prepare(
             "classification",
             data_files,
-            [reader, reading, encoded, rule],
+            [reader, reading | {"form": vars(form)}, encoded, rule],
             lambda paths: _make(paths, data_files, reader, reading, encoded, rule),
         )
         self.meta = prepared.meta
@@ -263,10 +265,7 @@ def _check_rule(rule: dict[str, Any]) -> None:
     for key in set(rule) - needed - allowed - {"by"}:
         known = ", ".join(sorted(needed | allowed))
         raise DeclarationError(f"classification: splits: by = '{by}' has no '{key}' (there are: {known})")
-    shares = rule.get("shares", [0.8, 0.1, 0.1])
-    if len(shares) != 3 or not all(0 < share < 1 for share in shares) or abs(sum(shares) - 1) > 1e-9:
-        rule_text = "shares: three that sum to 1, for train, val and test"
-        raise DeclarationError(f"classification: splits: {rule_text}, but found {shares}")
+    check_splits("classification", rule.get("shares", [0.8, 0.1, 0.1]))
     if not 0 < rule.get("val_share", VAL_SHARE) < 1:
         raise DeclarationError(f"classification: splits: val_share: between 0 and 1, but found {rule['val_share']}")
     if by == "fold" and ("size" in rule) == ("folds" in rule):
@@ -412,18 +411,19 @@ def _sorted(labels: set[str]) -> list[str]:
     return sorted(labels, key=lambda label: (int(label), label) if whole else (0, label))
 
 
-def _remarks(y: np.ndarray, part: np.ndarray, classes: list[str], contents: list[bytes]) -> list[str]:
+def _remarks(y: np.ndarray, part: np.ndarray, classes: list[str], contents: list[bytes]) -> list[Remark]:
     remarks = sequences.repeated(contents, part, PARTS)
     for number, of in enumerate(PARTS):
         unseen = [name for place, name in enumerate(classes) if not (y[part == number] == place).any()]
         if unseen:
-            remarks.append(f"no example in {of} of: {', '.join(unseen[:10])}{', …' * (len(unseen) > 10)}")
+            named = ", ".join(unseen[:10]) + ", …" * (len(unseen) > 10)
+            remarks.append(Remark("unseen", f"no example in {of} of: {named}"))
     return remarks
 
 
 def _standardise(
     steps: np.ndarray, stop: np.ndarray, num_train: int, path: Path
-) -> tuple[np.ndarray, dict[str, Any], list[str]]:
+) -> tuple[np.ndarray, dict[str, Any], list[Remark]]:
     """Return the steps (S, D) without gaps, with mean 0 and deviation 1 on the training steps."""
     missing = np.isnan(steps)
     train = steps[: stop[num_train - 1]]
@@ -432,9 +432,9 @@ def _standardise(
         raise DataError(f"{path}: channel {int((~seen).argmax()) + 1}: no value in the training part; leave it out")
     mean, scale = sequences.training_scale(train)
     num_missing = int(missing.sum())
-    told = f"{num_missing:,} missing values filled with the one before, or the training mean"
+    filled = f"{num_missing:,} missing values filled with the previous value, or the training mean"
     values = sequences.standardised(steps, np.r_[0, stop[:-1]], mean, scale)
-    return values, {"mean": mean.tolist(), "scale": scale.tolist()}, [told] if num_missing else []
+    return values, {"mean": mean.tolist(), "scale": scale.tolist()}, [Remark("missing", filled)] if num_missing else []
 
 
 def _parted(text: str, tokens: str) -> list[str] | bytes:
@@ -525,31 +525,31 @@ def _read_recordings(path: Path, label: str | int | None) -> Examples:
 
 def _read_texts(path: Path, paths: list[Path], reading: dict[str, Any]) -> Examples:
     if path.is_dir():
-        return texts.read_text_folder(path, reading["encoding"])
+        return texts.read_text_folder(path, reading["form"].encoding)
     if path.name.lower().endswith(texts.ARCHIVES):
-        return texts.read_text_archive(path, reading["encoding"])
+        return texts.read_text_archive(path, reading["form"].encoding)
     if texts.is_table(path):
         text, label = (reading[key] if reading[key] is not None else key for key in ("text", "label"))
-        return texts.read_text_table(path, text, label, reading["group"], reading["delimiter"], reading["encoding"])
+        return texts.read_text_table(path, text, label, reading["form"])
     stems = [each.stem for each in paths]
     label = path.stem if len(set(stems)) == len(stems) else path.name
-    return texts.read_text_lines(path, label, reading["encoding"])
+    return texts.read_text_lines(path, label, reading["form"].encoding)
 
 
 def _read_table(paths: list[Path], reading: dict[str, Any], rule: dict[str, Any]) -> Examples:
     """Read sequences of numbers, and by themselves their labels, which may be text."""
-    label, group = reading["label"], reading["group"]
+    label, form = reading["label"], reading["form"]
+    group = form.group
     extra = [rule["column"]] if "column" in rule else []
     told_apart = [label, *extra, *([] if group is None else [group])]
-    written = {key: reading[key] for key in ("delimiter", "encoding")}
     cells = []
     for path in paths:
-        for row, line in texts.read_cells(path, told_apart, **written)[0]:
+        for row, line in texts.read_cells(path, told_apart, form)[0]:
             if not all(cell.strip() for cell in row):
                 column = next(name for name, cell in zip(told_apart, row, strict=True) if not cell.strip())
                 raise DataError(f"{path}: line {line}, column '{column}': empty; leave the row out")
             cells.append(row)
-    items, names, remarks = _read_steps(paths, _columns(paths[0], reading, rule), group, reading["time"], **written)
+    items, names, remarks = _read_steps(paths, _columns(paths[0], reading, rule), form)
     told = cells if group is None else _one_a_group(cells, names, [label, *extra], paths[0])
     groups = [row[1] for row in told] if extra else None
     return Examples(items, [row[0].strip() for row in told], names, groups, remarks=remarks)
@@ -557,26 +557,19 @@ def _read_table(paths: list[Path], reading: dict[str, Any], rule: dict[str, Any]
 
 def _columns(path: Path, reading: dict[str, Any], rule: dict[str, Any]) -> list[str]:
     """Return the columns of a table that are steps, or channels of steps."""
-    others = [reading["label"], reading["group"], reading["time"], rule.get("column")]
-    names = texts.column_names(path, reading["delimiter"], reading["encoding"])
+    form = reading["form"]
+    others = [reading["label"], form.group, form.time, rule.get("column")]
+    names = texts.column_names(path, form)
     return reading["columns"] or [name for name in names if is_named(name) and name not in others]
 
 
 def _read_steps(
-    paths: list[Path],
-    columns: list[str],
-    group: str | None,
-    time: str | None,
-    delimiter: str | None,
-    encoding: str | None,
-    partial: bool = False,
-) -> tuple[list[np.ndarray], list[str], list[str]]:
+    paths: list[Path], columns: list[str], form: TableFormat, partial: bool = False
+) -> tuple[list[np.ndarray], list[str], list[Remark]]:
     """Return the steps of each sequence (S, D), the names of the sequences, and remarks."""
-    table = read_table(
-        paths, columns=columns, group=group, time=time, delimiter=delimiter, encoding=encoding, partial=partial
-    )
+    table = read_table(paths, columns, form, partial=partial)
     steps = np.stack([table.columns[name] for name in columns], axis=1)
-    if group is not None:
+    if form.group is not None:
         return np.split(steps, group_starts(table.groups)[1:]), table.group_names, table.remarks
     known = ~np.isnan(steps)
     lengths = np.where(known.any(1), steps.shape[1] - known[:, ::-1].argmax(1), 0)
@@ -636,24 +629,23 @@ def read_new(path: Path, length: int, arguments: dict[str, Any], meta: dict[str,
     return New(sequences.padded(values, first, kept), kept, {"names": names, "remarks": remarks})
 
 
-def _read_new(path: Path, arguments: dict[str, Any], meta: dict[str, Any]) -> tuple[list[Any], list[str], list[str]]:
+def _read_new(path: Path, arguments: dict[str, Any], meta: dict[str, Any]) -> tuple[list[Any], list[str], list[Remark]]:
     """Return the items of a file, their names, and remarks."""
     reader = arguments.get("reader", "ts")
-    delimiter, encoding = arguments.get("delimiter"), arguments.get("encoding")
+    form = TableFormat.of(arguments)
     if reader == "table":
-        group, time = arguments.get("group"), arguments.get("time")
-        return _read_steps([path], meta["columns"], group, time, delimiter, encoding, partial=True)
+        return _read_steps([path], meta["columns"], form, partial=True)
     if reader == "text" and path.is_file() and texts.is_table(path):
         column = _text_column(arguments)
         by_name = isinstance(arguments.get("text"), str | None)
-        by_name = by_name or column in texts.column_names(path, delimiter, encoding)
-        rows, remarks = texts.read_cells(path, [column if by_name else arguments["text"]], delimiter, encoding)
+        by_name = by_name or column in texts.column_names(path, form)
+        rows, remarks = texts.read_cells(path, [column if by_name else arguments["text"]], form)
         return [row[0] for row, _ in rows], [f"{path.name}:{line}" for _, line in rows], remarks
     read: dict[str, Callable[[], Examples]] = {
         "ts": lambda: signals.read_ts(path, labelled=False),
         "arrays": lambda: signals.read_arrays(path, labelled=False),
         "wav": lambda: _read_recordings(path, None),
-        "text": lambda: _read_texts(path, [path], {"encoding": encoding}),
+        "text": lambda: _read_texts(path, [path], {"form": form}),
     }
     examples = read[reader]()
     if examples.rate != meta.get("rate", 0):

@@ -15,11 +15,13 @@ import numpy as np
 from bench.config.contracts import Batch, New, StoredTask
 from bench.config.datasets import DataFile
 from bench.data.files import prepare
+from bench.data.remarks import Remark
+from bench.data.splits import PARTS, check_splits, split_borders
+from bench.data.table_format import TableFormat
 from bench.data.tables import Table, carry_forward, group_starts, read_table
 from bench.data.timestamps import TimeForm, months_of
 from bench.errors import DataError, DeclarationError
 
-PARTS = ("train", "val", "test")
 ALPHAS = (1.0, 10.0, 100.0, 1e3, 1e4, 1e5)  # of the ridge; the best on val is taken
 RIDGE_CELLS = 1 << 24  # numbers the ridge is fitted on, at most: 128 MiB
 
@@ -76,17 +78,17 @@ class Task(StoredTask):
             raise DeclarationError(f"forecasting: horizon: at least 1 row to foretell, but found {horizon}")
         if season is not None and season < 1:
             raise DeclarationError(f"forecasting: season: at least 1 row, but found {season}")
-        _check_splits(splits)
+        check_splits("forecasting", splits, "rows")
         self.length = self.num_steps = length
         self.horizon, self.season, self.target = horizon, season, list(dict.fromkeys(target))
         names = list(dict.fromkeys([*self.target, *features]))
         self.input_size, self.output_size = len(names), horizon * len(self.target)
-        reading = {"time": time, "group": group, "delimiter": delimiter, "encoding": encoding, "header": header}
+        form = TableFormat(delimiter, encoding, header, time=time, group=group)
         prepared = prepare(
             "forecasting",
             [DataFile.model_validate(file) for file in files],
-            [reading, names, len(self.target), list(splits), season],
-            lambda paths: _make(paths, reading, names, len(self.target), splits, season),
+            [vars(form), names, len(self.target), list(splits), season],
+            lambda paths: _make(paths, form, names, len(self.target), splits, season),
         )
         self._values_ND, self._times = prepared.arrays["values"], prepared.arrays.get("times")
         meta = prepared.meta
@@ -110,7 +112,7 @@ class Task(StoredTask):
         remarks = list(meta["remarks"])
         if any(left_out.values()):
             told = ", ".join(f"{part} {left_out[part]:,}" for part in PARTS)
-            remarks.append(f"windows left out because a target is missing: {told}")
+            remarks.append(Remark("windows", f"windows left out because a target is missing: {told}"))
         seen = np.concatenate([each[:, 2] for each in whole.values()])
         remarks += _too_short(meta["groups"], prepared.arrays["starts"], seen)
         self.meta = meta | {"remarks": remarks, "left_out": left_out}
@@ -248,34 +250,17 @@ def _thinned(count: int, size: int) -> np.ndarray:
     return np.arange(count) if count <= size else np.arange(size) * count // size
 
 
-def _check_splits(splits: Sequence[float]) -> None:
-    shares = len(splits) == 3 and all(0 < part < 1 for part in splits) and abs(sum(splits) - 1) < 1e-9
-    counts = len(splits) == 3 and all(isinstance(part, int) and part >= 1 for part in splits)
-    if not shares and not counts:
-        rule = "three shares that sum to 1, or three numbers of rows"
-        raise DeclarationError(f"forecasting: splits: {rule}, for train, val and test, but found {list(splits)}")
-
-
-def _borders(count: int, splits: Sequence[float]) -> np.ndarray:
-    """Return where train, val and test begin and the last one ends, of `count` rows."""
-    if sum(splits) > 1.5:
-        return np.cumsum([0, *splits]).astype(np.int64)
-    # Rounded down, but not because 0.7 is a little less than seven tenths.
-    train, test = (int(count * share + 1e-9) for share in (splits[0], splits[2]))
-    return np.array([0, train, count - test, count])
-
-
 def _part_of_rows(table: Table, starts: np.ndarray, count: int, splits: Sequence[float]) -> np.ndarray:
     """Return the part of each row as an index into PARTS, -1 for none."""
     if table.times is not None and table.groups is not None:
         axis, place = np.unique(table.times, return_inverse=True)
-        borders = _borders(len(axis), splits)
+        borders = np.array(split_borders(len(axis), splits))
         _check_rows(borders, len(axis), "different times")
         return _between(place, borders)
     lengths = np.diff(np.r_[starts, count])
     parts = []
     for length in lengths:
-        borders = _borders(int(length), splits)
+        borders = np.array(split_borders(int(length), splits))
         if len(lengths) == 1:
             _check_rows(borders, int(length), "rows")
         parts.append(_between(np.arange(length), borders))
@@ -294,14 +279,14 @@ def _check_rows(borders: np.ndarray, count: int, what: str) -> None:
 
 def _make(
     paths: list[Path],
-    reading: dict[str, Any],
+    form: TableFormat,
     names: list[str],
     num_targets: int,
     splits: Sequence[float],
     season: int | None,
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Return the table as standardised values, and where its windows may lie."""
-    table = read_table(paths, columns=names, **reading)
+    table = read_table(paths, names, form)
     count, remarks = len(table.columns[names[0]]), list(table.remarks)
     starts = group_starts(table.groups)
     part = _part_of_rows(table, starts, count, splits)
@@ -323,8 +308,9 @@ def _make(
         if missing.any():
             column = carry_forward(column, starts)
             early = int(np.isnan(column).sum())
-            filled = f"{int(missing.sum()):,} missing values filled with the one before"
-            remarks.append(f"column '{name}': {filled}" + (f", {early:,} of them with the training mean" * bool(early)))
+            filled = f"{int(missing.sum()):,} missing values filled with the previous value"
+            filled += f", {early:,} of them with the training mean" * bool(early)
+            remarks.append(Remark("missing", filled, name))
         values[:, place] = _standardised(column, mean[-1], scale[-1])
     blocks, runs = (_stretches(part, starts, apart) for apart in (np.zeros(count, dtype=bool), lacks))
     arrays = {"values": values, "blocks": blocks, "runs": runs, "starts": starts}
@@ -336,14 +322,15 @@ def _make(
     return arrays, meta
 
 
-def _too_short(groups: list[str], starts: np.ndarray, with_window: np.ndarray) -> list[str]:
+def _too_short(groups: list[str], starts: np.ndarray, with_window: np.ndarray) -> list[Remark]:
     """Return a remark if there are groups without a window."""
     lacking = ~np.isin(starts, with_window)
     short = [name for name, lacks in zip(groups, lacking, strict=False) if lacks]
     if not short:
         return []
     named = ", ".join(f"'{name}'" for name in short[:5]) + ", …" * (len(short) > 5)
-    return [f"left out, as they have too few rows for a window: {len(short):,} of {len(groups):,} groups ({named})"]
+    count = f"{len(short):,} of {len(groups):,} groups"
+    return [Remark("groups", f"left out, as they have too few rows for a window: {count} ({named})")]
 
 
 def _naive_error(column: np.ndarray, train: np.ndarray, starts: np.ndarray, season: int) -> float:
@@ -391,9 +378,7 @@ def columns(arguments: dict[str, Any], meta: dict[str, Any]) -> dict[str, str]:
 
 def read_new(path: Path, length: int, arguments: dict[str, Any], meta: dict[str, Any]) -> New:
     """Return the last `length` rows of each group of a table: what comes after them is asked. Raises DataError."""
-    reading: dict[str, Any] = {key: arguments.get(key) for key in ("time", "group", "delimiter", "encoding")}
-    reading |= {"header": arguments.get("header", True), "time_form": meta.get("time_form")}
-    table = read_table([path], columns=meta["names"], **reading)
+    table = read_table([path], meta["names"], TableFormat.of(arguments, time_form=meta.get("time_form")))
     starts = group_starts(table.groups)
     count = len(table.columns[meta["names"][0]])
     stops = np.r_[starts[1:], count]
@@ -408,7 +393,8 @@ def read_new(path: Path, length: int, arguments: dict[str, Any], meta: dict[str,
     for place, name in enumerate(meta["names"]):
         missing = int(np.isnan(table.columns[name][seen]).sum())
         if missing:
-            remarks.append(f"column '{name}': {missing:,} missing values in the last rows filled with the one before")
+            filled = f"{missing:,} missing values in the last rows filled with the previous value"
+            remarks.append(Remark("missing", filled, name))
         column = carry_forward(table.columns[name], starts)
         values[:, place] = _standardised(column, meta["mean"][place], meta["scale"][place])
     x = values[seen]

@@ -16,10 +16,12 @@ import numpy as np
 from bench.config.contracts import Batch, StoredTask
 from bench.config.datasets import DataFile
 from bench.data import texts, vocabulary
+from bench.data.encodings import read_bytes, read_text
 from bench.data.files import prepare
+from bench.data.remarks import Remark
+from bench.data.splits import PARTS, check_splits
 from bench.errors import DataError, DeclarationError
 
-PARTS = ("train", "val", "test")
 ORDER = 5  # of the strongest n-gram model
 DISCOUNT = 0.75  # where a text is too small to estimate it
 
@@ -143,8 +145,7 @@ def _make(
                 )
         found = {part: vocabulary.tokens(by_name[splits[part]], unit) for part in PARTS}
     else:
-        if len(splits) != 3 or min(splits) <= 0 or abs(sum(splits) - 1) > 1e-6:
-            raise DeclarationError(f"language_modelling: splits: three shares that add up to 1, but found {splits!r}")
+        check_splits("language_modelling", splits)
         whole = [token for text in contents for token in vocabulary.tokens(text, unit)]
         borders = [0, int(splits[0] * len(whole)), int((splits[0] + splits[1]) * len(whole)), len(whole)]
         found = {part: whole[a:b] for part, a, b in zip(PARTS, borders, borders[1:], strict=False)}
@@ -153,20 +154,23 @@ def _make(
     unknown = {part: int((numbers == 0).sum()) if unit != "byte" else 0 for part, numbers in arrays.items()}
     counts = {part: len(numbers) for part, numbers in arrays.items()}
     new = [f"{part} {count:,}" for part, count in unknown.items() if count]
-    remarks += [f"tokens that the training part does not hold, read as <unk>: {', '.join(new)}"] if new else []
+    if new:
+        remarks.append(
+            Remark("unknown", f"tokens that the training part does not hold, read as <unk>: {', '.join(new)}")
+        )
     meta = {"vocabulary": words, "unit": unit, "tokens": counts, "unknown": unknown, "remarks": remarks}
     return arrays, meta
 
 
-def _read(path: Path, unit: str, encoding: str | None) -> tuple[str, list[str]]:
+def _read(path: Path, unit: str, encoding: str | None) -> tuple[str, list[Remark]]:
     """Return a text and remarks; bytes are as they are, whatever they stand for."""
     if unit == "byte" and encoding is not None:
         raise DeclarationError(f"language_modelling: encoding: {encoding}: bytes are read as they are; leave it out")
-    remarks: list[str] = []
+    remarks: list[Remark] = []
     if unit == "byte":
-        text = texts.read_bytes(path).decode("utf-8", "surrogateescape")
+        text = read_bytes(path).decode("utf-8", "surrogateescape")
     else:
-        text, remarks = texts.read_text(path, encoding=encoding)
+        text, remarks = read_text(path, encoding=encoding)
     if not text:
         raise DataError(f"{path}: empty")
     return text, remarks
@@ -285,7 +289,7 @@ def read_prompts(path: Path) -> list[str]:
     if texts.is_table(path):
         found = [cells[0] for cells, _ in texts.read_cells(path, ["prompt"])[0]]
     else:
-        found = [line for line in texts.read_text(path)[0].split("\n") if line.strip()]
+        found = [line for line in read_text(path)[0].split("\n") if line.strip()]
     if not all(found) or not found:
         raise DataError(f"{path}: no prompt{' in some row' * bool(found)}; at least one token each")
     return found

@@ -14,10 +14,12 @@ from bench.config.contracts import Batch, New, StoredTask
 from bench.config.datasets import DataFile
 from bench.data import sequences
 from bench.data.files import prepare
+from bench.data.remarks import Remark
+from bench.data.splits import PARTS, check_splits, split_borders
+from bench.data.table_format import TableFormat
 from bench.data.tables import Table, group_starts, read_table
 from bench.errors import DataError, DeclarationError
 
-PARTS = ("train", "val", "test")
 ALPHAS = (0.1, 1.0, 10.0, 100.0, 1e3)  # of the ridge; the best on val is taken
 
 
@@ -67,13 +69,13 @@ class Task(StoredTask):
             raise DeclarationError(f"regression: target {target!r}: one column, not among the columns {columns}")
         if time is not None and group is None:
             raise DeclarationError("regression: time: of the steps of a sequence; name the group column too")
-        _check_splits(splits)
-        reading = {"time": time, "group": group, "delimiter": delimiter, "encoding": encoding, "header": header}
+        check_splits("regression", splits, "sequences")
+        form = TableFormat(delimiter, encoding, header, time=time, group=group)
         prepared = prepare(
             "regression",
             [DataFile.model_validate(file) for file in files],
-            [reading, target, columns, list(splits)],
-            lambda paths: _make(paths, reading, target, columns, splits),
+            [vars(form), target, columns, list(splits)],
+            lambda paths: _make(paths, form, target, columns, splits),
         )
         self.meta = prepared.meta
         self._values, self._y = prepared.arrays["values"], prepared.arrays["y"]
@@ -127,21 +129,9 @@ class Task(StoredTask):
         return sequences.summary_features(batch, self.num_steps), batch
 
 
-def _check_splits(splits: Sequence[float]) -> None:
-    shares = len(splits) == 3 and all(0 < part < 1 for part in splits) and abs(sum(splits) - 1) < 1e-9
-    counts = len(splits) == 3 and all(isinstance(part, int) and part >= 1 for part in splits)
-    if not shares and not counts:
-        rule = "three shares that sum to 1, or three numbers of sequences"
-        raise DeclarationError(f"regression: splits: {rule}, for train, val and test, but found {list(splits)}")
-
-
 def _edges(count: int, splits: Sequence[float]) -> list[int]:
-    """Return where train, val and test begin and the last one ends, of `count` sequences."""
-    if sum(splits) > 1.5:
-        edges = [0, *np.cumsum(splits).tolist()]
-    else:  # rounded down, but not because 0.7 is a little less than seven tenths
-        train, test = (int(count * share + 1e-9) for share in (splits[0], splits[2]))
-        edges = [0, train, count - test, count]
+    """Return where train, val and test begin and test ends, of `count` sequences."""
+    edges = split_borders(count, splits)
     if edges[-1] > count or min(np.diff(edges)) < 1:
         parts = ", ".join(str(part) for part in np.diff(edges))
         raise DataError(f"regression: splits: {count:,} sequences cannot be parted into {parts}; give other splits")
@@ -149,14 +139,14 @@ def _edges(count: int, splits: Sequence[float]) -> list[int]:
 
 
 def _make(
-    paths: list[Path], reading: dict[str, Any], target: str, columns: Sequence[str] | None, splits: Sequence[float]
+    paths: list[Path], form: TableFormat, target: str, columns: Sequence[str] | None, splits: Sequence[float]
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Return the steps of all sequences, part after part, and where each sequence ends."""
     wanted = None if columns is None else [*columns, target]
-    grouped = reading["group"] is not None
-    table = read_table(paths, columns=wanted, required=() if grouped else [target], **reading)
+    grouped = form.group is not None
+    table = read_table(paths, wanted, form, required=() if grouped else [target])
     if target not in table.columns:
-        read_table(paths, columns=[target], **reading)  # says which columns there are
+        read_table(paths, [target], form)  # says which columns there are
     y = table.columns.pop(target)
     names = list(table.columns)
     if grouped:
@@ -189,7 +179,8 @@ def _make(
     if not y_scale > 1e-6 * abs(y_mean):
         raise DataError(f"{paths[0]}: column '{target}': the same in all training sequences; nothing is to be learned")
     if num_missing:
-        remarks.append(f"{num_missing:,} missing values filled with the one before, or the training mean")
+        filled = f"{num_missing:,} missing values filled with the previous value, or the training mean"
+        remarks.append(Remark("missing", filled))
     arrays = {
         "values": sequences.standardised(steps, np.r_[0, stop[:-1]], mean, scale),
         "stop": stop.astype(np.int64),
@@ -232,8 +223,7 @@ def columns(arguments: dict[str, Any], meta: dict[str, Any]) -> dict[str, str]:
 
 def read_new(path: Path, length: int, arguments: dict[str, Any], meta: dict[str, Any]) -> New:
     """Return the sequences of a table, which needs no target. Raises DataError."""
-    reading: dict[str, Any] = {key: arguments.get(key) for key in ("time", "group", "delimiter", "encoding")}
-    table = read_table([path], columns=meta["columns"], header=arguments.get("header", True), partial=True, **reading)
+    table = read_table([path], meta["columns"], TableFormat.of(arguments), partial=True)
     if table.groups is not None:
         starts, names = group_starts(table.groups), table.group_names
         steps = np.stack([table.columns[name] for name in meta["columns"]], axis=1)

@@ -17,10 +17,13 @@ import numpy as np
 from bench.config.contracts import Batch, New, StoredTask
 from bench.config.datasets import DataFile
 from bench.data import sequences, texts, vocabulary
+from bench.data.encodings import read_text
 from bench.data.files import prepare
+from bench.data.remarks import Remark
+from bench.data.splits import PARTS, check_splits
+from bench.data.table_format import TableFormat
 from bench.errors import DataError, DeclarationError, did_you_mean
 
-PARTS = ("train", "val", "test")
 COLUMNS = ("id", "form", "lemma", "upos", "xpos", "feats", "head", "deprel", "deps", "misc")  # of CoNLL-U
 SHARES = (0.8, 0.1, 0.1)
 UNMARKED = "_"  # of CoNLL-U: a field that holds nothing
@@ -69,12 +72,12 @@ class Task(StoredTask):
             raise DeclarationError(f"tagging: min_count: at least 1, but found {min_count}")
         known = [DataFile.model_validate(file) for file in files]
         names = [Path(file.path).name for file in known]
-        rule = _named_files(dict(splits), names) if isinstance(splits, Mapping) else _checked_shares(splits)
-        written = {"delimiter": delimiter, "encoding": encoding}
-        how = [token, label, group, rule, min_count, written]
-        prepared = prepare(
-            "tagging", known, how, lambda paths: _make(paths, rule, token, label, group, min_count, written)
-        )
+        if not isinstance(splits, Mapping):
+            check_splits("tagging", splits)
+        rule = _named_files(dict(splits), names) if isinstance(splits, Mapping) else list(splits)
+        form = TableFormat(delimiter, encoding, group=group)
+        how = [token, label, rule, min_count, vars(form)]
+        prepared = prepare("tagging", known, how, lambda paths: _make(paths, rule, token, label, min_count, form))
         self.meta: dict[str, Any] = prepared.meta
         self._parts = {
             part: (prepared.arrays[f"{part}_x"], prepared.arrays[f"{part}_y"], prepared.arrays[f"{part}_stop"])
@@ -135,13 +138,13 @@ class Sequences(NamedTuple):
     labels: list[str]
     stop: list[int]
     names: list[str] = []  # noqa: RUF012 - where the file has names for them
-    remarks: list[str] = []  # noqa: RUF012
+    remarks: list[Remark] = []  # noqa: RUF012
 
 
 def read_conllu(path: Path, token: str, label: str | None, encoding: str | None = None) -> Sequences:
     """Read two columns of a CoNLL-U file, or tokens only: words, neither the spans of contractions nor empty nodes."""
     places = [_place(path, column) for column in (token, label or token)]
-    text, remarks = texts.read_text(path, encoding=encoding)
+    text, remarks = read_text(path, encoding=encoding)
     found = Sequences([], [], [], remarks=remarks)
     for number, line in enumerate(text.split("\n"), 1):
         if line.startswith("#"):
@@ -172,14 +175,13 @@ def read_long_table(
     path: Path,
     token: str,
     label: str | None,
-    group: str | None,
-    delimiter: str | None = None,
-    encoding: str | None = None,
+    form: TableFormat,
 ) -> Sequences:
     """Read a table in long format: a row a step, and the rows of a group one sequence; without a label, tokens only."""
+    group = form.group
     if group is None:
         raise DeclarationError(f"tagging: group: name the column that tells the sequences of {path.name} apart")
-    cells, remarks = texts.read_cells(path, [group, token, label or group], delimiter, encoding)
+    cells, remarks = texts.read_cells(path, [group, token, label or group], form)
     found = Sequences([], [], [], [], remarks)
     seen: set[str] = set()
     last: str | None = None
@@ -228,13 +230,6 @@ def _named_files(splits: dict[str, str], names: list[str]) -> dict[str, str]:
     return splits
 
 
-def _checked_shares(shares: Sequence[float]) -> list[float]:
-    if len(shares) != 3 or not all(0 < share < 1 for share in shares) or abs(sum(shares) - 1) > 1e-9:
-        rule = "a file for each part, or three shares that sum to 1"
-        raise DeclarationError(f"tagging: splits: {rule}, for train, val and test, but found {list(shares)}")
-    return list(shares)
-
-
 def _parted(whole: list[Sequences], shares: list[float], path: Path) -> dict[str, Sequences]:
     """Return the sequences of each part, by the hash of their tokens."""
     found = {part: Sequences([], [], []) for part in PARTS}
@@ -260,15 +255,14 @@ def _make(
     rule: dict[str, str] | list[float],
     token: str,
     label: str,
-    group: str | None,
     min_count: int,
-    written: dict[str, str | None],
+    form: TableFormat,
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Return tokens, labels and ends of each part, and what they are numbers of."""
     read = {
-        path.name: read_conllu(path, token, label, written["encoding"])
+        path.name: read_conllu(path, token, label, form.encoding)
         if is_conllu(path)
-        else read_long_table(path, token, label, group, **written)
+        else read_long_table(path, token, label, form)
         for path in paths
     }
     if isinstance(rule, dict):
@@ -304,13 +298,13 @@ def _make(
         "remarks": [
             *(remark for each in read.values() for remark in each.remarks),
             *_repeated(found),
-            f"tokens seen fewer than {min_count} times in training, read as <unk>: {shares}",
+            Remark("unknown", f"tokens seen fewer than {min_count} times in training, read as <unk>: {shares}"),
         ],
     }
     return arrays, meta
 
 
-def _repeated(found: dict[str, Sequences]) -> list[str]:
+def _repeated(found: dict[str, Sequences]) -> list[Remark]:
     """Return remarks of sequences whose tokens are those of one in an earlier part."""
     contents: list[tuple[str, ...]] = []
     for each in (found[part] for part in PARTS):
@@ -333,12 +327,13 @@ def read_new(path: Path, length: int, arguments: dict[str, Any], meta: dict[str,
     Labels, if there are any, are not read. Longer sequences than the model was trained on come in pieces of `length`.
     Raises DataError.
     """
-    token, group = arguments.get("token", "form"), arguments.get("group") or "sequence"
-    delimiter, encoding = arguments.get("delimiter"), arguments.get("encoding")
+    token, encoding = arguments.get("token", "form"), arguments.get("encoding")
     if is_conllu(path):
         found = read_conllu(path, token, None, encoding)
     elif texts.is_table(path):
-        found = read_long_table(path, token, None, group, delimiter, encoding)
+        found = read_long_table(
+            path, token, None, TableFormat.of(arguments, group=arguments.get("group") or "sequence")
+        )
     else:
         found = _read_lines(path, encoding)
     stop = np.array(found.stop)
@@ -365,7 +360,7 @@ def _steps(start: np.ndarray, stop: np.ndarray) -> np.ndarray:
 
 
 def _read_lines(path: Path, encoding: str | None) -> Sequences:
-    text, remarks = texts.read_text(path, encoding=encoding)
+    text, remarks = read_text(path, encoding=encoding)
     found = Sequences([], [], [], remarks=remarks)
     for line in text.split("\n"):
         found.tokens.extend(line.split())

@@ -124,6 +124,7 @@ def table(rows: str) -> dict:
     import numpy as np
     import pandas as pd
 
+    from bench.data.table_format import TableFormat
     from bench.data.tables import read_table
 
     with tempfile.TemporaryDirectory(prefix="bench-speed-") as folder:
@@ -138,7 +139,7 @@ def table(rows: str) -> dict:
                 file.write("".join(f"{time},{row}\n" for time, row in zip(times, numbers, strict=True)))
         pd.read_csv(path, nrows=100)
         before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
-        found = read_table([path], time="time")
+        found = read_table([path], form=TableFormat(time="time"))
         seconds = time.perf_counter() - start
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         arrays = sum(column.nbytes for column in found.columns.values()) + found.times.nbytes

@@ -74,7 +74,7 @@ def test_a_forecast_of_ones_own_file(tmp_path):
         "my load.csv: 600 rows, delimiter ',', utf-8; time = timestamp (hourly); target = load; features five; "
         "horizon = 4; season none (--season); splits by time 70/10/20" in errors
     )
-    assert "column 'five' is constant (5)" in errors
+    assert "column 'five': constant (5)" in errors
     assert "* my_load at 12: " in output
     assert "600 rows" in "".join(errors.splitlines()[:4])  # before anything trains
 
@@ -181,7 +181,7 @@ def test_how_a_file_is_written_can_be_said(tmp_path):
     assert "žádný" in own.card.at(8).meta["vocabulary"]
     assert "delimiter '|', cp1250" in own.remarks[0]
     path.write_bytes(("text,label\n" + "öde,neg\nschön,pos\n" * 20).encode("cp1252"))
-    assert " ".join(make(path).remarks).count("is not utf-8") == 1
+    assert " ".join(make(path).remarks).count("is not UTF-8") == 1
     book = tmp_path / "kniha.txt"
     book.write_bytes(("žádný dobrý\r\n" * 99).encode("cp1250"))
     assert "ž" in make(book, encoding="cp1250").card.at(8).meta["vocabulary"]
@@ -235,7 +235,7 @@ def test_columns_without_names_are_numbered(tmp_path):
 def test_a_spreadsheet_is_told_how_to_be_saved(tmp_path):
     path = tmp_path / "load.xlsx"
     path.write_bytes(b"PK\x03\x04" + bytes(60))
-    with pytest.raises(BenchError, match="load.xlsx: not a text table but an Excel or zip file; save the table as CSV"):
+    with pytest.raises(BenchError, match="load.xlsx: not a text file but an Excel or zip file; save the table as CSV"):
         make(path)
 
 
@@ -249,7 +249,7 @@ def test_a_file_of_a_german_spreadsheet(tmp_path):
         "Zähler Süd.csv: 240 rows, delimiter ';', cp1252, decimal commas; time = Zeit (hourly); target = Last München [MW]"
     )
     assert own.remarks[2:4] == [
-        "Zähler Süd.csv is not utf-8 (line 1): read as cp1252",
+        "Zähler Süd.csv: line 1, byte 1, is not UTF-8; read as Windows-1252 (--encoding)",
         "Zähler Süd.csv: numbers are read with decimal commas",
     ]
 
@@ -379,7 +379,7 @@ def test_what_is_handled_is_remarked(tmp_path):
     lines[50] = lines[50][: -len("1")]
     file.write_text("\n".join(lines) + "\n")
     told = "\n".join(make(file, target=["load"], features=["one"], task="forecasting").remarks)
-    assert "column 'one' is constant" in told
+    assert "column 'one': constant" in told
     assert "steps in time differ from the usual 1 h" in told
     assert "column 'one': 1 missing values filled" in told
     told = "\n".join(make(long_table(tmp_path / "s.csv", "target"), task="regression", group="id").remarks)
@@ -394,12 +394,12 @@ TWO = "timestamp,load,wind\n" + "".join(f"2026-01-{day:02d},{day},{day}\n" for d
 REFUSED = {
     "gap": (GOOD.replace(",3.30", ","), "--task forecasting", "line 9, column 'load': no value"),
     "nan": (GOOD.replace(",3.30", ",NaN"), "--task forecasting", "line 9, column 'load': no value"),
-    "text": (GOOD.replace(",3.30", ",high"), "--target load --time timestamp", "line 9, column 'load': 'high' where a number is expected"),
-    "encoding": (GOOD.encode() + b"2026-01-02 00:00,\x81\xe4\n", "", "line 50: neither utf-8 nor cp1252"),
-    "header": (GOOD.partition("\n")[2].replace("2026-01-01 ", "").replace(":", ""), "", "line 1: numbers where the header is expected"),
-    "one row": ("timestamp,load\n2026-01-01,1\n", "--task forecasting", "one row only"),
+    "text": (GOOD.replace(",3.30", ",high"), "--target load --time timestamp", "line 9, column 'load': 'high' is not a number"),
+    "encoding": (GOOD.encode() + b"2026-01-02 00:00,\x81\xe4\n", "", "is neither UTF-8 nor Windows-1252"),
+    "header": (GOOD.partition("\n")[2].replace("2026-01-01 ", "").replace(":", ""), "", "line 1 must name the columns, but it holds numbers"),
+    "one row": ("timestamp,load\n2026-01-01,1\n", "--task forecasting", "only one row"),
     "empty": ("", "", "empty"),
-    "column": (GOOD, "--target lod", "no column 'lod'; did you mean 'load'? (there are: timestamp, load)"),
+    "column": (GOOD, "--target lod", "there is no column 'lod'; did you mean 'load'? (columns: timestamp, load)"),
     "time": (GOOD, "--time timestmp", "no column 'timestmp'; did you mean 'timestamp'?"),
     "which target": (TWO, "--task forecasting", "dates in timestamp; numbers in load, wind; which column is to be foretold? --target NAME"),
     "which task": (TWO, "", "dates in timestamp; numbers in load, wind; what is asked of it? --task forecasting"),
@@ -408,7 +408,7 @@ REFUSED = {
     "too long": (GOOD, "--task forecasting --length 99", "no window fits into the train part"),
     "constant": ("timestamp,load\n" + "".join(f"2026-01-{day:02d},5\n" for day in range(1, 29)), "", "column 'load': the same in all rows"),
     "no rows": ("timestamp,load\n", "", "no rows below the header"),
-    "no names": (GOOD.partition("\n")[2].replace(",", ",A,"), "", "line 1: a date as in the lines below where the header is expected"),
+    "no names": (GOOD.partition("\n")[2].replace(",", ",A,"), "", "line 1 must name the columns, but it holds a date like the lines below"),
     "dataset": (GOOD, "--dataset latch", "--data and --dataset: give one of them"),
 }  # fmt: skip
 
@@ -479,8 +479,8 @@ def test_ten_million_rows_are_read(tmp_path):
         for _ in range(100):
             out.write(text)
     code = (
-        "import resource, time; from pathlib import Path; from bench import own_data; "
-        "from bench.config import SweepConfig; "
+        "import resource, time; from pathlib import Path; from bench.data import own_data; "
+        "from bench.config.settings import SweepConfig; "
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss; start = time.perf_counter(); "
         f"own = own_data.make(SweepConfig(data=[Path({str(file)!r})], task='forecasting', target=['load'], "
         "features=['wind'], lengths=[96], horizon=24)); "

@@ -71,7 +71,7 @@ BROKEN_TS = {
     "a target": (("@classLabel true up down", "@targetLabel true"), "line 10: @targetLabel"),
     "no cases": ((TS[TS.index("1,2") :], ""), "no cases below @data"),
     "empty": ((TS, ""), "no @data line"),
-    "not text": (("up down", "up \0"), "line 9, column 21: a NUL byte"),
+    "not text": (("up down", "up \0"), "line 9 holds a NUL character"),
 }
 
 

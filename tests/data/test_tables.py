@@ -4,6 +4,7 @@ import gzip
 import subprocess
 import sys
 import textwrap
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.data import tables
+from bench.data.table_format import TableFormat
 from bench.data.tables import carry_forward, group_starts, read_head, read_table
 from bench.errors import DataError
 
@@ -27,10 +29,19 @@ def write(folder, text, name="t.csv", encoding="utf-8"):
     return path
 
 
+FORM = {field.name for field in fields(TableFormat)}
+
+
+def read(path, columns=None, **how):
+    """Read a table; arguments of its format are given one by one."""
+    form = TableFormat(**{key: how.pop(key) for key in FORM & how.keys()})
+    return read_table([path], columns, form, **how)
+
+
 def refusal(path, **how):
     """The one line that a table is refused with, without its path."""
     with pytest.raises(DataError) as caught:
-        read_table([path], **how)
+        read(path, **how)
     told = str(caught.value)
     assert "\n" not in told
     assert told.startswith(f"{path}: ")
@@ -61,7 +72,7 @@ def test_what_was_written_is_read(folder, rows, delimiter, ending, header, zippe
     path = folder / f"t.csv{'.gz' * zipped}"
     path.write_bytes(gzip.compress(text.encode()) if zipped else text.encode())
     a, b = ("a", "b c") if header else ("1", "2")
-    table = read_table([path], columns=[b, a], header=header)
+    table = read(path, columns=[b, a], header=header)
     assert list(table.columns) == [b, a]
     for name, place in ((a, 0), (b, 1)):
         expected = np.array([np.nan if row[place] is None else row[place] for row in rows], dtype=np.float32)
@@ -78,7 +89,7 @@ def test_groups_lie_together_in_the_order_of_the_file_however_it_is_cut(folder, 
     path = write(folder, "id,v\n" + "\n".join(f"{name},{value}" for name, value in rows))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tables, "CELLS", cells)
-        table = read_table([path], columns=["v"], group="id")
+        table = read(path, columns=["v"], group="id")
     names = list(dict.fromkeys(name for name, _ in rows))
     assert table.group_names == names
     expected = [(name, value) for each in names for name, value in rows if name == each]
@@ -91,17 +102,17 @@ def test_pieces_of_a_large_file_fit_together(tmp_path, monkeypatch):
     monkeypatch.setattr(tables, "CELLS", 1)  # 256 rows a piece
     frame = pd.DataFrame({"t": pd.date_range("2020", periods=1_000, freq="h"), "v": np.arange(1_000) / 7})
     frame.to_csv(tmp_path / "t.csv", index=False)
-    table = read_table([tmp_path / "t.csv"], time="t")
+    table = read(tmp_path / "t.csv", time="t")
     np.testing.assert_array_equal(table.columns["v"], (np.arange(1_000) / 7).astype(np.float32))
     np.testing.assert_array_equal(table.times.view("datetime64[ns]"), frame["t"].to_numpy())
-    assert table.remarks == []
+    assert list(map(str, table.remarks)) == []
     (tmp_path / "t.csv").write_text((tmp_path / "t.csv").read_text().replace(",100.0\n", ",x\n"))
-    assert refusal(tmp_path / "t.csv", time="t").startswith("line 702, column 'v': 'x' where")
+    assert refusal(tmp_path / "t.csv", time="t").startswith("line 702, column 'v': 'x' is not a number")
 
 
 def test_files_follow_one_another(tmp_path):
     paths = [write(tmp_path, "v,w\n1,2\n3,4\n", "a.csv"), write(tmp_path, "w;v\n6;5\n8;x\n", "b.csv")]
-    with pytest.raises(DataError, match=r"b\.csv: line 3, column 'v': 'x' where"):
+    with pytest.raises(DataError, match=r"b\.csv: line 3, column 'v': 'x' is not a number"):
         read_table(paths, columns=["v"])
     np.testing.assert_array_equal(read_table(paths, columns=["w"]).columns["w"], [2, 4, 6, 8])
 
@@ -109,11 +120,11 @@ def test_files_follow_one_another(tmp_path):
 def test_parquet(tmp_path):
     frame = pd.DataFrame({"t": pd.date_range("2020", periods=9, freq="D", tz="Europe/Paris"), "v": range(9), "s": "a"})
     frame.to_parquet(tmp_path / "t.parquet")
-    table = read_table([tmp_path / "t.parquet"], columns=["v"], time="t", group="s")
+    table = read(tmp_path / "t.parquet", columns=["v"], time="t", group="s")
     np.testing.assert_array_equal(table.columns["v"], range(9))
     assert table.times[0] == pd.Timestamp("2019-12-31 23:00").value
-    assert refusal(tmp_path / "t.parquet", columns=["u"]).startswith("no column 'u'")
-    assert refusal(tmp_path / "t.parquet", columns=["s"]).startswith("row 1, column 's': 'a' where a number is")
+    assert refusal(tmp_path / "t.parquet", columns=["u"]).startswith("there is no column 'u'")
+    assert refusal(tmp_path / "t.parquet", columns=["s"]).startswith("row 1, column 's': 'a' is not a number")
     (tmp_path / "t.parquet").write_text("v\n1\n")
     assert refusal(tmp_path / "t.parquet").startswith("not a Parquet file: ")
 
@@ -125,79 +136,77 @@ def test_parquet_with_an_index_and_nullable_types(tmp_path):
     )
     frame.index = pd.date_range("2020", periods=3, freq="h", name="t")
     frame.to_parquet(path)
-    assert read_head(path, 1, delimiter=None, encoding=None, header=True).rows == [
-        ["1.0", "True", "2020-01-01 00:00:00"]
-    ]
-    table = read_table([path], time="t")
+    assert read_head(path, 1, TableFormat()).rows == [["1.0", "True", "2020-01-01 00:00:00"]]
+    table = read(path, time="t")
     np.testing.assert_array_equal(table.columns["n"], [1, np.nan, 3])
     np.testing.assert_array_equal(table.columns["f"], [1, np.nan, 0])
     assert table.times[0] == pd.Timestamp("2020-01-01").value
     frame[::-1].reset_index(drop=True)[::-1].to_parquet(path)  # row numbers without a name
-    assert list(read_table([path]).columns) == ["n", "f"]
+    assert list(read(path).columns) == ["n", "f"]
 
 
 def test_times_are_read_in_one_form_and_remarked_upon(tmp_path):
     path = write(tmp_path, "t,v\n01/02/2020,1\n01/03/2020,2\n01/05/2020,2\n")
-    table = read_table([path], time="t", time_form="%d/%m/%Y")
+    table = read(path, time="t", time_form="%d/%m/%Y")
     assert table.time_form.form == "%d/%m/%Y"
-    assert table.remarks == [
+    assert list(map(str, table.remarks)) == [
         "times are read as %d/%m/%Y, not as %m/%d/%Y",
-        "'t': 1 of 2 steps in time differ from the usual 29 d (29 d to 61 d); rows are taken as even steps, nothing is "
+        "column 't': 1 of 2 steps in time differ from the usual 29 d (29 d to 61 d); rows are taken as even steps, nothing is "
         "resampled",
     ]
 
 
 def test_decimal_commas_are_read_and_told(tmp_path):
-    table = read_table([write(tmp_path, "a;b;n\n1,5;2;x\n-3,25;1,000;y\n;4;1,5\n")], columns=["a", "b"])
+    table = read(write(tmp_path, "a;b;n\n1,5;2;x\n-3,25;1,000;y\n;4;1,5\n"), columns=["a", "b"])
     np.testing.assert_array_equal(table.columns["a"], np.float32([1.5, -3.25, np.nan]))
     np.testing.assert_array_equal(table.columns["b"], np.float32([2, 1, 4]))
-    assert table.remarks == ["numbers are read with decimal commas"]
-    head = read_head(tmp_path / "t.csv", 2, delimiter=None, encoding=None, header=True)
+    assert list(map(str, table.remarks)) == ["t.csv: numbers are read with decimal commas"]
+    head = read_head(tmp_path / "t.csv", 2, TableFormat())
     assert head == (
         ["a", "b", "n"],
         [["1.5", "2", "x"], ["-3.25", "1.000", "y"]],
-        "delimiter ';', utf-8, decimal commas",
+        TableFormat(";", "utf-8-sig", decimal=","),
     )
 
 
 def test_a_column_without_a_name_is_left_out(tmp_path):
     for text in ("a,b,\n1,2,\n3,4,\n", ",a,b\n0,1,2\n1,3,4\n"):
-        table = read_table([write(tmp_path, text)])
+        table = read(write(tmp_path, text))
         assert list(table.columns) == ["a", "b"]
-        assert table.remarks == ["a column without a name is left out"]
+        assert list(map(str, table.remarks)) == ["a column without a name is ignored"]
 
 
 def test_what_single_precision_cannot_hold_is_remarked_upon(tmp_path):
     text = "v\n" + "".join(f"{123_456_789 + row}\n" for row in range(9))
-    assert read_table([write(tmp_path, text)]).remarks == [
-        "column 'v': from 123456789 to 123456797, rounded by up to 4, as numbers are kept in single precision; take a "
-        "constant off it"
+    assert read(write(tmp_path, text)).remarks == [
+        "column 'v': values from 123456789 to 123456797 are rounded by up to 4 in single precision; subtract a constant "
+        "from the column"
     ]
-    assert not read_table([write(tmp_path, "v\n100000.01\n200000.07\n")]).remarks
+    assert not read(write(tmp_path, "v\n100000.01\n200000.07\n")).remarks
 
 
 def test_constant_columns_are_remarked_upon(tmp_path):
-    table = read_table([write(tmp_path, "v,w\n1,2\n3,2\n5,\n")])
-    assert table.remarks == ["column 'w' is constant (2)"]
+    table = read(write(tmp_path, "v,w\n1,2\n3,2\n5,\n"))
+    assert list(map(str, table.remarks)) == ["column 'w': constant (2)"]
 
 
 def test_windows_1252_is_found_out_and_told(tmp_path):
     path = write(tmp_path, "Größe,v\n1,2\n3,4\n", encoding="cp1252")
-    table = read_table([path])
+    table = read(path)
     assert list(table.columns) == ["Größe", "v"]
-    assert table.remarks == ["t.csv is not utf-8 (line 1): read as cp1252"]
+    assert list(map(str, table.remarks)) == ["t.csv: line 1, byte 2, is not UTF-8; read as Windows-1252 (--encoding)"]
     for encoding in ("utf-8", "utf-8-sig", "utf-16"):
-        table = read_table([write(tmp_path, "Größe,v\n1,2\n3,4\n", encoding=encoding)])
+        table = read(write(tmp_path, "Größe,v\n1,2\n3,4\n", encoding=encoding))
         assert (list(table.columns), table.remarks) == (["Größe", "v"], [])
 
 
 def test_true_and_false_are_numbers(tmp_path):
-    table = read_table([write(tmp_path, "v,w\nTRUE,1\nFALSE,2\n")])
+    table = read(write(tmp_path, "v,w\nTRUE,1\nFALSE,2\n"))
     np.testing.assert_array_equal(table.columns["v"], [1, 0])
 
 
 def test_a_group_may_be_called_na(tmp_path):
-    table = read_table([write(tmp_path, "id,v\nNA,NA\nNA,2\n1,3\n")], group="id")
+    table = read(write(tmp_path, "id,v\nNA,NA\nNA,2\n1,3\n"), group="id")
     assert table.group_names == ["NA", "1"]
     np.testing.assert_array_equal(table.columns["v"], [np.nan, 2, 3])
 
@@ -208,90 +217,90 @@ def test_a_group_may_be_called_na(tmp_path):
 @pytest.mark.parametrize(
     ("text", "how", "told"),
     [
-        ("", {}, "empty; a table needs a header and rows of numbers"),
-        ("\n \n", {"header": False}, "empty; a table needs rows of numbers"),
+        ("", {}, "the file is empty; a table needs a header and rows of numbers"),
+        ("\n \n", {"header": False}, "the file is empty; a table needs rows of numbers"),
         ("a,b\n", {}, "no rows below the header"),
-        ("a,b\n1,2\n", {}, "one row only; a table needs at least two"),
-        ("1,2\n3,4\n", {}, "line 1: numbers where the header is expected; write the names of the columns there, or give "
-         '--no-header (on a card, header = false) and name columns "1", "2", …'),
-        ("2014-07-01 00:00:00,2\n2014-07-01 00:30:00,4\n", {}, "line 1: dates and numbers where the header is expected; write "
-         'the names of the columns there, or give --no-header (on a card, header = false) and name columns "1", "2", …'),
-        ("a,b\n1,2\n", {"header": False}, "line 1, column '1': 'a' where a number is expected; if it is a header, set "
-         "header = true"),
-        ("Temp,Rain\n1,2\n3,4\n", {"columns": ["Temo"]}, "no column 'Temo'; did you mean 'Temp'? (there are: Temp, "
-         "Rain)"),
-        ("a,b\n1,2\n3,4\n", {"time": "date"}, "no column 'date' (there are: a, b)"),
+        ("a,b\n1,2\n", {}, "only one row; a table needs at least two"),
+        ("1,2\n3,4\n", {}, "line 1 must name the columns, but it holds numbers; "
+         'insert a line of names, or give --no-header (on a card, header = false) and name columns "1", "2", …'),
+        ("2014-07-01 00:00:00,2\n2014-07-01 00:30:00,4\n", {}, "line 1 must name the columns, but it "
+         'holds dates and numbers; insert a line of names, or give --no-header (on a card, header = false) and name columns "1", "2", …'),
+        ("a,b\n1,2\n", {"header": False}, "line 1, column '1': 'a' is not a number; if it is a header, leave --no-header "
+         "out (on a card, header = true)"),
+        ("Temp,Rain\n1,2\n3,4\n", {"columns": ["Temo"]}, "there is no column 'Temo'; did you mean 'Temp'? (columns: "
+         "Temp, Rain)"),
+        ("a,b\n1,2\n3,4\n", {"time": "date"}, "there is no column 'date' (columns: a, b)"),
         ("a,a\n1,2\n3,4\n", {"columns": ["a"]}, "2 columns are named 'a'; rename all but one"),
-        ("a,b\n\n1,2\n3,high\n5,low\n", {}, "line 4, column 'b': 'high' where a number is expected; correct it, leave it "
+        ("a,b\n\n1,2\n3,high\n5,low\n", {}, "line 4, column 'b': 'high' is not a number; correct it, leave it "
          "empty if it is missing, or leave the column out (--features)"),
-        ('a,b\n1,2\n3,"x\ny"\n', {"columns": ["b"]}, "line 4, column 'b': 'x\\ny' where a number is expected; correct it,"
+        ('a,b\n1,2\n3,"x\ny"\n', {"columns": ["b"]}, "line 4, column 'b': 'x\\ny' is not a number; correct it,"
          " leave it empty if it is missing, or leave the column out (--features)"),
-        ("a;b\n1,500;2\n3,500;4\n", {}, "line 2, column 'a': '1,500' where a number is expected; write decimal points, "
+        ("a;b\n1,500;2\n3,500;4\n", {}, "line 2, column 'a': '1,500' is not a number; write decimal points, "
          "not commas"),
-        ("a;b\n1,5;2\n3.5;4\n", {}, "line 2, column 'a': '1,5' where a number is expected; write decimal points, not "
+        ("a;b\n1,5;2\n3.5;4\n", {}, "line 2, column 'a': '1,5' is not a number; write decimal points, not "
          "commas"),
-        ("a;b\n1,5;2\n1.300,5;4\n", {}, "line 3, column 'a': '1.300,5' where a number is expected; write thousands "
-         "without signs between them"),
-        ("a;b\n" + "1,5;2\n" * 60 + "3.5;4\n", {}, "line 62, column 'a': '3.5' where a number is expected; write decimal "
+        ("a;b\n1,5;2\n1.300,5;4\n", {}, "line 3, column 'a': '1.300,5' is not a number; write thousands "
+         "without separators"),
+        ("a;b\n" + "1,5;2\n" * 60 + "3.5;4\n", {}, "line 62, column 'a': '3.5' is not a number; write decimal "
          "commas or points, not both"),
-        ("a;b\n" + "1,5;2\n" * 60 + "n.v.;4\n", {}, "line 62, column 'a': 'n.v.' where a number is expected; correct "
+        ("a;b\n" + "1,5;2\n" * 60 + "n.v.;4\n", {}, "line 62, column 'a': 'n.v.' is not a number; correct "
          "it, leave it empty if it is missing, or leave the column out (--features)"),
         ("a,b\n1,2\n3,inf\n", {}, "line 3, column 'b': inf is not a finite number of single precision; correct it, or "
          "leave it empty"),
         ("a,b\n1,2\n3,1e39\n", {}, "line 3, column 'b': 1e+39 is not a finite number of single precision; correct it, "
          "or leave it empty"),
-        ("2020-01-01,A,1\n2020-01-02,A,2\n", {}, "line 1: a date as in the lines below where the header is expected; "
-         'write the names of the columns there, or give --no-header (on a card, header = false) and name columns "1", '
-         '"2", …'),
-        ("# Logger 7\n# North\na;b\n1;2\n3;4\n", {}, "2 fields parted by semicolons in all lines but the first 2 lines; "
-         "delete what stands above the names of the columns"),
-        ("Logger 7\na;b\n1;2\n3;4\n", {}, "2 fields parted by semicolons in all lines but the first line; delete what "
-         "stands above the names of the columns"),
-        ("a,b\n1,2,\n3,4,\n5,6,\n", {}, "line 2: more fields than the 2 of the first line; put a field that holds the "
-         "delimiter in quotes, or give the delimiter"),
-        ("a,b\n1,2\n3,4\n", {"delimiter": ";;"}, "delimiter ';;': one character, or \\t for tabs"),
-        ("a,b\n1,2\n3,4\n", {"encoding": "utf-16"}, "line 1: not utf-16; give the encoding it was written in"),
-        ("a,b\n1,2\n3,4\n", {"encoding": "base64"}, "encoding 'base64' is not known; utf-8 or cp1252, say"),
+        ("2020-01-01,A,1\n2020-01-02,A,2\n", {}, "line 1 must name the columns, but it holds a date like the lines "
+         'below; insert a line of names, or give --no-header (on a card, header = false) and name columns "1", "2", …'),
+        ("# Logger 7\n# North\na;b\n1;2\n3;4\n", {}, "all lines but the first 2 lines have 2 fields separated by "
+         "semicolons; delete what is above the names of the columns"),
+        ("Logger 7\na;b\n1;2\n3;4\n", {}, "all lines but the first line have 2 fields separated by semicolons; "
+         "delete what is above the names of the columns"),
+        ("a,b\n1,2,\n3,4,\n5,6,\n", {}, "line 2 has more fields than the 2 of the first line; put a field that holds the "
+         "delimiter in quotes, or give another --delimiter"),
+        ("a,b\n1,2\n3,4\n", {"delimiter": ";;"}, "--delimiter must be one character, or \\t for tabs, but is ';;'"),
+        ("a,b\n1,2\n3,4\n", {"encoding": "utf-16"}, "line 1 is not utf-16; give the encoding of the file with --encoding"),
+        ("a,b\n1,2\n3,4\n", {"encoding": "base64"}, "encoding 'base64' is not known; use a name such as utf-8 or cp1252"),
         ("a,b\n1,2\n3,NA\n", {"required": ["b"]}, "line 3, column 'b': no value, and this column needs one in every "
-         "row; fill it in"),
-        ("a,b\n1,\n3,\n", {}, "column 'b': no value in 2 rows; leave the column out"),
-        ("a,b\n1,2\n3,4,5\n6,7\n", {}, "line 3: 3 fields where the lines before have 2; put a field that holds the "
-         "delimiter in quotes, or give the delimiter"),
-        ("a,b\n1,2,3\n3,4,5\n", {}, "line 2: more fields than the 2 of the first line; put a field that holds the "
-         "delimiter in quotes, or give the delimiter"),
-        ('a,b\n1,2\n3,"4\n', {}, "not a table parted by ',': EOF inside string starting at row 2; a quote that is not "
-         "closed?"),
-        ("1,5;2\n3,5;4\n", {"header": False}, "commas (2 columns) and semicolons (2 columns) both part its lines evenly;"
-         " give the delimiter"),
-        ("a b\n1 2\n3 4\n", {}, "columns are parted by blanks, it seems; part them by commas or tabs"),
-        ("t,v\n2020-01-01,1\n2020-01-01,2\n", {"time": "t"}, "line 3, column 't': 2020-01-01 00:00:00 a second time; "
-         "keep one row a time, name the column that tells series apart as group, or write times in UTC if these are of "
-         "clocks that were put back"),
-        ("t,v\n2020-01-02,1\n2020-01-01,2\n", {"time": "t"}, "line 3, column 't': 2020-01-01 00:00:00 after "
-         "2020-01-02 00:00:00; sort the rows by time, name the column that tells series apart as group, or write times in "
-         "UTC if these are of clocks that were put back"),
+         "row; fill it in, or delete the row"),
+        ("a,b\n1,\n3,\n", {}, "column 'b' has no value in 2 rows; leave the column out"),
+        ("a,b\n1,2\n3,4,5\n6,7\n", {}, "line 3 has 3 fields, but the lines above have 2; put a field that holds "
+         "the delimiter in quotes, or give another --delimiter"),
+        ("a,b\n1,2,3\n3,4,5\n", {}, "line 2 has more fields than the 2 of the first line; put a field that holds the "
+         "delimiter in quotes, or give another --delimiter"),
+        ('a,b\n1,2\n3,"4\n', {}, "not a table with delimiter ',': EOF inside string starting at row 2; is a quote "
+         "not closed?"),
+        ("1,5;2\n3,5;4\n", {"header": False}, "commas (2 columns) and semicolons (2 columns) both split its lines evenly;"
+         " choose one with --delimiter"),
+        ("a b\n1 2\n3 4\n", {}, "columns are separated by blanks; separate them by commas or tabs"),
+        ("t,v\n2020-01-01,1\n2020-01-01,2\n", {"time": "t"}, "line 3, column 't': 2020-01-01 00:00:00 occurs twice; "
+         "keep one row per time, or name the column that distinguishes several series with --group, or write times in UTC "
+         "if the clock was set back"),
+        ("t,v\n2020-01-02,1\n2020-01-01,2\n", {"time": "t"}, "line 3, column 't': 2020-01-01 00:00:00 comes "
+         "after 2020-01-02 00:00:00; sort the rows by time, or name the column that distinguishes several series with "
+         "--group, or write times in UTC if the clock was set back"),
         ("t,g,v\n2020-01-01,a,1\n2020-01-01,b,2\n2020-01-02,b,2\n2019-01-02,a,2\n", {"time": "t", "group": "g"},
-         "line 5, column 't': 2019-01-02 00:00:00 after 2020-01-01 00:00:00 within its group of 'g'; sort the rows by "
-         "time, or write times in UTC if these are of clocks that were put back"),
+         "line 5, column 't': 2019-01-02 00:00:00 comes after 2020-01-01 00:00:00 within its group of 'g'; sort "
+         "the rows by time, or write times in UTC if the clock was set back"),
         ("t,v\n2016-07-01T00:00:00Z,1\n2016-07-01T01:00:00+02:00,2\n", {"time": "t"}, "line 3, column 't': 2016-06-30 "
-         "23:00:00+00:00 after 2016-07-01 00:00:00+00:00; sort the rows by time, name the column that tells series apart as "
-         "group, or write times in UTC if these are of clocks that were put back"),
-        ("t,v\n7,1\n6.5,2\n", {"time": "t"}, "line 3, column 't': 6.5 after 7.0; sort the rows by time, name the column that "
-         "tells series apart as group"),
+         "23:00:00+00:00 comes after 2016-07-01 00:00:00+00:00; sort the rows by time, or name the column that "
+         "distinguishes several series with --group, or write times in UTC if the clock was set back"),
+        ("t,v\n7,1\n6.5,2\n", {"time": "t"}, "line 3, column 't': 6.5 comes after 7.0; sort the rows by time, or name the column "
+         "that distinguishes several series with --group"),
         ("t,v\n2020-01-01,1\nsoon,2\n", {"time": "t"}, "line 3, column 't': 'soon' is not a time; write times as "
          "2016-07-01 13:00:00"),
         ("t,v\n01/02/2020,1\n2020-02-03,2\n", {"time": "t"}, "line 3, column 't': '2020-02-03' is not a time of the form "
          "%m/%d/%Y, as the first one is; write times as 2016-07-01 13:00:00"),
         ("t,v\nsoon,1\nlater,2\n", {"time": "t"}, "line 2, column 't': 'soon' is not a time; write times as "
          "2016-07-01 13:00:00"),
-        ("t,v\n2020-01-01,1\n,2\n", {"time": "t"}, "line 3, column 't': no time; every row needs one"),
+        ("t,v\n2020-01-01,1\n,2\n", {"time": "t"}, "line 3, column 't': no time, and every row needs one; fill it in"),
         ("t,v\n2020-01-01,1\n9999-12-31,2\n", {"time": "t"}, "line 3, column 't': '9999-12-31' is not a time; write "
          "times as 2016-07-01 13:00:00"),
-        ("g,v\na,1\n,2\n", {"group": "g"}, "line 3, column 'g': no value; every row needs the name of its group"),
-        ("a,b\n1,2\n3,4\n", {"encoding": "latin-99"}, "encoding 'latin-99' is not known; utf-8 or cp1252, say"),
-        ("a,b\n1,2\0\n3,4\n", {}, "line 2: a NUL byte; no text table, or one in UTF-16: give the encoding"),
-        ("PK\x03\x04", {}, "not a text table but an Excel or zip file; save the table as CSV"),
-        (b"\xd0\xcf\x11\xe0\0\0", {}, "not a text table but an old Excel file; save the table as CSV"),
+        ("g,v\na,1\n,2\n", {"group": "g"}, "line 3, column 'g': no value, and every row needs a group; fill it in"),
+        ("a,b\n1,2\n3,4\n", {"encoding": "latin-99"}, "encoding 'latin-99' is not known; use a name such as utf-8 or cp1252"),
+        ("a,b\n1,2\0\n3,4\n", {}, "line 2 holds a NUL character; text files have none; if the file is in UTF-16, give "
+         "--encoding utf-16"),
+        ("PK\x03\x04", {}, "not a text file but an Excel or zip file; save the table as CSV"),
+        (b"\xd0\xcf\x11\xe0\0\0", {}, "not a text file but an old Excel file; save the table as CSV"),
     ],
 )  # fmt: skip
 def test_a_broken_rule_is_told_in_one_line(tmp_path, text, how, told):
@@ -301,21 +310,27 @@ def test_a_broken_rule_is_told_in_one_line(tmp_path, text, how, told):
 def test_what_cannot_be_decoded_is_told_with_its_line(tmp_path):
     path = tmp_path / "t.csv"
     path.write_bytes(b"a,b\n1,2\n3,\x81\n")
-    assert refusal(path) == "line 3: neither utf-8 nor cp1252; give the encoding it is written in"
+    assert (
+        refusal(path)
+        == "line 3, byte 10, is neither UTF-8 nor Windows-1252; give the encoding of the file with --encoding, or save it as UTF-8"
+    )
     path.write_bytes("a,b\n1,2\n3,ä\n".encode("cp1252"))
-    assert refusal(path, encoding="utf-8") == "line 3: not utf-8; give the encoding it was written in"
+    assert (
+        refusal(path, encoding="utf-8")
+        == "line 3, byte 10, is not utf-8; give the encoding of the file with --encoding"
+    )
 
 
 def test_a_damaged_gz_is_told(tmp_path):
     path = tmp_path / "t.csv.gz"
     path.write_bytes(gzip.compress(b"a,b\n" + b"1,2\n" * 10_000)[:-20])
-    assert refusal(path).startswith("damaged or cut off: ")
+    assert refusal(path).startswith("the .gz file is damaged or truncated (")
     path.write_bytes(b"a,b\n1,2\n")
-    assert refusal(path).startswith("damaged or cut off: ")
+    assert refusal(path).startswith("the .gz file is damaged or truncated (")
 
 
 def test_a_folder_and_a_file_that_may_not_be_read(tmp_path, monkeypatch):
-    assert refusal(tmp_path) == "a folder; a table is one file"
+    assert refusal(tmp_path) == "a folder where a file is expected; name the file in it"
     path = write(tmp_path, "a\n1\n2\n")
 
     def refuse(*_):
@@ -327,14 +342,14 @@ def test_a_folder_and_a_file_that_may_not_be_read(tmp_path, monkeypatch):
 
 def test_no_file_at_all(tmp_path):
     assert refusal(tmp_path / "none.csv") == "no such file"
-    with pytest.raises(DataError, match="^no file of a table is named$"):
+    with pytest.raises(DataError, match="^no table file is named$"):
         read_table([])
 
 
 def outcome(path, **how):
     """What a table is refused with, or nothing."""
     try:
-        table = read_table([path], **how)
+        table = read(path, **how)
     except DataError as error:
         return str(error)
     assert len({len(column) for column in table.columns.values()}) == 1
@@ -387,10 +402,11 @@ def peak_of(rows, folder):
     code = f"""
         import resource, sys
         import pandas, pandas.tseries.api
-        from bench.tables import read_table
+        from bench.data.table_format import TableFormat
+        from bench.data.tables import read_table
         peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         before = peak()
-        table = read_table([{str(path)!r}], time="t")
+        table = read_table([{str(path)!r}], form=TableFormat(time="t"))
         assert {{len(column) for column in table.columns.values()}} == {{{rows}}}
         print(peak() - before)
     """

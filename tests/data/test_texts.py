@@ -10,6 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.data import texts
+from bench.data.encodings import read_text
+from bench.data.table_format import TableFormat
 from tests.makers import attempted, refused, write
 
 quick = settings(max_examples=80, deadline=None)
@@ -21,17 +23,19 @@ def folder(tmp_path_factory):
 
 
 def test_encodings(tmp_path):
-    assert texts.read_text(write(tmp_path, "a.txt", b"\xef\xbb\xbfna\xc3\xafve\r\nb\rc")) == ("naïve\nb\nc", [])
-    text, remarks = texts.read_text(write(tmp_path, "b.txt", b"na\xefve"))
+    assert read_text(write(tmp_path, "a.txt", b"\xef\xbb\xbfna\xc3\xafve\r\nb\rc")) == ("naïve\nb\nc", [])
+    text, remarks = read_text(write(tmp_path, "b.txt", b"na\xefve"))
     assert text == "naïve"
-    assert remarks == ["b.txt is not utf-8 (byte 2): read as cp1252"]
-    assert "line 2, byte 3: neither utf-8 nor cp1252" in refused(texts.read_text, write(tmp_path, "c.txt", b"ab\n\x81"))
-    assert "damaged or cut off" in refused(texts.read_text, write(tmp_path, "d.csv.gz", b"\x1f\x8b\x08"))
-    assert texts.read_text(write(tmp_path, "e.txt", "naïve".encode("utf-16"))) == ("naïve", [])
+    assert list(map(str, remarks)) == ["b.txt: line 1, byte 2, is not UTF-8; read as Windows-1252 (--encoding)"]
+    assert "line 2, byte 3, is neither UTF-8 nor Windows-1252" in refused(
+        read_text, write(tmp_path, "c.txt", b"ab\n\x81")
+    )
+    assert "damaged or truncated" in refused(read_text, write(tmp_path, "d.csv.gz", b"\x1f\x8b\x08"))
+    assert read_text(write(tmp_path, "e.txt", "naïve".encode("utf-16"))) == ("naïve", [])
     polish = write(tmp_path, "f.txt", "łóżko".encode("cp1250"))
-    assert texts.read_text(polish, encoding="cp1250") == ("łóżko", [])
-    assert "line 1, byte 0: not utf-8; give the encoding" in refused(texts.read_text, polish, None, "utf-8")
-    assert "encoding 'utf9' is not known" in refused(texts.read_text, polish, None, "utf9")
+    assert read_text(polish, encoding="cp1250") == ("łóżko", [])
+    assert "line 1, byte 0, is not utf-8; give the encoding" in refused(read_text, polish, None, "utf-8")
+    assert "encoding 'utf9' is not known" in refused(read_text, polish, None, "utf9")
 
 
 def test_tables_of_texts(tmp_path):
@@ -43,7 +47,7 @@ def test_tables_of_texts(tmp_path):
         ["a.tsv:1", "a.tsv:2"],
     )
     table = write(tmp_path, "a.csv", 'who;label;text\nx;pos;"two\nlines; ""quoted"""\ny;neg;b\n')
-    found = texts.read_text_table(table, "text", "label", "who")
+    found = texts.read_text_table(table, "text", "label", TableFormat(group="who"))
     assert found.items == ['two\nlines; "quoted"', "b"]
     assert (found.labels, found.groups, found.names) == (["pos", "neg"], ["x", "y"], ["a.csv:2", "a.csv:4"])
     assert texts.column_names(table) == ["who", "label", "text"]
@@ -57,10 +61,10 @@ def test_tables_of_parquet_and_of_another_delimiter(tmp_path):
     pd.DataFrame({"text": ["gut", None], "label": [1, 2], "more": [0.5, 0.5]}).to_parquet(path)
     assert texts.column_names(path) == ["text", "label", "more"]
     assert texts.read_cells(path, ["label", "text"]) == ([(["1", "gut"], 1), (["2", ""], 2)], [])
-    assert "no column 'texts'; did you mean 'text'" in refused(texts.read_cells, path, ["texts"])
+    assert "there is no column 'texts'; did you mean 'text'" in refused(texts.read_cells, path, ["texts"])
     table = write(tmp_path, "b.csv", "text|label\na, b; c, d|x\n")
-    assert texts.read_cells(table, ["text"], "|")[0] == [(["a, b; c, d"], 2)]
-    assert "delimiter '||': one character" in refused(texts.read_cells, table, ["text"], "||")
+    assert texts.read_cells(table, ["text"], TableFormat("|"))[0] == [(["a, b; c, d"], 2)]
+    assert "--delimiter must be one character" in refused(texts.read_cells, table, ["text"], TableFormat("||"))
 
 
 def test_a_text_longer_than_the_csv_modules_limit(tmp_path):
@@ -73,9 +77,9 @@ def test_a_text_longer_than_the_csv_modules_limit(tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "expected"),
     [
-        ("a.tsv", "x\ty\na\t1\nb\n", "line 3, column 1: 1 fields where the first line has 2; tabs part fields"),
-        ("a.csv", "text,label\na,1\nb,c,2\n", "line 3, column 2: 3 fields where the first line has 2; put a field"),
-        ("a.csv", 'text,label\n"a,1\n', "line 2, begun in line 2: unexpected end of data; close quotes"),
+        ("a.tsv", "x\ty\na\t1\nb\n", "line 3 has 1 fields, but the first line has 2; put a field"),
+        ("a.csv", "text,label\na,1\nb,c,2\n", "line 3 has 3 fields, but the first line has 2; put a field"),
+        ("a.csv", 'text,label\n"a,1\n', "line 2, in a row from line 2 on: unexpected end of data; close quotes"),
         ("a.csv", "txt,label\na,1\n", "line 1: no column 'text'; did you mean 'txt'? (there are: txt, label)"),
         ("a.csv", "text,text,label\na,b,1\n", "line 1: 2 columns 'text'"),
         ("a.csv", "text,label\n", "no rows below the header"),

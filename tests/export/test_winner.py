@@ -180,7 +180,9 @@ def test_a_forecast_of_each_group(exported, tmp_path):
     found = winner.Winner.load(out).predict(new)
     assert list(found["id"]) == ["b", "a"]
     assert list(found["step"]) == [1, 1]
-    assert found.attrs["remarks"] == ["column 'value': 1 missing values in the last rows filled with the one before"]
+    assert found.attrs["remarks"] == [
+        "column 'value': 1 missing values in the last rows filled with the previous value"
+    ]
     assert np.isfinite(found["value"]).all()
 
 
@@ -189,7 +191,7 @@ def test_what_a_reader_remarks_of_a_new_file_is_told(exported, tmp_path, kind):
     new = tmp_path / "new.txt"
     new.write_bytes("a café\n".encode("cp1252") + b"a " * 200)
     remarks = winner.Winner.load(exported(kind)[2]).predict(new).attrs["remarks"]
-    assert "not utf-8" in remarks[0]
+    assert "not UTF-8" in remarks[0]
     if kind == "text":
         assert "1 of 2 sequences are longer than" in remarks[1]
 

@@ -267,4 +267,4 @@ def test_what_reading_a_card_brought_to_light_is_told(tmp_path):
                                     target=["load"], features=["five"], lengths=[12], horizon=2))  # fmt: skip
     own_data.save(own, tmp_path)
     made = plans.make(SweepConfig(datasets=["load"], dataset_cards=tmp_path, lengths=[12], results=tmp_path / "r"))
-    assert plans.remarks(made) == ["load: column 'five' is constant (5)"]
+    assert plans.remarks(made) == ["load: column 'five': constant (5)"]

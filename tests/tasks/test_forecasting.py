@@ -14,6 +14,7 @@ from bench.config import datasets
 from bench.config.contracts import Batch
 from bench.config.datasets import make_task
 from bench.data import files
+from bench.data.splits import split_borders
 from bench.errors import DataError, DataMissingError, DeclarationError
 from bench.tasks import forecasting
 from bench.tasks.forecasting import Task
@@ -153,7 +154,7 @@ def test_groups_with_times_are_parted_at_the_same_times(tmp_path):
     ],
 )
 def test_how_rows_are_parted(count, splits, rows):
-    assert np.diff(forecasting._borders(count, splits)).tolist() == rows
+    assert np.diff(split_borders(count, splits)).tolist() == rows
 
 
 # Leaks
@@ -204,9 +205,9 @@ def test_missing_values(tmp_path):
     # Training windows begin their targets in rows 2 to 8; those in rows 2 and 3 ask for row 3.
     assert task.counts == {"train": 5, "val": 3, "test": 3}
     assert task.meta["left_out"] == {"train": 2, "val": 0, "test": 2}
-    assert task.meta["remarks"] == [
-        "column 'a': 3 missing values filled with the one before, 1 of them with the training mean",
-        "column 'b': 4 missing values filled with the one before, 1 of them with the training mean",
+    assert list(map(str, task.meta["remarks"])) == [
+        "column 'a': 3 missing values filled with the previous value, 1 of them with the training mean",
+        "column 'b': 4 missing values filled with the previous value, 1 of them with the training mean",
         "windows left out because a target is missing: train 2, val 0, test 2",
     ]
     assert all(np.isfinite(everything(task, part).y).all() for part in PARTS)
@@ -215,7 +216,7 @@ def test_missing_values(tmp_path):
 def test_a_constant_column_stays_finite(tmp_path):
     own = table(tmp_path, a=np.arange(30.0) % 7, c=np.full(30, 0.1), d=np.r_[np.zeros(20), np.ones(10)])
     task = Task(2, files=own, target=["a", "d"], features=["c"])
-    assert task.meta["remarks"] == ["column 'c' is constant (0.1)"]
+    assert list(map(str, task.meta["remarks"])) == ["column 'c': constant (0.1)"]
     batch = everything(task, "test")
     assert np.isfinite(batch.x).all()
     assert set(batch.x[..., 2].ravel()) == {0}
@@ -335,14 +336,14 @@ def test_a_new_file_has_its_days_where_the_training_file_had_them(tmp_path):
     )
     found, new = persist(tmp_path / "n.csv", 2, task, target=["v"], time="t")
     assert [str(time)[:10] for time in found["t"]] == ["2020-03-04", "2020-03-05"]
-    assert new.about["remarks"] == ["times are read as %d/%m/%Y, not as %m/%d/%Y"]
+    assert list(map(str, new.about["remarks"])) == ["times are read as %d/%m/%Y, not as %m/%d/%Y"]
 
 
 def test_groups_without_a_window_are_told(tmp_path):
     own = table(tmp_path, id=["a"] * 40 + ["b"] * 3 + ["c"] * 40, v=range(83))
     task = Task(4, files=own, target=["v"], group="id", horizon=2)
     told = "left out, as they have too few rows for a window: 1 of 3 groups ('b')"
-    assert task.meta["remarks"] == [told]
+    assert list(map(str, task.meta["remarks"])) == [told]
 
 
 # What is refused
@@ -356,12 +357,12 @@ def test_groups_without_a_window_are_told(tmp_path):
         ({"horizon": 0}, "forecasting: horizon: at least 1 row to foretell, but found 0"),
         ({"season": 0}, "forecasting: season: at least 1 row, but found 0"),
         ({"files": []}, "forecasting: files: none; name the table under [[files]] of the card"),
-        ({"splits": [0.7, 0.3]}, "forecasting: splits: three shares that sum to 1, or three numbers of rows, for train, "
-         "val and test, but found [0.7, 0.3]"),
-        ({"splits": [0.7, 0.2, 0.2]}, "forecasting: splits: three shares that sum to 1, or three numbers of rows, for "
-         "train, val and test, but found [0.7, 0.2, 0.2]"),
-        ({"splits": [10, 4, 0]}, "forecasting: splits: three shares that sum to 1, or three numbers of rows, for train, "
-         "val and test, but found [10, 4, 0]"),
+        ({"splits": [0.7, 0.3]}, "forecasting: splits must be three shares that sum to 1, or three numbers of rows, for "
+         "train, val and test, but are [0.7, 0.3]"),
+        ({"splits": [0.7, 0.2, 0.2]}, "forecasting: splits must be three shares that sum to 1, or three numbers of rows, "
+         "for train, val and test, but are [0.7, 0.2, 0.2]"),
+        ({"splits": [10, 4, 0]}, "forecasting: splits must be three shares that sum to 1, or three numbers of rows, for "
+         "train, val and test, but are [10, 4, 0]"),
         ({"splits": [14, 3, 3], "horizon": 4}, "forecasting: length 3, horizon 4: no window fits into the val part (rows "
          "of train, val and test: [14, 3, 3]); a smaller length or horizon, or other splits"),
         ({"splits": [14, 4, 3]}, "forecasting: splits: 21 rows are asked for, but the table has 20"),
@@ -441,7 +442,7 @@ def test_the_linear_map_of_each_series_scores_as_published_ones():
         ("etth1", [8640, 2880, 2880], []),
         ("exchange_rate", [5311, 760, 1517], []),
         ("beijing_pm25", [30676, 4384, 8764], [
-            "column 'pm2.5': 2,067 missing values filled with the one before, 24 of them with the training mean",
+            "column 'pm2.5': 2,067 missing values filled with the previous value, 24 of them with the training mean",
             "windows left out because a target is missing: train 4,856, val 398, test 785",
         ]),
         ("sunspots", [1974, 282, 564], []),
@@ -451,7 +452,7 @@ def test_rows_and_splits_of_the_cards(name, rows, remarks):
     card = datasets.read(name)
     task = real(name, card.lengths[0])
     assert task.meta["rows"] == rows
-    assert task.meta["remarks"] == remarks
+    assert list(map(str, task.meta["remarks"])) == remarks
     left_out = task.meta["left_out"]
     assert task.counts["train"] + left_out["train"] == rows[0] - task.length - task.horizon + 1
     assert task.counts["test"] + left_out["test"] == rows[2] - task.horizon + 1

@@ -122,12 +122,12 @@ def test_what_is_encoded_comes_back(unit, text):
         ("", {}, "empty"),
         ("short", {"length": 50}, "shorter context"),
         ("a", {"length": 1}, "0 tokens; a longer text"),
-        (b"fine\nnot \x81 fine" * 9, {}, "line 2, byte 9: neither utf-8 nor cp1252"),
-        (b"fine\nnot \xff fine" * 9, {"encoding": "utf-8"}, "line 2, byte 9: not utf-8; give the encoding"),
-        (b"fine\0fine" * 9, {}, "line 1, column 5: a NUL byte"),
+        (b"fine\nnot \x81 fine" * 9, {}, "line 2, byte 9, is neither UTF-8 nor Windows-1252"),
+        (b"fine\nnot \xff fine" * 9, {"encoding": "utf-8"}, "line 2, byte 9, is not utf-8; give the encoding"),
+        (b"fine\0fine" * 9, {}, "line 1 holds a NUL character"),
         ("some text " * 9, {"unit": "byte", "encoding": "cp1252"}, "bytes are read as they are; leave it out"),
         ("some text " * 9, {"unit": "letter"}, "unit: one of byte, character, word"),
-        ("some text " * 9, {"splits": [0.5, 0.6, 0.1]}, "three shares that add up to 1"),
+        ("some text " * 9, {"splits": [0.5, 0.6, 0.1]}, "three shares that sum to 1"),
         ("some text " * 9, {"splits": {"train": "other.txt"}}, "train: one of text.txt"),
     ],
 )
@@ -153,7 +153,7 @@ def test_how_a_text_is_written_changes_none_of_it(text):
             (("\ufeff" + content).encode(), {}, []),
             (gzip.compress(content.encode()), {}, []),
             (content.encode("utf-16"), {}, []),
-            (crlf.encode("cp1252"), {}, ["0.txt is not utf-8 (byte 8): read as cp1252"]),
+            (crlf.encode("cp1252"), {}, ["0.txt: line 1, byte 8, is not UTF-8; read as Windows-1252 (--encoding)"]),
             (content.encode("cp1250"), {"encoding": "cp1250"}, []),
         ]
     ):
@@ -161,7 +161,7 @@ def test_how_a_text_is_written_changes_none_of_it(text):
         found = Task(4, files=[text(data, name)], **options)
         assert found.meta["vocabulary"] == expected.meta["vocabulary"], number
         assert np.array_equal(found.parts["train"], expected.parts["train"])
-        assert [each.replace("4.txt", "0.txt") for each in found.meta["remarks"]] == remark
+        assert [str(each).replace("4.txt", "0.txt") for each in found.meta["remarks"]] == remark
 
 
 def test_bytes_are_as_they_are(text):

@@ -132,7 +132,7 @@ def test_what_lies_outside_training_changes_no_statistics(tmp_path):
 def test_equal_sequences_in_several_parts_are_counted(tmp_path):
     frame = pd.DataFrame({"a": [1, 2] * 10, "b": [3, 4] * 10, "y": range(20)})
     task = Task(2, files=table(tmp_path, frame), target="y", splits=[10, 5, 5])
-    assert task.meta["remarks"] == [
+    assert list(map(str, task.meta["remarks"])) == [
         "equal examples: of 5 in val, 5 also in train",
         "equal examples: of 5 in test, 5 also in train and 5 also in val",
     ]
@@ -143,7 +143,7 @@ def test_missing_inputs_are_filled_from_before(tmp_path):
     frame.loc[2, "a"] = np.nan  # the third step of s0
     frame.loc[4, "a"] = np.nan  # the first step of s1
     task = Task(4, files=table(tmp_path, frame), target="y", columns=["a"], group="id", time="step")
-    assert "2 missing values filled with the one before, or the training mean" in task.meta["remarks"]
+    assert "2 missing values filled with the previous value, or the training mean" in map(str, task.meta["remarks"])
     found = {
         task.meta["ids"][task._edge[part] + i]: x for part in PARTS for i, x in enumerate(everything(task, part).x)
     }
@@ -173,12 +173,12 @@ def test_scores_and_baselines(tmp_path):
         ({"group": None, "time": "step"}, "^regression: time: of the steps of a sequence; name the group column too$"),
         (
             {"splits": [1, 2]},
-            r"^regression: splits: three shares that sum to 1, or three numbers of sequences, .* found",
+            r"^regression: splits must be three shares that sum to 1, or three numbers of sequences, .* are",
         ),
         ({"splits": [9, 9, 9]}, "^regression: splits: 10 sequences cannot be parted into 9, 9, 9; give other splits$"),
-        ({"target": "z"}, r"no column 'z' \(there are: id, step, a, b, y\)$"),
+        ({"target": "z"}, r"there is no column 'z' \(columns: id, step, a, b, y\)$"),
         ({"columns": ["A"]}, r"no column 'A'"),
-        ({"columns": ["id"], "group": None}, "line 2, column 'id': 's0' where a number is expected"),
+        ({"columns": ["id"], "group": None}, "line 2, column 'id': 's0' is not a number"),
     ],
 )
 def test_what_is_refused(tmp_path, arguments, told):
@@ -195,7 +195,7 @@ def test_what_is_refused(tmp_path, arguments, told):
         (lambda frame: frame.assign(y=frame["y"] + frame["step"] * (frame["id"] == "s3")), "'y': more than one value in "
          "sequence 's3'; give"),
         (lambda frame: frame.assign(y=1), "'y': the same in all training sequences; nothing is to be learned$"),
-        (lambda frame: frame.assign(step=0), "line 3, column 'step': 0 a second time within its group of 'id'; keep one row a time$"),
+        (lambda frame: frame.assign(step=0), "line 3, column 'step': 0 occurs twice within its group of 'id'; keep one row per time$"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_in_a_table_is_told(tmp_path, change, told):
@@ -208,7 +208,8 @@ def test_a_missing_target_or_an_empty_row_is_told_where_a_row_is_a_sequence(tmp_
     frame = pd.DataFrame({"s1": range(10), "s2": range(10), "y": range(10)}, dtype=float)
     frame.loc[4, "y"] = np.nan
     with pytest.raises(
-        DataError, match="line 6, column 'y': no value, and this column needs one in every row; fill it in$"
+        DataError,
+        match="line 6, column 'y': no value, and this column needs one in every row; fill it in, or delete the row$",
     ):
         Task(2, files=table(tmp_path, frame), target="y")
     frame.loc[4] = [np.nan, np.nan, 1]

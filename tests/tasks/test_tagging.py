@@ -138,7 +138,7 @@ GOOD = conllu("the/DET cat/NOUN")
         (GOOD.replace("2\tcat", "two\tcat"), {}, "line 3, column 'id': 1, 1-2 or 1.1 expected, but found 'two'"),
         (GOOD.replace("NOUN", "_"), {}, "line 3, column 'upos': no label"),
         ("# nothing but a comment\n\n", {}, "no word in it"),
-        ("the\0cat", {}, "a NUL byte"),
+        ("the\0cat", {}, "a NUL character"),
         (GOOD, {"label": "uppos"}, "no column 'uppos'; did you mean 'upos'?"),
         (GOOD, {"length": 0}, "length: at least 1 step, but found 0"),
         (GOOD, {"min_count": 0}, "min_count: at least 1, but found 0"),
@@ -167,7 +167,7 @@ def test_sentences_that_are_in_two_parts_are_counted(write):
         val__conllu=conllu("the/DET dog/NOUN", "the/DET cow/NOUN"),
         test__conllu=conllu("the/NOUN cat/DET", "the/DET cow/NOUN", "the/DET"),
     )
-    remarks = Task(4, files=files, splits=SPLITS).meta["remarks"]
+    remarks = list(map(str, Task(4, files=files, splits=SPLITS).meta["remarks"]))
     assert remarks[:2] == [
         "equal examples: of 2 in val, 1 also in train",
         "equal examples: of 3 in test, 1 also in train and 1 also in val",

@@ -480,7 +480,7 @@ def test_ten_million_rows_are_read(tmp_path):
             out.write(text)
     code = (
         "import resource, time; from pathlib import Path; from bench.data import own_data; "
-        "from bench.config.settings import SweepConfig; "
+        "from bench.config.sweep_settings import SweepConfig; "
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss; start = time.perf_counter(); "
         f"own = own_data.make(SweepConfig(data=[Path({str(file)!r})], task='forecasting', target=['load'], "
         "features=['wind'], lengths=[96], horizon=24)); "

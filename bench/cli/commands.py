@@ -1,5 +1,6 @@
 """The command line. Heavy modules are imported inside the commands: `--help` needs none of them."""
 
+import errno
 import json
 import os
 import signal
@@ -42,6 +43,10 @@ class _Group(click.Group):
             # The reader, `head` say, has seen enough.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             ctx.exit(0)
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise
+            os._exit(128 + signal.SIGHUP)  # the terminal was closed
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         from bench.errors import UnknownNameError
@@ -92,7 +97,7 @@ def sweep(file: Path | None, as_json: bool, **options: Any) -> None:
     with screen:
         outcome = sweeps.run(plan, screen)
     _show_end(plan, outcome, as_json)
-    sys.exit(outcome.exit_code)
+    sweeps.leave(outcome.exit_code)
 
 
 def _save_card(plan: "Plan", say: Callable[[str], None]) -> None:

@@ -9,15 +9,17 @@ import math
 import os
 import signal
 import socket
+import stat
 import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 from bench.config import plugins
 from bench.config.ids import CellId, RunId
@@ -126,6 +128,13 @@ class _Coordinator:
         ignored = {signal.SIGHUP} if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN else set()  # by nohup
         handlers = {number: signal.signal(number, self._on_signal) for number in {*STOP_SIGNALS} - ignored}
         try:
+            return self._run()
+        finally:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+
+    def _run(self) -> Outcome:
+        try:
             self._resume()
             self._work(self._search_jobs())
             if not self.stop_signals and self.any_success:
@@ -135,8 +144,6 @@ class _Coordinator:
         finally:
             self.engine.close()
             self._release_trials()
-            for number, handler in handlers.items():
-                signal.signal(number, handler)
         if self.stop_signals:
             for cell in self.plan.cells:
                 if self.records[cell.id].records and cell.id not in self.finished:
@@ -156,6 +163,8 @@ class _Coordinator:
         if self.stop_signals and now - self.stopped_at < SAME_STOP_SECONDS:
             return
         self.stopped_at = now
+        if number == signal.SIGHUP:
+            _silence_closed_terminal()
         self.stop_signals.append(number)
         if len(self.stop_signals) > 1:
             # At once: closing the life pipe has the kernel kill every run; the next start puts the trials right.
@@ -463,6 +472,29 @@ class _Coordinator:
 
     def _folder(self, run_id: RunId) -> Path:
         return self.plan.folder / "runs" / str(run_id)
+
+
+def _silence_closed_terminal() -> None:
+    """Discard further output to a terminal that was closed, as every write to it would raise."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    for output in (1, 2):
+        with suppress(OSError):
+            if stat.S_ISCHR(os.fstat(output).st_mode) and not os.isatty(output):
+                os.dup2(null, output)
+    os.close(null)
+
+
+def leave(exit_code: int) -> NoReturn:
+    """End this process with an exit code.
+
+    After a stop, at once: MLflow's thread may still be at work, and Python aborts if it ends such a thread in C++ code.
+    """
+    if exit_code >= 128:
+        with suppress(OSError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(exit_code)
+    sys.exit(exit_code)
 
 
 def crash_point(name: str) -> None:

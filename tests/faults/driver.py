@@ -33,7 +33,7 @@ def main() -> int:
         config = SweepConfig.build(None, values | {"workers": 2, "budget": "smoke"} | options)
         made = prepare.make(config)
         engine = LocalEngine(made.slots, config.stall_seconds, run="stub:run", preload=["stub"])
-        return coordinator.run(made, Lines(), engine).exit_code
+        coordinator.leave(coordinator.run(made, Lines(), engine).exit_code)
     except BenchError as error:
         print(f"bench: {error}", file=sys.stderr)  # noqa: T201
         return error.exit_code

@@ -327,6 +327,7 @@ def run(config: Path, as_json: bool) -> None:
 
     settings = RunConfig.read(config)
     click.echo(f"bench: {settings.run}, seed {settings.seed}; loading torch", err=True)
+    from bench.results import scores
     from bench.training import ledger, train
 
     ledger.prepare_process(settings.threads)
@@ -339,10 +340,12 @@ def run(config: Path, as_json: bool) -> None:
             if text:
                 click.echo(f"{key:12} {text}")
         facts = {"validation": record.val, "speed": record.speed, "baselines": record.baselines}
-        facts |= {f"test {Path(run_id).name}": scores for run_id, scores in record.tests.items()}
+        facts |= {f"test {Path(run_id).name}": test for run_id, test in record.tests.items()}
         for key, value in facts.items():
             if value:
                 click.echo(f"{key:12} " + ", ".join(f"{name} {number:.4g}" for name, number in value.items()))
+        if record.tests and settings.phase == "test":
+            click.echo(f"{'score':12} {scores.of_test_run(record, config.absolute().parent)}")
         if record.solved is not None:
             click.echo(f"{'solved':12} {record.sequences_to_solve or 'not'} (sequences)")
         click.echo(f"{'seconds':12} {record.seconds.total:.1f}")

@@ -3,11 +3,14 @@
 import math
 import statistics
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from bench.results import stats
+from bench.results.cell_runs import CellRuns
 from bench.results.record import RunRecord
 from bench.results.selection import counted_test
+from bench.wording import count
 
 
 def score(confirmed: Sequence[RunRecord]) -> dict[str, Any]:
@@ -31,6 +34,26 @@ def score(confirmed: Sequence[RunRecord]) -> dict[str, Any]:
     value = statistics.median(scores) if scores else None
     interval = {"ci_low": low, "ci_high": high, "ci_of": "share of seeds that solve"}
     return {"score": value, "score_is": "median", "solved": solved} | interval
+
+
+def of_test_run(test: RunRecord, folder: Path) -> str:
+    """Return the score in the leaderboard's row from a test run that was just repeated, as text.
+
+    The confirm runs, and the test runs of other seeds, are read from beside the test run's `folder`. Raises StoreError
+    if a record is damaged.
+    """
+    trial = test.config.id.trial
+    stored = [RunRecord.read(path.parent) for path in sorted(folder.parent.glob(f"{trial.name}-*/record.json"))]
+    records = [record for record in stored if record is not None and record.config.run != test.config.run]
+    as_trial = test.model_copy(update={"config": test.config.model_copy(update={"run": str(trial)})})
+    confirmed = CellRuns((*records, test), top_k=1).confirmations(as_trial)
+    tested = [record for record in confirmed if counted_test(record) is not None]
+    if not tested:
+        return "not known: the records of the confirm runs are missing"
+    row = score(tested)
+    seeds = f"{row['score_is']} of {count(len(tested), 'seed')}"
+    solved = f", solved on {row['solved']}" if "solved" in row else ""
+    return f"{row['score']:.4g} {test.asked.metric}, {seeds}{solved}"
 
 
 def rank(models: Sequence[Sequence[RunRecord]]) -> list[int]:

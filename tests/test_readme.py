@@ -5,6 +5,7 @@ import re
 import shlex
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner
 
@@ -28,7 +29,12 @@ def test_every_command_has_the_options_it_is_shown_with(words):
 
 
 def test_every_option_is_one_of_the_command_line():
-    known = {option for command in main.commands.values() for parameter in command.params for option in parameter.opts}
+    known = {
+        option
+        for command in main.commands.values()
+        for parameter in command.get_params(click.Context(command))
+        for option in parameter.opts
+    }
     shown = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", README.split("## Why you can trust the results")[0]))
     assert len(shown) > 30
     assert shown <= known

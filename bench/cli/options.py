@@ -165,6 +165,11 @@ class SectionOption(click.Option):
         self.section = section
 
 
+def note(line: str) -> None:
+    """Print a remark to standard error."""
+    click.echo(f"bench: {line}", err=True)
+
+
 RESULTS = click.option(
     "--results",
     type=UsablePath(),

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 
 from bench.config.bounds import YEAR, Between, shown
 from bench.config.budgets import BUDGETS
-from bench.config.settings import Devices, Large, Length, Objective, Precision
+from bench.config.settings import Devices, Large, Length, Objective, Precision, Threads
 from bench.config.strict import NAME, Strict, UsablePath, mistake, one_line, read_toml
 from bench.errors import DeclarationError, UnknownNameError
 
@@ -237,11 +237,9 @@ class SweepConfig(Strict):
     )
 
     workers: Annotated[int, Between(1, 1024, "each worker is a process with its own memory")] | None = setting(
-        MACHINE, "Runs at a time. Without it: one for each core (or `threads` cores), or for each share of a GPU."
+        MACHINE, "Runs at a time. Without it: one for each core (for each --threads cores), or for each share of a GPU."
     )
-    threads: Annotated[int, Between(1, 1024, "CPU threads of one run")] = setting(
-        MACHINE, "CPU threads of each run. More than 1 slows small models down.", default=1
-    )
+    threads: Threads = setting(MACHINE, "CPU threads of each run. More than 1 slows small models down.", default=1)
     gpus: Annotated[str, BeforeValidator(_gpus)] = setting(MACHINE, "GPUs to use.", "N|all", default="0")
     runs_per_gpu: Annotated[int, Between(1, 64, "runs on one GPU share its memory")] = setting(
         MACHINE, "Runs that share a GPU.", default=1

@@ -8,7 +8,7 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.cli import commands
+from bench.cli import sweeping
 from bench.cli.commands import main
 from bench.config import plugins
 from bench.config.sweep_settings import SweepConfig
@@ -55,7 +55,7 @@ WRONG = {
     ): "--length: must be a whole number from 1 to 10,000,000, but found 'x'",
     ("sweep", "--dataset", "digits", "--length", "9"): "digits: length: 8 (rows) or 64 (pixels), but found 9",
     ("sweep", "--dataset", "parity", "--models", "bilstm"): "none may answer these datasets",
-    ("sweep", "--trails", "3"): "No such option '--trails'. (Did you mean one of: '--task', '--trials'?)",
+    ("sweep", "--trails", "3"): "no such option '--trails'; did you mean '--trials'?",
     ("sweep", "--trials", "x"): "--trials: must be a whole number from 1 to 10,000, but found 'x'",
     ("sweep", "--trials", "0"): "--trials: must be a whole number from 1 to 10,000, but found 0",
     ("sweep", "--name", "../x"): "--name: must have 1 to 64 letters",
@@ -266,7 +266,7 @@ def test_a_model_of_ones_own_is_matched_and_timed(own):
 
 def test_the_way_to_export_names_one_winner(tmp_path):
     def way(**options):
-        return commands._of_one(
+        return sweeping.winner_options(
             plans.make(SweepConfig(datasets=["latch"], models=["gru"], results=tmp_path, **options))
         )
 

@@ -1,0 +1,106 @@
+"""The commands that show the results of sweeps: leaderboard, report, ui and sync."""
+
+from pathlib import Path
+
+import click
+
+from bench.cli.options import JSON, RESULTS, Number, UsablePath, note
+from bench.config.bounds import Between
+
+SWEEPS = click.argument("sweeps", nargs=-1)
+
+
+@click.command()
+@SWEEPS
+@RESULTS
+@click.option("--csv", type=UsablePath(is_new_file=True), metavar="FILE", help="Write all columns to this CSV file.")
+@click.option("--markdown", is_flag=True, help="Print Markdown.")
+@JSON
+def leaderboard(sweeps: tuple[str, ...], results: Path, csv: Path | None, markdown: bool, as_json: bool) -> None:
+    """Show the leaderboard of the latest sweep.
+
+    Name SWEEPS to see others; `python -m bench list sweeps` shows their names. It also works while a sweep runs.
+    """
+    import pandas as pd
+
+    from bench.cli.screen import print_board
+    from bench.results import leaderboard as rows
+    from bench.results import sweeps as stored
+    from bench.results import tables
+
+    folders = stored.find(results, sweeps, note)
+    boards = [rows.build(folder) for folder in folders]
+    if csv is not None:
+        tables.write_csv(pd.concat(boards), csv)
+        click.echo(f"wrote {csv}: {sum(map(len, boards))} rows, {len(rows.COLUMNS)} columns", err=True)
+    if as_json:
+        click.echo(pd.concat(boards).to_json(orient="records"))
+        return
+    for folder, board in zip(folders, boards, strict=True):
+        if markdown:
+            click.echo(f"## {folder.name}\n\n{tables.to_markdown(board)}")
+        elif csv is None:
+            click.echo(f"sweep {folder.name}")
+            print_board(board)
+
+
+@click.command()
+@SWEEPS
+@RESULTS
+@click.option("--quality", type=Number(Between(-1e12, 1e12, "a validation score"), whole=False),
+              help="Validation score for `cost to reach`. [default: the threshold of the task]")  # fmt: skip
+def report(sweeps: tuple[str, ...], results: Path, quality: float | None) -> None:
+    """Write the report of the latest sweep as one HTML page.
+
+    Name SWEEPS to write others. The page holds tables, charts and answers, and needs no network.
+    """
+    from bench.report import report as reports
+    from bench.results import sweeps as stored
+    from bench.tracking import models
+
+    for folder in stored.find(results, sweeps, note):
+        path = reports.write(folder, quality)
+        click.echo(path)
+        problem = models.log_report(results, folder, path)
+        if problem:
+            note(f"the report is written, but not logged to MLflow: {problem}")
+
+
+@click.command()
+@RESULTS
+@click.option("--port", type=Number(Between(1, 65_535, "a port of TCP")), default=5000, show_default=True,
+              help="Port to serve the pages at.")  # fmt: skip
+def ui(results: Path, port: int) -> int:
+    """Serve the MLflow pages of all sweeps on this machine.
+
+    They are at http://127.0.0.1:PORT until you stop the command with Ctrl-C.
+    """
+    from bench.tracking import pages
+
+    pages.check(results)
+    click.echo(f"http://127.0.0.1:{port}/?workflowType=machine_learning   (starts in some seconds; Ctrl-C ends it)")
+    return pages.serve(results, port)
+
+
+@click.command()
+@SWEEPS
+@RESULTS
+def sync(sweeps: tuple[str, ...], results: Path) -> None:
+    """Write the records of SWEEPS into MLflow again.
+
+    Use it when a sweep says that runs are missing in MLflow. Without SWEEPS, it writes the latest sweep and all that
+    MLflow may not hold completely. No run is written twice. A damaged mlflow.db is renamed and made again.
+    """
+    from bench.errors import SweepLockedError
+    from bench.sweep import coordinator
+    from bench.tracking import projection
+
+    for folder in projection.to_sync(results, sweeps, note):
+        try:
+            count = coordinator.sync(folder, results, note)
+        except SweepLockedError as error:  # its coordinator writes it
+            if sweeps:
+                raise
+            note(str(error))
+            continue
+        click.echo(f"{folder.name}: {count} runs are in MLflow")

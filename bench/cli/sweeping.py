@@ -1,0 +1,206 @@
+"""The commands that take the settings of a sweep: sweep, plan and speed."""
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from bench.cli.options import DATA_DIR, JSON, Number, SectionOption, SettingsCommand, UsablePath
+from bench.config.bounds import Between
+
+if TYPE_CHECKING:
+    from bench.cli.screen import Screen
+    from bench.sweep.coordinator import Outcome
+    from bench.sweep.prepare import Plan
+
+FILE = click.argument("file", required=False, type=UsablePath())
+SPEED = ("datasets", "lengths", "models", "search_spaces", "match", "gpus", "precision", "results")
+
+
+@click.command(cls=SettingsCommand)
+@FILE
+@DATA_DIR
+@JSON
+def sweep(file: Path | None, as_json: bool, **options: Any) -> None:
+    r"""Tune, train, confirm and rank models.
+
+    Without arguments, a small default sweep compares the built-in models. Name your own file with --data, or datasets
+    with --dataset. Run the same command again to resume a sweep that was stopped.
+
+    FILE is a sweep file (TOML). Its keys are the options with underscores; lists have the plural name:
+    datasets = ["adding"], lengths = [25, 50], max_run_seconds = 60. Options override the file.
+
+    \b
+    Examples:
+      python -m bench sweep --data load.csv --target load --horizon 24
+      python -m bench sweep --dataset adding --length 50,100 --models lstm,gru
+      python -m bench sweep --budget standard --wall-time 8h
+    """
+    from bench.cli.screen import Screen
+
+    screen = Screen()
+    plan = _prepare(file, options, screen)
+    from bench.sweep import coordinator
+
+    with screen:
+        outcome = coordinator.run(plan, screen)
+    _show_end(plan, outcome, as_json)
+    coordinator.leave(outcome.exit_code)
+
+
+@click.command(cls=SettingsCommand)
+@FILE
+@DATA_DIR
+@JSON
+@click.option("--frontier", is_flag=True, help="Find the longest trainable length of each model instead.",
+              cls=SectionOption, section="Models and search")  # fmt: skip
+@click.option("--memory-gb", type=Number(Between(1e-6, 1e6, "in units of 2^30 bytes"), whole=False),
+              help="Memory that one run may use. [default: what is free]",
+              cls=SectionOption, section="Machine")  # fmt: skip
+def plan(file: Path | None, as_json: bool, frontier: bool, memory_gb: float | None, **options: Any) -> None:
+    """Predict what a sweep will take before you spend it.
+
+    Takes the arguments of `sweep`. Trains a few steps of every cell and predicts time, memory, money and disk space;
+    cells that do not fit are marked. The report later shows the prediction beside the actual values.
+    """
+    from bench.cli.screen import Screen, print_answers, print_tables
+
+    screen = Screen()
+    prepared = _prepare(file, options, screen)
+    from bench.sweep import estimate
+    from bench.sweep import frontier as frontiers
+
+    prediction = (frontiers.make if frontier else estimate.make)(prepared, memory_gb, screen.say)
+    if as_json:
+        click.echo(prediction.model_dump_json(indent=1))
+        return
+    print_tables({prediction.title: prediction.table()}, list(prediction.SHOWN))
+    print_answers(prediction.sentences())
+
+
+@click.command(cls=SettingsCommand, only=SPEED)
+@click.argument("files", nargs=-1, type=UsablePath())
+@click.option("--batch-size", type=Number(Between(1, 1_000_000, "sequences of one batch")), default=32,
+              help="Sequences in a batch.", show_default=True,
+              cls=SectionOption, section="Models and search")  # fmt: skip
+@JSON
+def speed(files: tuple[Path, ...], batch_size: int, as_json: bool, **options: Any) -> None:
+    """Measure the speed of models by sequence length.
+
+    Shows, for example, at which length attention becomes slower than an LSTM on this machine. Measures a training
+    step, inference of a batch and of one sequence, one step of a stream, and memory, one run at a time. Nothing else
+    should run meanwhile. By default: adding, at lengths from 32 to 1024.
+
+    With FILES, shows the speed.csv of earlier calls instead. Times of different hardware are not compared.
+    """
+    from bench.cli.screen import Screen, print_answers, print_tables
+    from bench.config.sweep_settings import SweepConfig
+    from bench.report import speed_charts
+    from bench.sweep import speed as speeds
+
+    screen = Screen()
+    if files:
+        frame = speeds.read(files)
+    else:
+        options["datasets"] = options["datasets"] or ["adding"]
+        options["lengths"] = options["lengths"] or speeds.LENGTHS
+        config = SweepConfig.build(None, options)
+        screen.say("bench: measuring one run at a time; nothing else should run on this machine")
+        frame, folder = speeds.measure(config, batch_size, screen.say)
+        for path in speed_charts.write(frame, folder):
+            screen.say(str(path))
+    if as_json:
+        click.echo(frame.to_json(orient="records"))
+        return
+    headings = ["model", *(f"{steps} steps" for steps in sorted(frame["steps"].unique()))]
+    print_tables(speed_charts.tables(frame), headings)
+    print_answers(speed_charts.sentences(frame))
+
+
+def _prepare(file: Path | None, options: dict[str, Any], screen: "Screen") -> "Plan":
+    """Check what a sweep will do, and show it."""
+    from bench.config.sweep_settings import SweepConfig
+
+    config = SweepConfig.build(file, options)
+    screen.say("bench: reading search spaces and datasets")
+    from bench.data import own_data
+    from bench.sweep import prepare
+
+    plan = prepare.make(config)
+    screen.say(_plan_line(plan))
+    for line in prepare.remarks(plan):
+        screen.say(line)
+    if plan.own is not None and config.save_card:
+        screen.say(own_data.save(plan.own))
+    return plan
+
+
+def _plan_line(plan: "Plan") -> str:
+    from bench.wording import count
+
+    budget = plan.budget
+    search = count(budget.trials, "trial")
+    if budget.confirm_seeds:
+        best = "the best and the default" if budget.top_k == 1 else f"the best {budget.top_k} and the default"
+        search += f", then {count(budget.confirm_seeds, 'fresh seed')} for {best}"
+    return (
+        f"sweep {plan.name}: {count(len(plan.cells), 'cell')} x ({search}) = at most {count(plan.num_runs, 'run')}, "
+        f"{len(plan.slots)} at a time on {plan.device}; at most {budget.max_sequences:,} training sequences a run; "
+        f"results in {plan.folder}"
+    )
+
+
+def _show_end(plan: "Plan", outcome: "Outcome", as_json: bool) -> None:
+    """Print the leaderboard of a sweep that ended, what to know about it, and the next commands."""
+    from bench.cli.screen import print_board
+    from bench.errors import StoreError
+    from bench.results import leaderboard, tables
+
+    if outcome.exit_code >= 128:
+        click.echo(f"interrupted; run the same command to resume sweep {plan.name}", err=True)
+        return
+    try:
+        board = leaderboard.build(plan.folder)
+    except StoreError as error:
+        click.echo(f"bench: {error}", err=True)
+        return
+    tables.write_csv(board, plan.folder / "leaderboard.csv")
+    if as_json:
+        click.echo(board.to_json(orient="records"))
+        return
+    print_board(board)
+    if plan.config.budget == "smoke":
+        click.echo("(budget smoke only shows that everything runs; it does not compare models)")
+    if outcome.ended_by:
+        click.echo(f"(ended early: {outcome.ended_by})")
+    for title, line in _next_steps(plan, outcome):
+        click.echo(f"{title:12} {line}")
+
+
+def _next_steps(plan: "Plan", outcome: "Outcome") -> list[tuple[str, str]]:
+    """Return where the results are and which commands come next, each with its title."""
+    from bench.tracking.pages import links
+
+    results, name = plan.config.results, shlex.quote(plan.name)
+    where = "" if results == Path("results") else f" --results {shlex.quote(str(results))}"
+    steps = [("", ""), ("leaderboard", str(plan.folder / "leaderboard.csv"))]
+    if not outcome.tracked:
+        log = plan.folder / "mlflow.log"
+        steps.append(("MLflow", f"some runs are missing, see {log}; then run: python -m bench sync {name}{where}"))
+    for title, link in links(plan.folder, outcome.experiments):
+        steps += [("MLflow", link), ("", title)]
+    return [
+        *steps,
+        ("next", f"python -m bench report{where}   (everything on one page)"),
+        ("", f"python -m bench ui{where}   (serves the MLflow pages)"),
+        ("", f"python -m bench export {name}{winner_options(plan)}{where} --out best   (the best model, ready to use)"),
+    ]
+
+
+def winner_options(plan: "Plan") -> str:
+    """Return the options that select one winner, the first, where a sweep has several."""
+    first = plan.cells[0]
+    if {(cell.dataset.name, cell.length) for cell in plan.cells} == {(first.dataset.name, first.length)}:
+        return ""
+    return f" --dataset {shlex.quote(first.dataset.name)} --length {first.length}"

@@ -46,9 +46,8 @@ class UsablePath(click.ParamType[Path]):
             path = Path(usable_path(value))
             parent = path.absolute().parent
             if self.is_new_file and (path.is_dir() or not parent.is_dir()):
-                self.fail(
-                    f"'{path}': {'a folder' if path.is_dir() else f'no folder {parent}'}; give a file", param, ctx
-                )
+                reason = "is a directory" if path.is_dir() else f"{parent} is not a directory"
+                raise ValueError(f"{path}: {reason}; give the path of a file in an existing folder")
         except ValueError as error:
             self.fail(str(error), param, ctx)
         return path

@@ -40,7 +40,10 @@ class _Main(click.Group):
         """Run a command and leave the process with its exit code."""
         _open_closed_streams()
         try:
-            code = super().main(args, prog_name, **extra | {"standalone_mode": False})
+            try:
+                code = super().main(args, prog_name, **extra | {"standalone_mode": False})
+            except SystemExit as stop:
+                code = stop.code
             sys.stdout.flush()  # a full disk is an error here, and not a warning of the interpreter
         except Exception as error:  # noqa: BLE001 the only place that decides how errors are shown
             code = _report(error)

@@ -99,9 +99,12 @@ def explain(error: Exception, results: Path) -> str:
     if isinstance(error, StoreError):
         return str(error)
     text = " ".join(re.split(r"\[SQL:|\(Background on", str(error))[0].split())
-    text = f"{type(error).__name__}: {_without_password(text)}"[:300]
+    text = f"{type(error).__name__}: {_without_password(text)}"
     if given_uri():
+        known = {"timed out": "no answer in time", "refused": "no server there", "resolve": "no such host"}
+        text = next((words for sign, words in known.items() if sign in text), text[:300])
         return f"{shown_uri()}: {text}; check that the server answers and that MLFLOW_TRACKING_URI is right"
+    text = text[:300]
     path = results / "mlflow.db"
     if re.search("readonly|[Rr]ead-only|unable to open|[Pp]ermission", text):
         return f"{path}: {text}; make the file and its folder writable for you"
@@ -203,8 +206,9 @@ def _schema() -> str:
 def _client(uri: str) -> "MlflowClient":
     from mlflow import MlflowClient
 
-    logging.getLogger("alembic").setLevel(logging.WARNING)
-    logging.getLogger("mlflow").setLevel(logging.CRITICAL)  # MLflow sets its own when it is imported
+    # Now, as MLflow sets its own levels when it is imported. Errors are shown by `explain`, in one line.
+    for name in ("alembic", "mlflow", "urllib3.connectionpool"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     client = MlflowClient(tracking_uri=uri)
     client.search_experiments(max_results=1)
     return client

@@ -63,6 +63,7 @@ def sweep_folder(results: Path, records: Iterable[RunRecord] = (), name: str = "
         "command": f"python -m bench sweep --name {name}",
         "created": "2026-11-20T10:00:00+00:00",
         "spec": {"cells": ["latch/L8/gru", "latch/L8/mlp"]},
+        "not_applicable": {},
         "trials": 1,
         "top_k": 1,
         "confirm_seeds": 1,

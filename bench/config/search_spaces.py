@@ -7,8 +7,10 @@ its range is an error before the first trial.
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +22,9 @@ from bench.errors import DeclarationError, did_you_mean
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
+
+MOST_ENUMERATED = 10_000
+"""A space with more configurations is never exhausted by a sweep, so they are not counted."""
 
 _TYPES = {
     "float": ({"low", "high"}, {"log", "step", "when"}),
@@ -71,6 +76,23 @@ class SearchSpace:
                 made[name] = distributions.CategoricalDistribution(**fields)
         return made
 
+    @property
+    def can_repeat(self) -> bool:
+        """Whether two draws may be the same configuration: no knob is continuous in every configuration."""
+        return not any(_grid(entry) is None and "when" not in entry for entry in self.tuned.values())
+
+    def configurations(self) -> list[dict[str, Any]] | None:
+        """Return a point for each distinct configuration; None if there are more than MOST_ENUMERATED."""
+        grids = [_grid(entry) for _, entry in sorted(self.tuned.items())]
+        sizes = [len(grid) if grid is not None else math.inf for grid in grids]
+        if math.prod(sizes) > MOST_ENUMERATED:
+            return None
+        distinct: dict[str, dict[str, Any]] = {}
+        for values in itertools.product(*filter(None, grids)):
+            point = dict(zip(sorted(self.tuned), values, strict=True))
+            distinct.setdefault(repr(self.split(point)), point)  # a knob whose `when` does not hold makes no difference
+        return list(distinct.values())
+
     def sobol_point(self, index: int, seed: int) -> dict[str, Any]:
         """Return point `index` (from 0) of the scrambled Sobol sequence of `seed`.
 
@@ -79,6 +101,8 @@ class SearchSpace:
         """
         from scipy.stats import qmc
 
+        if not self.tuned:
+            return {}
         sobol = qmc.Sobol(len(self.tuned), scramble=True, rng=seed)
         unit = sobol.fast_forward(index).random(1)[0] if index else sobol.random(1)[0]
         return {name: _at(entry, float(u)) for (name, entry), u in zip(sorted(self.tuned.items()), unit, strict=True)}
@@ -277,6 +301,19 @@ def _check_settings(path: Path, space: SearchSpace) -> None:
             TrainSettings.model_validate(budget | values)
         except ValidationError as error:
             raise DeclarationError(one_line(path, error)) from None
+
+
+def _grid(entry: dict[str, Any]) -> Sequence[Any] | None:
+    """Return all values of a knob; None if it is continuous."""
+    if entry["type"] == "categorical":
+        choices: list[Any] = entry["choices"]
+        return choices
+    if entry["type"] == "int":
+        return range(entry["low"], entry["high"] + 1, entry.get("step", 1))
+    if "step" not in entry:
+        return None
+    low, high, step = entry["low"], entry["high"], entry["step"]
+    return [min(high, low + step * index) for index in range(min(round((high - low) / step), MOST_ENUMERATED) + 1)]
 
 
 def _at(entry: dict[str, Any], u: float) -> Any:

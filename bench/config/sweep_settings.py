@@ -259,6 +259,9 @@ class SweepConfig(Strict):
     name: Annotated[str, AfterValidator(_name)] | None = setting(
         OUTPUT, "Name of the sweep. The same name resumes it.", "NAME"
     )
+    allow_mixed: bool = setting(
+        OUTPUT, "Resume a sweep although its rules or a model's code have changed.", default=False
+    )
     results: UsablePath = setting(OUTPUT, "Folder of all results.", "FOLDER", default=Path("results"))
 
     @classmethod

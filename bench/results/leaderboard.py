@@ -16,7 +16,7 @@ from bench.errors import StoreError
 from bench.results import bill, scores
 from bench.results.cell_runs import CellRuns, by_cell
 from bench.results.metrics import METRICS
-from bench.results.record import RunRecord, all_records, outcome, read_spec
+from bench.results.record import RunRecord, all_records, outcome, read_spec, trials_of
 from bench.results.selection import counted_test, counted_val
 from bench.wording import bare
 
@@ -166,7 +166,7 @@ def _status(runs: CellRuns, spec: Mapping[str, Any]) -> tuple[Status, str | None
     """Return whether a cell is complete, and why if it is not."""
     ended_by = spec.get("ended_by")
     if runs.chosen is None:
-        if len(runs.screened) < spec["trials"] and not (runs.screened and ended_by):
+        if len(runs.screened) < trials_of(spec, runs.records[0].config.cell) and not (runs.screened and ended_by):
             return Status.UNFINISHED, ended_by
         if any(record.state == "complete" for record in runs.screened):
             return Status.FAILED, "no configuration is within the limits"

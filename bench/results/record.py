@@ -198,21 +198,42 @@ def all_records(folder: Path) -> list[RunRecord]:
 
 def read_spec(folder: Path) -> dict[str, Any]:
     """Return what a sweep was started with, its sweep.json. Raises StoreError."""
+    path = folder / "sweep.json"
     try:
-        spec: dict[str, Any] = json.loads((folder / "sweep.json").read_text())
+        spec: Any = json.loads(path.read_text())
     except FileNotFoundError:
         raise StoreError(f"{folder}: no sweep here (sweep.json is missing)") from None
-    except ValueError as error:
-        raise StoreError(f"{folder / 'sweep.json'}: damaged ({error})") from None
+    except (ValueError, RecursionError, OSError) as error:
+        raise StoreError(f"{path}: damaged ({str(error)[:80]}); restore the file, or use another --name") from None
+    problem = _misfit(spec)
+    if problem:
+        raise StoreError(f"{path}: damaged ({problem} expected); restore the file, or use another --name")
+    return {"not_applicable": {}, "warm_starts": {}} | spec
+
+
+def _misfit(spec: Any) -> str:
+    """Return what a sweep.json lacks; empty if it is sound."""
+    if not isinstance(spec, dict) or not isinstance(spec.get("spec"), dict):
+        return "an object with an object 'spec'"
+    cells = spec["spec"].get("cells")
     try:
-        for cell in (*spec["spec"]["cells"], *spec["not_applicable"]):
+        for cell in [*cells, *spec.get("not_applicable", {}), *spec.get("warm_starts", {})]:
             CellId.parse(cell)
-        int(spec["trials"]), int(spec["top_k"]), int(spec["confirm_seeds"])
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        reason = f"{error} is missing" if isinstance(error, KeyError) else error
-        path = folder / "sweep.json"
-        raise StoreError(f"{path}: damaged ({reason}); restore it, or sweep under another --name") from None
-    return spec
+    except (TypeError, ValueError, AttributeError):
+        return "names of cells"
+    for key in ("trials", "top_k", "confirm_seeds"):
+        if type(spec.get(key)) is not int:
+            return f"a whole number '{key}'"
+    environments = spec.get("environments", [])
+    if not isinstance(environments, list) or not all(isinstance(known, dict) for known in environments):
+        return "objects in 'environments'"
+    return "" if isinstance(spec.get("command"), str) else "a text 'command'"
+
+
+def trials_of(spec: Mapping[str, Any], cell: CellId) -> int:
+    """Return how many trials a cell of a sweep gets: a small search space may hold fewer configurations."""
+    trials: int = spec["trials"]
+    return min(trials, spec.get("num_configurations", {}).get(str(cell), trials))
 
 
 def write_atomically(path: Path, text: str) -> None:

@@ -1,92 +1,59 @@
-"""The coordinator of a sweep: ask -> run -> record -> tell, then confirm; it alone writes to Optuna and MLflow.
+"""The coordinator of a sweep: it alone writes to Optuna and MLflow, and executes what `next_step` says.
 
-A record on disk is the truth about a run. The study follows it, so that the coordinator may be killed between any two
-lines and go on where it was: a trial left RUNNING is told from its record, or waits to be run again under its number.
+A record on disk is the truth about a run, and the study follows it. So the coordinator may be killed between any two
+lines: the next one tells the study what the records say, and runs again what has no record, under the same number.
 """
 
-import fcntl
 import math
 import os
 import signal
-import socket
-import stat
-import subprocess
-import sys
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, NoReturn, Protocol
 
-from bench.config import plugins
 from bench.config.ids import CellId, RunId
 from bench.config.settings import RunConfig
-from bench.errors import StoreError, SweepLockedError
+from bench.errors import StoreError
 from bench.results.cell_runs import CellRuns
-from bench.results.record import Asked, RunRecord, add_crash, all_records, read_crashes, write_json
+from bench.results.record import RunRecord, add_crash, all_records, read_crashes, write_json
+from bench.sweep.cells import Cell
 from bench.sweep.engines.local import Event, Job, LocalEngine
 from bench.sweep.engines.machine import check_gpus
+from bench.sweep.environment import commit
+from bench.sweep.lock import locked, remove_leftovers
 from bench.sweep.meter import Meter
-from bench.sweep.prepare import SEEDS_A_SWEEP, Cell, Plan, freeze, note_end, run_config
+from bench.sweep.next_step import Confirm, Done, Test, Trial, Wait, next_step
+from bench.sweep.prepare import SEEDS_A_SWEEP, Plan, run_config
+from bench.sweep.status import Display, Outcome, Status
+from bench.sweep.stop import Stop
 from bench.sweep.studies import Studies
+from bench.sweep.terms import freeze, note_end
 from bench.tracking import projection
 from bench.tracking.writer import Writer
+from bench.wording import count
 
 RETRIES = {"stall": 1}  # of an attempt that died by this cause; signals otherwise:
 SIGNAL_RETRIES = 3
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-SAME_STOP_SECONDS = 0.5
-"""Signals this close together are one stop: `timeout` sends two, and a closing terminal often does."""
 
-
-@dataclass
-class Status:
-    """Where a sweep stands, for a display."""
-
-    plan: Plan
-    finished_cells: int = 0
-    finished_runs: int = 0
-    running: dict[str, str] = field(default_factory=dict)  # run -> what it is at
-    best: dict[str, tuple[str, float]] = field(default_factory=dict)  # dataset/length -> model, validation score
-    failed: int = 0
-    phase: str = "starting"
-    seconds_left: float | None = None
-
-
-class Display(Protocol):
-    """What shows a sweep to a person."""
-
-    def update(self, status: Status) -> None:
-        """Show where the sweep stands; called several times a second."""
-
-    def say(self, text: str) -> None:
-        """Show a line that stays."""
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a sweep ended."""
-
-    exit_code: int  # 0 done, 3 nothing succeeded; 129, 130 and 143: interrupted
-    ended_by: str | None  # the budget that ended it before all runs were made
-    tracked: bool  # MLflow has everything
-    experiments: dict[str, str]  # dataset -> MLflow experiment id
+SEARCH = ("screen", "confirm", "test")
+"""The phases of the runs that the search itself makes."""
 
 
 def run(plan: Plan, display: Display, engine: LocalEngine | None = None) -> Outcome:
-    """Carry out a sweep, or go on with it. Raises SweepLockedError, HardwareError, DeclarationError, StoreError."""
+    """Carry out or resume a sweep. Raises SweepLockedError, HardwareError, DeclarationError, StoreError."""
     if plan.device == "cuda":
         check_gpus(plan.slots)
     plan.folder.mkdir(parents=True, exist_ok=True)
     engine = engine or LocalEngine(plan.slots, plan.config.stall_seconds)
     try:
-        with _locked(plan.folder / "sweep.lock", plan.name):
-            freeze(plan)
+        with locked(plan.folder):
+            remove_leftovers(plan.folder)
+            for remark in freeze(plan):
+                display.say(remark)
             engine.start_server()
-            return _Coordinator(plan, display, engine).run()
+            with Stop() as stop:
+                return _Coordinator(plan, display, engine, stop).run()
     finally:
         engine.close()
 
@@ -96,99 +63,72 @@ def sync(folder: Path, results: Path, say: Callable[[str], None]) -> int:
 
     `say` gets a line if the store was damaged and is made again.
     """
-    with _locked(folder / "sweep.lock", folder.name):
+    with locked(folder):
         return projection.sync(folder, results, say)
 
 
 class _Coordinator:
-    def __init__(self, plan: Plan, display: Display, engine: LocalEngine) -> None:
-        self.plan, self.display, self.engine = plan, display, engine
-        self.status = Status(plan)
-        self.stop_signals: list[int] = []
-        self.stopped_at = 0.0
-        self.attempts: Counter[tuple[str, str]] = Counter()  # of this session that died, by run and cause
-        self.failures_in_a_row = 0
-        self.any_success = False
-        self.jobs: dict[str, tuple[Cell, RunConfig]] = {}
-        self.records = {cell.id: CellRuns((), plan.budget.top_k) for cell in plan.cells}
-        self.screened: set[CellId] = set()
-        self.finished: set[CellId] = set()
-        self.run_seconds: list[float] = []
-        self.commit = _commit()
-        self.studies = Studies(plan)
-        self.meter = Meter(plan)
-        self.ended_by: str | None = None
-        datasets = sorted({cell.dataset.name for cell in plan.cells})
+    def __init__(self, plan: Plan, display: Display, engine: LocalEngine, stop: Stop) -> None:
+        self.plan, self.display, self.engine, self.stop = plan, display, engine, stop
+        self.status, self.meter, self.studies = Status(plan), Meter(plan), Studies(plan)
         self.tracker = Writer(plan.config.results, plan.folder, display.say)
-        self.tracker.write_sweep(datasets, "running")
-        self.datasets = datasets
+        self.commit = commit()
+        self.runs = {cell.id: CellRuns((), plan.budget.top_k) for cell in plan.cells}
+        self.trials = {cell.id: plan.trials_of(cell) for cell in plan.cells}  # fewer once the budget ends the search
+        self.missing: dict[CellId, list[int]] = {}  # trials that ended, but have no record any more
+        self.jobs: dict[str, tuple[Cell, RunConfig]] = {}  # under way
+        self.attempts: Counter[tuple[str, str]] = Counter()  # that died in this session, by run and cause
+        self.ended_by: str | None = None
 
     def run(self) -> Outcome:
         """Screen and confirm every cell, then measure speed with nothing else running."""
-        ignored = {signal.SIGHUP} if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN else set()  # by nohup
-        handlers = {number: signal.signal(number, self._on_signal) for number in {*STOP_SIGNALS} - ignored}
-        try:
-            return self._run()
-        finally:
-            for number, handler in handlers.items():
-                signal.signal(number, handler)
-
-    def _run(self) -> Outcome:
+        datasets = sorted({cell.dataset.name for cell in self.plan.cells})
+        self.tracker.write_sweep(datasets, "running")
         try:
             self._resume()
             self._work(self._search_jobs())
-            if not self.stop_signals and self.any_success:
+            if not self.stop:
+                self._say_what_is_confirmed()
+            if not self.stop and self.status.any_success:
                 self.status.phase, self.status.seconds_left = "measuring speed, one run at a time", None
                 self.engine.concurrency = 1
                 self._work(self._speed_jobs())
         finally:
             self.engine.close()
             self._release_trials()
-        if self.stop_signals:
+        if self.stop:
             for cell in self.plan.cells:
-                if self.records[cell.id].records and cell.id not in self.finished:
+                if self.runs[cell.id].records and cell.id not in self.status.finished:
                     self.tracker.write_cell(cell.id, "interrupted", {})
-        if not self.stop_signals:
+        else:
             note_end(self.plan, self.ended_by)
-        state = "interrupted" if self.stop_signals else "complete" if self.any_success else "failed"
-        self.tracker.write_sweep(self.datasets, state)
-        # Whoever stops a sweep does not wait for its projection: the next start, or `sync`, makes up for it.
-        tracked = self.tracker.close(3.0 if self.stop_signals else None)
-        if self.stop_signals:
-            return Outcome(128 + self.stop_signals[0], None, tracked, self.tracker.experiments)
-        return Outcome(0 if self.any_success else 3, self.ended_by, tracked, self.tracker.experiments)
-
-    def _on_signal(self, number: int, frame: Any) -> None:
-        now = time.monotonic()
-        if self.stop_signals and now - self.stopped_at < SAME_STOP_SECONDS:
-            return
-        self.stopped_at = now
-        if number == signal.SIGHUP:
-            _silence_closed_terminal()
-        self.stop_signals.append(number)
-        if len(self.stop_signals) > 1:
-            # At once: closing the life pipe has the kernel kill every run; the next start puts the trials right.
-            os._exit(128 + number)
+        state = "interrupted" if self.stop else "complete" if self.status.any_success else "failed"
+        self.tracker.write_sweep(datasets, state)
+        # A sweep that is stopped does not wait for MLflow: the next start, or `sync`, writes what is missing.
+        tracked = self.tracker.close(3.0 if self.stop else None)
+        if self.stop:
+            return Outcome(self.stop.exit_code, None, tracked, self.tracker.experiments)
+        return Outcome(0 if self.status.any_success else 3, self.ended_by, tracked, self.tracker.experiments)
 
     def _resume(self) -> None:
-        """Take up what an earlier coordinator left: its records, and the trials that were running."""
-        for cell in self.plan.cells:
-            for number in self.studies.unfinished(cell):
-                folder = self._folder(cell.id.trial(number))
-                record = RunRecord.read(folder)
-                if record is None:
-                    self.studies.give_back(cell, number)
-                else:
-                    self.studies.tell(cell, self._check_score(record, folder))
+        """Read the records of earlier sessions, and tell the studies what they do not know yet."""
         for record in all_records(self.plan.folder):
-            cell_id = record.config.cell
             self.meter.add(record, of_earlier_session=True)
-            if record.config.phase in ("screen", "confirm", "test") and cell_id in self.records:
-                self._count(cell_id, record)
-        for mine in self.records.values():
-            self.tracker.write_missing(mine)
+            if record.config.phase in SEARCH and record.config.cell in self.runs:
+                self._count(record)
+        for cell in self.plan.cells:
+            runs = self.runs[cell.id]
+            ended = {run.config.number: run for run in runs.screened}
+            for number in self.studies.unfinished(cell):
+                if number in ended:
+                    self.studies.tell(cell, self._check_score(ended[number]))
+                else:
+                    self.studies.give_back(cell, number)
+            self.missing[cell.id] = self.studies.missing(cell, set(ended))
+            self.tracker.write_missing(runs)
+        total = max(self.plan.num_runs, self.status.finished_runs)
         if self.status.finished_runs:
-            self.display.say(f"going on with {self.plan.name}: {self.status.finished_runs} runs are done")
+            self.display.say(f"Resuming {self.plan.name}: {self.status.finished_runs} of at most {total} runs are done")
 
     def _search_jobs(self) -> Iterator[Job | None]:
         """Yield runs as slots come free; None while all that is left depends on runs under way.
@@ -198,128 +138,136 @@ class _Coordinator:
         """
         groups: dict[tuple[str, int], list[Cell]] = {}
         for cell in self.plan.cells:
-            # Where the budget may end the sweep anywhere, all cells go forward together.
+            # Where the budget may end the sweep anywhere, all cells advance together.
             group = ("all", 0) if self.meter.is_limited else (cell.dataset.name, cell.length)
             groups.setdefault(group, []).append(cell)
-        open_cells: list[Cell] = []
         firsts = {(cell.dataset.name, cell.length): cell for cell in reversed(self.plan.cells)}
         pending = [self._baseline_job(cell) for cell in reversed(firsts.values())]
         yield from (job for job in pending if job is not None)
+        open_cells: list[Cell] = []
         for cells in groups.values():
             open_cells += cells
             self.status.phase = f"{cells[0].dataset.name} at {cells[0].length}"
-            while True:
-                job, open_cells = self._next_job(open_cells)
-                if job is None:
-                    break
+            while (job := self._next_job(open_cells)) is not None:
                 yield job
-        while open_cells:
-            self.status.phase = "last runs"
-            job, open_cells = self._next_job(open_cells)
-            if job is not None or open_cells:
-                yield job
+        self.status.phase = "last runs"
+        while (job := self._next_job(open_cells)) is not None or open_cells:
+            yield job
 
-    def _next_job(self, cells: list[Cell]) -> tuple[Job | None, list[Cell]]:
-        """Return the next run among `cells`, and the cells that are not finished."""
-        still_open: list[Cell] = []
-        job: Job | None = None
+    def _next_job(self, open_cells: list[Cell]) -> Job | None:
+        """Return the next run of the open cells, if one can start now; remove the cells that are done."""
+        cells = list(open_cells)
         if self.meter.is_limited:
-            cells = sorted(cells, key=lambda cell: len(self.records[cell.id].records) + len(self._running(cell)))
-        for index, cell in enumerate(cells):
-            job, finished = self._cell_job(cell)
-            if not finished:
-                still_open.append(cell)
-            if job is not None:
-                return job, still_open + cells[index + 1 :]
-        return None, still_open
+            cells.sort(key=lambda cell: len(self.runs[cell.id].records) + len(self._running(cell)))
+        for cell in cells:
+            job = self._cell_job(cell)
+            if isinstance(job, Job):
+                return job
+            if isinstance(job, Done):
+                open_cells.remove(cell)
+                self._finish_cell(cell)
+        return None
 
-    def _cell_job(self, cell: Cell) -> tuple[Job | None, bool]:
-        """Return a run that the cell can start now, if any, and whether the cell is finished."""
-        mine, running = self.records[cell.id], self._running(cell)
+    def _cell_job(self, cell: Cell) -> Job | Wait | Done:
+        """Return the next run of a cell, or why none starts."""
         seeds = self.plan.budget.confirm_seeds
-        if cell.id not in self.screened:
-            if len(mine.screened) + len(running) < self.plan.budget.trials and not self._is_spent(cell, reserve=seeds):
-                return self._trial_job(cell), False
-            if running:
-                return None, False
-            self.screened.add(cell.id)
-        done = {record.config.run for record in mine.records}
-        for place, trial in enumerate(mine.to_confirm):
-            # Before a second configuration is confirmed, something is kept for the best one of every cell.
-            reserve = seeds if place else 0
-            for index in range(seeds):
-                run_id = str(trial.config.id.confirmation(index))
-                if run_id not in done and run_id not in running and not self._is_spent(cell, reserve):
-                    return self._confirm_job(cell, trial, run_id, index), False
-        if running:
-            return None, False
-        job = self._test_job(cell)
-        if job is not None:
-            return job, False
-        self._finish_cell(cell)
-        return None, True
+        step = next_step(
+            self.runs[cell.id],
+            self._running(cell),
+            self.trials[cell.id],
+            seeds,
+            missing=self.missing[cell.id],
+            fits=lambda reserved: self._fits(cell, reserved),
+            has_weights=lambda run: (self._folder(run) / "weights.pt").exists(),
+        )
+        match step:
+            case Trial(number):
+                return self._trial_job(cell, number)
+            case Wait():
+                return step
+        # The search of this cell is over: no later estimate of the budget reopens it.
+        self.trials[cell.id] = min(self.trials[cell.id], len(self.runs[cell.id].screened))
+        match step:
+            case Confirm(trial, index, old):
+                return self._confirm_job(cell, trial, index, old)
+            case Test(chosen, runs):
+                return self._test_job(cell, chosen, runs)
+        return step
 
-    def _running(self, cell: Cell) -> set[str]:
-        return {run_id for run_id in self.jobs if RunId.parse(run_id).cell == cell.id}
+    def _running(self, cell: Cell) -> set[RunId]:
+        return {config.id for _, config in self.jobs.values() if config.phase in SEARCH and config.cell == cell.id}
 
-    def _is_spent(self, cell: Cell, reserve: int = 0) -> bool:
-        """Whether a further run of the cell, and `reserve` seeds for each cell's best, would exceed a budget."""
-        reason = self.meter.reason_to_stop(self.records, cell, reserve, [run for _, run in self.jobs.values()])
+    def _fits(self, cell: Cell, seeds: int) -> bool | None:
+        """Return whether the budget allows a further run of the cell; None if no run has shown yet what one takes."""
+        if self.meter.is_limited and not any(runs.records for runs in self.runs.values()):
+            return None
+        reason = self.meter.exceeded(self.runs, cell, seeds, [config for _, config in self.jobs.values()])
         if reason and not self.ended_by:
             self.ended_by = reason
-            self.display.say(f"budget: {reason}; no more trials are begun, the best so far are confirmed")
-        return reason is not None
+            self.display.say(f"Budget: {reason}. No more trials start; what is left of it goes to the best ones.")
+        return reason is None
 
-    def _trial_job(self, cell: Cell) -> Job:
-        draw = self.studies.ask(cell, self.records[cell.id].records)
+    def _say_what_is_confirmed(self) -> None:
+        """Say what the budget that ended the search left room for."""
+        if self.ended_by is None or not self.plan.budget.confirm_seeds:
+            return
+        seeds = {cell: sum(run.test is not None for run in runs.confirmed) for cell, runs in self.runs.items()}
+        tested = [number for number in seeds.values() if number]
+        text = f"{len(tested)} of {count(len(seeds), 'cell')} with a test score"
+        if tested:
+            fewest, most = min(tested), max(tested)
+            spread = f"{most}" if fewest == most else f"{fewest} to {most}"
+            text += f", on {spread} of {count(self.plan.budget.confirm_seeds, 'seed')}"
+        if len(tested) < len(seeds):
+            text += "; give a larger budget to the same command to confirm the others"
+        self.display.say(f"Budget: {text}.")
+
+    def _trial_job(self, cell: Cell, number: int | None) -> Job:
+        known = self.runs[cell.id].records
+        if number is None:
+            draw = self.studies.ask(cell, known)
+        else:
+            self.missing[cell.id].remove(number)
+            draw = self.studies.ask_again(cell, number, known)
         crash_point("after_ask")
-        run_id = cell.id.trial(draw.number)
-        more = {"number": draw.number, "origin": draw.origin, "ask_pruner": self.studies.prunes(cell)}
-        return self._prepare(cell, run_config(self.plan, cell, run_id, "screen", draw.values, **more))
+        fields = {"number": draw.number, "origin": draw.origin, "ask_pruner": self.studies.prunes(cell)}
+        return self._job(cell, run_config(self.plan, cell, cell.id.trial(draw.number), "screen", draw.values, **fields))
 
-    def _confirm_job(self, cell: Cell, trial: RunRecord, run_id: str, index: int) -> Job:
+    def _confirm_job(self, cell: Cell, trial: RunRecord, index: int, old: RunRecord | None) -> Job:
+        if old is not None:
+            self.runs[cell.id] = self.runs[cell.id].without(old)
+            (self._folder(old) / "record.json").unlink(missing_ok=True)
         seed = self.plan.config.seed * SEEDS_A_SWEEP + 1 + index
-        update = {"run": run_id, "phase": "confirm", "number": index, "seed": seed, "ask_pruner": False}
-        return self._prepare(cell, trial.config.model_copy(update=update))
+        run_id = trial.config.id.confirmation(index)
+        return self._job(cell, trial.config, run=str(run_id), phase="confirm", number=index, seed=seed)
 
-    def _test_job(self, cell: Cell) -> Job | None:
-        """Return the run that opens the test split for the chosen configuration, where it has not been opened yet."""
-        mine = self.records[cell.id]
-        chosen, untested = mine.chosen, mine.untested
-        if chosen is None or not untested:
-            return None
-        for run in untested:
-            if not (self._folder(run.config.id) / "weights.pt").exists():  # it was not the chosen one before
-                self.records[cell.id] = mine.without(run)
-                return self._confirm_job(cell, chosen, run.config.run, run.config.number)
-        opens = tuple(run.config.run for run in untested)
-        update = {
-            "run": str(chosen.config.id.test(len(mine.tests))),
-            "phase": "test",
-            "opens_test_of": opens,
-            "ask_pruner": False,
-        }
-        return self._prepare(cell, chosen.config.model_copy(update=update))
+    def _test_job(self, cell: Cell, chosen: RunRecord, runs: tuple[RunRecord, ...]) -> Job:
+        done = {test.config.id for test in self.runs[cell.id].tests}
+        run_id = next(name for i in range(len(done) + 1) if (name := chosen.config.id.test(i)) not in done)
+        opened = tuple(run.config.run for run in runs)
+        return self._job(cell, chosen.config, run=str(run_id), phase="test", opens_test_of=opened)
 
     def _baseline_job(self, cell: Cell) -> Job | None:
         run_id = cell.id.baselines()
-        if RunRecord.read(self._folder(run_id)) is not None:
+        if RunRecord.read(self.plan.folder / "runs" / str(run_id)) is not None:
             return None
-        return self._prepare(cell, run_config(self.plan, cell, run_id, "baselines", cell.space.default))
+        return self._job(cell, run_config(self.plan, cell, run_id, "baselines", cell.space.default))
 
     def _speed_jobs(self) -> Iterator[Job | None]:
         for cell in self.plan.cells:
-            best = self.records[cell.id].chosen
-            if best is None:
+            chosen = self.runs[cell.id].chosen
+            if chosen is None:
                 continue
-            run_id = best.config.id.speed()
-            if RunRecord.read(self._folder(run_id)) is None:
-                update = {"run": str(run_id), "phase": "speed", "ask_pruner": False}
-                yield self._prepare(cell, best.config.model_copy(update=update))
+            run_id = chosen.config.id.speed()
+            if RunRecord.read(self.plan.folder / "runs" / str(run_id)) is None:
+                yield self._job(cell, chosen.config, run=str(run_id), phase="speed")
 
-    def _prepare(self, cell: Cell, config: RunConfig) -> Job:
-        config = config.model_copy(update={"commit": self.commit})
-        folder = self._folder(config.id)
+    def _job(self, cell: Cell, config: RunConfig, **update: object) -> Job:
+        """Write the config.json of a run; `update` changes the configuration of the trial that it follows."""
+        if update:
+            update = {"ask_pruner": False, "source_hash": cell.space.source_hash} | update
+        config = config.model_copy(update={"commit": self.commit} | update)
+        folder = self.plan.folder / "runs" / config.run
         folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / "config.json", config.model_dump(mode="json"))
         crash_point("after_config")
@@ -327,15 +275,15 @@ class _Coordinator:
         return Job(config.run, folder, config.ask_pruner)
 
     def _work(self, jobs: Iterator[Job | None]) -> None:
-        """Hand over runs and follow them until none is left, or the sweep is to stop."""
-        more = True
-        while (more or self.engine.busy) and not self.stop_signals:
-            # One run more than there are slots is asked for, so that a slot never waits for Optuna.
-            while more and self.engine.idle > 0:
+        """Submit runs and follow them until none is left, or the sweep is to stop."""
+        is_exhausted = False
+        while (not is_exhausted or self.engine.busy) and not self.stop:
+            # There is one run more than there are slots, so that a slot never waits for Optuna.
+            while not is_exhausted and self.engine.idle > 0:
                 try:
                     job = next(jobs)
                 except StopIteration:
-                    more = False
+                    is_exhausted = True
                     break
                 if job is None:
                     break
@@ -343,190 +291,122 @@ class _Coordinator:
                 self.status.running[job.id] = "waiting"
                 crash_point("after_submit")
             self.display.update(self.status)
-            for happened in self.engine.wait(0.25):
-                if happened.kind == "ended":
-                    self._on_end(happened)
+            for event in self.engine.wait(0.25):
+                if event.kind == "ended":
+                    self._on_end(event)
                 else:
-                    self._on_report(happened)
-            if self.failures_in_a_row >= self.plan.config.max_failures and not self.any_success:
-                self.display.say(f"stopped: the first {self.failures_in_a_row} runs failed; see their log.txt")
+                    self._on_report(event)
+            failures = self.status.failures_in_a_row
+            if failures >= self.plan.config.max_failures and not self.status.any_success:
+                self.display.say(f"stopped: the first {failures} runs failed; see their log.txt")
                 return
         self.display.update(self.status)
 
-    def _on_report(self, happened: Event) -> None:
-        cell, config = self.jobs[happened.job.id]
-        share = f"{100 * happened.steps // config.train.max_steps} %"
-        self.status.running[happened.job.id] = (
-            share if happened.value is None else f"{share}, {cell.task.metric} {happened.value:.3f}"
-        )
-        if happened.kind == "epoch" and config.ask_pruner:
-            keep_going = self.studies.keep_going(cell, config.number, happened.steps, happened.value or 0.0)
-            self.engine.decide(happened.job, keep_going)
+    def _on_report(self, event: Event) -> None:
+        cell, config = self.jobs[event.job.id]
+        progress = f"{100 * event.steps // config.train.max_steps} %"
+        if event.value is not None:
+            progress += f", {cell.task.metric} {event.value:.3f}"
+        self.status.running[event.job.id] = progress
+        if event.kind == "epoch" and config.ask_pruner:
+            keep_going = self.studies.keep_going(cell, config.number, event.steps, event.value or 0.0)
+            self.engine.decide(event.job, keep_going)
 
-    def _on_end(self, happened: Event) -> None:
-        cell, config = self.jobs[happened.job.id]
-        folder = happened.job.folder
+    def _on_end(self, event: Event) -> None:
+        cell, config = self.jobs[event.job.id]
+        record = self._outcome(event, cell, config)
+        if record is None:
+            return
+        if config.phase in ("screen", "confirm"):
+            record = self._check_score(record)
+            crash_point("after_record")
+        if config.phase == "screen":
+            self.studies.tell(cell, record)
+        crash_point("after_tell")
+        del self.jobs[config.run]
+        self.status.running.pop(config.run, None)
+        self.meter.add(record)
+        if config.phase in SEARCH:
+            self._count(record)
+        if config.phase == "test":
+            self._on_tested(cell, record)
+        if config.phase in ("screen", "confirm"):
+            self.tracker.write_record(record)
+            self.status.time(event.seconds, self.engine.concurrency)
+        if record.state == "failed":
+            self.display.say(f"failed: {config.run}: {record.cause}: {record.message}")
+
+    def _outcome(self, event: Event, cell: Cell, config: RunConfig) -> RunRecord | None:
+        """Return the record of a run that ended; None if it runs again, now or at the next start."""
+        folder = event.job.folder
         try:
             record = RunRecord.read(folder)
+            cause, message = "bad_result", ""
         except StoreError as error:
-            record = self._failure(happened, "bad_result", str(error))
-        if record is None:
-            if self.stop_signals:
-                return  # the stop may have ended the run too: it stays open, and the next start runs it again
-            cause = happened.cause or "bad_result"
-            add_crash(folder, cause, happened.seconds)
+            record, cause, message = None, "bad_result", str(error)
+        if record is not None:
+            return record
+        if self.stop:
+            return None  # the stop may have ended the run too: it stays open
+        if not message:
+            cause = event.cause or cause
+            message = f"the process ended ({cause}); see {folder}/log.txt"
+            add_crash(folder, cause, event.seconds)
             crash_point("after_crash")
             # Earlier sessions do not count: what ended their runs may be what ended them.
             self.attempts[config.run, cause] += 1
             allowed = RETRIES.get(cause, 0 if cause.startswith(("exit", "bad")) else SIGNAL_RETRIES)
             if self.attempts[config.run, cause] <= allowed:
-                self.engine.submit(happened.job)
-                return
-            record = self._failure(happened, cause, f"the process ended ({cause}); see {folder}/log.txt")
-        if config.phase in ("screen", "confirm"):
-            record = self._check_score(record, folder)
-            crash_point("after_record")
-        if config.phase == "screen":
-            self.studies.tell(cell, record)
-        crash_point("after_tell")
-        del self.jobs[happened.job.id]
-        self.status.running.pop(happened.job.id, None)
-        self.meter.add(record)
-        if config.phase == "test":
-            self._on_tested(cell, record)
-        if config.phase in ("screen", "confirm"):
-            self._count(cell.id, record)
-            self.tracker.write_record(record)
-            self.run_seconds.append(happened.seconds)
-            left = self.plan.num_runs - self.status.finished_runs
-            average = sum(self.run_seconds) / len(self.run_seconds)
-            self.status.seconds_left = left * average / self.engine.concurrency
-        if record.state == "failed":
-            self.display.say(f"failed: {config.run}: {record.cause}: {record.message}")
-
-    def _failure(self, happened: Event, cause: str, message: str) -> RunRecord:
-        cell, config = self.jobs[happened.job.id]
-        folder = happened.job.folder
-        crashes = read_crashes(folder)
-        seconds = sum(crash["seconds"] for crash in crashes) or happened.seconds
-        record = RunRecord.model_validate(
-            {
-                "config": config,
-                "asked": Asked.model_validate(cell.task),
-                "state": "failed",
-                "cause": cause,
-                "message": message,
-                "seconds": {"crashed": seconds, "total": seconds},
-                "crashes": [crash["cause"] for crash in crashes],
-                "started_at": datetime.now(UTC).isoformat(timespec="milliseconds"),
-            }
-        )
+                self.engine.submit(event.job)
+                return None
+        crashes = read_crashes(folder) or [{"cause": cause, "seconds": event.seconds}]
+        record = RunRecord.of_dead_run(config, cell.task, cause, message, crashes)
         record.write(folder)
         return record
 
-    def _check_score(self, record: RunRecord, folder: Path) -> RunRecord:
+    def _check_score(self, record: RunRecord) -> RunRecord:
         """Return the record, made a failure if it has no finite score: an infinite one would win for ever."""
         score = record.val_score
         if record.state != "complete" or (score is not None and math.isfinite(score)):
             return record
-        cause, found = ("bad_result", "nothing") if score is None else ("non_finite", score)
-        message = f"validation {record.asked.metric}: a finite number expected, but found {found}"
+        cause, shown = ("bad_result", "nothing") if score is None else ("non_finite", score)
+        message = f"validation {record.asked.metric}: a finite number expected, but found {shown}"
         record = record.model_copy(update={"state": "failed", "cause": cause, "message": message, "val": {}})
-        record.write(folder)
+        record.write(self._folder(record))
         return record
 
     def _on_tested(self, cell: Cell, record: RunRecord) -> None:
-        self.records[cell.id] = self.records[cell.id].plus(record)
-        for run in self.records[cell.id].with_tests():
+        for run in self.runs[cell.id].with_tests():
             if run.config.run in record.config.opens_test_of:
                 self.tracker.write_record(run)
             elif run.config.phase == "confirm" and record.state == "complete":
-                (self._folder(run.config.id) / "weights.pt").unlink(missing_ok=True)  # only the chosen one's are kept
+                (self._folder(run) / "weights.pt").unlink(missing_ok=True)  # only the chosen one's are kept
 
-    def _count(self, cell_id: CellId, record: RunRecord) -> None:
-        self.records[cell_id] = self.records[cell_id].plus(record)
-        if record.config.phase == "test":
-            return
-        self.status.finished_runs += 1
-        if record.state == "failed":
-            self.status.failed += 1
-            self.failures_in_a_row += 1
-            return
-        self.any_success |= record.state == "complete"
-        self.failures_in_a_row = 0
-        score, sign = record.val_score, record.asked.sign
-        key = f"{record.config.dataset} {record.config.length}"
-        if score is not None and (key not in self.status.best or sign * score > sign * self.status.best[key][1]):
-            self.status.best[key] = (record.config.space, score)
+    def _count(self, record: RunRecord) -> None:
+        self.runs[record.config.cell] = self.runs[record.config.cell].plus(record)
+        if record.config.phase != "test":
+            self.status.count(record)
 
     def _finish_cell(self, cell: Cell) -> None:
-        self.finished.add(cell.id)
-        self.status.finished_cells = len(self.finished)
-        self.tracker.write_cell(cell.id, *projection.cell_summary(self.records[cell.id]))
+        self.status.finished.add(cell.id)
+        size = cell.num_configurations
+        if size is not None and len(self.runs[cell.id].screened) == size < self.plan.budget.trials:
+            tried = count(size, "configuration")
+            self.display.say(f"{cell.id}: the search space is exhausted after {tried}")
+        self.tracker.write_cell(cell.id, *projection.cell_summary(self.runs[cell.id]))
 
     def _release_trials(self) -> None:
-        """Let trials that were stopped wait for the next start, under their numbers and with their parameters."""
-        for cell, config in self.jobs.values():
-            if config.phase == "screen":
-                self.studies.give_back(cell, config.number)
+        """Give the trials that were stopped back, so that the next start runs them under their numbers."""
+        with suppress(StoreError):  # a locked study: the next start finds them running, which is as good
+            for cell, config in self.jobs.values():
+                if config.phase == "screen":
+                    self.studies.give_back(cell, config.number)
 
-    def _folder(self, run_id: RunId) -> Path:
-        return self.plan.folder / "runs" / str(run_id)
-
-
-def _silence_closed_terminal() -> None:
-    """Discard further output to a terminal that was closed, as every write to it would raise."""
-    null = os.open(os.devnull, os.O_WRONLY)
-    for output in (1, 2):
-        with suppress(OSError):
-            if stat.S_ISCHR(os.fstat(output).st_mode) and not os.isatty(output):
-                os.dup2(null, output)
-    os.close(null)
-
-
-def leave(exit_code: int) -> NoReturn:
-    """End this process with an exit code.
-
-    After a stop, at once: MLflow's thread may still be at work, and Python aborts if it ends such a thread in C++ code.
-    """
-    if exit_code >= 128:
-        with suppress(OSError):
-            sys.stdout.flush()
-            sys.stderr.flush()
-        os._exit(exit_code)
-    sys.exit(exit_code)
+    def _folder(self, record: RunRecord) -> Path:
+        return self.plan.folder / "runs" / record.config.run
 
 
 def crash_point(name: str) -> None:
-    """Kill this process here, if a test of recovery asks for it."""
+    """Kill this process here, if a test of recovery demands it."""
     if os.environ.get("BENCH_CRASH_AT") == name and os.environ.get("BENCH_TESTING") == "1":
         os.kill(os.getpid(), signal.SIGKILL)
-
-
-@contextmanager
-def _locked(path: Path, name: str) -> Iterator[None]:
-    """Hold the sweep's lock; the kernel lets go of it when the process dies, however it dies."""
-    with path.open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            holder = file.read().strip() or "another process"
-            raise SweepLockedError(f"sweep {name} is being worked on by {holder}") from None
-        file.truncate(0)
-        file.write(f"process {os.getpid()} on {socket.gethostname()}")
-        file.flush()
-        os.set_inheritable(file.fileno(), False)
-        yield
-
-
-def _commit() -> str:
-    """Return the commit of the code, marked if it was changed since; empty outside a checkout."""
-    root = Path(plugins.__file__).parents[2]
-    if not (root / ".git").exists():
-        return ""
-    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=7", "--exclude=*"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        return ""

@@ -12,7 +12,8 @@ from pydantic import BaseModel
 from bench.config.budgets import Budget
 from bench.config.settings import TrainSettings
 from bench.results.record import RunRecord, records, write_atomically
-from bench.sweep.prepare import Cell, Plan, run_config
+from bench.sweep.cells import Cell
+from bench.sweep.prepare import Plan, run_config
 from bench.sweep.probes import PROBE_EPOCHS, Prober, Say, epoch_seconds, memory_of_a_run, probe, shown
 from bench.wording import count, duration
 

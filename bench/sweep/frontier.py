@@ -10,7 +10,8 @@ from bench.config.datasets import make_task
 from bench.config.settings import RunConfig
 from bench.errors import BenchError
 from bench.results.record import RunRecord
-from bench.sweep.prepare import Cell, Plan, run_config
+from bench.sweep.cells import Cell
+from bench.sweep.prepare import Plan, run_config
 from bench.sweep.probes import Prober, Say, memory_of_a_run, shown
 
 MAX_PROBES = 40  # of one model on one dataset

@@ -1,18 +1,20 @@
-"""What a running sweep has spent, and when its budget allows no further run."""
+"""What a running sweep has spent, and whether its budget allows a further run."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from bench.config.ids import CellId
 from bench.config.settings import RunConfig
 from bench.results.bill import wall_seconds
 from bench.results.cell_runs import CellRuns
 from bench.results.record import RunRecord
-from bench.sweep.prepare import Cell, Plan
+from bench.sweep.cells import Cell
+from bench.sweep.prepare import Plan
+from bench.wording import duration
 
 
 class Meter:
-    """Follows what a sweep has spent, and says when its budget forbids a further run."""
+    """Follows what a sweep has spent, and says when its budget allows no further run."""
 
     def __init__(self, plan: Plan) -> None:
         config = plan.config
@@ -31,38 +33,52 @@ class Meter:
         self._device_seconds += record.device_seconds
         self._run_seconds += record.seconds.total
 
-    def reason_to_stop(
-        self, known: Mapping[CellId, CellRuns], cell: Cell, reserve: int, running: Sequence[RunConfig]
+    def exceeded(
+        self, known: Mapping[CellId, CellRuns], cell: Cell, seeds: int, running: Sequence[RunConfig]
     ) -> str | None:
-        """Return which budget would be exceeded by a further run of `cell`, in words; None if none would.
+        """Return which budget a further run of `cell` would exceed, in a sentence; None if none.
 
-        Counted are what was spent, the runs under way at their cells' averages, the further run, and `reserve` seeds
-        for the best of every cell, so that what was searched can still be confirmed.
+        Counted are what was spent, the runs under way at their cells' averages, the further run, and what every cell
+        that has begun still needs for a test score: up to `seeds` seeds of its best configuration, and their test.
         """
         if not self.is_limited:
             return None
         seconds = {cell_id: _average(runs.records) for cell_id, runs in known.items()}
-        overall = _average([run for runs in known.values() for run in runs.records])
+        overall = _average(run for runs in known.values() for run in runs.records)
         ahead = seconds.get(cell.id) or overall
         for config in running:
             ahead += seconds.get(config.cell) or overall
         for cell_id, runs in known.items():
-            if reserve and runs.best:
-                confirmed = sum(run.config.phase == "confirm" for run in runs.records)
-                ahead += max(0, reserve - confirmed) * seconds[cell_id]
+            if runs.best:
+                confirmed = {run.config.id for run in runs.confirm_runs(runs.best[0])}
+                under_way = sum(config.cell == cell_id and config.phase == "confirm" for config in running)
+                ahead += max(0, seeds - len(confirmed) - under_way) * seconds[cell_id] + _test_seconds(runs, seeds)
         wall = time.monotonic() - self._started + wall_seconds(self._earlier)
-        run_seconds = self._run_seconds + ahead
         spent = {
             "wall time": wall + ahead / self._slots,
             "device time": self._device_seconds + ahead * self._devices,
-            "money": (self._usd_per_hour or 0.0) / self._slots * run_seconds / 3600,
+            "money": (self._usd_per_hour or 0.0) / self._slots * (self._run_seconds + ahead) / 3600,
         }
         for name, allowed in self._allowed.items():
             if allowed is not None and spent[name] > allowed:
-                unit = "USD" if name == "money" else "s"
-                return f"{name} of {allowed:g} {unit} would be exceeded by a further run"
+                limit = f"{allowed:g} USD" if name == "money" else duration(allowed)
+                return f"{name} of {limit} would be exceeded by a further run"
         return None
 
 
-def _average(runs: Sequence[RunRecord]) -> float:
-    return sum(run.seconds.total for run in runs) / len(runs) if runs else 0.0
+def _average(runs: Iterable[RunRecord]) -> float:
+    seconds = [run.seconds.total for run in runs]
+    return sum(seconds) / len(seconds) if seconds else 0.0
+
+
+def _test_seconds(runs: CellRuns, seeds: int) -> float:
+    """Return what the test of `seeds` seeds is expected to take, if the test split is still closed.
+
+    A run validates once an epoch; its test does the same once a seed on a split of another size.
+    """
+    if runs.tests:
+        return 0.0
+    best = runs.best[0]
+    settings, parts = best.config.train, best.seconds
+    validation = parts.evaluate / settings.num_epochs
+    return parts.setup + parts.waiting + max(1, seeds) * validation * settings.num_test / settings.num_val

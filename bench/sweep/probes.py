@@ -12,9 +12,10 @@ from bench.config.datasets import make_task
 from bench.config.settings import RunConfig
 from bench.errors import DeclarationError
 from bench.results.record import RunRecord, write_json
+from bench.sweep.cells import Cell
 from bench.sweep.engines.local import Job, LocalEngine
 from bench.sweep.engines.machine import check_gpus, free_memory
-from bench.sweep.prepare import Cell, Plan, run_config
+from bench.sweep.prepare import Plan, run_config
 
 PROBE_EPOCHS = 5  # the first warms up; the median of the others is the measurement
 STALL_SECONDS = 200.0  # a probe that reports nothing for this long has failed

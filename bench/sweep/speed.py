@@ -16,9 +16,10 @@ from bench.config.settings import RunConfig
 from bench.config.sweep_settings import SweepConfig
 from bench.errors import DeclarationError, HardwareError
 from bench.results.record import RunRecord
+from bench.sweep.cells import Cell
 from bench.sweep.engines.local import LocalEngine
 from bench.sweep.engines.machine import check_gpus
-from bench.sweep.prepare import Cell, Plan, run_config
+from bench.sweep.prepare import Plan, run_config
 from bench.sweep.prepare import make as make_plan
 from bench.sweep.probes import Say, carry_out
 

@@ -1,9 +1,9 @@
-"""The Optuna studies of a sweep, one a cell: who draws the next configuration, and who is ended early.
+"""The Optuna studies of a sweep, one per cell: which configuration comes next, and which trial is pruned.
 
-The coordinator knows trials by their numbers only. A study holds no truth of its own: the run records do.
+The coordinator knows trials by their numbers only. The run records hold the results; a study follows them.
 """
 
-import sqlite3
+import random
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,20 +14,26 @@ from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from bench.config.ids import CellId
-from bench.errors import StoreError
 from bench.results import selection
 from bench.results.record import RunRecord
-from bench.sweep.prepare import Cell, Plan
+from bench.sweep.cells import Cell
+from bench.sweep.optuna_adapter import OPEN, TrialStore, guarded
+from bench.sweep.prepare import Plan
 
 PRUNER_STARTUP_TRIALS = 10
-"""Trials before any is ended early; and none is before a quarter of its steps, whatever the pruner."""
+"""The first trials of a cell are never pruned, nor is any trial in the first quarter of its steps."""
 
 GRACE = 4
-REDUCTION = 2  # asha and hyperband: of the trials that reach a rung (a quarter, a half) a half goes on
+REDUCTION = 2  # asha and hyperband: half of the trials that reach a rung (a quarter, a half) continue
+
+STATES = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
+
+REDRAWS = 20
+"""How often a sampler may repeat a configuration before one is drawn from those that are left."""
 
 
 class Draw(NamedTuple):
-    """A configuration to be tried."""
+    """A configuration to try."""
 
     number: int
     values: dict[str, Any]
@@ -35,78 +41,91 @@ class Draw(NamedTuple):
 
 
 class Studies:
-    """All studies of a sweep, in one database. Raises StoreError where it is damaged, or gone despite runs."""
+    """All studies of a sweep, in one database. Every method raises StoreError if the database cannot be used."""
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
-        self._storage = _open(plan.folder / "study.db")
-        self._begun = set(optuna.get_all_study_names(self._storage))
+        self.path = plan.folder / "study.db"
+        self._store = TrialStore(self.path)
         self._studies: dict[CellId, optuna.Study] = {}
         self._shadows: dict[CellId, _Shadow] = {}
 
+    @guarded
     def ask(self, cell: Cell, known: Sequence[RunRecord]) -> Draw:
-        """Return the next configuration of a cell; one that was given back comes first, under its number."""
+        """Return the next configuration of a cell: first those given back, under their numbers."""
         study = self._study(cell)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # on which of our samplers Optuna still finds new
+            warnings.simplefilter("ignore")  # Optuna marks some of our samplers as experimental
             trial = study.ask(fixed_distributions=cell.space.distributions())
-        if self._needs_shadow(cell):
-            self._shadow(cell, known).begin(trial.number)
-        return Draw(trial.number, trial.params, self._origin(cell, trial.number))
+        return self._begin(cell, trial.number, trial.params, known)
 
+    @guarded
+    def ask_again(self, cell: Cell, number: int, known: Sequence[RunRecord]) -> Draw:
+        """Return the configuration of a trial that ended but whose record is missing: it runs again as it was."""
+        return self._begin(cell, number, self._store.frozen(self._study(cell), number).params, known)
+
+    @guarded
     def unfinished(self, cell: Cell) -> list[int]:
         """Return the trials that an earlier coordinator left running or waiting."""
-        if str(cell.id) not in self._begun:
+        if str(cell.id) not in self._store.begun or not self._store.count(self._study(cell), *OPEN):
             return []
-        states = (TrialState.RUNNING, TrialState.WAITING)
-        # Counted first: reading thousands of finished trials takes seconds.
-        if not any(self._storage.get_n_trials(self._study(cell)._study_id, state) for state in states):
-            return []
-        return [trial.number for trial in self._study(cell).get_trials(deepcopy=False, states=states)]
+        return [trial.number for trial in self._study(cell).get_trials(deepcopy=False, states=OPEN)]
 
+    @guarded
+    def missing(self, cell: Cell, recorded: set[int]) -> list[int]:
+        """Return the trials that ended, but are not among the `recorded` ones."""
+        if str(cell.id) not in self._store.begun:
+            return []
+        if self._store.count(self._study(cell), *STATES.values()) == len(recorded):
+            return []
+        ended = self._study(cell).get_trials(deepcopy=False, states=tuple(STATES.values()))
+        return [trial.number for trial in ended if trial.number not in recorded]
+
+    @guarded
     def give_back(self, cell: Cell, number: int) -> None:
-        """Let a trial that was stopped wait for the next start, under its number and with its values."""
-        trial = self._frozen(cell, number)
-        if not trial.state.is_finished():
-            self._storage.set_trial_state_values(trial._trial_id, TrialState.WAITING)
+        """Queue a trial that was stopped for the next start, under its number and with its values."""
+        self._store.release(self._study(cell), number)
 
+    @guarded
     def keep_going(self, cell: Cell, number: int, step: int, score: float) -> bool:
-        """Report a validation score of a trial; return whether the pruner lets it go on."""
+        """Report a validation score of a trial; return whether the pruner lets it continue."""
         spared = number < PRUNER_STARTUP_TRIALS
         if cell.id in self._shadows:
             return self._shadows[cell.id].keep_going(number, step, score) or spared
-        frozen = self._frozen(cell, number)
-        trial = Trial(self._study(cell), frozen._trial_id)
-        if step not in frozen.intermediate_values:  # a repeated attempt reports again
+        if self._store.frozen(self._study(cell), number).state.is_finished():
+            return True  # it runs again only because its record is missing
+        trial = self._store.handle(self._study(cell), number)
+        if step not in self._store.frozen(self._study(cell), number).intermediate_values:  # a retry reports again
             trial.report(score, step)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return not trial.should_prune() or spared
 
+    @guarded
     def tell(self, cell: Cell, record: RunRecord) -> None:
-        """Tell how a trial ended."""
+        """Tell how a trial ended; nothing happens if the study knows already."""
         study, number = self._study(cell), record.config.number
-        frozen = self._frozen(cell, number)
-        if frozen.state.is_finished():
+        if self._store.frozen(study, number).state.is_finished():
             return
-        if frozen.state == TrialState.WAITING:  # its record came while it was given back
-            self._storage.set_trial_state_values(frozen._trial_id, TrialState.RUNNING)
-        trial = Trial(study, frozen._trial_id)
+        self._store.resume(study, number)  # its record came while it was given back
+        trial = self._store.handle(study, number)
         for name, excess in selection.violations(record).items():
             trial.set_constraint(name, excess)
         if record.cause is not None:
             trial.set_user_attr("cause", record.cause)
-        values: float | list[float] | None = None
-        if record.state == "complete":
-            values = _values(record, self.plan.config.objectives)
-        states = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
-        study.tell(number, values, state=states[record.state])
+        values = _values(record, self.plan.config.objectives) if record.state == "complete" else None
+        study.tell(number, values, state=STATES[record.state])
         if cell.id in self._shadows:
             self._shadows[cell.id].end(record)
 
     def prunes(self, cell: Cell) -> bool:
-        """Whether runs of this cell ask after every epoch; a task that is solved of a sudden has no say in it."""
+        """Return whether runs of this cell ask after every epoch. Pruning is off for tasks solved abruptly."""
         return self.plan.config.pruner != "none" and cell.task.solved is None
+
+    def _begin(self, cell: Cell, number: int, values: dict[str, Any], known: Sequence[RunRecord]) -> Draw:
+        if self._needs_shadow(cell):
+            self._shadow(cell, known).begin(number)
+        return Draw(number, values, self._origin(cell, number))
 
     def _needs_shadow(self, cell: Cell) -> bool:
         return self.prunes(cell) and len(self.plan.config.objectives) > 1
@@ -129,23 +148,14 @@ class Studies:
 
     def _study(self, cell: Cell) -> optuna.Study:
         if cell.id not in self._studies:
-            objectives = self.plan.config.objectives
             quality: Literal["maximize", "minimize"] = cell.task.goal
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                self._studies[cell.id] = optuna.create_study(
-                    study_name=str(cell.id),
-                    storage=self._storage,
-                    directions=[quality if name == "quality" else "minimize" for name in objectives],
-                    sampler=_Sampler(cell, self.plan),
-                    pruner=self._pruner() if self.prunes(cell) else optuna.pruners.NopPruner(),
-                    load_if_exists=True,
-                )
+            self._studies[cell.id] = self._store.study(
+                str(cell.id),
+                [quality if name == "quality" else "minimize" for name in self.plan.config.objectives],
+                _Sampler(cell, self.plan),
+                self._pruner() if self.prunes(cell) else optuna.pruners.NopPruner(),
+            )
         return self._studies[cell.id]
-
-    def _frozen(self, cell: Cell, number: int) -> FrozenTrial:
-        study_id = self._study(cell)._study_id
-        return self._storage.get_trial(self._storage.get_trial_id_from_study_id_trial_number(study_id, number))
 
     def _origin(self, cell: Cell, number: int) -> str:
         first = self.plan.first_points(cell)
@@ -161,19 +171,19 @@ def _values(record: RunRecord, objectives: Sequence[str]) -> float | list[float]
 class _Shadow:
     """A study of quality alone, beside one of several objectives.
 
-    Optuna refuses reports to a study of several objectives, and so any pruning of it. It is kept in memory and made
-    again from the records.
+    Optuna refuses reports to a study of several objectives, and so cannot prune it. The shadow is kept in memory and
+    rebuilt from the records.
     """
 
     def __init__(self, cell: Cell, pruner: optuna.pruners.BasePruner, known: Sequence[RunRecord], runs: Path) -> None:
         self.study = optuna.create_study(study_name=str(cell.id), direction=cell.task.goal, pruner=pruner)
         self.trials: dict[int, Trial] = {}
-        # Replayed, because some pruners keep notes of their own on every report.
+        # Replayed, because some pruners store attributes at every report.
         for record in sorted(known, key=lambda record: record.config.number):
             if record.config.phase == "screen":
                 self.begin(record.config.number)
-                whole = record if record.epochs else RunRecord.read(runs / record.config.run)
-                for epoch in whole.epochs if whole else []:
+                full = record if record.epochs else RunRecord.read(runs / record.config.run)
+                for epoch in full.epochs if full else []:
                     self.keep_going(record.config.number, epoch.steps, epoch.val[record.asked.metric])
                 self.end(record)
 
@@ -189,21 +199,21 @@ class _Shadow:
     def end(self, record: RunRecord) -> None:
         trial = self.trials.pop(record.config.number, None)
         if trial is not None:
-            states = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
             value = record.val_score if record.state == "complete" else None
-            self.study.tell(trial, value, state=states[record.state])
+            self.study.tell(trial, value, state=STATES[record.state])
 
 
 class _Sampler(optuna.samplers.BaseSampler):
-    """Draws the default, then what earlier sweeps found, then what the sampler named says.
+    """Draws the default, then what earlier sweeps found, then what the named sampler says; in small spaces, each once.
 
-    What is drawn depends on the seed of the sweep and the number of the trial (and, of samplers that learn, on the
-    scores so far): a sampler made once with a seed would draw its first points again after every interruption.
+    A draw depends on the seed of the sweep and the number of the trial (and, for samplers that learn, on the scores so
+    far): a sampler that is made once with a seed would repeat its first points after every interruption.
     """
 
     def __init__(self, cell: Cell, plan: Plan) -> None:
         self.space, self.name, self.seed = cell.space, plan.config.sampler, plan.config.seed
         self.points = [values for _, values in plan.first_points(cell)]
+        self.configurations = cell.space.configurations() or []
         self._inner: optuna.samplers.BaseSampler | None = None
 
     def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
@@ -213,20 +223,41 @@ class _Sampler(optuna.samplers.BaseSampler):
             self._inner.before_trial(study, trial)
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        # Every trial has every knob. Optuna would find that out by comparing all trials, a second at 3,000 of them; and
-        # CMA-ES leaves out what is no number.
-        if self._inner is not None and self.name == "cmaes":
-            return self._inner.infer_relative_search_space(study, trial)
+        # Every trial has every knob. Optuna would compare all trials to find that out, a second at 3,000 of them.
         return self.space.distributions()
 
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
+        if not self.space.can_repeat:
+            return self._draw(study, trial, search_space, 0)
+        earlier = study.get_trials(deepcopy=False)[: trial.number]
+        tried = {self._key(other.params) for other in earlier if other.params.keys() >= search_space.keys()}
+        values: dict[str, Any] = {}
+        for attempt in range(REDRAWS):
+            values = self._draw(study, trial, search_space, attempt)
+            for name in sorted(search_space.keys() - values.keys()):
+                values[name] = self.sample_independent(study, trial, name, search_space[name])
+            if self._key(values) not in tried:
+                return values
+        left = [point for point in self.configurations if self._key(point) not in tried]
+        return random.Random(f"{self.seed}/{trial.number}").choice(left) if left else values
+
+    def _draw(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution], attempt: int
+    ) -> dict[str, Any]:
         if self._inner is not None:
-            return self._inner.sample_relative(study, trial, search_space)
-        if trial.number < len(self.points):
-            return self.points[trial.number]
-        return self.space.sobol_point(trial.number - len(self.points), self.seed)
+            if self.name == "cmaes":  # it searches numbers only
+                search_space = self._inner.infer_relative_search_space(study, trial)
+            return dict(self._inner.sample_relative(study, trial, search_space))
+        if trial.number < len(self.points) and not attempt:
+            return dict(self.points[trial.number])
+        return self.space.sobol_point(max(0, trial.number - len(self.points)) + attempt, self.seed)
+
+    def _key(self, values: dict[str, Any]) -> str:
+        # Rounded, because samplers compute the steps of a float in different ways.
+        rounded = {k: float(f"{v:.9g}") if isinstance(v, float) else v for k, v in sorted(values.items())}
+        return repr(self.space.split(rounded))
 
     def sample_independent(
         self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
@@ -246,17 +277,3 @@ def _make(name: str, seed: int) -> optuna.samplers.BaseSampler:
     if name == "cmaes":
         return optuna.samplers.CmaEsSampler(seed=seed, warn_independent_sampling=False)
     return optuna.samplers.NSGAIISampler(seed=seed)
-
-
-def _open(path: Path) -> optuna.storages.RDBStorage:
-    if path.exists():
-        try:
-            with sqlite3.connect(path) as connection:
-                if connection.execute("PRAGMA quick_check").fetchone()[0] != "ok" or not path.stat().st_size:
-                    raise sqlite3.DatabaseError("quick_check failed")
-        except sqlite3.DatabaseError as error:
-            raise StoreError(f"{path}: damaged ({error}); use another --name, or restore the file") from None
-    elif (path.parent / "runs").exists():
-        raise StoreError(f"{path}: missing although there are runs; restore it, or use another --name")
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    return optuna.storages.RDBStorage(f"sqlite:///{path}", engine_kwargs={"connect_args": {"timeout": 60}})

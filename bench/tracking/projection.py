@@ -10,7 +10,7 @@ from pathlib import Path
 
 from bench.errors import StoreError
 from bench.results.cell_runs import CellRuns, by_cell
-from bench.results.record import RunRecord, read_spec, records, write_atomically
+from bench.results.record import RunRecord, read_spec, records, trials_of, write_atomically
 from bench.results.selection import counted_test
 from bench.results.stats import score_interval
 from bench.tracking import store
@@ -72,7 +72,7 @@ def sync(folder: Path, results: Path, say: Callable[[str], None]) -> int:
                 store.connect(results)  # goes on only if the store answers
         state, metrics = cell_summary(cell)
         is_short = state == "complete" and metrics["test/seeds"] < spec["confirm_seeds"]
-        if (is_short or len(cell.screened) < spec["trials"]) and not spec.get("ended_by"):
+        if (is_short or len(cell.screened) < trials_of(spec, cell_id)) and not spec.get("ended_by"):
             state, is_finished = "interrupted", False
         runs.put_cell(cell_id, state, metrics)
     runs.put_sweep(sorted({cell_id.dataset for cell_id in cells}), "complete" if is_finished else "interrupted")

@@ -148,7 +148,7 @@ def plan(results: Path, trials: int, **options):
 def fill(results: Path, trials: int, **options) -> int:
     """Make a sweep in which every cell has `trials` finished trials; return how many runs it has."""
     from bench.sweep import coordinator
-    from bench.sweep.prepare import freeze
+    from bench.sweep.terms import freeze
 
     made = plan(results, 2, **options)
     outcome = coordinator.run(made, Quiet(), Instant(20))

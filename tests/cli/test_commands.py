@@ -54,7 +54,7 @@ WRONG = {
         "x",
     ): "--length: must be a whole number from 1 to 10,000,000, but found 'x'",
     ("sweep", "--dataset", "digits", "--length", "9"): "digits: length: 8 (rows) or 64 (pixels), but found 9",
-    ("sweep", "--dataset", "parity", "--models", "bilstm"): "none may answer these datasets",
+    ("sweep", "--dataset", "parity", "--models", "bilstm"): "not applicable to these datasets",
     ("sweep", "--trails", "3"): "no such option '--trails'; did you mean '--trials'?",
     ("sweep", "--trials", "x"): "--trials: must be a whole number from 1 to 10,000, but found 'x'",
     ("sweep", "--trials", "0"): "--trials: must be a whole number from 1 to 10,000, but found 0",
@@ -98,7 +98,7 @@ def test_lists_are_given_by_commas_or_by_repeating(results):
     words = ["sweep", "--dataset", "latch", "--length", "8", "--models", "gru", "--models", "mlp", "--budget", "smoke"]
     status, output, errors = call(*words, "--results", str(results), "--name", "one")
     assert status == 0, errors  # the same sweep: nothing to do again
-    assert "going on with one: 4 runs are done" in errors
+    assert "Resuming one: 4 of at most 4 runs are done" in errors
 
 
 name = st.text(st.characters(exclude_characters=",", exclude_categories=["Z", "C"]), min_size=1, max_size=8)

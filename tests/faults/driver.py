@@ -7,15 +7,16 @@ from pathlib import Path
 
 from bench.config.sweep_settings import SweepConfig
 from bench.errors import BenchError
-from bench.sweep import coordinator, prepare
+from bench.sweep import coordinator, optuna_adapter, prepare
 from bench.sweep.engines import server
 from bench.sweep.engines.local import LocalEngine
+from bench.sweep.status import Status
 
 
 class Lines:
     """Shows a sweep as lines."""
 
-    def update(self, status: coordinator.Status) -> None:
+    def update(self, status: Status) -> None:
         """Show nothing."""
 
     def say(self, text: str) -> None:
@@ -32,6 +33,7 @@ def main() -> int:
     try:
         config = SweepConfig.build(None, values | {"workers": 2, "budget": "smoke"} | options)
         made = prepare.make(config)
+        optuna_adapter.LOCK_SECONDS = float(os.environ.get("BENCH_LOCK_SECONDS", optuna_adapter.LOCK_SECONDS))
         engine = LocalEngine(made.slots, config.stall_seconds, run="stub:run", preload=["stub"])
         coordinator.leave(coordinator.run(made, Lines(), engine).exit_code)
     except BenchError as error:

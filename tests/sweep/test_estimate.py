@@ -4,7 +4,7 @@ import pytest
 
 from bench.config.sweep_settings import SweepConfig
 from bench.results.record import Asked, Epoch, RunRecord, Seconds
-from bench.sweep import estimate, probes
+from bench.sweep import estimate, probes, terms
 from bench.sweep import prepare as plans
 from tests.makers import record
 
@@ -85,7 +85,7 @@ def test_a_real_plan_predicts_and_is_kept(tmp_path):
     assert not any("ends the sweep early" in sentence for sentence in found.sentences())
     cut = " ".join(found.model_copy(update={"is_cut_short": True}).sentences())
     assert "a budget of time or money ends the sweep early; all its runs would take" in cut
-    plans.freeze(plan)  # a sweep may start there
+    terms.freeze(plan)  # a sweep may start there
 
 
 def test_a_plan_notes_that_a_budget_ends_it(tmp_path):
@@ -117,7 +117,7 @@ def test_how_early_runs_are_solved_is_learned_from_earlier_sweeps(tmp_path):
 def test_runs_of_earlier_sweeps_are_found(tmp_path):
     earlier = make(tmp_path, models=["mlp"], name="earlier")
     earlier.folder.mkdir(parents=True)
-    plans.freeze(earlier)
+    terms.freeze(earlier)
     solved = probe(earlier, 2, 0.003, 0.02).model_copy(update={"solved": True, "train_sequences": 320})
     solved = solved.model_copy(update={"config": solved.config.model_copy(update={"phase": "screen"})})
     folder = earlier.folder / "runs" / "t0"

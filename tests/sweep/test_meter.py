@@ -37,6 +37,6 @@ def test_seeds_for_the_best_of_every_cell_are_reserved(allowed, is_enough):
     for cell_runs in runs.values():
         for record in cell_runs.records:
             meter.add(record)
-    reason = meter.reason_to_stop(runs, SimpleNamespace(id=A), 2, [])
+    reason = meter.exceeded(runs, SimpleNamespace(id=A), 2, [])
     assert (reason is None) == is_enough
-    assert meter.reason_to_stop(runs, SimpleNamespace(id=A), 0, []) is None
+    assert meter.exceeded(runs, SimpleNamespace(id=A), 0, []) is None

@@ -12,6 +12,7 @@ from bench.data import own_data
 from bench.errors import BenchError
 from bench.results.record import Asked, RunRecord
 from bench.sweep import prepare as plans
+from bench.sweep import terms
 from tests.makers import hourly
 
 
@@ -109,7 +110,7 @@ def earlier(results: Path, name: str, length: int, score: float, **values) -> No
     plan = make(results, datasets=["latch"], lengths=[length], name=name, trials=2)
     plans_folder = plan.folder
     plans_folder.mkdir(parents=True)
-    plans.freeze(plan)
+    terms.freeze(plan)
     cell = plan.cells[0]
     for number, (point, found) in enumerate([(cell.space.default, score - 0.1), (cell.space.default | values, score)]):
         config = plans.run_config(plan, cell, cell.id.trial(number), "screen", point, number=number)
@@ -141,12 +142,12 @@ def test_a_warm_start_is_frozen_with_the_sweep(tmp_path):
     earlier(tmp_path, "near", 32, 0.8, learning_rate=2e-3)
     plan = make(tmp_path, datasets=["latch"], lengths=[16], warm_start=["near"], name="s")
     plan.folder.mkdir(parents=True)
-    plans.freeze(plan)
+    terms.freeze(plan)
     for record in (tmp_path / "sweeps" / "near").rglob("record.json"):
         record.unlink()
     again = make(tmp_path, datasets=["latch"], lengths=[16], warm_start=["near"], name="s")
     assert again.first_points(again.cells[0]) == plan.first_points(plan.cells[0])
-    plans.freeze(again)
+    terms.freeze(again)
 
 
 def test_what_lies_outside_the_space_is_not_tried(tmp_path):
@@ -193,13 +194,13 @@ def test_runs_of_a_model_of_ones_own_find_its_file(tmp_path, monkeypatch):
 def test_a_sweep_does_not_go_on_with_a_changed_model(tmp_path):
     plan = make(tmp_path, models=[own(tmp_path)], name="s")
     plan.folder.mkdir(parents=True)
-    plans.freeze(plan)
+    terms.freeze(plan)
     (tmp_path / "moved").mkdir()
     for name in ("mine.py", "mine.toml"):
         shutil.copy(tmp_path / name, tmp_path / "moved")
-    plans.freeze(make(tmp_path, models=[str(tmp_path / "moved" / "mine.py")], name="s"))
+    terms.freeze(make(tmp_path, models=[str(tmp_path / "moved" / "mine.py")], name="s"))
     with pytest.raises(BenchError, match=r"model file mine.py was sha256 \w{12}… and is now sha256 .* another --name"):
-        plans.freeze(make(tmp_path, models=[own(tmp_path, "# changed")], name="s"))
+        terms.freeze(make(tmp_path, models=[own(tmp_path, "# changed")], name="s"))
 
 
 def test_a_model_of_ones_own_that_looks_ahead_is_left_out_where_that_is_forbidden(tmp_path):
@@ -231,7 +232,7 @@ def test_a_model_of_ones_own_that_denies_to_look_ahead_is_found_out(tmp_path):
         (tmp_path / "mine.py").write_text(code)
         plan = make(tmp_path, models=["lstm", mine], datasets=["parity", "latch"], lengths=None)
         found = [(cell.id.dataset, reason) for cell, reason in plan.not_applicable]
-        rule = "sees the future, which the task forbids: causal is True, but the first 6 steps change with what comes"
+        rule = "sees the future, which the task forbids: causal is True, but the first 6 steps change with the steps"
         assert found == ([("parity", f"{rule} after them")] if looks_ahead else [])
 
 

@@ -1,0 +1,128 @@
+"""The cells of a sweep: which search spaces meet which datasets at which lengths."""
+
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+from bench.config import datasets, search_spaces
+from bench.config.budgets import Budget, train_settings
+from bench.config.contracts import Task
+from bench.config.datasets import Dataset
+from bench.config.ids import CellId
+from bench.config.search_spaces import SearchSpace
+from bench.config.settings import BASELINES, RunConfig
+from bench.config.sweep_settings import DEFAULT_SWEEP, SweepConfig
+from bench.data.own_data import Own
+from bench.errors import BenchError, DeclarationError
+from bench.sweep.engines.server import call
+from bench.sweep.matching import matched
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A search space on a dataset at one length: one study."""
+
+    space: SearchSpace
+    dataset: Dataset
+    length: int
+    task: Task = field(compare=False, hash=False)
+
+    @property
+    def id(self) -> CellId:
+        """The cell's name: of its study, and of the folder of its runs."""
+        return CellId(self.dataset.name, self.length, self.space.name)
+
+    @cached_property
+    def num_configurations(self) -> int | None:
+        """How many distinct configurations the search space holds; None if no sweep could exhaust them."""
+        configurations = self.space.configurations()
+        return None if configurations is None else len(configurations)
+
+
+NotApplicable = list[tuple[Cell, str]]
+"""Cells that make no sense, each with the reason."""
+
+
+def make_cells(config: SweepConfig, budget: Budget, own: Own | None) -> tuple[list[Cell], NotApplicable]:
+    """Return the cells of a sweep, and those that are not applicable. Raises BenchError."""
+    spaces = [search_spaces.read(name, config.search_spaces) for name in config.models or BASELINES]
+    names = [space.name for space in spaces]
+    for name in names:
+        if names.count(name) > 1:
+            raise DeclarationError(f"--models: {name} is there twice, and a row has one model; keep one, or rename it")
+    cells: list[Cell] = []
+    not_applicable: NotApplicable = []
+    leaks: dict[str, str | None] = {}  # found once for each of the user's own models
+    for dataset, lengths in _datasets(config, own):
+        for length in lengths or dataset.lengths[:1]:
+            task = dataset.at(length)
+            for space in spaces:
+                cell = Cell(space, dataset, length, task)
+                reason = _looks_ahead(cell, leaks)
+                variants = [(space, reason)]
+                if config.match and not reason:
+                    variants = [matched(space, text, _default(cell, budget)) for text in config.match]
+                for fitted, reason in variants:
+                    variant = replace(cell, space=fitted)
+                    if reason:
+                        not_applicable.append((variant, reason))
+                    else:
+                        cells.append(variant)
+    ids = [cell.id for cell in cells]
+    for cell_id in ids:
+        if ids.count(cell_id) > 1:
+            raise DeclarationError(f"{cell_id} occurs twice; give each --dataset, --length and --match once")
+    return cells, not_applicable
+
+
+def _looks_ahead(cell: Cell, leaks: dict[str, str | None]) -> str | None:
+    """Return why a model may not be trained on a causal task; None if it may."""
+    if not cell.task.causal:
+        return None
+    if cell.space.bidirectional:
+        return "sees the future, which the task forbids"
+    if cell.space.source_hash and cell.space.name not in leaks:
+        leaks[cell.space.name] = _leak(cell.space)
+    reason = leaks.get(cell.space.name)
+    return f"sees the future, which the task forbids: {reason}" if reason else None
+
+
+def _leak(space: SearchSpace) -> str | None:
+    """Return how a user's own model sees the future although it claims not to; None too if it ends its process."""
+    try:
+        reason: str | None = call("bench.training.model_checks:leak", space)
+    except BenchError:
+        return None  # its runs will show that
+    return reason
+
+
+def _default(cell: Cell, budget: Budget) -> RunConfig:
+    """Return a run of the default configuration, for which a width is solved."""
+    arguments, train = cell.space.split(cell.space.default)
+    return RunConfig(
+        sweep="",
+        run="match",
+        phase="probe",
+        number=0,
+        dataset=cell.dataset.name,
+        task=cell.dataset.task,
+        length=cell.length,
+        task_arguments=cell.dataset.arguments,
+        space=cell.space.name,
+        model=cell.space.model,
+        model_arguments=arguments,
+        train=train_settings(budget, train),
+        seed=0,
+    )
+
+
+def _datasets(config: SweepConfig, own: Own | None) -> list[tuple[Dataset, list[int] | None]]:
+    if own is not None:
+        return [(own.card, config.lengths)]
+    default = {name: list(lengths) for name, lengths in DEFAULT_SWEEP}
+    if config.datasets is None:
+        if config.lengths is not None:
+            raise DeclarationError("--length needs --dataset: the default sweep has lengths of its own")
+        lengths_of: list[tuple[str, list[int] | None]] = list(default.items())
+    else:
+        lengths_of = [(name, config.lengths or default.get(name)) for name in config.datasets]
+    return [(datasets.read(name, config.dataset_cards), lengths) for name, lengths in lengths_of]

@@ -1,0 +1,43 @@
+"""One coordinator per sweep: a lock on its folder, and the leftovers that only its holder may remove."""
+
+import fcntl
+import os
+import re
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from bench.errors import SweepLockedError
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold the lock of a sweep's folder. Raises SweepLockedError if another process holds it.
+
+    The lock is on the folder itself, so that no file can be deleted to circumvent it, and the kernel releases it when
+    the process dies. The file sweep.lock only says who holds it. `filelock` locks files, and could not serve here.
+    """
+    note = folder / "sweep.lock"
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = note.read_text(errors="replace").strip() if note.exists() else ""
+            rule = f"sweep {folder.name} is being worked on by {holder or 'another process'}"
+            raise SweepLockedError(f"{rule}; wait for it, stop it, or use another --name") from None
+        note.write_text(f"process {os.getpid()} on {socket.gethostname()}")
+        yield
+    finally:
+        os.close(handle)
+
+
+_TEMPORARY = re.compile(r"\..+\.\d+")
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove temporary files of writers that were killed (`.record.json.PID`). SQLite removes its own journals."""
+    for path in [*folder.glob(".*"), *(folder / "runs").rglob(".*")]:
+        if _TEMPORARY.fullmatch(path.name) and path.is_file():
+            path.unlink(missing_ok=True)

@@ -1,0 +1,130 @@
+"""The only calls into Optuna's private parts and into the semantics of its queue; its test fails when they change.
+
+A trial is known by its number. Optuna's public interface cannot report to, release or resume a trial of an earlier
+process, so this module reaches for the trial's id in the storage.
+"""
+
+import functools
+import sqlite3
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal, TypeVar, cast
+
+import optuna
+from optuna.exceptions import StorageInternalError
+from optuna.trial import FrozenTrial, Trial, TrialState
+from sqlalchemy import URL
+from sqlalchemy.exc import SQLAlchemyError
+
+from bench.errors import StoreError
+
+LOCK_SECONDS = 60
+"""How long a locked database is waited for."""
+
+OPEN = (TrialState.RUNNING, TrialState.WAITING)
+
+
+@contextmanager
+def in_one_line(path: Path) -> Iterator[None]:
+    """Turn an error of the database at `path` into a StoreError that says what to do."""
+    try:
+        yield
+    except (StorageInternalError, SQLAlchemyError, sqlite3.Error) as error:
+        cause: BaseException = error
+        while cause.__cause__ is not None:
+            cause = cause.__cause__
+        reason = str(cause).splitlines()[0]
+        if "locked" in reason:
+            rule = f"locked by another process for {LOCK_SECONDS} s; close it, then run the same command to resume"
+        else:
+            rule = f"the database cannot be used ({reason}); free the disk or restore the file, then resume"
+        raise StoreError(f"{path}: {rule}") from None
+
+
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+
+def guarded(method: Method) -> Method:
+    """Have a method of an object with a `path` raise StoreError for every error of its database."""
+
+    @functools.wraps(method)
+    def wrapped(self: Any, *arguments: Any) -> Any:
+        with in_one_line(self.path):
+            return method(self, *arguments)
+
+    return cast(Method, wrapped)
+
+
+class TrialStore:
+    """A file with studies. Raises StoreError if it is damaged, or if it is missing although there are runs."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        if path.exists():
+            _check(path)
+        elif any((path.parent / "runs").glob("*/*/*/*/record.json")):
+            raise StoreError(f"{path}: missing although there are runs; restore it, or use another --name")
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        url = URL.create("sqlite", database=str(path.resolve())).render_as_string()
+        with in_one_line(path):
+            self._storage = optuna.storages.RDBStorage(url, engine_kwargs={"connect_args": {"timeout": LOCK_SECONDS}})
+            self.begun = set(optuna.get_all_study_names(self._storage))
+
+    def study(
+        self,
+        name: str,
+        directions: Sequence[Literal["maximize", "minimize"]],
+        sampler: optuna.samplers.BaseSampler,
+        pruner: optuna.pruners.BasePruner,
+    ) -> optuna.Study:
+        """Return a study, new or as it was left."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Optuna marks some of our samplers as experimental
+            return optuna.create_study(
+                study_name=name,
+                storage=self._storage,
+                directions=list(directions),
+                sampler=sampler,
+                pruner=pruner,
+                load_if_exists=True,
+            )
+
+    def count(self, study: optuna.Study, *states: TrialState) -> int:
+        """Return how many trials are in these states, by default in any; reading thousands of trials takes seconds."""
+        return self._storage.get_n_trials(study._study_id, states or None)
+
+    def frozen(self, study: optuna.Study, number: int) -> FrozenTrial:
+        """Return a trial as it is stored."""
+        trial_id = self._storage.get_trial_id_from_study_id_trial_number(study._study_id, number)
+        return self._storage.get_trial(trial_id)
+
+    def handle(self, study: optuna.Study, number: int) -> Trial:
+        """Return a trial that may be reported to, whichever process asked for it."""
+        return Trial(study, self.frozen(study, number)._trial_id)
+
+    def release(self, study: optuna.Study, number: int) -> None:
+        """Queue a trial that was stopped: `ask` returns it before any new one, with its number and its values."""
+        self._set_state(study, number, TrialState.RUNNING, TrialState.WAITING)
+
+    def resume(self, study: optuna.Study, number: int) -> None:
+        """Take a trial out of the queue again."""
+        self._set_state(study, number, TrialState.WAITING, TrialState.RUNNING)
+
+    def _set_state(self, study: optuna.Study, number: int, before: TrialState, after: TrialState) -> None:
+        frozen = self.frozen(study, number)
+        if frozen.state == before:
+            self._storage.set_trial_state_values(frozen._trial_id, after)
+
+
+def _check(path: Path) -> None:
+    try:
+        with sqlite3.connect(f"{path.resolve().as_uri()}?mode=rw", uri=True, timeout=LOCK_SECONDS) as connection:
+            if connection.execute("PRAGMA quick_check").fetchone()[0] != "ok" or not path.stat().st_size:
+                raise sqlite3.DatabaseError("quick_check failed")
+    except sqlite3.DatabaseError as error:
+        if "locked" in str(error):
+            with in_one_line(path):
+                raise
+        raise StoreError(f"{path}: damaged ({error}); restore the file, or use another --name") from None

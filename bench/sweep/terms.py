@@ -1,0 +1,154 @@
+"""The terms of a sweep: frozen in its sweep.json at the first start, compared at every later one."""
+
+import shlex
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from bench.config import plugins
+from bench.config.sweep_settings import SweepConfig
+from bench.errors import DeclarationError, StoreError
+from bench.results.record import read_spec, records, write_json
+from bench.sweep.environment import environment
+from bench.sweep.prepare import SEARCH_SETTINGS, Plan
+
+RULES = 1
+"""The version of the rules by which configurations are drawn, trained, chosen and tested: see [Rules] in CHANGELOG.
+
+Raise it with every change that makes results of before and after incomparable.
+"""
+
+COUNTS = ("trials", "top_k", "confirm_seeds")
+"""What may be raised while a sweep is resumed."""
+
+
+def freeze(plan: Plan) -> list[str]:
+    """Freeze the terms of a sweep, or compare them with the frozen ones; return what a person should know.
+
+    Raises DeclarationError naming what differs, and StoreError.
+    """
+    path, now = plan.folder / "sweep.json", environment(plan)
+    counts = plan.budget.model_dump(include=set(COUNTS))
+    if not path.exists():
+        if (plan.folder / "runs").exists():
+            raise StoreError(f"{plan.folder}: has runs but no sweep.json; restore it, or use another --name")
+        write_json(path, {"spec": _terms(plan), **counts, **_facts(plan), "environments": [now]})
+        return []
+    old = read_spec(plan.folder)
+    remarks = _compare(plan, old["spec"], _terms(plan))
+    for key, count in counts.items():
+        if count < old.get(key, 0):
+            raise DeclarationError(
+                f"sweep {plan.name}: {key} was {old[key]} and is now {count}; it may only be raised: use another --name"
+            )
+    environments = old.get("environments") or [_recorded(plan.folder)]
+    changes = _changes(environments[-1], now)
+    if changes:
+        remarks.append(f"Changed since the last session: {changes}. Do not compare times across this change.")
+    if environments[-1] != now:
+        environments.append(now)
+    update = {"spec": old["spec"] | _terms(plan) if plan.config.allow_mixed else _terms(plan) | old["spec"]}
+    write_json(path, old | counts | update | {"environments": environments})
+    return remarks
+
+
+def note_end(plan: Plan, ended_by: str | None) -> None:
+    """Note in sweep.json which budget, if any, ended the sweep before all its runs were made."""
+    write_json(plan.folder / "sweep.json", read_spec(plan.folder) | {"ended_by": ended_by})
+
+
+def _terms(plan: Plan) -> dict[str, Any]:
+    """Return what must stay the same while a sweep is resumed."""
+    terms: dict[str, Any] = {
+        "rules": RULES,
+        "budget": plan.config.budget,
+        "budget_settings": plan.budget.model_dump(exclude={"title", *COUNTS}),
+        **plan.config.model_dump(mode="json", include=SEARCH_SETTINGS),
+        "seed": plan.config.seed,
+        "precision": plan.config.precision,
+        "device": plan.device,
+        "cells": [str(cell.id) for cell in plan.cells],
+    }
+    for cell in plan.cells:
+        terms[f"search space {cell.space.name}"] = cell.space.hash
+        source = plugins.source("models", cell.space.model)
+        digest = cell.space.source_hash or plugins.source_hash(source)
+        terms[f"model file {source.name}"] = f"sha256 {digest[:12]}…"
+        terms[f"dataset {cell.dataset.name}"] = cell.dataset.fingerprint
+    for file in plan.own.card.files if plan.own is not None else []:
+        terms[f"data file {file.path}"] = f"sha256 {file.sha256[:12]}…"
+    return terms
+
+
+def _facts(plan: Plan) -> dict[str, Any]:
+    """Return what is noted of a sweep for later readers."""
+    return {
+        "warm_starts": {str(cell): points for cell, points in plan.warm_starts.items()},
+        "not_applicable": {str(cell.id): reason for cell, reason in plan.not_applicable},
+        "num_configurations": {str(cell.id): size for cell in plan.cells if (size := cell.num_configurations)},
+        "card": plan.own and plan.own.card.model_dump(mode="json"),
+        "cpu_watts": plan.config.cpu_watts,
+        "usd_per_hour": plan.usd_per_hour,
+        "slots": len(plan.slots),
+        "command": _command(plan.config),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _compare(plan: Plan, old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    """Return in which rules and code a sweep is mixed. Raises DeclarationError for what may not differ."""
+    mixed: list[str] = []
+    unknown = {key for key in new.keys() - old.keys() if key == "rules" or key.startswith("model file")}
+    for key in sorted((old.keys() | new.keys()) - unknown):  # sweeps of earlier versions do not name them
+        before, now = old.get(key), new.get(key)
+        if (
+            key == "cells" and isinstance(before, list) and isinstance(now, list)
+        ):  # their order is only the leaderboard's
+            before, now = sorted(before), sorted(now)
+        if before == now:
+            continue
+        if isinstance(before, list) and isinstance(now, list):
+            before, now = sorted(set(before) - set(now)), sorted(set(now) - set(before))
+        change = f"{key} was {before} and is now {now}"
+        is_code = key == "rules" or key.startswith("model file") or key in _own_spaces(plan)
+        if is_code and plan.config.allow_mixed:
+            mixed.append(f"Mixed, as --allow-mixed permits: {change}.")
+            continue
+        hint = "use another --name, or --allow-mixed to mix the results" if is_code else "use another --name"
+        raise DeclarationError(f"sweep {plan.name}: {change}; a sweep keeps its terms: {hint}")
+    return mixed
+
+
+def _own_spaces(plan: Plan) -> set[str]:
+    """Return the terms of search spaces whose hash covers the code of a user's own model."""
+    return {f"search space {cell.space.name}" for cell in plan.cells if cell.space.source_hash}
+
+
+def _changes(before: dict[str, str], now: dict[str, str]) -> str:
+    keys = [key for key in now if before.get(key) and before[key] != now[key]]
+    return ", ".join(f"{key} {before[key]} -> {now[key]}" for key in keys)
+
+
+def _recorded(folder: Path) -> dict[str, str]:
+    """Return the environment of a sweep that did not note it yet, as far as its newest record tells it."""
+    newest = max(records(folder), key=lambda record: record.started_at, default=None)
+    if newest is None:
+        return {}
+    told = {key.replace("_", "-"): str(value) for key, value in newest.environment.items()}
+    return told | {"bench": newest.config.commit, "threads per run": str(newest.config.threads)}
+
+
+def _command(config: SweepConfig) -> str:
+    """Return the command line that starts or resumes this sweep."""
+    words = ["python -m bench sweep"]
+    names = {"datasets": "dataset", "lengths": "length", "dataset_cards": "datasets"}
+    for key, value in config.model_dump(exclude_defaults=True).items():
+        option = f"--{names.get(key, key).replace('_', '-')}"
+        if isinstance(value, bool):
+            words.append(option)
+        elif key == "data":  # a path may hold a comma
+            words += [f"{option} {shlex.quote(str(path))}" for path in value]
+        else:
+            shown = ",".join(str(part) for part in value) if isinstance(value, list) else str(value)
+            words.append(f"{option} {shlex.quote(shown)}")
+    return " ".join(words)

@@ -1,0 +1,108 @@
+"""A resumed sweep keeps its terms; what has changed around it is said."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from bench.config import plugins
+from bench.config.sweep_settings import SweepConfig
+from bench.errors import DeclarationError
+from bench.sweep import prepare, terms
+
+
+def make(results: Path, **options) -> prepare.Plan:
+    values = {"datasets": ["latch"], "lengths": [8], "models": ["lstm"], "results": results, "name": "s"}
+    plan = prepare.make(SweepConfig.build(None, values | options))
+    plan.folder.mkdir(parents=True, exist_ok=True)
+    return plan
+
+
+@pytest.fixture
+def place(monkeypatch):
+    """The environment of a sweep, which a test may change."""
+    known = {"bench": "c0ffee1", "torch": "2.12.0", "hardware": "a machine (2 cores)", "threads per run": "1"}
+    monkeypatch.setattr(terms, "environment", lambda plan: dict(known))
+    return known
+
+
+def test_an_upgrade_other_hardware_and_other_threads_are_said_at_the_resume(tmp_path, place):
+    assert terms.freeze(make(tmp_path)) == []
+    assert terms.freeze(make(tmp_path)) == []
+    place |= {"torch": "2.13.0", "threads per run": "2"}
+    (line,) = terms.freeze(make(tmp_path))
+    assert "torch 2.12.0 -> 2.13.0, threads per run 1 -> 2" in line
+    assert "Do not compare times" in line
+    assert terms.freeze(make(tmp_path)) == []  # said once; both are on record
+    spec = json.loads((tmp_path / "sweeps" / "s" / "sweep.json").read_text())
+    assert [known["torch"] for known in spec["environments"]] == ["2.12.0", "2.13.0"]
+
+
+def test_changed_rules_need_a_permission_or_another_name(tmp_path, place, monkeypatch):
+    terms.freeze(make(tmp_path))
+    monkeypatch.setattr(terms, "RULES", terms.RULES + 1)
+    with pytest.raises(DeclarationError, match="^[^\n]*rules was 1 and is now 2;[^\n]*--name, or --allow-mixed[^\n]*$"):
+        terms.freeze(make(tmp_path))
+    (line,) = terms.freeze(make(tmp_path, allow_mixed=True))
+    assert line == "Mixed, as --allow-mixed permits: rules was 1 and is now 2."
+    assert terms.freeze(make(tmp_path)) == []
+
+
+def test_a_changed_shipped_model_needs_a_permission(tmp_path, place, monkeypatch):
+    terms.freeze(make(tmp_path))
+    monkeypatch.setattr(plugins, "source_hash", lambda path: "f" * 64)
+    with pytest.raises(DeclarationError, match="model file lstm.py was sha256 .* --allow-mixed"):
+        terms.freeze(make(tmp_path))
+    (line,) = terms.freeze(make(tmp_path, allow_mixed=True))
+    assert "model file lstm.py" in line
+
+
+def test_a_changed_own_model_is_mixed_in_only_with_permission(tmp_path, place):
+    rule = "def __init__(self, input_size, length, *, hidden_size=8): ..."
+    rate = '{ type = "float", low = 1e-4, high = 1e-2, default = 1e-3 }'
+    (tmp_path / "mine.toml").write_text(f'title = "Mine"\n[tune]\nlearning_rate = {rate}\n')
+    (tmp_path / "mine.py").write_text(f"class Model:\n    {rule}\n")
+    terms.freeze(make(tmp_path, models=[str(tmp_path / "mine.py")]))
+    (tmp_path / "mine.py").write_text(f"class Model:\n    {rule}\n# changed\n")
+    with pytest.raises(DeclarationError, match="--allow-mixed"):
+        terms.freeze(make(tmp_path, models=[str(tmp_path / "mine.py")]))
+    assert len(terms.freeze(make(tmp_path, models=[str(tmp_path / "mine.py")], allow_mixed=True))) == 2
+
+
+def test_permission_for_code_is_none_for_another_seed(tmp_path, place):
+    terms.freeze(make(tmp_path))
+    with pytest.raises(DeclarationError, match="seed was 0 and is now 1"):
+        terms.freeze(make(tmp_path, seed=1, allow_mixed=True))
+
+
+def test_a_sweep_of_an_earlier_version_is_resumed_and_its_terms_completed(tmp_path, place):
+    terms.freeze(make(tmp_path))
+    path = tmp_path / "sweeps" / "s" / "sweep.json"
+    spec = json.loads(path.read_text())
+    for key in ("environments", "num_configurations"):
+        del spec[key]
+    for key in ("rules", "model file lstm.py"):
+        del spec["spec"][key]
+    path.write_text(json.dumps(spec))
+    assert terms.freeze(make(tmp_path)) == []
+    assert json.loads(path.read_text())["spec"]["rules"] == terms.RULES
+
+
+def test_versions_of_what_an_own_model_imports_are_on_record(tmp_path):
+    rule = "def __init__(self, input_size, length, *, hidden_size=8): ..."
+    rate = '{ type = "float", low = 1e-4, high = 1e-2, default = 1e-3 }'
+    (tmp_path / "mine.toml").write_text(f'title = "Mine"\n[tune]\nlearning_rate = {rate}\n')
+    (tmp_path / "mine.py").write_text(f"import os\nimport scipy.signal\nclass Model:\n    {rule}\n")
+    terms.freeze(make(tmp_path, models=[str(tmp_path / "mine.py")]))
+    (known,) = json.loads((tmp_path / "sweeps" / "s" / "sweep.json").read_text())["environments"]
+    assert {"scipy", "torch", "bench", "hardware", "threads per run"} <= known.keys()
+    assert "os" not in known
+
+
+def test_runs_without_their_terms_are_refused(tmp_path):
+    plan = make(tmp_path)
+    (plan.folder / "runs").mkdir()
+    with pytest.raises(Exception, match="has runs but no sweep.json; restore it, or use another --name"):
+        terms.freeze(plan)
+    shutil.rmtree(plan.folder)

@@ -11,8 +11,8 @@ from bench.config.bounds import Between
 
 if TYPE_CHECKING:
     from bench.cli.screen import Screen
-    from bench.sweep.coordinator import Outcome
     from bench.sweep.prepare import Plan
+    from bench.sweep.status import Outcome
 
 FILE = click.argument("file", required=False, type=UsablePath())
 SPEED = ("datasets", "lengths", "models", "search_spaces", "match", "gpus", "precision", "results")
@@ -42,11 +42,12 @@ def sweep(file: Path | None, as_json: bool, **options: Any) -> None:
     screen = Screen()
     plan = _prepare(file, options, screen)
     from bench.sweep import coordinator
+    from bench.sweep.stop import leave
 
     with screen:
         outcome = coordinator.run(plan, screen)
     _show_end(plan, outcome, as_json)
-    coordinator.leave(outcome.exit_code)
+    leave(outcome.exit_code)
 
 
 @click.command(cls=SettingsCommand)

@@ -11,6 +11,7 @@ from bench.sweep import coordinator, optuna_adapter, prepare
 from bench.sweep.engines import server
 from bench.sweep.engines.local import LocalEngine
 from bench.sweep.status import Status
+from bench.sweep.stop import leave
 
 
 class Lines:
@@ -35,7 +36,7 @@ def main() -> int:
         made = prepare.make(config)
         optuna_adapter.LOCK_SECONDS = float(os.environ.get("BENCH_LOCK_SECONDS", optuna_adapter.LOCK_SECONDS))
         engine = LocalEngine(made.slots, config.stall_seconds, run="stub:run", preload=["stub"])
-        coordinator.leave(coordinator.run(made, Lines(), engine).exit_code)
+        leave(coordinator.run(made, Lines(), engine).exit_code)
     except BenchError as error:
         print(f"bench: {error}", file=sys.stderr)  # noqa: T201
         return error.exit_code

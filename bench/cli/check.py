@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bench.cli.options import CARDS, JSON, UsablePath
+from bench.cli.options import CARDS, JSON, UsablePath, wait
 from bench.errors import BenchError, DataMissingError
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def _check_models(names: tuple[str, ...], folder: Path | None, as_json: bool) ->
     from bench.config import search_spaces
 
     spaces = [search_spaces.read(name, folder) for name in names]
-    click.echo("bench: loading torch", err=True)
+    wait("loading torch")
     from bench.training import ledger, model_checks
 
     ledger.prepare_process(threads=1)  # on tensors this small, more threads only wait for each other
@@ -119,7 +119,7 @@ def run(config: Path, as_json: bool) -> int:
     from bench.config.settings import RunConfig
 
     settings = RunConfig.read(config)
-    click.echo(f"bench: {settings.run}, seed {settings.seed}; loading torch", err=True)
+    wait(f"{settings.run}, seed {settings.seed}; loading torch")
     from bench.results import scores
     from bench.training import ledger, train
 

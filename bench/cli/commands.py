@@ -160,15 +160,14 @@ def _wrong_use(error: click.ClickException) -> str:
     """Return what is wrong with the words of a command, and how to fix it."""
     ctx = error.ctx if isinstance(error, click.UsageError) else None
     line = error.format_message().rstrip(".")
+    line = f"{line[:1].lower()}{line[1:]}"
     if isinstance(error, click.NoSuchOption):
         options = [name for param in ctx.command.get_params(ctx) for name in param.opts] if ctx else []
         line = f"no such option '{error.option_name}'{did_you_mean(error.option_name, options)}"
-    elif isinstance(error, click.MissingParameter):
-        line = f"{line[:1].lower()}{line[1:]}"
-    elif isinstance(error, click.BadParameter) and error.param is not None:
+    elif isinstance(error, click.BadParameter) and error.param is not None and error.message:
         is_option = isinstance(error.param, click.Option)
         return f"{error.param.opts[0] if is_option else error.param.human_readable_name}: {error.message}"
-    return f"{line}; see {ctx.command_path} --help" if ctx else line
+    return f"{line}; see {ctx.command_path if ctx else 'python -m bench COMMAND'} --help"
 
 
 def _system_error(error: OSError) -> str:

@@ -1,6 +1,7 @@
 """Options of the commands: those of a sweep are made from its settings, others are shared by several commands."""
 
 import os
+import sys
 import types
 from collections.abc import Iterable
 from pathlib import Path
@@ -167,6 +168,12 @@ class SectionOption(click.Option):
 def note(line: str) -> None:
     """Print a remark to standard error."""
     click.echo(f"bench: {line}", err=True)
+
+
+def wait(line: str) -> None:
+    """Say on a terminal why a command takes some seconds before it shows anything."""
+    if sys.stderr.isatty():
+        note(line)
 
 
 RESULTS = click.option(

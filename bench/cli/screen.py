@@ -140,13 +140,18 @@ def print_answers(sentences: Iterable[str]) -> None:
         click.echo(f"* {sentence}")
 
 
+def is_terminal() -> bool:
+    """Return whether standard output is a terminal."""
+    return sys.stdout.isatty()
+
+
 def print_tables(tables: dict[str, list[list[str]]], headings: list[str]) -> None:
     """Print tables of text cells to standard output, one after another.
 
     Empty columns are left out. On a terminal, text wraps, and the last columns that still do not fit are named in a
     line below. Elsewhere every row is one line.
     """
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else PIPE_WIDTH)
+    console = Console(highlight=False, width=None if is_terminal() else PIPE_WIDTH)
     for title, rows in tables.items():
         columns = [_Column(heading, [row[i] for row in rows]) for i, heading in enumerate(headings)]
         columns = [column for column in columns if any(column.cells)]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bench.cli.options import DATA_DIR, JSON, Number, SectionOption, SettingsCommand, UsablePath
+from bench.cli.options import DATA_DIR, JSON, Number, SectionOption, SettingsCommand, UsablePath, wait
 from bench.config.bounds import Between
 
 if TYPE_CHECKING:
@@ -97,6 +97,9 @@ def speed(files: tuple[Path, ...], batch_size: int, as_json: bool, **options: An
     """
     from bench.cli.screen import Screen, print_answers, print_tables
     from bench.config.sweep_settings import SweepConfig
+
+    options["datasets"] = options["datasets"] or ["adding"]
+    config = SweepConfig.build(None, options)  # before the slow imports
     from bench.report import speed_charts
     from bench.sweep import speed as speeds
 
@@ -104,9 +107,7 @@ def speed(files: tuple[Path, ...], batch_size: int, as_json: bool, **options: An
     if files:
         frame = speeds.read(files)
     else:
-        options["datasets"] = options["datasets"] or ["adding"]
-        options["lengths"] = options["lengths"] or speeds.LENGTHS
-        config = SweepConfig.build(None, options)
+        config = config.model_copy(update={"lengths": config.lengths or list(speeds.LENGTHS)})
         screen.say("bench: measuring one run at a time; nothing else should run on this machine")
         frame, folder = speeds.measure(config, batch_size, screen.say)
         for path in speed_charts.write(frame, folder):
@@ -124,7 +125,7 @@ def _prepare(file: Path | None, options: dict[str, Any], screen: "Screen") -> "P
     from bench.config.sweep_settings import SweepConfig
 
     config = SweepConfig.build(file, options)
-    screen.say("bench: reading search spaces and datasets")
+    wait("reading search spaces and datasets")
     from bench.data import own_data
     from bench.sweep import prepare
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from bench.cli.options import RESULTS, Number, UsablePath, note
+from bench.cli.options import RESULTS, Number, UsablePath, note, wait
 from bench.config.bounds import Between
 
 
@@ -31,11 +31,12 @@ def export(
       python -m bench export --out best
       python -m bench predict best new.csv --out predictions.csv
     """
-    from bench.export import winner
     from bench.results import sweeps
 
     (folder,) = sweeps.find(results, [sweep] if sweep else [], note)
-    click.echo("bench: loading torch and MLflow", err=True)
+    wait("loading torch and MLflow")
+    from bench.export import winner
+
     for line in winner.export(folder, results, dataset, length, model, out):
         click.echo(line)
     click.echo(f"next         python -m bench predict {shlex.quote(str(out))} FILE --out predictions.csv", err=True)
@@ -60,12 +61,14 @@ def predict(folder: Path, file: Path, out: Path | None, num_tokens: int, tempera
     continue prompts: one in each line, or in a column `prompt`.
     """
     from bench.errors import DataError
-    from bench.export import winner
 
     if not folder.is_dir():
         raise DataError(f"{folder}: not a folder; give the folder that `python -m bench export --out FOLDER` wrote")
     if not file.exists():
         raise DataError(f"{file}: no such file; give the file to predict for")
+    wait("loading the model")
+    from bench.export import winner
+
     answers = winner.Winner.load(folder).predict(file, num_tokens, temperature, seed)
     for remark in answers.attrs.get("remarks", []):
         click.echo(remark if remark.startswith(file.name) else f"{file.name}: {remark}", err=True)

@@ -1,7 +1,7 @@
 """Gated recurrent unit.
 
 Cho et al., 2014, https://arxiv.org/abs/1406.1078
-Bias of the update gate from the length to be bridged (chrono): Tallec & Ollivier, 2018, https://arxiv.org/abs/1804.11188
+Update bias from the length to be bridged (chrono): Tallec & Ollivier, 2018, https://arxiv.org/abs/1804.11188
 
 B batch, L length, D input_size, H hidden_size.
 """
@@ -13,8 +13,8 @@ from torch import Tensor, nn
 class Model(nn.Module):
     """Encodes (B, L, D) into (B, L, H).
 
-    `update_bias` is the initial bias of the update gate z, or "chrono", or "default" for PyTorch's own. PyTorch's z
-    keeps the old state, unlike the paper's, so a positive bias remembers: h' = (1 - z) n + z h.
+    `update_bias` is the initial bias of the update gate z: a number, "chrono", or "default" for PyTorch's own. In
+    PyTorch, unlike in the paper, z keeps the old state, so a positive bias remembers: h' = (1 - z) n + z h.
     """
 
     causal = True
@@ -38,7 +38,7 @@ class Model(nn.Module):
         update = slice(hidden_size, 2 * hidden_size)  # PyTorch's order of gates: r, z, n
         with torch.no_grad():
             for layer in range(num_layers):
-                # Two bias vectors are added: the whole bias goes into one of them.
+                # PyTorch adds two bias vectors, so one of them gets the whole bias.
                 getattr(self.rnn, f"bias_hh_l{layer}")[update] = 0
                 bias = getattr(self.rnn, f"bias_ih_l{layer}")[update]
                 if update_bias == "chrono":
@@ -48,7 +48,7 @@ class Model(nn.Module):
 
     def forward(self, x_BLD: Tensor, length_B: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return h_BLH and the hidden state (num_layers, B, H)."""
-        # Padding lies on the right and the network runs to the right: no valid step sees it.
+        # Padding is on the right and the network runs to the right, so no valid step sees it.
         h_BLH, state = self.rnn(x_BLD, state)
         return h_BLH, state
 
@@ -57,5 +57,5 @@ class Model(nn.Module):
         return h_BLH[torch.arange(h_BLH.shape[0], device=h_BLH.device), length_B - 1]
 
     def state_size(self, length: int) -> int:
-        """Return the hidden numbers of all layers."""
+        """Return how many numbers the hidden states of all layers hold."""
         return self.rnn.num_layers * self.rnn.hidden_size

@@ -2,7 +2,7 @@
 
 Hochreiter & Schmidhuber, 1997, https://doi.org/10.1162/neco.1997.9.8.1735, with the forget gate of
 Gers et al., 2000, https://doi.org/10.1162/089976600300015015
-Bias of the forget gate from the length to be bridged (chrono): Tallec & Ollivier, 2018, https://arxiv.org/abs/1804.11188
+Forget bias from the length to be bridged (chrono): Tallec & Ollivier, 2018, https://arxiv.org/abs/1804.11188
 Both directions: Schuster & Paliwal, 1997, https://doi.org/10.1109/78.650093
 
 B batch, L length, D input_size, H hidden_size.
@@ -17,10 +17,10 @@ State = list[tuple[Tensor, Tensor]]
 class Model(nn.Module):
     """Encodes (B, L, D) into (B, L, H), or (B, L, 2H) if bidirectional.
 
-    `forget_bias` is the initial bias of the forget gate, or "chrono", or "default" for PyTorch's own, with which the
-    cell halves at every step. `input_bias` is that of the input gate: negative, it keeps noise out (Hochreiter &
-    Schmidhuber 1997, section 4); None leaves PyTorch's own, and chrono sets it itself. One layer at a time, so that a
-    backward direction can be flipped inside each length.
+    `forget_bias` is the initial bias of the forget gate: a number, "chrono", or "default" for PyTorch's own, with which
+    the cell halves at every step. `input_bias` is the initial bias of the input gate: a negative one keeps noise out
+    (Hochreiter & Schmidhuber 1997, section 4), and None leaves PyTorch's own. Chrono sets both. Each layer is an LSTM
+    of its own, so that a backward direction can be flipped inside each length.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class Model(nn.Module):
         if isinstance(forget_bias, str) and forget_bias not in ("default", "chrono"):
             raise ValueError(f"forget_bias: a number, 'chrono' or 'default', but found {forget_bias!r}")
         if input_bias is not None and forget_bias == "chrono":
-            raise ValueError(f"input_bias: chrono sets it from the forget gate's, but found {input_bias!r} beside it")
+            raise ValueError(f"input_bias: must be None with forget_bias 'chrono', but found {input_bias!r}")
         self.hidden_size, self.num_layers, self.bidirectional = hidden_size, num_layers, bidirectional
         self.output_size = self.summary_size = hidden_size * (2 if bidirectional else 1)
         self.causal = not bidirectional
@@ -56,7 +56,7 @@ class Model(nn.Module):
     def forward(self, x_BLD: Tensor, length_B: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """Return h_BLH and, unless bidirectional, each layer's hidden and cell state."""
         h_BLH, states = x_BLD, []
-        # Padding lies on the right: running to the right no valid step sees it, running to the left all would.
+        # Padding is on the right. Running to the right, no valid step sees it; running to the left, all would.
         flip_BL1 = _flip_inside(length_B, x_BLD.shape[1]) if self.bidirectional else None
         for layer, lstm in enumerate(self.forward_layers):
             forward_BLH, last = lstm(h_BLH, None if state is None else state[layer])
@@ -69,14 +69,14 @@ class Model(nn.Module):
         return h_BLH, [] if self.bidirectional else states
 
     def summary(self, h_BLH: Tensor, length_B: Tensor) -> Tensor:
-        """Return the last valid step; of the backward direction, which ends there, the first."""
+        """Return the last valid step, (B, H); the backward direction ends at the first step, which is appended."""
         last_BH = h_BLH[torch.arange(h_BLH.shape[0], device=h_BLH.device), length_B - 1]
         if not self.bidirectional:
             return last_BH
         return torch.cat([last_BH[:, : self.hidden_size], h_BLH[:, 0, self.hidden_size :]], dim=-1)
 
     def state_size(self, length: int) -> int:
-        """Return the hidden and cell numbers of all layers; 0 if bidirectional, which cannot go on from a state."""
+        """Return how many numbers all layers keep, hidden and cell; 0 if bidirectional, which has no state."""
         return 0 if self.bidirectional else 2 * self.num_layers * self.hidden_size
 
 
@@ -94,12 +94,12 @@ def _set_forget_bias(lstm: nn.LSTM, forget_bias: float | str, length: int) -> No
 def _set_bias(lstm: nn.LSTM, gate: slice, bias: Tensor | float) -> None:
     bias_ih, bias_hh = getattr(lstm, "bias_ih_l0"), getattr(lstm, "bias_hh_l0")  # noqa: B009 - Any, for mypy
     with torch.no_grad():
-        # Two bias vectors are added: setting both to b would give 2 b.
+        # PyTorch adds two bias vectors: setting both to b would give 2 b.
         bias_ih[gate], bias_hh[gate] = bias, 0
 
 
 def _flip_inside(length_B: Tensor, steps: int) -> Tensor:
-    """Return for each step the step it changes places with, (B, L, 1): reversed up to the length, itself after it."""
+    """Return the step to read in place of each step, (B, L, 1): reversed up to the length, unchanged after it."""
     step_L = torch.arange(steps, device=length_B.device)
     flip_BL = torch.where(step_L < length_B[:, None], length_B[:, None] - 1 - step_L, step_L)
     return flip_BL[..., None]

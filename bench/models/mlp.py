@@ -1,8 +1,8 @@
-"""Feed-forward network on each step by itself, with the mean over steps as its summary (deep sets).
+"""Feed-forward network on each step alone, with the mean over steps as its summary (deep sets).
 
 Zaheer et al., 2017, https://arxiv.org/abs/1703.06114
 
-It sees what is in a sequence but not in which order: the line that a sequence model has to beat.
+It sees what a sequence contains but not in which order, so a sequence model has to beat it.
 B batch, L length, D input_size, H hidden_size.
 """
 
@@ -15,7 +15,7 @@ ACTIVATIONS = {"relu": nn.ReLU, "gelu": nn.GELU}
 
 
 class Model(nn.Module):
-    """Encodes (B, L, D) into (B, L, H), each step by itself."""
+    """Encodes (B, L, D) into (B, L, H), each step alone."""
 
     causal = True
 
@@ -44,5 +44,5 @@ class Model(nn.Module):
         return (h_BLH * valid_BL[..., None]).sum(1) / length_B[:, None]
 
     def state_size(self, length: int) -> int:
-        """Return 0: a step knows of no other."""
+        """Return 0: no step depends on another."""
         return 0

@@ -14,7 +14,10 @@ RECURRENT_INITS = ("default", "orthogonal", "identity")
 
 
 class Model(nn.Module):
-    """Encodes (B, L, D) into (B, L, H). `default` is PyTorch's own initialisation, uniform on ±1/sqrt(H)."""
+    """Encodes (B, L, D) into (B, L, H).
+
+    `recurrent_init` "default" is PyTorch's own, uniform on ±1/sqrt(H).
+    """
 
     causal = True
 
@@ -42,7 +45,7 @@ class Model(nn.Module):
 
     def forward(self, x_BLD: Tensor, length_B: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return h_BLH and the hidden state (num_layers, B, H)."""
-        # Padding lies on the right and the network runs to the right: no valid step sees it.
+        # Padding is on the right and the network runs to the right, so no valid step sees it.
         h_BLH, state = self.rnn(x_BLD, state)
         return h_BLH, state
 
@@ -51,5 +54,5 @@ class Model(nn.Module):
         return h_BLH[torch.arange(h_BLH.shape[0], device=h_BLH.device), length_B - 1]
 
     def state_size(self, length: int) -> int:
-        """Return the hidden numbers of all layers."""
+        """Return how many numbers the hidden states of all layers hold."""
         return self.rnn.num_layers * self.rnn.hidden_size

@@ -3,7 +3,7 @@
 Vaswani et al., 2017, https://arxiv.org/abs/1706.03762; pre-norm: Xiong et al., 2020, https://arxiv.org/abs/2002.04745
 Rotary positions: Su et al., 2021, https://arxiv.org/abs/2104.09864
 
-B batch, L length, D input_size, H width, N heads, K head width, S steps seen so far.
+B batch, L length, D input_size, H width, N heads, K head width, S steps so far.
 """
 
 import math
@@ -37,7 +37,7 @@ class Model(nn.Module):
         if position not in POSITIONS:
             raise ValueError(f"position: one of {', '.join(POSITIONS)}, but found {position!r}")
         if position == "rope" and head_size % 2:
-            raise ValueError(f"head_size: even for rotary positions, which turn pairs, but found {head_size}")
+            raise ValueError(f"head_size: must be even for rotary positions, but found {head_size}")
         width = num_heads * head_size
         self.position, self.head_size = position, head_size
         self.output_size = self.summary_size = width
@@ -46,14 +46,14 @@ class Model(nn.Module):
         self.norm = nn.LayerNorm(width)
         for name, parameter in self.named_parameters():
             if parameter.dim() == 2:
-                # Residual paths add up over 2 num_layers projections: GPT-2's scaling keeps their sum's variance at 1.
+                # Residual paths add 2 num_layers projections; GPT-2's scaling keeps the variance of the sum at 1.
                 scale = math.sqrt(2 * num_layers) if name.endswith("out.weight") else 1.0
                 nn.init.normal_(parameter, std=0.02 / scale)
         nn.init.xavier_uniform_(self.embed.weight)
 
     def forward(self, x_BLD: Tensor, length_B: Tensor, state: Cache | None = None) -> tuple[Tensor, Cache]:
         """Return h_BLH and the keys and values of all steps so far."""
-        # Padding lies on the right and attention looks to the left: no valid step sees it.
+        # Padding is on the right and attention looks to the left, so no valid step sees it.
         start = 0 if state is None else state[0][0].shape[2]
         h_BLH = self.embed(x_BLD)
         turn = None
@@ -69,11 +69,11 @@ class Model(nn.Module):
         return self.norm(h_BLH), cache
 
     def summary(self, h_BLH: Tensor, length_B: Tensor) -> Tensor:
-        """Return the last valid step, (B, H): it has seen all."""
+        """Return the last valid step, (B, H), which has seen all others."""
         return h_BLH[torch.arange(h_BLH.shape[0], device=h_BLH.device), length_B - 1]
 
     def state_size(self, length: int) -> int:
-        """Return the keys and values of `length` steps."""
+        """Return how many numbers the keys and values of `length` steps hold."""
         return 2 * length * len(self.blocks) * self.output_size
 
 
@@ -103,7 +103,7 @@ class _Block(nn.Module):
         mask_LS = None
         if start and length > 1:
             mask_LS = torch.ones(length, start + length, dtype=torch.bool, device=h_BLH.device).tril(start)
-        # No dropout on attention: with it PyTorch leaves the fused kernel for one quadratic in memory.
+        # No dropout on attention: with it, PyTorch uses a kernel whose memory is quadratic in the length.
         mixed_BNLK = F.scaled_dot_product_attention(q_BNLK, k_BNSK, v_BNSK, mask_LS, is_causal=not start)
         h_BLH = h_BLH + self.attention_out(mixed_BNLK.transpose(1, 2).reshape(batch, length, width))
         h_BLH = h_BLH + self.feedforward_out(F.gelu(self.feedforward_in(self.norm_2(h_BLH))))
@@ -111,7 +111,7 @@ class _Block(nn.Module):
 
 
 def _angles(start: int, length: int, width: int, like: Tensor) -> tuple[Tensor, Tensor]:
-    """Return cosines and sines (L, width / 2) of the positions from `start` on."""
+    """Return cosines and sines (L, width / 2) of the positions that begin at `start`."""
     frequency = 10_000 ** (-torch.arange(0, width, 2, device=like.device, dtype=torch.float32) / width)
     angle = torch.arange(start, start + length, device=like.device)[:, None] * frequency
     return angle.cos().to(like.dtype), angle.sin().to(like.dtype)

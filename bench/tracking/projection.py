@@ -1,4 +1,4 @@
-"""What MLflow shows of a sweep, from its records alone: `bench sync` writes all of it again."""
+"""What MLflow shows of a sweep follows from its records alone, so `bench sync` can write all of it again."""
 
 import json
 import math
@@ -38,7 +38,7 @@ def cell_summary(cell: CellRuns) -> tuple[str, dict[str, float]]:
 def to_sync(results: Path, names: Sequence[str], say: Callable[[str], None]) -> list[Path]:
     """Return the folders of the named sweeps; by default, of the latest one and all that the store may not hold.
 
-    A damaged store is made again first; `say` gets a line about it. Raises DeclarationError and StoreError.
+    A damaged store is first replaced by a new one; `say` gets a line about it. Raises DeclarationError and StoreError.
     """
     from bench.results.sweeps import find  # here, as a coordinator needs no pandas to write runs
 
@@ -69,7 +69,7 @@ def sync(folder: Path, results: Path, say: Callable[[str], None]) -> int:
                 runs.put_record(record)
             except Exception as error:  # noqa: BLE001 - MLflow raises the errors of all its drivers
                 problems.append(store.explain(error, results))
-                store.connect(results)  # goes on only if the store answers
+                store.connect(results)  # raises if the store itself is the problem
         state, metrics = cell_summary(cell)
         is_short = state == "complete" and metrics["test/seeds"] < spec["confirm_seeds"]
         if (is_short or len(cell.screened) < trials_of(spec, cell_id)) and not spec.get("ended_by"):

@@ -1,7 +1,7 @@
 """The MLflow store of a results folder: where it is, how it is made, and what to do if it cannot be used.
 
 The store is the file `mlflow.db` in the results folder, or what the variable MLFLOW_TRACKING_URI names. The file is a
-projection of the records, so a damaged one is set aside and made again.
+projection of the records, so a damaged one is set aside and replaced.
 """
 
 import logging
@@ -82,7 +82,7 @@ def sweep_key(folder: Path) -> str:
 def connect(results: Path, say: Callable[[str], None] | None = None) -> "MlflowClient":
     """Return a client of the store of a results folder. Raises StoreError, one line with what to do.
 
-    With `say`, a store that is missing or damaged is made again, and `say` gets a line about it.
+    With `say`, a missing or damaged store is replaced by a new one, and `say` gets a line about it.
     """
     try:
         if say is not None:

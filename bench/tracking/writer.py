@@ -107,6 +107,6 @@ class Writer:
         return self._runs
 
     def _put_missing(self, runs: SweepRuns, cell: CellRuns) -> None:
-        until = projection.written_until(self._folder)  # now, as a store that was just made again holds nothing
+        until = projection.written_until(self._folder)  # read now: a store that was just replaced holds nothing
         for record in projection.changed_since(cell, self._folder, until):
             self._attempt(SweepRuns.put_record, record)

@@ -1,6 +1,6 @@
-"""Every model, in the shape of every search space, keeps the contract of bench/config/contracts.py.
+"""Every model, with every search space, fulfils the contract in bench/config/contracts.py.
 
-The checks are those of `bench check FILE.py`.
+The checks are the same as in `bench check FILE.py`.
 """
 
 import pytest
@@ -13,13 +13,13 @@ from bench.training.model_checks import PIECES, L
 
 SPACES = sorted(plugins.declarations("search_spaces"))
 CAUSAL = [name for name in SPACES if not search_spaces.read(name).bidirectional]
-OF_THEIR_OWN = {  # below: more cases, or slow
+TESTED_BELOW = {  # with more cases, or slowly
     model_checks.padding_changes_no_output,
     model_checks.a_sequence_in_pieces_gives_the_same_outputs,
     model_checks.the_state_has_the_declared_size,
     model_checks.eight_examples_can_be_memorised,
 }
-CHECKS = [check for check in model_checks.CHECKS if check not in OF_THEIR_OWN]
+CHECKS = [check for check in model_checks.CHECKS if check not in TESTED_BELOW]
 
 
 def test_every_model_has_a_search_space():
@@ -28,7 +28,7 @@ def test_every_model_has_a_search_space():
 
 @pytest.mark.parametrize("name", SPACES)
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
-def test_promise(check, name):
+def test_a_model_passes_the_check(check, name):
     check(search_spaces.read(name))
 
 

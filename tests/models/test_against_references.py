@@ -1,4 +1,4 @@
-"""Models against independent implementations, and exact counts of parameters."""
+"""Models agree with independent implementations and have exactly the expected numbers of parameters."""
 
 import math
 
@@ -15,9 +15,9 @@ def test_both_directions_equal_packed_pytorch(num_layers):
     ours = lstm.Model(3, 9, hidden_size=4, num_layers=num_layers, bidirectional=True)
     theirs = nn.LSTM(3, 4, num_layers, batch_first=True, bidirectional=True)
     for layer in range(num_layers):
-        for suffix, mine in (("", ours.forward_layers[layer]), ("_reverse", ours.backward_layers[layer])):
+        for suffix, cell in (("", ours.forward_layers[layer]), ("_reverse", ours.backward_layers[layer])):
             for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
-                getattr(theirs, f"{kind}_l{layer}{suffix}").data.copy_(getattr(mine, f"{kind}_l0"))
+                getattr(theirs, f"{kind}_l{layer}{suffix}").data.copy_(getattr(cell, f"{kind}_l0"))
     x_BLD, length_B = torch.randn(3, 9, 3), torch.tensor([9, 4, 1])
     packed = nn.utils.rnn.pack_padded_sequence(x_BLD, length_B, batch_first=True, enforce_sorted=False)
     expected, (last, _) = theirs(packed)
@@ -28,7 +28,7 @@ def test_both_directions_equal_packed_pytorch(num_layers):
     torch.testing.assert_close(ours.summary(h_BLH, length_B), torch.cat([last[-2], last[-1]], -1), atol=1e-6, rtol=0)
 
 
-def test_a_block_equals_attention_written_out():
+def test_a_block_equals_attention_in_plain_operations():
     torch.manual_seed(0)
     block = transformer._Block(8, 2, 4)
     h_BLH = torch.randn(2, 5, 8)
@@ -44,7 +44,7 @@ def test_a_block_equals_attention_written_out():
     torch.testing.assert_close(block(h_BLH, None, None)[0], expected, atol=1e-6, rtol=0)
 
 
-def test_rotary_positions_make_attention_a_matter_of_distance():
+def test_attention_with_rotary_positions_depends_on_distance_alone():
     torch.manual_seed(0)
     qk = torch.randn(1, 1, 2, 1, 8).expand(1, 40, 2, 1, 8)
     turned = transformer._rotate(qk, *transformer._angles(0, 40, 8, qk))
@@ -59,7 +59,7 @@ def count(model: nn.Module) -> int:
 
 
 def test_cores_have_the_parameters_of_the_formula():
-    """N14: at equal width RNN, GRU and LSTM are as 1 : 3 : 4, exactly (both bias vectors counted)."""
+    """At equal width, RNN, GRU and LSTM have parameters in the ratio 1 : 3 : 4, with both bias vectors."""
     sizes = [count(m.Model(128, 9, hidden_size=128)) for m in (rnn, gru, lstm)]
     assert sizes == [33_024, 99_072, 132_096]
     assert [size / sizes[2] for size in sizes] == [0.25, 0.75, 1.0]

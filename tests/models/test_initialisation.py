@@ -1,4 +1,4 @@
-"""Biases and matrices start as they are declared."""
+"""Biases and matrices have the declared values at the start."""
 
 import pytest
 import torch
@@ -26,7 +26,7 @@ def test_chrono_spreads_forget_biases_over_the_length_and_mirrors_them_at_the_in
         assert abs(time.mean() - 50.5) < 3
 
 
-def test_default_leaves_what_pytorch_draws():
+def test_default_keeps_the_initialisation_of_pytorch():
     torch.manual_seed(3)
     ours = lstm.Model(4, 50, hidden_size=H, forget_bias="default").forward_layers[0]
     torch.manual_seed(3)
@@ -35,14 +35,14 @@ def test_default_leaves_what_pytorch_draws():
         assert torch.equal(a, b)
 
 
-def test_the_update_bias_is_that_of_the_gate_that_keeps_the_old_state():
+def test_the_update_bias_belongs_to_the_gate_that_keeps_the_old_state():
     model = gru.Model(4, 50, hidden_size=H, update_bias=30.0)
     start = torch.randn(1, 2, H)
     h_BLH, _ = model(torch.randn(2, 1, 4), torch.tensor([1, 1]), start)
     torch.testing.assert_close(h_BLH[:, 0], start[0])  # a gate at 1 keeps all of it
 
 
-def test_chrono_of_a_gru_lies_between_zero_and_the_log_of_the_length():
+def test_chrono_biases_of_a_gru_are_between_zero_and_the_log_of_the_length():
     layer = gru.Model(4, 101, hidden_size=H, update_bias="chrono").rnn
     total = (layer.bias_ih_l0 + layer.bias_hh_l0)[H : 2 * H]
     assert total.min() >= 0
@@ -50,7 +50,7 @@ def test_chrono_of_a_gru_lies_between_zero_and_the_log_of_the_length():
 
 
 @pytest.mark.parametrize("init", ["orthogonal", "identity"])
-def test_a_recurrent_matrix_keeps_lengths(init):
+def test_a_recurrent_matrix_preserves_the_norm(init):
     weight = rnn.Model(4, 50, hidden_size=H, recurrent_init=init).rnn.weight_hh_l0
     torch.testing.assert_close(weight @ weight.T, torch.eye(H), atol=1e-5, rtol=0)
 
@@ -66,6 +66,6 @@ def test_a_recurrent_matrix_keeps_lengths(init):
         lambda: transformer.Model(4, 50, head_size=3),
     ],
 )
-def test_a_wrong_setting_is_told_with_what_was_found(make):
+def test_the_error_of_a_wrong_setting_shows_what_was_found(make):
     with pytest.raises(ValueError, match="but found"):
         make()

@@ -39,7 +39,7 @@ def results(tmp_path, empty_store) -> Path:
 
 @pytest.fixture(scope="session")
 def written(tmp_path_factory, empty_store) -> Path:
-    """A results folder whose store holds the sweep; not to be written to."""
+    """A results folder whose store holds the sweep; tests must not write to it."""
     results = tmp_path_factory.mktemp("tracking") / NAME
     results.mkdir()
     shutil.copy(empty_store, results / "mlflow.db")

@@ -1,8 +1,9 @@
-"""The contracts: what every model and every task promises.
+"""The contracts that every model, every task and every predictor fulfils.
 
-`tests/contracts/` holds each file of `bench/models/` and `bench/tasks/` to them.
+Read `Model` to write your own model and `Task` to write your own task. `tests/contracts/` checks each file of
+`bench/models/` and `bench/tasks/` against them, and `bench check FILE.py` checks your own model.
 
-B batch, L length, D input width, H hidden width, C outputs.
+B batch size, L steps, D input channels, H output channels of a model, C outputs of a task, N examples.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import numpy as np
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from torch import Tensor
 
@@ -24,100 +26,160 @@ _STREAMS = {"train": 0, "val": 1, "test": 2}
 
 
 class Batch(NamedTuple):
-    """Sequences of one batch or of one whole split, padded on the right with zeros."""
+    """The sequences of one batch or of one split, padded on the right with zeros."""
 
     x: np.ndarray  # tokens (B, L) int64, or values (B, L, D) float32
-    length: np.ndarray  # (B,) int64: number of valid steps
-    y: np.ndarray  # (B,) or (B, L): classes int64, or targets float32
-    mask: np.ndarray | None = None  # (B, L) bool: the steps that are asked; None when one answer is asked at the end
-
-
-class New(NamedTuple):
-    """What a new file asks of a trained model.
-
-    A task whose data come from files has in its module, `arguments` and `meta` being those it was trained with:
-    `read_new(path, length, arguments, meta) -> New`;
-    `answers(outputs, new, arguments, meta) -> dict`, columns of the table of predictions, from raw outputs;
-    `columns(arguments, meta) -> dict`, columns of the table that `read_new` reads, each "number" or "text"; or "path"
-    alone, where it is no table. Of language models prompts are read: `read_prompts(path) -> list[str]`.
-    """
-
-    x: np.ndarray  # as in Batch
-    length: np.ndarray
-    about: dict[str, Any]  # which sequence an answer belongs to, what else `answers` needs, and `remarks` to be shown
+    length: np.ndarray  # (B,) int64: number of valid steps, at least 1
+    y: np.ndarray  # (B,) or (B, L): classes int64, or targets float32; (B, C) for several targets
+    mask: np.ndarray | None = None  # (B, L) bool: steps that are scored; None if a sequence has one target
 
 
 class Model(Protocol):
-    """An encoder of sequences. The keyword-only arguments of `__init__` are what a search space may tune.
+    """An encoder of sequences: a `torch.nn.Module` named `Model` in a file of its own.
 
-    `__init__(self, input_size: int, length: int, *, ...)`: `input_size` is D, `length` the longest training length.
-    Padding is on the right and never changes a valid output. What `forward` makes has the device and the precision of
-    its input: on the meta device operations are counted, and in double precision these promises are checked
-    (bench/model_contract.py).
+    `__init__(self, input_size: int, length: int, *, ...)` gets the number of input channels D (at least 1) and the
+    number of steps of the longest training sequence (at least 1). The keyword-only arguments after them are what a
+    search space may tune. Raise ValueError for a combination that cannot be built: the trial fails with that message.
+
+    Embedding, dropout, readout, loss and optimiser are the same for all models and are added around the encoder.
+
+    Three rules hold for every input. Sequences are padded on the right, and padding never changes a valid output.
+    `forward` accepts any number of steps from 1 on, also more than `length`. Outputs have the device and the dtype of
+    the input: operations are counted on the meta device, and these rules are checked in float64
+    (bench/training/model_checks.py).
+
+    Example, a complete model:
+
+        import torch
+        from torch import nn
+
+        class Model(nn.Module):
+            causal = True
+
+            def __init__(self, input_size, length, *, hidden_size=64):
+                super().__init__()
+                self.rnn = nn.GRU(input_size, hidden_size, batch_first=True)
+                self.output_size = self.summary_size = hidden_size
+
+            def forward(self, x_BLD, length_B, state=None):
+                return self.rnn(x_BLD, state)
+
+            def summary(self, h_BLH, length_B):
+                return h_BLH[torch.arange(len(h_BLH), device=h_BLH.device), length_B - 1]
+
+            def state_size(self, length):
+                return self.rnn.hidden_size
     """
 
-    output_size: int  # H of h_BLH
-    summary_size: int  # width of summary()
-    causal: bool  # h at step t depends on no later step; where never, False stands in the body of the class
+    output_size: int  # H, at least 1: channels of the outputs of forward
+    summary_size: int  # at least 1: channels of summary()
+    causal: bool  # True if the output at step t depends on no later step; a class that never is sets False in its body
 
     def forward(self, x_BLD: Tensor, length_B: Tensor, state: Any = None) -> tuple[Tensor, Any]:
-        """Return h_BLH and the state after the last step.
+        """Return the outputs (B, L, H) and the state after the last step.
 
-        A causal model goes on from `state`: feeding the steps one at a time gives the outputs of feeding them at once.
-        The state is meaningful only where no sequence is padded.
+        Args:
+            x_BLD: Values or embedded tokens, (B, L, D), floating point.
+            length_B: Number of valid steps of each sequence, (B,) int64, from 1 to L.
+            state: None at the start of a sequence, or the state that an earlier call returned.
+
+        A causal model resumes from `state`: feeding the steps in pieces gives the outputs of feeding them at once. The
+        state may have any type. It is meaningful only if no sequence of the batch is padded.
         """
 
     def summary(self, h_BLH: Tensor, length_B: Tensor) -> Tensor:
-        """Return what stands for the whole sequence, (B, summary_size)."""
+        """Return one vector for each sequence, (B, summary_size), from the outputs of `forward`.
+
+        Tasks with one target for each sequence read it; tasks with a target at every step read the outputs.
+        """
 
     def state_size(self, length: int) -> int:
-        """Return how many numbers a sequence carries from one step to the next after `length` steps."""
+        """Return how many numbers the state of one sequence holds after `length` steps, at least 0.
+
+        It is reported beside speed. Generation restarts its context if the size grows with `length`, as for attention.
+        """
 
 
 class Task(Protocol):
-    """What is asked of a model, at one length. Keyword-only arguments of `__init__` are what a card may set.
+    """A question to models at one length: a class named `Task` in a file of its own in `bench/tasks/`.
 
-    `__init__(self, length: int, *, ...)`. Torch-free: the coordinator reads the declarations.
+    `__init__(self, length: int, *, ...)` gets the length, at least 1, whose meaning the task defines. Its keyword-only
+    arguments all have defaults and are what the `[arguments]` of a dataset card may set. Raise DeclarationError for a
+    value that is not supported, with the rule and the value found. Tasks do not import torch, because the coordinator
+    reads their declarations.
+
+    Inherit from `SyntheticTask` if sequences are drawn at random and from `StoredTask` if they come from files; both
+    provide `train_batch` and `split`. The docstring of a task ends with a worked example, which the tests check. A task
+    that reads files also has a class `Predictor`.
+
+    Example, a complete task, "is the sum of the values positive?":
+
+        import numpy as np
+        from bench.config.contracts import Batch, SyntheticTask
+
+        class Task(SyntheticTask):
+            tokens, input_size, output_size, per_step, loss = False, 1, 2, False, "cross_entropy"
+            metric, goal, chance, solved, causal = "accuracy", "maximize", 0.5, 0.99, False
+
+            def __init__(self, length):
+                self.length = self.num_steps = length
+                self.arguments = {}
+
+            def sample(self, rng, size, stream):
+                x = rng.normal(size=(size, self.length, 1)).astype(np.float32)
+                return Batch(x, np.full(size, self.length), (x.sum((1, 2)) > 0).astype(np.int64))
+
+            def oracle(self, batch):
+                return np.eye(2)[(batch.x.sum((1, 2)) > 0).astype(int)]
+
+            def score(self, outputs, batch):
+                return {"accuracy": float((outputs.argmax(-1) == batch.y).mean())}
+
+            def baselines(self, size):
+                return {"constant answer": float((self.split("test", size).y == 0).mean())}
     """
 
-    tokens: bool  # x holds token numbers below input_size, else input_size channels of values
-    input_size: int
-    output_size: int
-    per_step: bool  # asks at the masked steps, else once at the end
-    loss: Literal["cross_entropy", "mse"]
-    metric: str  # the primary one of score()
-    goal: Goal
-    chance: float  # the primary metric of the best answer that does not look at the input
-    solved: float | None  # the primary metric from which the task counts as solved; None: a matter of degree
-    causal: bool  # an answer at step t may use no later step
+    tokens: bool  # True if x holds token numbers from 0 to input_size - 1, False if it holds values
+    input_size: int  # size of the vocabulary, or number of channels D
+    output_size: int  # C: number of classes, or of targets
+    per_step: bool  # True if there is a target at each masked step, False if there is one for each sequence
+    loss: Literal["cross_entropy", "mse"]  # of raw outputs: logits or predicted values
+    metric: str  # name of the score that decides, a key of what score() returns
+    goal: Goal  # whether a larger or a smaller value of the metric is better
+    chance: float  # the metric of the best answer that ignores the input
+    solved: float | None  # the task counts as solved from this value of the metric on; None: it never does
+    causal: bool  # True if an answer at step t must not depend on later steps: bidirectional models do not apply
     num_steps: int  # steps of the longest training sequence
-    keep: Literal["outputs", "nll"]  # what score() gets: raw outputs, or of every step its negative log likelihood
+    keep: Literal["outputs", "nll"]  # what score() gets: raw outputs, or the negative log likelihood of each step
 
     def train_batch(self, seed: int, number: int, size: int) -> Batch:
-        """Return training batch `number` (from 0): a pure function of the arguments."""
+        """Return training batch `number`, from 0 on, with `size` sequences: a pure function of the arguments."""
 
     def split(self, name: SplitName, size: int) -> Batch:
-        """Return a fixed set of at most `size` sequences, the same for every model and seed."""
+        """Return at most `size` sequences of a split: the same for every model and every seed."""
 
     def score(self, outputs: np.ndarray, batch: Batch) -> dict[str, float]:
-        """Return metrics of raw outputs (B, C), or (B, L, C) where asked per step, over a whole split.
+        """Return the metrics of a whole split by name.
 
-        With `keep` nll: of (B, L) negative log likelihoods in nats. A large vocabulary's outputs would fill the memory.
+        Args:
+            outputs: Raw outputs (B, C), or (B, L, C) with `per_step`, float32. If `keep` is "nll": the negative log
+                likelihood of the target in nats, (B, L), because the outputs of a large vocabulary would fill memory.
+            batch: The split that the outputs belong to.
         """
 
     def baselines(self, size: int) -> dict[str, float]:
-        """Return the primary metric of cheap baselines on `split("test", size)`."""
+        """Return the metric of cheap baselines by name, scored on `split("test", size)`."""
 
 
 @runtime_checkable
 class TextTask(Protocol):
-    """What else a task has whose trained models can write texts: see bench/generation.py."""
+    """What a task adds if its trained models can generate texts; see bench/training/generation.py."""
 
-    meta: dict[str, Any]  # `vocabulary`, the tokens by their numbers, and their `unit`
-    parts: Mapping[str, np.ndarray]  # token numbers of train, val and test, (N,)
+    meta: dict[str, Any]  # `vocabulary`, the tokens by their numbers, and `unit`: byte, character or word
+    parts: Mapping[str, np.ndarray]  # token numbers of train, val and test, (N,) int64
 
     def split(self, name: SplitName, size: int) -> Batch:
-        """As of a Task."""
+        """Return at most `size` sequences of a split, as every task does."""
 
     def decode(self, numbers: Sequence[int]) -> str:
         """Return the text of token numbers."""
@@ -126,22 +188,93 @@ class TextTask(Protocol):
         """Return an n-gram model of the training part, with `nats(numbers)` and `probabilities(before)`."""
 
 
+# Prediction
+
+
+class New(NamedTuple):
+    """The sequences of a new file, as a trained model reads them."""
+
+    x: np.ndarray  # as in Batch
+    length: np.ndarray  # as in Batch
+    about: dict[str, Any]  # `remarks` to print, and what the predictor needs to name its answers
+
+
+class Sampling(NamedTuple):
+    """How a language model continues a prompt. Other tasks ignore it."""
+
+    num_tokens: int = 200  # tokens to generate
+    temperature: float = 0.8  # divides the logits; 0 takes the likeliest token
+    seed: int = 0  # of the draws; prompt number i, from 0 on, is continued with seed + i
+
+
+class Trained(Protocol):
+    """A trained model, as a predictor uses it."""
+
+    def outputs(self, x: np.ndarray, length: np.ndarray) -> np.ndarray:
+        """Return the raw outputs of sequences: (B, C), or (B, L, C) if the task has a target at every step."""
+
+    def generate(self, prompt: np.ndarray, sampling: Sampling, never: int | None) -> np.ndarray:
+        """Return the token numbers that continue a prompt (P,), without token `never`. Raises DeclarationError."""
+
+
+class Predictor(Protocol):
+    """How a trained model answers a new file: a class named `Predictor` in the module of every task that reads files.
+
+    `arguments` are the task's arguments and `meta` is what the training data decided: vocabulary, classes, scale.
+    Both are read from an exported folder, which may have been written by an earlier version.
+    """
+
+    arguments: dict[str, Any]
+    meta: dict[str, Any]
+    folders: bool = False  # whether `read` also accepts a folder
+
+    @property
+    def needs(self) -> dict[str, type]:
+        """The keys of `meta` that answers depend on, and the types of their values."""
+        return {"columns": list}
+
+    def __init__(self, arguments: dict[str, Any], meta: dict[str, Any]) -> None:
+        self.arguments, self.meta = arguments, meta
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """The columns of a table of new sequences, each "number" or "text"; {"path": "text"} if files are no tables."""
+        keys = [self.arguments[key] for key in ("group", "time") if self.arguments.get(key) is not None]
+        return dict.fromkeys(keys, "text") | dict.fromkeys(self.meta["columns"], "number")
+
+    def read(self, path: Path, num_steps: int) -> New:
+        """Return the sequences of a file, at most `num_steps` long as in training. Raises DataError."""
+
+    def answer(self, model: Trained, new: New, sampling: Sampling) -> dict[str, Any]:
+        """Return the columns of the table of predictions by name, all of one length. Raises BenchError."""
+
+    def example(self, num_steps: int, rows: int = 1) -> dict[str, Any] | None:
+        """Return a table of new sequences that shows the form, by columns; None if files are no tables."""
+        times = np.datetime64("2026-01-01T00:00:00") + np.arange(rows) * np.timedelta64(1, "h")
+        values = {"number": np.arange(rows) % 7.0, "text": ["a"] * rows}
+        table = {name: values[kind] for name, kind in self.columns.items()}
+        return table | {name: times.astype(str) for name in table if name == self.arguments.get("time")}
+
+
+# What tasks inherit
+
+
 class StoredTask:
     """Batches and splits of a task whose examples are stored.
 
-    A subclass sets `self.counts` (examples of train, val and test) and gives `take(part, places)`: a Batch of the
-    examples at these places of a part, and the declarations of `Task`.
+    A subclass sets `self.counts`, the number of examples of train, val and test, and provides `take(part, places)` and
+    the declarations of `Task`.
     """
 
     keep: Literal["outputs", "nll"] = "outputs"
     counts: dict[str, int]
 
     def take(self, part: str, places: np.ndarray) -> Batch:
-        """Return the examples of `part` at `places`."""
+        """Return the examples of `part` at `places`, (B,) int64 from 0 to counts[part] - 1."""
         raise NotImplementedError
 
     def train_batch(self, seed: int, number: int, size: int) -> Batch:
-        """Return the next examples in an order drawn anew for every pass over the training part."""
+        """Return the next examples in an order that is drawn anew for every pass over the training part."""
         count = self.counts["train"]
         places = np.arange(number * size, (number + 1) * size)
         passes = np.unique(places // count)
@@ -149,9 +282,17 @@ class StoredTask:
         return self.take("train", order[places - passes[0] * count])
 
     def split(self, name: SplitName, size: int) -> Batch:
-        """Return a part, or `size` of its examples, evenly spaced."""
-        count = self.counts[name]
-        return self.take(name, np.arange(count) if count <= size else np.arange(size) * count // size)
+        """Return a split, or `size` of its examples, evenly spaced."""
+        return self.spread(name, size)
+
+    def spread(self, part: str, size: int) -> Batch:
+        """Return a part, also train, or `size` of its examples, evenly spaced."""
+        return self.take(part, spread(self.counts[part], size))
+
+
+def spread(count: int, size: int) -> np.ndarray:
+    """Return the places of `count` examples, or of `size` of them, evenly spaced; (N,) int64."""
+    return np.arange(count) if count <= size else np.arange(size) * count // size
 
 
 @functools.lru_cache(maxsize=4)
@@ -160,10 +301,11 @@ def _order(seed: int, number: int, count: int) -> np.ndarray:
 
 
 class SyntheticTask:
-    """Splits and batches of a task whose sequences are drawn at random.
+    """Batches and splits of a task whose sequences are drawn at random.
 
-    A subclass sets `self.arguments` (what distinguishes its data) and gives
-    `sample(rng, size, stream)`, `oracle(batch)` (outputs that score perfectly) and the declarations of `Task`.
+    A subclass sets `self.length` and `self.arguments`, what distinguishes its data from those of other cards, and
+    provides `sample(rng, size, stream)`, `oracle(batch)`, which returns outputs that score perfectly, and the
+    declarations of `Task`.
     """
 
     keep: Literal["outputs", "nll"] = "outputs"
@@ -179,7 +321,7 @@ class SyntheticTask:
         return self.sample(self._rng("train", seed, number), size, "train")
 
     def split(self, name: SplitName, size: int) -> Batch:
-        """Return the fixed set `name`; no training seed changes it."""
+        """Return the fixed set `name`; it does not depend on the training seed."""
         return self.sample(self._rng(name, 0, 0), size, name)
 
     def _rng(self, stream: str, seed: int, number: int) -> np.random.Generator:

@@ -1,9 +1,9 @@
 """Texts from a trained language model, and what can be measured of them.
 
-Nothing here says that a text is good. The measures tell apart what is wrong with one: words that are none, passages
-learned by heart, the same over and over, and a lack of all local sense. They belong beside nats on held-out text.
+No measure shows that a text is good. Each finds one fault: invented words, passages copied from the training part,
+repetition, or a lack of local sense. Read them together with the nats on held-out text.
 
-B batch, P length of the prompts, L length of what is written, V vocabulary.
+B batch, P length of the prompts, L length of the generated texts, V vocabulary, H hidden width.
 """
 
 import math
@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
-from bench.config.contracts import TextTask
+from bench.config.contracts import Sampling, TextTask
 from bench.data import vocabulary
 from bench.errors import DeclarationError
 from bench.training.module import SequenceModule
@@ -24,9 +24,13 @@ from bench.training.module import SequenceModule
 TEMPERATURES = (0.5, 0.8, 1.0)
 NUM_TEXTS = 20
 NUM_TOKENS = {"byte": 1_000, "character": 1_000, "word": 200}
-"""About 1,000 characters by every unit; what a text repeats depends on its length."""
+"""About 1,000 characters in every unit, because the amount of repetition depends on the length of a text."""
 NUM_PROMPT = 32  # tokens
-ORDER = 5  # of the n-gram model by which texts are judged, and of the best cheap sampler
+ORDER = 5  # of the n-gram model that judges texts, and of the best cheap sampler
+
+MAX_TOKENS = 100_000  # that can be generated from one prompt
+MAX_TEMPERATURE = 100.0  # all tokens are about equally likely there
+MAX_SEED = 2**63 - 1  # torch accepts no larger one
 
 Key = TypeVar("Key", bound=Hashable)
 
@@ -34,22 +38,34 @@ Key = TypeVar("Key", bound=Hashable)
 # Texts
 
 
+def checked(sampling: Sampling) -> Sampling:
+    """Return `sampling` if it is within the bounds. Raises DeclarationError."""
+    if not 1 <= sampling.num_tokens <= MAX_TOKENS:
+        rule = f"must be a whole number from 1 to {MAX_TOKENS:,}"
+        raise DeclarationError(f"--num-tokens: {rule}, but found {sampling.num_tokens}")
+    if not 0 <= sampling.temperature <= MAX_TEMPERATURE:  # also refuses NaN
+        rule = f"must be a number from 0 to {MAX_TEMPERATURE:g}"
+        raise DeclarationError(f"--temperature: {rule}, but found {sampling.temperature}")
+    if not 0 <= sampling.seed < MAX_SEED:
+        raise DeclarationError(f"--seed: must be a whole number from 0 to {MAX_SEED - 1:,}, but found {sampling.seed}")
+    return sampling
+
+
 @torch.inference_mode()
 def generate(
     module: SequenceModule, prompt: np.ndarray, num_tokens: int, temperature: float, seed: int, never: int | None = 0
 ) -> np.ndarray:
-    """Return token numbers (B, L) drawn one after the other, each given the prompt (B, P) and what was drawn before.
+    """Return token numbers (B, L) drawn one after the other, each given the prompt (B, P) and those drawn before.
 
-    Logits are divided by `temperature`; at 0 the likeliest token is taken. Token number `never` is not drawn: <unk>.
-    A state is carried from step to step. Where it grows with every step, as that of attention, the context stays within
-    the length that was trained on: when it is full, the last half of it is read anew. Raises DeclarationError.
+    Logits are divided by `temperature`; 0 takes the likeliest token. Token number `never` is not drawn, by default
+    <unk>. The model's state is carried from step to step. If it grows with every step, as for attention, the context
+    stays within the training length: when it is full, its last half is read again. Raises DeclarationError for a
+    model that is not causal, or a prompt without a token.
     """
     if not module.encoder.causal:
-        raise DeclarationError("a model that reads in both directions cannot generate: a text has no future yet")
-    if temperature < 0:
-        raise DeclarationError(f"temperature: at least 0, but found {temperature}")
+        raise DeclarationError("a bidirectional model cannot generate text; export a causal model with --model")
     if prompt.shape[1] < 1:
-        raise DeclarationError("at least one token to go on from, but found none")
+        raise DeclarationError("a prompt must have at least one token")
     assert module.embedding is not None
     was_training, encoder, device = module.training, module.encoder, module.head.weight.device
     module.eval()
@@ -58,7 +74,7 @@ def generate(
     count, start = prompt.shape
     text_BT = torch.zeros(count, start + num_tokens, dtype=torch.int64, device=device)
     text_BT[:, :start] = torch.from_numpy(prompt)
-    begin = fed = max(0, start - window)  # where the context begins, and up to where the state has seen it
+    begin = fed = max(0, start - window)  # start of the context, and of the steps the state has not seen
     state: Any = None
     for step in range(start, start + num_tokens):
         if step - begin > window:
@@ -71,7 +87,7 @@ def generate(
             logits_BV[:, never] = -math.inf
         if temperature == 0:
             text_BT[:, step] = logits_BV.argmax(-1)
-        else:  # less the largest: a quotient never overflows
+        else:  # less the largest, so that no quotient overflows
             shares_BV = ((logits_BV - logits_BV.amax(-1, keepdim=True)) / temperature).softmax(-1)
             text_BT[:, step] = shares_BV.multinomial(1, generator=generator)[:, 0]
         fed = step
@@ -79,32 +95,15 @@ def generate(
     return text_BT[:, start:].cpu().numpy()
 
 
-def sample(
-    module: SequenceModule, meta: Mapping[str, Any], prompt: str, num_tokens: int, temperature: float, seed: int
-) -> str:
-    """Return the text with which a model goes on from a prompt.
-
-    `meta` is that of the model's task: its `vocabulary`, and the `unit` of its tokens. Raises
-    DeclarationError.
-    """
-    words, unit = meta["vocabulary"], meta["unit"]
-    found = vocabulary.tokens(prompt, unit)
-    if unit == "word" and not prompt.endswith("\n"):
-        del found[-1:]  # the end of the line, which goes on
-    numbers = vocabulary.encode(found, words)[None]
-    written = generate(module, numbers, num_tokens, temperature, seed, _unknown(meta))
-    return vocabulary.decode(written[0], words, unit)
-
-
 def samples(module: SequenceModule, task: TextTask, temperature: float, seed: int) -> list[str]:
-    """Return texts with which a model goes on from the same prompts for all models."""
+    """Return texts with which a model continues prompts that are the same for all models."""
     num_tokens = NUM_TOKENS[task.meta["unit"]]
     written = generate(module, _prompts(task), num_tokens, temperature, seed, _unknown(task.meta))
     return [task.decode(numbers) for numbers in written.tolist()]
 
 
 def n_gram_samples(task: TextTask, order: int, seed: int) -> list[str]:
-    """Return texts of a cheap model, from the same prompts: an n-gram model, or at order 0 all tokens alike."""
+    """Return texts of a cheap model from the same prompts: an n-gram model, or a uniform one at order 0."""
     size = len(task.meta["vocabulary"])
     model = task.n_gram_model(order) if order else None
     unknown, rng = _unknown(task.meta), np.random.default_rng(seed)
@@ -135,47 +134,47 @@ def _unknown(meta: Mapping[str, Any]) -> int | None:
 
 
 def measures(texts: Mapping[Key, Sequence[str]], task: TextTask) -> dict[Key, dict[str, float]]:
-    """Return the measures of sets of texts, by their keys; all but `n_gram_nats` are shares.
+    """Return the measures of sets of texts, by their keys. All but `n_gram_nats` are shares from 0 to 1.
 
-    real_words    of the words of 4 letters or more, those that the training part has
-    copied        of the windows of 20 characters, those that the training part has
-    distinct_3    of the runs of 3 words, the different ones
-    self_bleu     how alike the texts of a set are
-    n_gram_nats   mean negative log likelihood of a token by a 5-gram model of the training part
+    real_words    share of the words of 4 letters or more that occur in the training part
+    copied        share of the windows of 20 characters that occur in the training part
+    distinct_3    share of different runs of 3 words
+    self_bleu     similarity of the texts of a set
+    n_gram_nats   mean negative log likelihood of a token under a 5-gram model of the training part
     """
     train, model = task.decode(task.parts["train"].tolist()), task.n_gram_model(ORDER)
     words = set(long_words(train))
-    # Those of the training part that are asked for: all of them would fill the memory.
-    seen = {part for each in texts.values() for text in each for part in windows(text)}.intersection(windows(train))
+    # Only windows of the texts, because all those of the training part would fill the memory.
+    seen = {part for group in texts.values() for text in group for part in windows(text)}.intersection(windows(train))
     return {
         key: {
-            "real_words": share([word for text in each for word in long_words(text)], words),
-            "copied": share([part for text in each for part in windows(text)], seen),
-            "distinct_3": distinct(each, 3),
-            "self_bleu": self_bleu(each),
-            "n_gram_nats": n_gram_nats(each, task, model),
+            "real_words": share([word for text in group for word in long_words(text)], words),
+            "copied": share([part for text in group for part in windows(text)], seen),
+            "distinct_3": distinct(group, 3),
+            "self_bleu": self_bleu(group),
+            "n_gram_nats": n_gram_nats(group, task, model),
         }
-        for key, each in texts.items()
+        for key, group in texts.items()
     }
 
 
 def long_words(text: str) -> list[str]:
-    """Return the words of 4 letters or more, in small letters."""
+    """Return the words of 4 letters or more, in lower case."""
     return re.findall(r"[^\W\d_]{4,}", text.lower())
 
 
 def windows(text: str, size: int = 20) -> Iterator[str]:
-    """Return every `size` characters in a row."""
+    """Return every run of `size` characters."""
     return (text[start : start + size] for start in range(len(text) - size + 1))
 
 
-def share(found: Sequence[str], known: Set[str]) -> float:
-    """Return the share of what was found that is known; 0 where nothing was found."""
-    return sum(each in known for each in found) / max(1, len(found))
+def share(parts: Sequence[str], known: Set[str]) -> float:
+    """Return the share of the parts that are known, 0 if there are no parts."""
+    return sum(part in known for part in parts) / max(1, len(parts))
 
 
 def distinct(texts: Sequence[str], n: int) -> float:
-    """Return the number of different runs of n words over that of all of them (distinct-n).
+    """Return the number of different runs of n words, divided by the number of all runs (distinct-n).
 
     Li et al. 2016, https://arxiv.org/abs/1510.03055
     """
@@ -184,10 +183,10 @@ def distinct(texts: Sequence[str], n: int) -> float:
 
 
 def bleu(words: Sequence[str], references: Sequence[Sequence[str]]) -> float:
-    """Return BLEU-4 of a text: the geometric mean of its n-grams' precisions, less if it is short.
+    """Return BLEU-4 of a text: the geometric mean of the precisions of its n-grams, with a penalty for short texts.
 
-    Papineni et al. 2002, https://aclanthology.org/P02-1040. Where no n-gram is in a reference, a tenth of one is
-    counted (Chen & Cherry 2014, https://aclanthology.org/W14-3346, method 1).
+    Papineni et al. 2002, https://aclanthology.org/P02-1040. If no n-gram is in a reference, a tenth of one is counted
+    (Chen & Cherry 2014, https://aclanthology.org/W14-3346, method 1).
     """
     if not words or not references:
         return 0.0
@@ -201,12 +200,13 @@ def bleu(words: Sequence[str], references: Sequence[Sequence[str]]) -> float:
 
 
 def self_bleu(texts: Sequence[str]) -> float:
-    """Return the mean BLEU of each text against all others: the higher, the more alike they are.
+    """Return the mean BLEU of each text against all others: the higher, the more similar they are.
 
     Zhu et al. 2018 (Texygen), https://arxiv.org/abs/1802.01886
     """
     words = [text.split() for text in texts]
-    return sum(bleu(each, words[:place] + words[place + 1 :]) for place, each in enumerate(words)) / max(1, len(words))
+    scores = [bleu(text, words[:place] + words[place + 1 :]) for place, text in enumerate(words)]
+    return sum(scores) / max(1, len(words))
 
 
 def _grams(words: Sequence[str], n: int) -> Counter[tuple[str, ...]]:
@@ -214,7 +214,7 @@ def _grams(words: Sequence[str], n: int) -> Counter[tuple[str, ...]]:
 
 
 def n_gram_nats(texts: Sequence[str], task: TextTask, model: Any) -> float:
-    """Return the mean nats a token of texts under an n-gram model; NaN where no text has a token after its first."""
+    """Return the mean nats per token of texts under an n-gram model, NaN if no text has two tokens."""
     words, unit = task.meta["vocabulary"], task.meta["unit"]
     rows = [vocabulary.encode(vocabulary.tokens(text, unit), words) for text in texts]
     rows = [row for row in rows if len(row) > 1]

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.config import plugins
+from bench.config import contracts, plugins
 from bench.config.contracts import Batch, SyntheticTask
 from bench.errors import DataMissingError, DeclarationError
 from bench.results import stats
@@ -129,7 +129,9 @@ def test_a_task_does_not_import_its_neighbours(name):
     nodes = list(ast.walk(ast.parse((ROOT / "bench" / "tasks" / f"{name}.py").read_text())))
     imported = {node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)}
     imported |= {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
-    assert not [module for module in imported if module.startswith("bench.tasks")]
+    names = {alias.name for node in nodes if isinstance(node, ast.ImportFrom) for alias in node.names}
+    assert not [module for module in imported if re.match(r"bench\.tasks\.[^_]", module)]
+    assert "bench.tasks" not in imported or not names & set(TASKS)
 
 
 def test_tasks_import_neither_torch_nor_scikit_learn():
@@ -359,8 +361,9 @@ def test_where_the_metric_ends_is_known(name):
 @pytest.mark.parametrize("name", TASKS)
 def test_a_task_of_files_answers_new_ones(name):
     module = plugins.load("tasks", name)
-    if "files" not in inspect.signature(module.Task).parameters:
-        assert not hasattr(module, "columns")
-        return
-    reads = ["read_prompts"] if name == "language_modelling" else ["read_new", "answers"]
-    assert all(callable(getattr(module, each)) for each in ["columns", *reads])
+    reads_files = "files" in inspect.signature(module.Task).parameters
+    assert hasattr(module, "Predictor") == reads_files
+    if reads_files:
+        assert issubclass(module.Predictor, contracts.Predictor)
+        arguments = [list(inspect.signature(getattr(module.Predictor, each)).parameters) for each in ("read", "answer")]
+        assert arguments == [["self", "path", "num_steps"], ["self", "model", "new", "sampling"]]

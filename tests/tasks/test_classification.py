@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 from bench.config.datasets import DataFile
 from bench.data import signals
 from bench.data.files import folders, locate
-from bench.data.signals import Examples
+from bench.data.splits import split_parts
 from bench.errors import DataError, DataMissingError, DeclarationError
-from bench.tasks import classification
-from bench.tasks.classification import Task, nearest, resample, split_parts
+from bench.tasks._baselines import nearest, resample
+from bench.tasks._sequences import class_scores
+from bench.tasks.classification import Task
 
 quick = settings(max_examples=60, deadline=None)
 CARDS = Path(__file__).parents[2] / "datasets"
@@ -74,8 +75,8 @@ def split_files(tmp_path):
 
 def by_name(task, part):
     """Sequences of a part by the name of the example, in the units of the file."""
-    batch = task.split_of(part, ALL)
-    edge = task._edge[part]
+    batch = task.spread(part, ALL)
+    edge = task.edge[part]
     names = task.meta["ids"][edge : edge + len(batch.x)]
     values = batch.x * np.array(task.meta["scale"]) + np.array(task.meta["mean"])
     return {
@@ -90,7 +91,7 @@ def test_scale_comes_from_the_training_part_alone(split_files):
     steps = [value for series, _ in by_name(task, "train").values() for (value,) in series]
     assert task.meta["mean"] == pytest.approx([np.mean(steps)])
     assert task.meta["scale"] == pytest.approx([np.std(steps) or 1.0])
-    train = task.split_of("train", ALL)
+    train = task.spread("train", ALL)
     valid = np.arange(train.x.shape[1]) < train.length[:, None]
     assert train.x[valid].mean() == pytest.approx(0, abs=1e-6)
     assert task.meta["classes"] == ["a", "b"]
@@ -119,7 +120,7 @@ def test_the_first_or_the_last_steps_are_kept_and_gaps_are_filled(split_files, k
 
 
 def test_padding_is_on_the_right_and_of_zeros(split_files):
-    batch = Task(10, **split_files).split_of("test", ALL)
+    batch = Task(10, **split_files).spread("test", ALL)
     valid = np.arange(batch.x.shape[1]) < batch.length[:, None]
     assert not batch.x[~valid].any()
 
@@ -151,7 +152,7 @@ def test_a_vocabulary_comes_from_the_training_part_alone(tmp_path, tokens):
     assert one.meta["vocabulary"] == other.meta["vocabulary"]
     assert one.tokens
     assert one.input_size == len(one.meta["vocabulary"])
-    x = one.split_of("test", ALL).x[0]
+    x = one.spread("test", ALL).x[0]
     if tokens == "word":
         assert one.meta["vocabulary"] == ["<pad>", "<unk>", "aa", "bb"]
         assert x.tolist() == [1, 1, 1][: one.num_steps]  # no longer than the longest of training
@@ -161,7 +162,7 @@ def test_a_vocabulary_comes_from_the_training_part_alone(tmp_path, tokens):
     else:
         assert one.input_size == 2 + 256
         assert x.tolist()[:3] == [ord("z") + 2, ord("z") + 2, ord(" ") + 2]
-    assert one.split_of("val", ALL).x.dtype == np.int64
+    assert one.spread("val", ALL).x.dtype == np.int64
 
 
 def test_a_folder_of_recordings(tmp_path):
@@ -191,7 +192,7 @@ def test_a_folder_of_recordings(tmp_path):
         1,
         1,
     ]
-    with pytest.raises(DataMissingError, match="files of 5 bytes expected"):
+    with pytest.raises(DataMissingError, match="must hold files of 5 bytes"):
         Task(5, files=[entry | {"size_bytes": 5, "sha256": "1" * 64}], reader="wav", label=1)
 
 
@@ -204,7 +205,7 @@ def test_recordings_of_different_rates_are_refused(tmp_path):
             file.setparams((1, 2, rate, 0, "NONE", ""))
             file.writeframes(bytes(2_000))
     entry = {"path": str(tmp_path / "x"), "sha256": "0" * 64, "size_bytes": 4_088, "listing": "x.tsv"}
-    with pytest.raises(DataError, match="8,000 samples a second where 16000.wav has 16,000; resample: ffmpeg -ar"):
+    with pytest.raises(DataError, match="8,000 samples per second, but 16000.wav has 16,000; resample it: ffmpeg -ar"):
         Task(5, files=[entry], reader="wav")
 
 
@@ -259,18 +260,18 @@ def test_arrays_in_pairs(tmp_path):
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        ({"splits": {"by": "luck"}}, "splits: by: one of file, index, .*found 'luck'"),
+        ({"splits": {"by": "luck"}}, "splits: by: must be one of file, index, .*found 'luck'"),
         ({"splits": {"by": "file", "train": ["a"]}}, "by = 'file' needs 'test'"),
         ({"splits": {"by": "index", "test": [0], "share": 1}}, "by = 'index' has no 'share'"),
         ({"splits": {"by": "stratified", "shares": [0.8, 0.1]}}, "splits must be three shares that sum to 1"),
         ({"splits": {"by": "stratified", "shares": [0.8, 0.1, 0.2]}}, "splits must be three shares that sum to 1"),
-        ({"splits": {"by": "index", "test": [0], "val_share": 1}}, "val_share: between 0 and 1"),
+        ({"splits": {"by": "index", "test": [0], "val_share": 1}}, "val_share: must lie between 0 and 1"),
         ({"splits": {"by": "fold", "test": [0]}}, "needs either 'size' or 'folds'"),
-        ({"reader": "mp3"}, "reader: one of ts, arrays, wav, text, table, but found 'mp3'"),
-        ({"tokens": "syllable"}, "tokens: one of"),
-        ({"keep": "middle"}, "keep: one of first, last"),
-        ({"reader": "table"}, "label: the name of a column of the table"),
-        ({"files": []}, "files: none"),
+        ({"reader": "mp3"}, "reader: must be one of ts, arrays, wav, text, table, but found 'mp3'"),
+        ({"tokens": "syllable"}, "tokens: must be one of"),
+        ({"keep": "middle"}, "keep: must be one of first, last"),
+        ({"reader": "table"}, "label: must be the name of a column of the table"),
+        ({"files": []}, "files: none given"),
     ],
 )
 def test_what_a_card_must_not_say(tmp_path, options, expected):
@@ -293,7 +294,7 @@ def test_a_part_without_an_example(tmp_path):
 
 def test_one_class_cannot_be_told_from_another(tmp_path):
     files = [write(tmp_path, "s.ts", ts(["1:a", "2:a", "3:a"]))]  # though the header declares two
-    with pytest.raises(DataError, match=r"s\.ts: one class only, 'a'"):
+    with pytest.raises(DataError, match=r"s\.ts: only one class, 'a'"):
         Task(5, files=files)
 
 
@@ -311,10 +312,10 @@ def test_a_class_that_is_not_in_every_part_is_remarked(tmp_path):
 
 def test_files_that_do_not_fit_each_other(tmp_path):
     one, two = write(tmp_path, "a.ts", ts(["1:a"])), write(tmp_path, "b.ts", ts(["1:2:a"]))
-    with pytest.raises(DataError, match="b.ts: 2 channels where a.ts has 1"):
+    with pytest.raises(DataError, match="b.ts: 2 channels, but a.ts has 1"):
         Task(5, files=[one, two])
     three = write(tmp_path, "c.ts", "@classLabel true a c\n@data\n1:c\n")
-    with pytest.raises(DataError, match=r"c.ts: classes \['a', 'c'\] where a.ts has \['a', 'b'\]"):
+    with pytest.raises(DataError, match=r"c.ts: classes \['a', 'c'\], but a.ts has \['a', 'b'\]"):
         Task(5, files=[one, three])
 
 
@@ -323,7 +324,7 @@ def test_files_that_do_not_fit_each_other(tmp_path):
 
 def parts(rule, y, names, groups=None, contents=None):
     contents = contents or [hashlib.sha256(name.encode()).digest() for name in names]
-    return split_parts(rule, np.array(y), Examples([], [], names, groups), contents)
+    return split_parts(rule, np.array(y), names, groups, contents)
 
 
 @quick
@@ -367,7 +368,7 @@ def test_folds_by_number_and_by_hash():
     np.testing.assert_array_equal(part, np.repeat([0, 1, 2], [800, 100, 100]))
     hashed = parts({"by": "fold", "folds": 5, "test": [0], "val": [1]}, [0] * 1000, names)
     assert np.bincount(hashed).tolist() == pytest.approx([600, 200, 200], abs=50)
-    with pytest.raises(DataError, match="no number in the name"):
+    with pytest.raises(DataError, match="has no number in its name"):
         parts({"by": "fold", "size": 100, "test": [9]}, [0], ["cv.txt"])
 
 
@@ -402,7 +403,7 @@ def test_scores_are_those_of_scikit_learn(data, classes, count):
 
     labels = st.lists(st.integers(0, classes - 1), min_size=count, max_size=count)
     y, answers = np.array(data.draw(labels)), np.array(data.draw(labels))
-    found = classification._scores(answers, y, classes)
+    found = class_scores(answers, y, classes)
     assert found["accuracy"] == pytest.approx(accuracy_score(y, answers))
     assert found["macro_f1"] == pytest.approx(f1_score(y, answers, average="macro", zero_division=0))
 
@@ -463,7 +464,7 @@ def test_counts_of_the_real_sets(name, length, counts, classes, steps):
     assert tuple(task.counts.values()) == counts
     assert (task.output_size, task.num_steps) == (classes, steps)
     if name != "names":  # parted by surname, not by class
-        val, train = task.split_of("val", ALL).y, task.split_of("train", ALL).y
+        val, train = task.spread("val", ALL).y, task.spread("train", ALL).y
         shares = [np.bincount(y, minlength=classes) / len(y) for y in (val, train)]
         np.testing.assert_allclose(shares[0], shares[1], atol=0.03)
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -11,12 +12,13 @@ from hypothesis import strategies as st
 from sklearn.linear_model import Ridge
 
 from bench.config import datasets
-from bench.config.contracts import Batch
+from bench.config.contracts import Batch, Sampling
 from bench.config.datasets import make_task
 from bench.data import files
 from bench.data.splits import split_borders
 from bench.errors import DataError, DataMissingError, DeclarationError
 from bench.tasks import forecasting
+from bench.tasks._baselines import ridges
 from bench.tasks.forecasting import Task
 
 quick = settings(max_examples=40, deadline=None)
@@ -208,7 +210,7 @@ def test_missing_values(tmp_path):
     assert list(map(str, task.meta["remarks"])) == [
         "column 'a': 3 missing values filled with the previous value, 1 of them with the training mean",
         "column 'b': 4 missing values filled with the previous value, 1 of them with the training mean",
-        "windows left out because a target is missing: train 2, val 0, test 2",
+        "windows skipped because a target is missing: train 2, val 0, test 2",
     ]
     assert all(np.isfinite(everything(task, part).y).all() for part in PARTS)
 
@@ -257,7 +259,7 @@ def test_the_seasonal_naive_forecast_goes_round_and_may_look_further_back_than_t
 def test_the_ridge_is_that_of_scikit_learn(shape):
     rng = np.random.default_rng(0)
     x, y, other = rng.normal(2, 1, shape), rng.normal(size=(shape[0], 3)), rng.normal(size=(5, shape[1]))
-    for alpha, (weights, offset) in zip(forecasting.ALPHAS, forecasting._ridges(x, y), strict=True):
+    for alpha, (weights, offset) in zip(forecasting.ALPHAS, ridges(x, y, forecasting.ALPHAS), strict=True):
         expected = Ridge(alpha=alpha, solver="svd").fit(x, y).predict(other)
         np.testing.assert_allclose(other @ weights + offset, expected, atol=1e-8)
 
@@ -283,9 +285,10 @@ def test_a_split_of_fewer_windows_has_its_baselines_on_the_same(tmp_path):
 
 def persist(path, length, task, **arguments):
     """Return what a model would answer to a file that repeats the last row, as `predict` writes it."""
-    new = forecasting.read_new(path, length, arguments, task.meta)
-    last = np.tile(new.x[:, -1, : len(task.target)], (1, task.horizon))
-    return pd.DataFrame(forecasting.answers(last, new, arguments, task.meta)), new
+    predictor = forecasting.Predictor(arguments, task.meta)
+    new = predictor.read(path, length)
+    model = SimpleNamespace(outputs=lambda x, length: np.tile(x[:, -1, : len(task.target)], (1, task.horizon)))
+    return pd.DataFrame(predictor.answer(model, new, Sampling())), new
 
 
 def test_a_forecast_is_in_the_units_of_the_file_and_follows_each_group(tmp_path):
@@ -342,7 +345,7 @@ def test_a_new_file_has_its_days_where_the_training_file_had_them(tmp_path):
 def test_groups_without_a_window_are_told(tmp_path):
     own = table(tmp_path, id=["a"] * 40 + ["b"] * 3 + ["c"] * 40, v=range(83))
     task = Task(4, files=own, target=["v"], group="id", horizon=2)
-    told = "left out, as they have too few rows for a window: 1 of 3 groups ('b')"
+    told = "1 of 3 groups have too few rows for a window and are skipped ('b')"
     assert list(map(str, task.meta["remarks"])) == [told]
 
 
@@ -352,20 +355,20 @@ def test_groups_without_a_window_are_told(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        ({"target": []}, "forecasting: target: a list of at least one column, but found []"),
-        ({"target": "v"}, "forecasting: target: a list of at least one column, but found 'v'"),
-        ({"horizon": 0}, "forecasting: horizon: at least 1 row to foretell, but found 0"),
-        ({"season": 0}, "forecasting: season: at least 1 row, but found 0"),
-        ({"files": []}, "forecasting: files: none; name the table under [[files]] of the card"),
-        ({"splits": [0.7, 0.3]}, "forecasting: splits must be three shares that sum to 1, or three numbers of rows, for "
-         "train, val and test, but are [0.7, 0.3]"),
-        ({"splits": [0.7, 0.2, 0.2]}, "forecasting: splits must be three shares that sum to 1, or three numbers of rows, "
-         "for train, val and test, but are [0.7, 0.2, 0.2]"),
-        ({"splits": [10, 4, 0]}, "forecasting: splits must be three shares that sum to 1, or three numbers of rows, for "
-         "train, val and test, but are [10, 4, 0]"),
+        ({"target": []}, "forecasting: target: must be a list of at least one column, but found []"),
+        ({"target": "v"}, "forecasting: target: must be a list of at least one column, but found 'v'"),
+        ({"horizon": 0}, "forecasting: horizon: must be at least 1 row, but found 0"),
+        ({"season": 0}, "forecasting: season: must be at least 1 row, but found 0"),
+        ({"files": []}, "forecasting: files: none given; name them under [[files]] in the dataset card"),
+        ({"splits": [0.7, 0.3]}, "forecasting: splits must be three shares that sum to 1, or three numbers of rows, for train, "
+         "val and test, but are [0.7, 0.3]"),
+        ({"splits": [0.7, 0.2, 0.2]}, "forecasting: splits must be three shares that sum to 1, or three numbers of rows, for "
+         "train, val and test, but are [0.7, 0.2, 0.2]"),
+        ({"splits": [10, 4, 0]}, "forecasting: splits must be three shares that sum to 1, or three numbers of rows, for train, "
+         "val and test, but are [10, 4, 0]"),
         ({"splits": [14, 3, 3], "horizon": 4}, "forecasting: length 3, horizon 4: no window fits into the val part (rows "
-         "of train, val and test: [14, 3, 3]); a smaller length or horizon, or other splits"),
-        ({"splits": [14, 4, 3]}, "forecasting: splits: 21 rows are asked for, but the table has 20"),
+         "of train, val and test: [14, 3, 3]); use a smaller length or horizon, or other splits"),
+        ({"splits": [14, 4, 3]}, "forecasting: splits: need 21 rows, but the table has 20; use fewer"),
     ],
 )  # fmt: skip
 def test_what_is_refused(tmp_path, arguments, told):
@@ -376,7 +379,9 @@ def test_what_is_refused(tmp_path, arguments, told):
 
 
 def test_a_target_without_a_value_in_training_is_refused(tmp_path):
-    with pytest.raises(DataError, match="column 'v': no value in the training part of 14 rows$"):
+    with pytest.raises(
+        DataError, match="column 'v': has no value in the training part; leave the column out, or use other splits$"
+    ):
         Task(3, files=table(tmp_path, v=[np.nan] * 14 + [1.0, 2, 3, 4, 5, 6]), target=["v"])
 
 
@@ -443,7 +448,7 @@ def test_the_linear_map_of_each_series_scores_as_published_ones():
         ("exchange_rate", [5311, 760, 1517], []),
         ("beijing_pm25", [30676, 4384, 8764], [
             "column 'pm2.5': 2,067 missing values filled with the previous value, 24 of them with the training mean",
-            "windows left out because a target is missing: train 4,856, val 398, test 785",
+            "windows skipped because a target is missing: train 4,856, val 398, test 785",
         ]),
         ("sunspots", [1974, 282, 564], []),
     ],

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from bench.config import datasets
 from bench.data import vocabulary
 from bench.errors import BenchError, DataMissingError
-from bench.tasks.language_modelling import KneserNey, Task, _discounts
+from bench.tasks._kneser_ney import KneserNey, _discounts
+from bench.tasks.language_modelling import Task
 
 
 def card(path) -> dict:
@@ -120,15 +121,15 @@ def test_what_is_encoded_comes_back(unit, text):
     ("content", "options", "complaint"),
     [
         ("", {}, "empty"),
-        ("short", {"length": 50}, "shorter context"),
-        ("a", {"length": 1}, "0 tokens; a longer text"),
-        (b"fine\nnot \x81 fine" * 9, {}, "line 2, byte 9, is neither UTF-8 nor Windows-1252"),
-        (b"fine\nnot \xff fine" * 9, {"encoding": "utf-8"}, "line 2, byte 9, is not utf-8; give the encoding"),
-        (b"fine\0fine" * 9, {}, "line 1 holds a NUL character"),
-        ("some text " * 9, {"unit": "byte", "encoding": "cp1252"}, "bytes are read as they are; leave it out"),
-        ("some text " * 9, {"unit": "letter"}, "unit: one of byte, character, word"),
+        ("short", {"length": 50}, "smaller length"),
+        ("a", {"length": 1}, "0 tokens; use a longer text"),
+        (b"fine\nnot \x81 fine" * 9, {}, "line 2, byte 9: neither utf-8 nor cp1252"),
+        (b"fine\nnot \xff fine" * 9, {"encoding": "utf-8"}, "line 2, byte 9: not utf-8; give the encoding"),
+        (b"fine\0fine" * 9, {}, "line 1, column 5: a NUL byte"),
+        ("some text " * 9, {"unit": "byte", "encoding": "cp1252"}, "bytes are not decoded; remove"),
+        ("some text " * 9, {"unit": "letter"}, "unit: must be one of byte, character, word"),
         ("some text " * 9, {"splits": [0.5, 0.6, 0.1]}, "three shares that sum to 1"),
-        ("some text " * 9, {"splits": {"train": "other.txt"}}, "train: one of text.txt"),
+        ("some text " * 9, {"splits": {"train": "other.txt"}}, "train: must be one of text.txt"),
     ],
 )
 def test_what_cannot_be_read_is_refused_in_one_line(tmp_path, content, options, complaint):

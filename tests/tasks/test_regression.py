@@ -167,16 +167,19 @@ def test_scores_and_baselines(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        ({"files": []}, "^regression: files: none; name the table"),
-        ({"target": ""}, "^regression: target '': one column, not among the columns None$"),
-        ({"columns": ["a", "y"]}, r"^regression: target 'y': one column, not among the columns \['a', 'y'\]$"),
-        ({"group": None, "time": "step"}, "^regression: time: of the steps of a sequence; name the group column too$"),
+        ({"files": []}, "^regression: files: none given; name them"),
+        ({"target": ""}, "^regression: target: must be one column, not one of None, but found ''$"),
+        ({"columns": ["a", "y"]}, r"^regression: target: must be one column, not one of \['a', 'y'\], but found 'y'$"),
+        (
+            {"group": None, "time": "step"},
+            "^regression: time: orders the steps of a sequence; name the group column as well$",
+        ),
         (
             {"splits": [1, 2]},
             r"^regression: splits must be three shares that sum to 1, or three numbers of sequences, .* are",
         ),
-        ({"splits": [9, 9, 9]}, "^regression: splits: 10 sequences cannot be parted into 9, 9, 9; give other splits$"),
-        ({"target": "z"}, r"there is no column 'z' \(columns: id, step, a, b, y\)$"),
+        ({"splits": [9, 9, 9]}, "^regression: splits: 10 sequences cannot be split into 9, 9, 9; use other splits$"),
+        ({"target": "z"}, r"no column 'z' \(there are: id, step, a, b, y\)$"),
         ({"columns": ["A"]}, r"no column 'A'"),
         ({"columns": ["id"], "group": None}, "line 2, column 'id': 's0' is not a number"),
     ],
@@ -191,11 +194,11 @@ def test_what_is_refused(tmp_path, arguments, told):
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        (lambda frame: frame.assign(y=frame["y"].where(frame["id"] != "s3")), "'y': no value in sequence 's3'; give"),
+        (lambda frame: frame.assign(y=frame["y"].where(frame["id"] != "s3")), "'y': no value in sequence 's3'; each needs"),
         (lambda frame: frame.assign(y=frame["y"] + frame["step"] * (frame["id"] == "s3")), "'y': more than one value in "
          "sequence 's3'; give"),
-        (lambda frame: frame.assign(y=1), "'y': the same in all training sequences; nothing is to be learned$"),
-        (lambda frame: frame.assign(step=0), "line 3, column 'step': 0 occurs twice within its group of 'id'; keep one row per time$"),
+        (lambda frame: frame.assign(y=1), "'y': must vary, but it is the same in all training sequences; choose another"),
+        (lambda frame: frame.assign(step=0), "line 3, column 'step': 0 a second time within its group of 'id'; keep one row a time$"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_in_a_table_is_told(tmp_path, change, told):
@@ -213,5 +216,5 @@ def test_a_missing_target_or_an_empty_row_is_told_where_a_row_is_a_sequence(tmp_
     ):
         Task(2, files=table(tmp_path, frame), target="y")
     frame.loc[4] = [np.nan, np.nan, 1]
-    with pytest.raises(DataError, match="row 5 of the data: no value in any step$"):
+    with pytest.raises(DataError, match="row 5 of the data has no value in any step; remove the row$"):
         Task(2, files=table(tmp_path, frame, "other.csv"), target="y")

@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.config import datasets
+from bench.data.tagged import read_conllu
 from bench.errors import BenchError, DataMissingError
-from bench.tasks.tagging import Task, read_conllu
+from bench.tasks.tagging import Task
 
 SPLITS = {part: f"{part}.conllu" for part in ("train", "val", "test")}
 
@@ -134,16 +135,16 @@ GOOD = conllu("the/DET cat/NOUN")
 @pytest.mark.parametrize(
     ("content", "options", "complaint"),
     [
-        ("1\tthe\tDET\n", {}, "line 1: 10 fields parted by tabs expected, but found 3"),
-        (GOOD.replace("2\tcat", "two\tcat"), {}, "line 3, column 'id': 1, 1-2 or 1.1 expected, but found 'two'"),
+        ("1\tthe\tDET\n", {}, "line 1: must have 10 fields separated by tabs, but has 3"),
+        (GOOD.replace("2\tcat", "two\tcat"), {}, "line 3, column 'id': must be like 1, 1-2 or 1.1, but found 'two'"),
         (GOOD.replace("NOUN", "_"), {}, "line 3, column 'upos': no label"),
-        ("# nothing but a comment\n\n", {}, "no word in it"),
-        ("the\0cat", {}, "a NUL character"),
+        ("# nothing but a comment\n\n", {}, "no words; write"),
+        ("the\0cat", {}, "a NUL byte"),
         (GOOD, {"label": "uppos"}, "no column 'uppos'; did you mean 'upos'?"),
-        (GOOD, {"length": 0}, "length: at least 1 step, but found 0"),
-        (GOOD, {"min_count": 0}, "min_count: at least 1, but found 0"),
-        (GOOD, {"splits": SPLITS | {"val": "dev.conllu"}}, "val: one of train.conllu, val.conllu, test.conllu"),
-        (GOOD, {"splits": SPLITS | {"val": "test.conllu"}}, "a file of its own for each part"),
+        (GOOD, {"length": 0}, "length: must be at least 1 step, but found 0"),
+        (GOOD, {"min_count": 0}, "min_count: must be at least 1, but found 0"),
+        (GOOD, {"splits": SPLITS | {"val": "dev.conllu"}}, "val: must be one of train.conllu, val.conllu, test.conllu"),
+        (GOOD, {"splits": SPLITS | {"val": "test.conllu"}}, "each part needs its own file"),
         (GOOD, {"splits": SPLITS | {"more": "test.conllu"}}, "train, val and test, but found 'more'"),
     ],
 )
@@ -198,7 +199,10 @@ def test_other_encodings_and_delimiters(write):
     [
         ("s,w,t\n1,a,A\n1,b,\n", "line 3, column 't': empty"),
         ("s,w,t\n1,a,A\n,b,B\n", "line 3, column 's': empty"),
-        ("s,w,t\n1,a,A\n2,b,B\n1,c,B\n", "line 4, column 's': '1' begins again"),
+        (
+            "s,w,t\n1,a,A\n2,b,B\n1,c,B\n",
+            "line 4, column 's': rows of one sequence must follow each other, but '1' begins again",
+        ),
         ("s,w\n1,a\n", "no column 't'"),
     ],
 )

@@ -1,7 +1,11 @@
 """Texts from a model: streaming says what the whole pass says; measures by hand."""
 
 import hashlib
+import json
 import math
+import tempfile
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,8 +13,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.errors import DeclarationError
-from bench.tasks.language_modelling import Task
+from bench.config.contracts import Sampling
+from bench.errors import DataError, DeclarationError
+from bench.tasks.language_modelling import Predictor, Task
 from bench.training import generation
 from bench.training.module import SequenceModule
 from tests.makers import run_config
@@ -46,6 +51,18 @@ def make(files, model, length=24, unit="character"):
     torch.manual_seed(0)
     task = Task(length, files=files, unit=unit)
     return SequenceModule(task, configure(files, model, length, unit)), task
+
+
+def sample(module, meta, prompt, num_tokens, temperature, seed):
+    """The text that continues a prompt, as the predictor of the task makes it."""
+    model = SimpleNamespace(generate=lambda row, by, never: generation.generate(module, row[None], *by, never)[0])
+    predictor = Predictor({}, meta)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "prompts.jsonl"
+        path.write_text(json.dumps({"prompt": prompt}) + "\n")
+        new = predictor.read(path, module.task.num_steps)
+    (text,) = predictor.answer(model, new, Sampling(num_tokens, temperature, seed))["text"]
+    return text
 
 
 # Texts
@@ -86,7 +103,7 @@ def test_temperature_1_draws_by_the_probabilities_of_the_model(files):
 
 def test_a_text_is_a_function_of_its_seed(files):
     module, task = make(files, "gru")
-    texts = [generation.sample(module, task.meta, "the ", 60, 1.0, seed) for seed in (1, 1, 2)]
+    texts = [sample(module, task.meta, "the ", 60, 1.0, seed) for seed in (1, 1, 2)]
     assert texts[0] == texts[1] != texts[2]
     assert len(texts[0]) == 60
 
@@ -95,7 +112,7 @@ def test_attention_goes_on_beyond_the_length_it_was_trained_on(files):
     module, task = make(files, "transformer", length=16)
     seen = []
     module.encoder.register_forward_hook(lambda _, inputs, found: seen.append(found[1][0][0].shape[2]))
-    assert len(generation.sample(module, task.meta, "the quick brown fox jumps", 50, 0.8, 0)) == 50
+    assert len(sample(module, task.meta, "the quick brown fox jumps", 50, 0.8, 0)) == 50
     assert max(seen) == 16
     assert min(seen[1:]) == 8
 
@@ -103,7 +120,7 @@ def test_attention_goes_on_beyond_the_length_it_was_trained_on(files):
 def test_what_a_module_was_doing_it_goes_on_doing(files):
     module, task = make(files, "lstm")
     module.train()
-    generation.sample(module, task.meta, "a", 3, 1.0, 0)
+    sample(module, task.meta, "a", 3, 1.0, 0)
     assert module.training
 
 
@@ -111,10 +128,10 @@ def test_words_go_on_in_the_line_of_the_prompt(files):
     module, task = make(files, "lstm", length=8, unit="word")
     asked = []
     module.embedding.register_forward_hook(lambda _, inputs, found: asked.append(inputs[0].tolist()))
-    text = generation.sample(module, task.meta, "the quick", 12, 1.0, 0)
+    text = sample(module, task.meta, "the quick", 12, 1.0, 0)
     assert asked[0] == [[task.meta["vocabulary"].index(word) for word in ("the", "quick")]]
     assert "<unk>" not in text
-    generation.sample(module, task.meta, "the\n", 1, 1.0, 0)
+    sample(module, task.meta, "the\n", 1, 1.0, 0)
     assert asked[-1] == [[task.meta["vocabulary"].index(word) for word in ("the", "<eos>")]]
 
 
@@ -122,21 +139,41 @@ def test_byte_0_is_written_where_it_is_likeliest(files):
     module, task = make(files, "lstm", unit="byte")
     with torch.no_grad():
         module.head.bias[0] = 100.0
-    assert generation.sample(module, task.meta, "a", 2, 1.0, 0) == "\0\0"
+    assert sample(module, task.meta, "a", 2, 1.0, 0) == "\0\0"
 
 
-@pytest.mark.parametrize(("prompt", "temperature"), [("", 1.0), ("the", -1.0)])
-def test_what_cannot_be_generated_is_refused(files, prompt, temperature):
+@pytest.mark.parametrize(
+    ("sampling", "rule"),
+    [
+        (Sampling(temperature=math.nan), "--temperature: must be a number from 0 to 100, but found nan"),
+        (Sampling(temperature=math.inf), "--temperature: must be a number from 0 to 100, but found inf"),
+        (Sampling(temperature=-1.0), "--temperature: must be a number from 0 to 100, but found -1.0"),
+        (Sampling(temperature=1e9), "--temperature: must be a number from 0 to 100, but found 1000000000.0"),
+        (Sampling(num_tokens=0), "--num-tokens: must be a whole number from 1 to 100,000, but found 0"),
+        (Sampling(num_tokens=10**12), "--num-tokens: must be a whole number from 1 to 100,000, but found 10000"),
+        (Sampling(seed=-1), "--seed: must be a whole number from 0 to"),
+        (Sampling(seed=2**80), "--seed: must be a whole number from 0 to"),
+    ],
+)
+def test_sampling_outside_its_bounds_is_refused(sampling, rule):
+    with pytest.raises(DeclarationError, match=rule):
+        generation.checked(sampling)
+    assert generation.checked(Sampling()) == Sampling()
+
+
+def test_an_empty_prompt_is_refused(files):
     module, task = make(files, "lstm")
-    with pytest.raises(DeclarationError, match="but found"):
-        generation.sample(module, task.meta, prompt, 3, temperature, 0)
+    with pytest.raises(DataError, match=r"prompt 1, '': must have at least one token"):
+        sample(module, task.meta, "", 3, 1.0, 0)
+    with pytest.raises(DeclarationError, match="a prompt must have at least one token"):
+        generation.generate(module, np.zeros((1, 0), dtype=np.int64), 3, 1.0, 0)
 
 
-def test_a_model_of_both_directions_cannot_generate(files):
+def test_a_bidirectional_model_cannot_generate(files):
     module, task = make(files, "lstm")
     module.encoder.causal = False
-    with pytest.raises(DeclarationError, match="both directions"):
-        generation.sample(module, task.meta, "the", 3, 1.0, 0)
+    with pytest.raises(DeclarationError, match="bidirectional model cannot generate"):
+        sample(module, task.meta, "the", 3, 1.0, 0)
 
 
 @pytest.mark.parametrize("order", [0, 1, 5])

@@ -11,12 +11,15 @@ import pandas as pd
 import pytest
 
 from bench.config import plugins, search_spaces
+from bench.config.contracts import Batch, Sampling
 from bench.config.datasets import make_task
 from bench.config.settings import RunConfig, TrainSettings
 from bench.config.sweep_settings import SweepConfig
 from bench.data import own_data
 from bench.errors import BenchError, DataError, DeclarationError, StoreError, UnknownNameError
-from bench.export import winner
+from bench.export import export as exporting
+from bench.export.export import export
+from bench.export.predictor import ExportedModel
 from bench.results import cell_runs
 from bench.results.cell_runs import CellRuns
 from bench.results.record import records, write_json
@@ -102,7 +105,7 @@ def exported(tmp_path_factory):
             assert own is not None
             length = options["lengths"][0]
             sweep = swept(folder, own.card, length)
-            told = winner.export(sweep, folder / "results", None, None, None, folder / "out")
+            told = export(sweep, folder / "results", None, None, None, folder / "out")
             known[kind] = file, make_task(own.card.task, length, own.card.arguments), folder / "out", told
         return known[kind]
 
@@ -126,14 +129,14 @@ def test_every_form_is_written_and_answers_alike(exported, kind):
     assert not {"ids", "groups", "remarks"} & json.loads((out / "preprocessing.json").read_text()).keys()
 
 
-def known_answers(task, out: Path) -> tuple[winner.Winner, dict[str, np.ndarray]]:
+def known_answers(task, out: Path) -> tuple[ExportedModel, dict[str, np.ndarray]]:
     """Return the answers to all stored examples by their id, of the batches that training was given."""
-    model = winner.Winner.load(out)
+    model = ExportedModel.load(out)
     found = {}
     edge = 0
     for part in ("train", "val", "test"):
         batch = task.take(part, np.arange(task.counts[part]))
-        for place, answer in enumerate(model.answers(batch.x, batch.length)):
+        for place, answer in enumerate(model.outputs(batch.x, batch.length)):
             found[task.meta["ids"][edge + place]] = answer
         edge += task.counts[part]
     return model, found
@@ -159,9 +162,9 @@ def test_a_new_file_is_read_as_the_training_file_was(exported, kind):
 
 def test_a_forecast_goes_on_from_the_last_row(exported, tmp_path):
     file, task, out, _ = exported("forecast")
-    model = winner.Winner.load(out)
+    model = ExportedModel.load(out)
     batch = task.take("test", np.array([0]))
-    expected = task.decode(model.answers(batch.x, batch.length))[0, :, 0]
+    expected = task.decode(model.outputs(batch.x, batch.length))[0, :, 0]
     first_target = str(task.times("test", np.array([0]))[0, 0]).replace("T", " ")[:19]
     lines = file.read_text().splitlines()
     cut = next(place for place, line in enumerate(lines) if line.startswith(first_target))
@@ -177,7 +180,7 @@ def test_a_forecast_of_each_group(exported, tmp_path):
     _, task, out, _ = exported("groups")
     new = tmp_path / "new.csv"
     new.write_text("id,value\nb,1\nb,2\na,5\na,\na,7\n")
-    found = winner.Winner.load(out).predict(new)
+    found = ExportedModel.load(out).predict(new)
     assert list(found["id"]) == ["b", "a"]
     assert list(found["step"]) == [1, 1]
     assert found.attrs["remarks"] == [
@@ -190,8 +193,8 @@ def test_a_forecast_of_each_group(exported, tmp_path):
 def test_what_a_reader_remarks_of_a_new_file_is_told(exported, tmp_path, kind):
     new = tmp_path / "new.txt"
     new.write_bytes("a café\n".encode("cp1252") + b"a " * 200)
-    remarks = winner.Winner.load(exported(kind)[2]).predict(new).attrs["remarks"]
-    assert "not UTF-8" in remarks[0]
+    remarks = ExportedModel.load(exported(kind)[2]).predict(new).attrs["remarks"]
+    assert "not utf-8" in remarks[0]
     if kind == "text":
         assert "1 of 2 sequences are longer than" in remarks[1]
 
@@ -199,7 +202,7 @@ def test_what_a_reader_remarks_of_a_new_file_is_told(exported, tmp_path, kind):
 @pytest.mark.parametrize("kind", ["tagging", "tagged table"])
 def test_every_step_gets_a_label(exported, kind, tmp_path):
     file, task, out, _ = exported(kind)
-    model = winner.Winner.load(out)
+    model = ExportedModel.load(out)
     found = model.predict(file)
     lines = [line for line in file.read_text().splitlines() if line][kind == "tagged table" :]
     word = 1
@@ -210,7 +213,7 @@ def test_every_step_gets_a_label(exported, kind, tmp_path):
     found = model.predict(new)
     assert list(found["step"]) == [1, 2, 3, 4, 5, 6, 1, 2]
     assert ((found["probability"] > 0) & (found["probability"] <= 1)).all()
-    first = model.task.read_new(new, 6, model.config.task_arguments, model.meta)
+    first = model.predictor.read(new, 6)
     assert first.x.shape == (2, 6)
 
 
@@ -218,18 +221,18 @@ def test_texts_go_on_from_prompts(exported, tmp_path):
     _, _, out, _ = exported("language")
     prompts = tmp_path / "prompts.csv"
     prompts.write_text('prompt\nthe fox\n"and, then"\n')
-    model = winner.Winner.load(out)
-    found = model.predict(prompts, num_tokens=15, temperature=1.0, seed=3)
+    model = ExportedModel.load(out)
+    found = model.predict(prompts, Sampling(15, 1.0, 3))
     assert list(found["prompt"]) == ["the fox", "and, then"]
     assert [len(each) for each in found["text"]] == [15, 15]
-    assert found.equals(model.predict(prompts, num_tokens=15, temperature=1.0, seed=3))
+    assert found.equals(model.predict(prompts, Sampling(15, 1.0, 3)))
     assert list(found["unknown_tokens"]) == [0, 0]
     strange = tmp_path / "strange.txt"
     strange.write_text("the fox ☃ über\n")
-    assert list(model.predict(strange, 5)["unknown_tokens"]) == [2]
+    assert list(model.predict(strange, Sampling(5))["unknown_tokens"]) == [2]
     lines = tmp_path / "prompts.txt"
     lines.write_text("the fox\n")
-    assert model.predict(lines, 15, 1.0, 3)["text"][0] == found["text"][0]
+    assert model.predict(lines, Sampling(15, 1.0, 3))["text"][0] == found["text"][0]
 
 
 SERVE = """
@@ -249,7 +252,7 @@ def test_mlflow_loads_the_model_in_a_fresh_process(exported, kind, tmp_path):
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     done = subprocess.run(words, capture_output=True, text=True, cwd=tmp_path, env=environment, timeout=120)
     assert done.returncode == 0, done.stderr
-    expected = winner.Winner.load(out).predict(file)
+    expected = ExportedModel.load(out).predict(file)
     expected.to_csv(tmp_path / "expected.csv", index=False)
     served, expected = pd.read_csv(tmp_path / "served.csv"), pd.read_csv(tmp_path / "expected.csv")
     served = served.drop(columns="sequence", errors="ignore")  # named for the file, and there is none
@@ -278,11 +281,11 @@ def test_every_architecture_is_written_as_onnx(space, tmp_path):
 
     card = datasets.read("adding")
     sweep = swept(tmp_path, card, 12, space)
-    told = winner.export(sweep, tmp_path / "results", "adding", 12, space, tmp_path / "out")
+    told = export(sweep, tmp_path / "results", "adding", 12, space, tmp_path / "out")
     assert "model.onnx: answers differ by" in told[2]
     assert len(told) == 3  # a synthetic task reads no files
     with pytest.raises(DeclarationError, match="adding is synthetic"):
-        winner.Winner.load(tmp_path / "out").predict(tmp_path / "a.csv")
+        ExportedModel.load(tmp_path / "out").predict(tmp_path / "a.csv")
 
 
 def test_what_cannot_be_written_as_onnx_is_left_out(exported, tmp_path, monkeypatch):
@@ -292,16 +295,17 @@ def test_what_cannot_be_written_as_onnx_is_left_out(exported, tmp_path, monkeypa
         raise RuntimeError("no operator for this\nmore")
 
     monkeypatch.setattr(torch.onnx, "export", fail)
-    model = winner.Winner.load(exported("text")[2])
-    told = winner._export_onnx(model.module, np.ones((1, 3), int), np.array([3]), np.zeros((1, 2)), tmp_path / "m.onnx")
-    assert told == "model.onnx: left out: RuntimeError: no operator for this"
+    model = ExportedModel.load(exported("text")[2])
+    batch = Batch(np.ones((1, 3), int), np.array([3]), np.zeros(1))
+    told = exporting._export_onnx(model.module, batch, np.zeros((1, 2)), tmp_path / "model.onnx")
+    assert told == "model.onnx: not written: RuntimeError: no operator for this"
 
 
 def test_other_answers_are_no_export():
     with pytest.raises(BenchError, match="differ by 1"):
-        winner._compare("m", np.zeros(2), np.array([0.0, 1.0]), 1e-4)
+        exporting._compare("m", np.zeros(2), np.array([0.0, 1.0]), 1e-4)
     with pytest.raises(BenchError, match="differ by nan"):
-        winner._compare("m", np.array([np.nan]), np.zeros(1), 1e-4)
+        exporting._compare("m", np.array([np.nan]), np.zeros(1), 1e-4)
 
 
 # The command line, and what is refused
@@ -356,43 +360,43 @@ def test_what_cannot_be_exported_is_refused_in_a_line(tmp_path):
     results, out = tmp_path / "results", tmp_path / "out"
     for words, error, rule in (
         (("addign", 12, None), UnknownNameError, "addign"),
-        (("adding", 13, None), DeclarationError, "--length 13: adding was swept at 12"),
+        (("adding", 13, None), UnknownNameError, "unknown length of this sweep '13'"),
         (("adding", 12, "lstm"), UnknownNameError, "lstm"),
     ):
         with pytest.raises(error, match=rule):
-            winner.export(sweep, results, *words, out)
+            export(sweep, results, *words, out)
     out.mkdir()
     (out / "mine.txt").write_text("x")
-    with pytest.raises(DeclarationError, match="not empty"):
-        winner.export(sweep, results, "adding", 12, None, out)
+    with pytest.raises(DeclarationError, match="must be a new or empty folder"):
+        export(sweep, results, "adding", 12, None, out)
     assert [path.name for path in out.iterdir()] == ["mine.txt"]
     next((sweep / "runs").rglob("weights.pt")).unlink()
-    with pytest.raises(StoreError, match=r"weights\.pt: no such file"):
-        winner.export(sweep, results, "adding", 12, None, tmp_path / "other")
+    with pytest.raises(StoreError, match=r"weights\.pt: missing"):
+        export(sweep, results, "adding", 12, None, tmp_path / "other")
 
 
 def test_an_export_is_whole_or_not_at_all(exported, tmp_path, monkeypatch):
     def fail(*_):
         raise BenchError("no room")
 
-    monkeypatch.setattr(winner, "_export_onnx", fail)
+    monkeypatch.setattr(exporting, "_export_onnx", fail)
     sweep = exported("text")[2].parent / "results" / "sweeps" / "s"
     with pytest.raises(BenchError, match="no room"):
-        winner.export(sweep, tmp_path, None, None, None, tmp_path / "out")
+        export(sweep, tmp_path, None, None, None, tmp_path / "out")
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(
     ("kind", "name", "content", "rule"),
     [
-        ("forecast", "n.csv", "timestamp,load\n2026-01-01,1\n2026-01-02,2\n", "2 rows, and the model looks back on 12"),
+        ("forecast", "n.csv", "timestamp,load\n2026-01-01,1\n2026-01-02,2\n", "must have at least 12 rows, but has 2"),
         ("forecast", "n.csv", "timestamp,lod\n2026-01-01,1\n", "no column 'load'; did you mean 'lod'"),
         ("numbers", "n.csv", "step0,step1\n1,2\n", "no column 'step2'"),
         ("text", "n.csv", "words\na\n", "no column 'text'"),
-        ("text", "n.csv", "text\nfine film\n\" \"\n", "no text; leave it out"),
-        ("ts", "n.ts", "@classLabel false\n@data\n1,2:3,4\n", "1 channels, as in training, but found 2"),
+        ("text", "n.csv", "text\nfine film\n\" \"\n", "has no text; remove it"),
+        ("ts", "n.ts", "@classLabel false\n@data\n1,2:3,4\n", "must have 1 channels, as in training, but has 2"),
         ("language", "n.csv", "text\na\n", "no column 'prompt'"),
-        ("words", "n.csv", 'prompt\nthe\n"\t"\n', "prompt 2, '\\t': at least one token to go on from"),
+        ("words", "n.csv", 'prompt\nthe\n"\t"\n', "prompt 2, '\\t': must have at least one token"),
         ("text", "n.TSV", "words\na\n", "no column 'text'"),
         ("tagged table", "n.csv", "sentence,word\na,b\n", "no column 'token'"),
     ],
@@ -401,15 +405,15 @@ def test_a_new_file_that_does_not_fit_is_refused_in_a_line(exported, tmp_path, k
     path = tmp_path / name
     path.write_text(content)
     with pytest.raises(DataError, match=".") as refused:
-        winner.Winner.load(exported(kind)[2]).predict(path)
+        ExportedModel.load(exported(kind)[2]).predict(path)
     assert rule in str(refused.value)
     assert name in str(refused.value)
     assert "\n" not in str(refused.value)
 
 
 def test_a_folder_that_is_none_or_damaged_is_refused(exported, tmp_path):
-    with pytest.raises(StoreError, match=r"no config\.json in it"):
-        winner.Winner.load(tmp_path)
+    with pytest.raises(StoreError, match=r"has no config\.json"):
+        ExportedModel.load(tmp_path)
     copy = tmp_path / "copy"
     copy.mkdir()
     for path in exported("text")[2].iterdir():
@@ -417,10 +421,10 @@ def test_a_folder_that_is_none_or_damaged_is_refused(exported, tmp_path):
             (copy / path.name).write_bytes(path.read_bytes())
     (copy / "weights.safetensors").write_bytes(b"\0" * 40)
     with pytest.raises(StoreError, match="damaged"):
-        winner.Winner.load(copy)
+        ExportedModel.load(copy)
     (copy / "weights.safetensors").unlink()
-    with pytest.raises(StoreError, match=r"no weights\.safetensors"):
-        winner.Winner.load(copy)
+    with pytest.raises(StoreError, match=r"has no weights\.safetensors"):
+        ExportedModel.load(copy)
 
 
 def test_texts_of_another_kind_of_file_are_answered_alike(exported, tmp_path):
@@ -429,7 +433,7 @@ def test_texts_of_another_kind_of_file_are_answered_alike(exported, tmp_path):
     tables = {"a.jsonl": "".join(json.dumps({"l": b, "text": a}, separators=(",", ":")) + "\n" for a, b in rows)}
     tables["a.tsv"] = "l\ttext\n" + "".join(f"{b}\t{a}\n" for a, b in rows)
     pd.DataFrame(rows, columns=["text", "l"]).to_parquet(tmp_path / "a.parquet")
-    model, found = winner.Winner.load(exported("text")[2]), []
+    model, found = ExportedModel.load(exported("text")[2]), []
     for name, content in tables.items():
         (tmp_path / name).write_text(content)
     for name in (*tables, "a.parquet"):
@@ -441,5 +445,5 @@ def test_texts_of_another_kind_of_file_are_answered_alike(exported, tmp_path):
 def test_one_new_row_is_enough(exported, tmp_path):
     path = tmp_path / "one.csv"
     path.write_text(",".join(f"step{step}" for step in range(12)) + "\n" + "0.1,0.2," + "," * 9 + "\n")
-    found = winner.Winner.load(exported("numbers")[2]).predict(path)
+    found = ExportedModel.load(exported("numbers")[2]).predict(path)
     assert len(found) == 1

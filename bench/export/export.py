@@ -1,0 +1,284 @@
+"""Writes the winner of a sweep into a folder that needs no sweep.
+
+    weights.safetensors    of the confirmed run that is best on validation
+    config.json            what it was trained with, its scores, and the SHA-256 of the other files
+    preprocessing.json     vocabulary, classes and scale, from the training part alone
+    model.onnx             if the architecture can be traced: x, length -> outputs
+    mlflow_model/          a table in, a table of predictions out
+    model.py               the source of your own model
+
+B batch, L steps, D input channels, C outputs.
+"""
+
+import io
+import json
+import shutil
+import tempfile
+import warnings
+from collections.abc import Callable, Iterable
+from contextlib import redirect_stdout
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+import bench
+from bench.config.contracts import Batch, New, Sampling, Task
+from bench.config.datasets import make_task
+from bench.data.files import checksum
+from bench.errors import BenchError, DeclarationError, StoreError, UnknownNameError
+from bench.export import predictor
+from bench.export.predictor import CONFIG, META, ONNX, OWN_MODEL, WEIGHTS, ExportedModel, Served
+from bench.results.cell_runs import CellRuns, by_cell, winner
+from bench.results.record import RunRecord, read_spec, records, write_json
+from bench.tracking import models
+from bench.training.module import SequenceModule
+
+FACTS = ("tokens", "input_size", "output_size", "per_step", "num_steps", "loss", "keep", "metric", "goal")
+"""The declarations of a task that a module needs."""
+
+PRIVATE = ("ids", "groups", "remarks")
+"""Keys of a task's `meta` that name examples and series of the training data; they are not exported."""
+
+TOLERANCE = 1e-4  # of outputs, relative to the largest: float32 sums in another order
+REQUIRED = ("torch", "pytorch-lightning", "numpy", "pandas", "pyarrow", "pydantic", "safetensors", "scipy")
+
+
+def export(
+    sweep: Path, results: Path, dataset: str | None, length: int | None, model: str | None, out: Path
+) -> list[str]:
+    """Write the winner of a dataset at a length, or one model's best run, into the folder `out`.
+
+    If a sweep has only one dataset, or a dataset only one length, it need not be named. Each form of the model is
+    checked to give the answers of the training code. The folder is written completely or not at all; MLflow comes
+    last, and the folder is kept if MLflow cannot be written.
+
+    Returns:
+        What was done, one line each.
+
+    Raises:
+        BenchError: Nothing to export, `out` cannot be written, or a form gives other answers.
+    """
+    run = _find(sweep, dataset, length, model)
+    task = make_task(run.config.task, run.config.length, run.config.task_arguments)
+    trained = SequenceModule(task, run.config)
+    trained.load_state_dict(_weights(sweep / "runs" / run.config.run / "weights.pt"))
+    try:
+        out = out.resolve()
+        if out.exists() and any(out.iterdir()):
+            raise DeclarationError(f"--out {out}: must be a new or empty folder; choose another one")
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as folder:
+            part = Path(folder) / out.name
+            part.mkdir()
+            lines = _write(part, run, task, trained)
+            if out.exists():
+                out.rmdir()
+            part.rename(out)
+    except (OSError, SafetensorError) as error:  # safetensors reports a full disk as its own error
+        raise StoreError(f"--out {out}: {getattr(error, 'strerror', None) or error}; choose another folder") from None
+    return lines + _register(out, results, run)
+
+
+def _write(out: Path, run: RunRecord, task: Task, trained: SequenceModule) -> list[str]:
+    """Write and check all files of an export; return what was done."""
+    batch = task.split("val", run.config.train.num_val)
+    meta = {key: value for key, value in getattr(task, "meta", {}).items() if key not in PRIVATE}
+    save_file({name: tensor.contiguous() for name, tensor in trained.state_dict().items()}, out / WEIGHTS)
+    (out / META).write_text(json.dumps(meta, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    if run.config.model.endswith(".py"):
+        shutil.copy(run.config.model, out / OWN_MODEL)
+    expected = ExportedModel(trained, run.config, meta).outputs(batch.x, batch.length)
+    onnx = _export_onnx(trained.eval(), batch, expected, out / ONNX)
+    write_json(out / CONFIG, _settings(run, task, out))
+
+    restored = ExportedModel.load(out)
+    _compare(WEIGHTS, restored.outputs(batch.x, batch.length), expected, 0.0)
+    lines = [
+        f"{run.config.run}: {_scores(run)}",
+        f"{WEIGHTS}: {len(expected):,} validation sequences, the same answers to the last bit",
+        onnx,
+    ]
+    return lines + ([_export_mlflow(restored, out, batch, expected)] if restored.predictor else [])
+
+
+def _find(sweep: Path, dataset: str | None, length: int | None, model: str | None) -> RunRecord:
+    """Return the confirmed run to export. Raises BenchError."""
+    spec = read_spec(sweep)
+    cells: dict[str, dict[str, dict[str, CellRuns]]] = {}  # by dataset, length and model
+    for cell, runs in by_cell(records(sweep), spec["top_k"]).items():
+        cells.setdefault(cell.dataset, {}).setdefault(str(cell.length), {})[cell.space] = runs
+    if not cells:
+        raise StoreError(f"{sweep}: has no finished run yet; resume the sweep")
+    dataset = _choice("dataset", dataset, cells)
+    chosen = _choice("length", None if length is None else str(length), cells[dataset])
+    of_model = cells[dataset][chosen]
+    if model is not None:
+        _choice("model", model, of_model)
+    run = winner([of_model[model]] if model is not None else of_model.values())
+    if run is None:
+        what = f"{model or 'any model'} on {dataset} at length {chosen}"
+        raise StoreError(f"{sweep}: has no confirmed run of {what} yet; resume the sweep")
+    return run
+
+
+def _choice(kind: str, name: str | None, known: Iterable[str]) -> str:
+    """Return the named one, or the only one there is. Raises DeclarationError and UnknownNameError."""
+    names = sorted(known, key=lambda name: (int(name), name) if name.isdigit() else (0, name))
+    if name is None and len(names) > 1:
+        raise DeclarationError(f"--{kind}: the sweep has several; choose one of {', '.join(names)}")
+    if name is not None and name not in names:
+        raise UnknownNameError(f"{kind} of this sweep", name, names)
+    return name or names[0]
+
+
+def _weights(path: Path) -> dict[str, Tensor]:
+    """Return the weights of a run. Raises StoreError."""
+    fix = "delete the record.json beside it and resume the sweep to train the run again"
+    try:
+        weights: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise StoreError(f"{path}: missing; {fix}") from None
+    except Exception as error:  # noqa: BLE001 - torch raises anything for a damaged file
+        raise StoreError(f"{path}: damaged ({(str(error).splitlines() or [type(error).__name__])[0]}); {fix}") from None
+    return weights
+
+
+def _settings(run: RunRecord, task: Task, out: Path) -> dict[str, Any]:
+    return {
+        "schema_version": 1,
+        "run": run.config.model_dump(mode="json"),
+        "task": {name: getattr(task, name) for name in FACTS},
+        "val": run.val,
+        "test": run.test,
+        "versions": {name: version(name) for name in REQUIRED},
+        "exported_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "sha256": {name: checksum(out / name) for name in (WEIGHTS, META, ONNX) if (out / name).exists()},
+    }
+
+
+def _scores(run: RunRecord) -> str:
+    name = run.asked.metric
+    test = f", test {run.test[name]:.4g}" if run.test else ""
+    return f"{run.config.space}, seed {run.config.seed}, {name}: validation {run.val[name]:.4g}{test}"
+
+
+def _compare(form: str, outputs: np.ndarray, expected: np.ndarray, tolerance: float) -> float:
+    """Return the largest difference of outputs. Raises BenchError if it is too large."""
+    if outputs.shape != expected.shape:
+        raise BenchError(f"{form}: answers of shape {outputs.shape}, but the training code gives {expected.shape}")
+    difference = float(np.abs(outputs - expected).max())
+    allowed = tolerance * max(1.0, float(np.abs(expected).max()))
+    if not difference <= allowed:  # also refuses NaN
+        raise BenchError(f"{form}: answers differ by {difference:.2g} from those of the training code")
+    return difference
+
+
+# Forms
+
+
+class _Forward(nn.Module):
+    """A module without what Lightning adds to it."""
+
+    def __init__(self, module: SequenceModule) -> None:
+        super().__init__()
+        self.answer: Callable[[Tensor, Tensor], Tensor] = module.forward
+        self.parts = nn.ModuleList(module.children())
+
+    def forward(self, x: Tensor, length: Tensor) -> Tensor:
+        """Return raw outputs."""
+        return self.answer(x, length)
+
+
+def _export_onnx(module: SequenceModule, batch: Batch, expected: np.ndarray, path: Path) -> str:
+    """Write model.onnx and check it, also on shorter batches than it was traced with; return what was done."""
+    try:
+        _trace(module, batch.x[:3], batch.length[:3], path)
+        difference = _compare("onnx", _run_onnx(path, batch.x, batch.length), expected, TOLERANCE)
+        half = max(1, batch.x.shape[1] // 2)
+        x, length = batch.x[:1, :half], np.minimum(batch.length[:1], half)
+        with torch.inference_mode():
+            direct = module(torch.from_numpy(x), torch.from_numpy(length)).numpy()
+        _compare("onnx", _run_onnx(path, x, length), direct, TOLERANCE)
+    except Exception as error:  # noqa: BLE001 - tracing raises anything; the export is complete without this form
+        path.unlink(missing_ok=True)
+        return f"{path.name}: not written: {type(error).__name__}: {(str(error).splitlines() or [''])[0][:200]}"
+    return f"{path.name}: answers differ by {difference:.1g} at most"
+
+
+def _trace(module: SequenceModule, x: np.ndarray, length: np.ndarray, path: Path) -> None:
+    axes = {"x": {0: "batch", 1: "steps"}, "length": {0: "batch"}}
+    axes["answers"] = axes["x"] if module.task.per_step else axes["length"]
+    # A module that cannot be traced is printed as a whole graph.
+    with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")  # tracing is deprecated, but only it supports free lengths here
+        torch.onnx.export(
+            _Forward(module).eval(), (torch.from_numpy(x), torch.from_numpy(length)), path, dynamo=False,
+            input_names=["x", "length"], output_names=["answers"], dynamic_axes=axes,
+        )  # fmt: skip
+
+
+def _run_onnx(path: Path, x: np.ndarray, length: np.ndarray) -> np.ndarray:
+    import onnxruntime  # type: ignore[import-untyped]
+
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    inputs = {"x": x, "length": length}
+    names = [entry.name for entry in session.get_inputs()]  # without length if the architecture ignores it
+    return np.asarray(session.run(None, {name: inputs[name] for name in names})[0])
+
+
+def _export_mlflow(model: ExportedModel, out: Path, batch: Batch, expected: np.ndarray) -> str:
+    """Write mlflow_model and check it; return what was done."""
+    path = out / "mlflow_model"
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            data = Path(
+                shutil.copytree(out, Path(folder) / "winner", ignore=shutil.ignore_patterns("*.onnx", path.name))
+            )
+            example, outputs = _example(model)
+            models.save_model(
+                path,
+                loader=predictor.__name__,
+                data=data,
+                code=Path(bench.__file__).parent,
+                inputs=model.predictor.columns if model.predictor else {},
+                outputs=outputs,
+                example=example,
+                requirements=[f"{name}=={version(name)}" for name in REQUIRED],
+            )
+        served = models.load_model(path)
+    except OSError:
+        raise
+    except Exception as error:  # noqa: BLE001 - the other forms are kept, whatever MLflow raises
+        shutil.rmtree(path, ignore_errors=True)
+        return f"{path.name}: not written: {type(error).__name__}: {(str(error).splitlines() or [''])[0][:200]}"
+    _compare(path.name, served.outputs(batch.x, batch.length), expected, 0.0)
+    return f"{path.name}: loads, and gives the same answers"
+
+
+def _example(model: ExportedModel) -> tuple[pd.DataFrame | None, pd.DataFrame]:
+    """Return a table of new sequences, None if the model reads other files, and a table of answers, for their form."""
+    assert model.predictor is not None
+    task = model.module.task
+    columns = model.predictor.example(task.num_steps)
+    if columns is not None:
+        table = pd.DataFrame(columns)
+        return table, Served(model).predict(table)
+    new = New(np.zeros((1, 1, task.input_size), dtype=np.float32), np.ones(1, dtype=np.int64), {"names": ["a"]})
+    return None, pd.DataFrame(model.predictor.answer(model, new, Sampling()))
+
+
+def _register(out: Path, results: Path, run: RunRecord) -> list[str]:
+    """Register mlflow_model, if it was written, with the run it came from; return what was done."""
+    path = out / "mlflow_model"
+    if not path.exists():
+        return []
+    name = f"{run.config.dataset}-L{run.config.length}"
+    return [models.register_model(results, results / "sweeps" / run.config.sweep, run.config.run, path, name)]

@@ -1,0 +1,179 @@
+"""An exported model: loads the folder that `bench export` wrote and answers new files.
+
+B batch, L steps, C outputs, P prompt.
+"""
+
+import json
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import nn
+
+from bench.config import plugins
+from bench.config.contracts import Predictor, Sampling
+from bench.config.settings import RunConfig
+from bench.data.files import checksum
+from bench.errors import BenchError, DataError, DeclarationError, StoreError
+from bench.training import generation
+from bench.training.module import SequenceModule
+
+BATCH = 256
+CONFIG, META, WEIGHTS, ONNX, OWN_MODEL = (
+    "config.json", "preprocessing.json", "weights.safetensors", "model.onnx", "model.py",
+)  # fmt: skip
+FIX = "export the model again with `bench export`"
+
+
+class ExportedModel:
+    """A trained model with all that it needs to answer new files."""
+
+    def __init__(self, module: SequenceModule, config: RunConfig, meta: dict[str, Any]) -> None:
+        self.module, self.config, self.meta = module.eval(), config, meta
+        self.remarks: list[str] = []  # about the folder, for the user
+        task = plugins.load("tasks", config.task)
+        # Synthetic tasks read no files and have no predictor.
+        kind: type[Predictor] | None = getattr(task, "Predictor", None)
+        self.predictor = None if kind is None else kind(config.task_arguments, meta)
+        for key, kind_of_value in (self.predictor.needs if self.predictor else {}).items():
+            if not isinstance(meta.get(key), kind_of_value):
+                raise ValueError(f"'{key}' must be a {kind_of_value.__name__}, but found {str(meta.get(key))[:40]!r}")
+
+    @classmethod
+    def load(cls, folder: Path) -> "ExportedModel":
+        """Read a folder that `bench export` wrote, in this version or an earlier one. Raises StoreError."""
+        settings = _read_json(folder / CONFIG)
+        meta = _read_json(folder / META)
+        known = settings.get("sha256", {})  # earlier versions have no checksums
+        with _one_line(folder / CONFIG):
+            config = RunConfig.model_validate(settings["run"])
+        if config.model.endswith(".py"):
+            known = known | {OWN_MODEL: config.source_hash}
+            config = config.model_copy(update={"model": str((folder / OWN_MODEL).absolute())})
+        for name in known.keys() & {META, WEIGHTS, OWN_MODEL}:
+            if known[name] and _checksum(folder / name) != known[name]:
+                raise StoreError(f"{folder / name}: damaged, its SHA-256 has changed since the export; {FIX}")
+        with _one_line(folder / CONFIG):
+            module = SequenceModule(SimpleNamespace(**settings["task"]), config)
+        with _one_line(folder / WEIGHTS):
+            module.load_state_dict(load_file(folder / WEIGHTS))
+        with _one_line(folder / META):
+            model = cls(module, config, meta)
+        if ONNX in known and (folder / ONNX).exists() and _checksum(folder / ONNX) != known[ONNX]:
+            model.remarks = [f"{folder / ONNX}: damaged; predictions do not use it, but to replace it, {FIX}"]
+        return model
+
+    def outputs(self, x: np.ndarray, length: np.ndarray) -> np.ndarray:
+        """Return the raw outputs of prepared sequences: (B, C), or (B, L, C) if every step has a target."""
+        parts = []
+        with torch.inference_mode():
+            for start in range(0, len(x), BATCH):
+                rows, steps = slice(start, start + BATCH), int(length[start : start + BATCH].max())
+                outputs = self.module(torch.from_numpy(x[rows, :steps]), torch.from_numpy(length[rows]))
+                if self.module.task.per_step:
+                    outputs = nn.functional.pad(outputs, (0, 0, 0, x.shape[1] - steps))
+                parts.append(outputs.numpy())
+        return np.concatenate(parts)
+
+    def generate(self, prompt: np.ndarray, sampling: Sampling, never: int | None) -> np.ndarray:
+        """Return the token numbers that continue a prompt (P,), without token `never`. Raises DeclarationError."""
+        return generation.generate(self.module, prompt[None], *sampling, never)[0]
+
+    def predict(self, path: Path, sampling: Sampling | None = None) -> pd.DataFrame:
+        """Return the table of predictions for a new file; `attrs["remarks"]` holds what to print. Raises BenchError.
+
+        `sampling` says how a language model continues each prompt; other models ignore it.
+        """
+        if self.predictor is None:
+            raise DeclarationError(f"{path}: a model of '{self.config.task}' reads no files; its data are synthetic")
+        sampling = generation.checked(sampling or Sampling())
+        try:
+            _check_path(path, self.predictor.folders)
+            new = self.predictor.read(path, self.module.task.num_steps)
+        except OSError as error:
+            raise DataError(f"{path}: {error.strerror or error}; give another file") from None
+        table = pd.DataFrame(self.predictor.answer(self, new, sampling))
+        table.attrs["remarks"] = [*self.remarks, *(remark.about(path.name) for remark in new.about.get("remarks", []))]
+        return table
+
+
+def write_table(table: pd.DataFrame, path: Path) -> None:
+    """Write predictions as CSV. Raises StoreError if the file cannot be written."""
+    try:
+        path.write_text(table.to_csv(index=False, lineterminator="\n"), encoding="utf-8", errors="surrogateescape")
+    except OSError as error:
+        raise StoreError(f"--out {path}: {error.strerror}; choose another file") from None
+
+
+def _check_path(path: Path, folders: bool) -> None:
+    """Check for a file that can be read more than once, or for a folder if `folders`. Raises DataError."""
+    if not path.exists():
+        raise DataError(f"{path}: no such file; check the path")
+    if path.is_dir() and not folders:
+        raise DataError(f"{path}: a folder, but this model reads files; give a file in it")
+    if not path.is_file() and not path.is_dir():
+        raise DataError(f"{path}: neither a file nor a folder; save the input to a file first")
+    if path.is_file() and not path.stat().st_size:
+        raise DataError(f"{path}: empty; give a file with data")
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    with _one_line(path):
+        value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(value, dict):
+            raise ValueError(f"must hold a JSON object, but holds a {type(value).__name__}")
+    return value
+
+
+def _checksum(path: Path) -> str:
+    with _one_line(path):
+        return checksum(path)
+
+
+@contextmanager
+def _one_line(path: Path) -> Iterator[None]:
+    """Turn what a missing or damaged file of an export raises into one line. Raises StoreError."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise StoreError(f"{path.parent}: has no {path.name}; give a folder that `bench export` wrote") from None
+    except OSError as error:
+        raise StoreError(f"{path}: {error.strerror or error}; {FIX}") from None
+    except (BenchError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, SafetensorError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise StoreError(f"{path}: damaged ({reason[:200]}); {FIX}") from None
+
+
+class Served:
+    """The model as MLflow serves it."""
+
+    def __init__(self, model: ExportedModel) -> None:
+        self.model = model
+
+    def get_raw_model(self) -> ExportedModel:
+        """Return the exported model."""
+        return self.model
+
+    def predict(self, frame: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
+        """Return predictions for a table, as `bench predict` does for a file that holds it."""
+        if self.model.predictor is None or self.model.predictor.example(1) is None:
+            return pd.concat([self.model.predict(Path(path)) for path in frame["path"]], ignore_index=True)
+        arguments = self.model.config.task_arguments
+        form = {"sep": arguments.get("delimiter") or ",", "encoding": arguments.get("encoding") or "utf-8"}
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "table.csv"
+            frame.to_csv(path, index=False, header=arguments.get("header", True), **form)
+            return self.model.predict(path)
+
+
+def _load_pyfunc(path: str) -> Served:
+    """Return the model in a folder; MLflow calls a function of this name."""
+    return Served(ExportedModel.load(Path(path)))

@@ -40,7 +40,7 @@ KINDS = {
     "forecast": (lambda f: hourly(f / "load.csv"), {"horizon": 3, "lengths": [12]}),
     "groups": (
         lambda f: long_table(f / "s.csv", "target", 30),
-        {"task": "forecasting", "target": ["value"], "group": "id", "lengths": [2], "splits": [3, 1, 1]},
+        {"task": "forecasting", "target": ["value"], "group": "id", "lengths": [2], "splits": [0.6, 0.2, 0.2]},
     ),
     "regression": (
         lambda f: long_table(f / "s.csv", "target"),

@@ -35,9 +35,9 @@ def export(
 
     (folder,) = sweeps.find(results, [sweep] if sweep else [], note)
     wait("loading torch and MLflow")
-    from bench.export import winner
+    from bench.export.export import export as write_export
 
-    for line in winner.export(folder, results, dataset, length, model, out):
+    for line in write_export(folder, results, dataset, length, model, out):
         click.echo(line)
     click.echo(f"next         python -m bench predict {shlex.quote(str(out))} FILE --out predictions.csv", err=True)
 
@@ -60,6 +60,7 @@ def predict(folder: Path, file: Path, out: Path | None, num_tokens: int, tempera
     with probabilities, and numbers in the unit of the target. Tagging gives a label for each step. Language models
     continue prompts: one in each line, or in a column `prompt`.
     """
+    from bench.config.contracts import Sampling
     from bench.errors import DataError
 
     if not folder.is_dir():
@@ -67,15 +68,15 @@ def predict(folder: Path, file: Path, out: Path | None, num_tokens: int, tempera
     if not file.exists():
         raise DataError(f"{file}: no such file; give the file to predict for")
     wait("loading the model")
-    from bench.export import winner
+    from bench.export.predictor import ExportedModel, write_table
 
-    answers = winner.Winner.load(folder).predict(file, num_tokens, temperature, seed)
-    for remark in answers.attrs.get("remarks", []):
-        click.echo(remark if remark.startswith(file.name) else f"{file.name}: {remark}", err=True)
-    text = answers.to_csv(index=False, lineterminator="\n")
+    answers = ExportedModel.load(folder).predict(file, Sampling(num_tokens, temperature, seed))
+    for remark in answers.attrs["remarks"]:
+        click.echo(remark, err=True)
     if out is None:
+        text = answers.to_csv(index=False, lineterminator="\n")
         text.encode(sys.stdout.encoding)  # data must not lose characters without an error
         click.echo(text, nl=False)
         return
-    out.write_text(text, encoding="utf-8")
+    write_table(answers, out)
     click.echo(f"wrote {out}: {len(answers):,} rows, columns {', '.join(map(str, answers.columns[:8]))}", err=True)

@@ -28,7 +28,7 @@ NUM_TOKENS = {"byte": 1_000, "character": 1_000, "word": 200}
 NUM_PROMPT = 32  # tokens
 ORDER = 5  # of the n-gram model that judges texts, and of the best cheap sampler
 
-MAX_TOKENS = 100_000  # that can be generated from one prompt
+MAX_TOKENS = 1_000_000  # that can be generated from one prompt
 MAX_TEMPERATURE = 100.0  # all tokens are about equally likely there
 MAX_SEED = 2**63 - 1  # torch accepts no larger one
 

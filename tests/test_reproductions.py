@@ -1,18 +1,18 @@
-"""Published and computed numbers that the bench reproduces (N3; N2 and N14 have files of their own)."""
+"""Published and computed numbers that the bench reproduces (N3; N2 and N14 are tested elsewhere)."""
 
 import pytest
 
 from bench.training.train import run
 from tests.makers import run_config
 
-MEMORYLESS = 0.17329  # 10 ln 8 / 120: cross-entropy of one who knows the step and no item, lag 100
+MEMORYLESS = 0.17329  # 10 ln 8 / 120: cross-entropy of an answer that knows the step but no item, at lag 100
 
 
 @pytest.mark.parametrize(
     ("model", "arguments"), [("rnn", {}), ("lstm", {"forget_bias": "default"}), ("gru", {"update_bias": "default"})]
 )
 def test_recurrent_nets_learn_nothing_but_the_blanks_of_copy_memory(model, arguments):
-    """N3: with PyTorch's initialisation and 10 items at lag 100 they reach the memoryless loss, and stay there."""
+    """N3: with PyTorch's initialisation and 10 items at lag 100, they reach the memoryless loss and stay there."""
     config = run_config(
         dataset="copy_memory", length=100, task_arguments={"num_items": 10}, space=model,
         model_arguments={"hidden_size": 32} | arguments,

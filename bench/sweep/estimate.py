@@ -92,19 +92,21 @@ class Estimate(BaseModel):
         device_time = duration(sum(cell.device_seconds or 0 for cell in self.cells))
         learned = sum(cell.learned_from for cell in self.cells)
         sentences = [
-            f"about {duration(self.wall_seconds)} with {self.slots} runs at a time on {self.hardware}",
-            f"a budget of time or money ends the sweep early; all its runs would take {device_time} of device time"
+            f"The sweep takes about {duration(self.wall_seconds)} with {self.slots} runs at a time on {self.hardware}.",
+            f"A budget of time or money ends it early: all its runs would take {device_time} of device time."
             if self.is_cut_short
-            else f"{device_time} of device time",
-            f"how early runs are solved is predicted from {learned:,} earlier runs of these models"
+            else f"Its runs take {device_time} of device time.",
+            f"How early runs are solved is predicted from {learned:,} earlier runs of these models."
             if learned
-            else "runs that are solved early take less; no earlier sweep shows how much less",
-            f"disk: about {sum(cell.disk_bytes for cell in self.cells) / 1e6:,.0f} MB",
-            "money: unknown without --price-per-hour" if self.usd is None else f"money: about {self.usd:.2f} USD",
+            else "Runs that are solved early take less; no earlier sweep shows how much less.",
+            f"It writes about {sum(cell.disk_bytes for cell in self.cells) / 1e6:,.1f} MB to disk.",
+            "Its cost is unknown without --price-per-hour."
+            if self.usd is None
+            else f"It costs about {self.usd:.2f} USD.",
         ]
         misfits = [f"{cell.model} on {cell.dataset} {cell.length}" for cell in self.cells if cell.problem]
         if misfits:
-            sentences.append(f"cannot be trained with {self.memory_gib:.1f} GiB a run: {', '.join(misfits)}")
+            sentences.append(f"Cannot be trained with {self.memory_gib:.1f} GiB a run: {', '.join(misfits)}.")
         return sentences
 
 

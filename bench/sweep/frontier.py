@@ -33,7 +33,7 @@ class Reach(BaseModel):
 class Frontier(BaseModel):
     """What can be trained in a given memory, on a batch of the budget's size."""
 
-    SHOWN: ClassVar = ("dataset", "model", "longest", "steps", "MiB", "s a step", "ended by")
+    SHOWN: ClassVar = ("dataset", "model", "longest", "steps", "MiB", "s a step", "limited by")
 
     hardware: str
     memory_bytes: int
@@ -68,8 +68,8 @@ class Frontier(BaseModel):
     def sentences(self) -> list[str]:
         """Return the conditions of the measurement, as sentences."""
         return [
-            f"measured with one training step on batches of {self.batch_size} sequences, on {self.hardware}; "
-            "every length shown was trained, none is extrapolated"
+            f"Each length was measured by a training step on {self.batch_size} sequences, on {self.hardware}; "
+            "none is extrapolated."
         ]
 
 
@@ -91,7 +91,7 @@ def make(plan: Plan, memory_gb: float | None, say: Say) -> Frontier:
             reach, records = _reach(plan, cell, memory, prober)
             reaches.append(reach)
             hardware = hardware or next((str(r.environment["hardware"]) for r in records if r.environment), "")
-            say(f"{cell.space.name} on {cell.dataset.name}: {reach.length or 'none'}, ended by {reach.ended_by}")
+            say(f"{cell.space.name} on {cell.dataset.name}: {reach.length or 'none'}, limited by {reach.ended_by}")
     return Frontier(hardware=hardware, memory_bytes=memory, batch_size=plan.budget.batch_size, reaches=reaches)
 
 

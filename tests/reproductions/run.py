@@ -1,8 +1,8 @@
-"""Published numbers made again: `make reproduce ARGS="N8 N1"`, or `python tests/reproductions/run.py N8 N1`.
+"""Reproductions of published numbers: `make reproduce ARGS="N8 N1"`, or `python tests/reproductions/run.py N8 N1`.
 
-Every run goes through `bench.train.run`, on one thread, and every target adds rows to the table in results.md beside
-this file, which also says in what the set-ups differ from the published ones. `learning_rate=3e-3` and the like after
-the names change what is trained, to try a suspicion; the rows say so. The targets:
+Every run goes through `bench.training.train.run` on one thread. Every target adds rows to the table in results.md
+beside this file, which also lists the differences from the published set-ups. Training settings after the names
+(`learning_rate=3e-3`) override those of the targets, to test a suspicion; the rows record them. The targets:
 
 N1   a table of 12: which forget bias lets an LSTM keep a symbol over 20, 40, 80 and 160 others
 N8   adding as in 1997, at 100 steps
@@ -32,17 +32,17 @@ from bench.training.train import Report, run
 
 TABLE = Path(__file__).with_name("results.md")
 
-Settings = dict[str, Any]  # of training; those of a command line go before those of a target
+Settings = dict[str, Any]  # of training; those of the command line override those of a target
 
 
 class Row(NamedTuple):
-    """What was published, and what was found."""
+    """A published number and the reproduced one."""
 
     target: str
     what: str
     published: str
     found: str
-    accepted: str  # from when on it counts as reproduced
+    accepted: str  # the condition to count as reproduced
     reproduced: bool
 
     def cells(self, minutes: float, made: str) -> str:
@@ -53,16 +53,16 @@ class Row(NamedTuple):
 
 
 def within(found: float, published: float, tolerance: float) -> bool:
-    """Tell whether a number is as near to the published one as accepted."""
+    """Return whether a number is within the tolerance of the published one."""
     return abs(found - published) <= tolerance + 1e-9
 
 
-# N1 and N10: "Physics of AI", sections 29 and 34, which also give the widths that follow here
+# N1 and N10: "Physics of AI", sections 29 and 34, which also give the widths below
 
 BIASES = ("default", 1.0, 3.0)
 LAGS = (20, 40, 80, 160)
 SOLVED = {"default": [], 1.0: [20], 3.0: [20, 40, 80]}
-"""By forget bias, the lags at which both published seeds were right; at the others both were at chance."""
+"""Lags that both published seeds solved, by forget bias; at the other lags both were at chance."""
 
 
 def latch(bias: float | str, lag: int, seed: int, overrides: Settings) -> RunConfig:
@@ -74,7 +74,7 @@ def latch(bias: float | str, lag: int, seed: int, overrides: Settings) -> RunCon
 
 
 def pattern(solved: dict[tuple[float | str, int], list[bool]]) -> tuple[int, str]:
-    """Return how many cells are as published on every seed, and the table in a line."""
+    """Return how many cells agree with the published ones on every seed, and the table in one line."""
     equal = sum(all(seed == (lag in SOLVED[bias]) for seed in seeds) for (bias, lag), seeds in solved.items())
     lines = []
     for bias in dict.fromkeys(bias for bias, _ in solved):
@@ -111,7 +111,7 @@ def adding(max_sequences: int, num_epochs: int, seed: int, overrides: Settings) 
 
 def n8(overrides: Settings) -> Iterator[Row]:
     seeds = range(3)
-    # Two validations are the fewest: a run is never ended early by the task's own rule, R2 of 0.99 twice in a row.
+    # With two validations a run cannot end early by the task's rule, R2 of 0.99 twice in a row.
     for budget in (74_000, 400_000):
         right = [round(2_560 * _tested(adding(budget, 2, seed, overrides))["hit_rate"]) for seed in seeds]
         found = f"{', '.join(f'{count:,}' for count in right)} of 2,560"
@@ -131,12 +131,12 @@ def n8(overrides: Settings) -> Iterator[Row]:
 def characters(model: str, arguments: dict[str, Any], length: int, train: dict[str, Any]) -> RunConfig:
     settings: Settings = {"embedding_size": 128, "num_val": 100_000, "num_test": 1} | train
     config = _config("tiny_shakespeare", length, model, arguments, settings)
-    # Validation on the last tenth, as published, less the 223 characters that the bench wants for a test split.
+    # Validation on the last tenth, as published, without the 223 characters that the bench needs for a test split.
     return config.model_copy(update={"task_arguments": config.task_arguments | {"splits": [0.9, 0.0998, 0.0002]}})
 
 
 LSTM_384 = {"hidden_size": 384, "forget_bias": 1.0}
-# Of the positions that the bench has, these are the nearest to learned ones: added to the input, by place.
+# The bench has no learned positions; these are the closest: added to the input by position.
 TRANSFORMER = {"num_layers": 4, "num_heads": 4, "head_size": 32, "position": "sinusoidal"}
 
 
@@ -222,7 +222,7 @@ def _run(config: RunConfig, folder: Path | None = None) -> RunRecord:
 
 
 def _tested(config: RunConfig) -> dict[str, float]:
-    """Train, and return the metrics on the test split."""
+    """Train a configuration and return its metrics on the test split."""
     with tempfile.TemporaryDirectory(prefix="bench-reproductions-") as name:
         trained, tested = Path(name, "trained"), Path(name, "tested")
         trained.mkdir()
@@ -237,7 +237,7 @@ def _commit() -> str:
 
 
 def _made(name: str, overrides: Settings) -> str:
-    """Return by whom and when a row was made."""
+    """Return the command, machine, versions and commit of a row."""
     words = " ".join([name, *(f"{key}={json.dumps(value)}" for key, value in overrides.items())])
     facts = ledger.environment("cpu")
     versions = f"Python {platform.python_version()}, torch {facts['torch']}"
@@ -246,12 +246,12 @@ def _made(name: str, overrides: Settings) -> str:
 
 
 def chosen(words: list[str]) -> tuple[list[str], Settings]:
-    """Return the names of targets and the training settings that a command line asks for."""
+    """Return the names of the targets and the training settings of a command line."""
     overrides = {key: json.loads(value) for key, _, value in (word.partition("=") for word in words if "=" in word)}
     asked = [word for word in words if "=" not in word]
     for word in asked:
         if word != "all" and not any(word in (name, name.split("-")[0]) for name in TARGETS):
-            raise SystemExit(f"unknown target {word} (there are: {', '.join(TARGETS)}, all)")
+            raise SystemExit(f"unknown target {word}; choose from {', '.join(TARGETS)}, all")
     names = [name for name in TARGETS if {name, name.split("-")[0], "all"} & set(asked or ["all"])]
     return names, overrides
 
@@ -259,7 +259,7 @@ def chosen(words: list[str]) -> tuple[list[str], Settings]:
 def main() -> None:
     names, overrides = chosen(sys.argv[1:])
     ledger.prepare_process(1)
-    _commit()  # of the code that runs: another may be checked out before a row is written
+    _commit()  # now: another commit may be checked out before a row is written
     for name in names:
         began = time.monotonic()
         for row in TARGETS[name](overrides):

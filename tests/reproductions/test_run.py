@@ -1,4 +1,4 @@
-"""The reproductions ask for what was published; they themselves take an hour: `make reproduce`."""
+"""The set-ups of the reproductions agree with the published ones; `make reproduce` runs them in an hour."""
 
 from types import SimpleNamespace
 
@@ -7,7 +7,7 @@ import pytest
 from bench.training.module import SequenceModule
 from tests.reproductions import run as reproductions
 
-CHARACTERS = 65  # of the published models; the bench has a symbol more, for characters that training did not show
+CHARACTERS = 65  # of the published models; the bench has one more symbol, for characters not seen in training
 
 
 def weights(config, characters: int) -> int:
@@ -24,7 +24,7 @@ def test_the_lstm_has_the_published_weights():
 
 
 def test_the_transformer_has_the_published_weights_but_for_positions():
-    learned, projection = 128 * 128, 128 * 128 + 128  # the bench puts a linear layer before the blocks
+    learned, projection = 128 * 128, 128 * 128 + 128  # the bench has a linear layer before the blocks
     assert weights(reproductions.same_size("transformer", {}), CHARACTERS) == 826_433 - learned + projection
 
 

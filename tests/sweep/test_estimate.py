@@ -82,9 +82,9 @@ def test_a_real_plan_predicts_and_is_kept(tmp_path):
     assert not (plan.folder / "runs").exists()  # no probe is mistaken for a run
     assert len(found.table()) == 2
     assert len(found.table()[0]) == len(found.SHOWN)
-    assert not any("ends the sweep early" in sentence for sentence in found.sentences())
+    assert not any("ends it early" in sentence for sentence in found.sentences())
     cut = " ".join(found.model_copy(update={"is_cut_short": True}).sentences())
-    assert "a budget of time or money ends the sweep early; all its runs would take" in cut
+    assert "A budget of time or money ends it early: all its runs would take" in cut
     terms.freeze(plan)  # a sweep may start there
 
 

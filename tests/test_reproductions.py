@@ -16,7 +16,7 @@ def test_recurrent_nets_learn_nothing_but_the_blanks_of_copy_memory(model, argum
     config = run_config(
         dataset="copy_memory", length=100, task_arguments={"num_items": 10}, space=model,
         model_arguments={"hidden_size": 32} | arguments,
-        settings={"max_sequences": 12_800, "batch_size": 64, "num_val": 200, "num_test": 1, "learning_rate": 3e-3},
+        settings={"max_sequences": 9_600, "batch_size": 64, "num_epochs": 3, "num_val": 200, "num_test": 1, "learning_rate": 3e-3},
     )  # fmt: skip
     record = run(config)
     assert record.val["cross_entropy"] == pytest.approx(MEMORYLESS, rel=0.05)

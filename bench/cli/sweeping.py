@@ -146,10 +146,11 @@ def _plan_line(plan: "Plan") -> str:
     if budget.confirm_seeds:
         best = "the best and the default" if budget.top_k == 1 else f"the best {budget.top_k} and the default"
         search += f", then {count(budget.confirm_seeds, 'fresh seed')} for {best}"
+    threads = count(plan.config.threads, "thread")
     return (
         f"sweep {plan.name}: {count(len(plan.cells), 'cell')} x ({search}) = at most {count(plan.num_runs, 'run')}, "
-        f"{len(plan.slots)} at a time on {plan.device}; at most {budget.max_sequences:,} training sequences a run; "
-        f"results in {plan.folder}"
+        f"{len(plan.slots)} at a time on {plan.device}, {threads} each; "
+        f"at most {budget.max_sequences:,} training sequences a run; results in {plan.folder}"
     )
 
 

@@ -1,7 +1,7 @@
-"""Several processes that train one run together (DDP), made by the run's own process.
+"""Several processes that train one run together (DDP), forked by the run's own process.
 
 Lightning's `strategy="ddp"` would start the other ranks with the coordinator's command line: a second sweep. Here the
-run process forks them before any tensor work and says so in the environment, as a cluster's launcher does.
+run process forks them before any tensor work and describes them in the environment, as a cluster's launcher does.
 """
 
 import os
@@ -19,9 +19,9 @@ from bench.training import signals
 
 
 def spread(num_ranks: int, work: Callable[[int], None]) -> None:
-    """Fork `num_ranks` processes that each call `work(rank)`; return when all are done.
+    """Fork `num_ranks` processes that each call `work(rank)`; return when all have ended.
 
-    Where one fails, the others, which would wait for it, are killed; raises SystemExit then.
+    If one fails, the others are killed, because they would wait for it. Raises SystemExit then.
     """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -56,7 +56,7 @@ def _call(work: Callable[[int], None], rank: int) -> int:
     try:
         work(rank)
     except SystemExit as end:
-        return int(end.code or 0)
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
     except BaseException:  # noqa: BLE001 - nothing may climb out of a forked process
         traceback.print_exc()
         return 1
@@ -67,17 +67,17 @@ def _call(work: Callable[[int], None], rank: int) -> int:
 
 
 def strategy(device: str) -> DDPStrategy:
-    """Return Lightning's DDP for ranks that are there already."""
+    """Return Lightning's DDP for ranks that already run."""
     return DDPStrategy(process_group_backend="nccl" if device == "cuda" else "gloo")
 
 
 def mean(trainer: pl.Trainer, value: torch.Tensor) -> float:
-    """Return the mean of a number over the ranks; the same on each."""
+    """Return the mean of a number over all ranks; each rank gets the same."""
     if trainer.world_size > 1:
         value = trainer.strategy.reduce(value, reduce_op="mean")
     return float(value)
 
 
 def agree(trainer: pl.Trainer, answer: bool) -> bool:
-    """Return what rank 0 answers, on every rank."""
+    """Return the answer of rank 0 on every rank."""
     return bool(trainer.strategy.broadcast(answer)) if trainer.world_size > 1 else answer

@@ -14,7 +14,7 @@ _received: set[int] = set()
 
 
 def ignore_stops() -> None:
-    """Ignore the signals of STOPS in this process, but not in those it starts, which it may want to terminate."""
+    """Ignore the signals of STOPS in this process, but not in those it starts, so that it can terminate them."""
     owner = os.getpid()
 
     def handle(number: int, frame: FrameType | None) -> None:

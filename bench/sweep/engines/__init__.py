@@ -1,1 +1,1 @@
-"""Where runs execute, one file an engine: today processes of this machine."""
+"""Where runs execute: the local engine, its fork server and processes, and the machine that they share."""

@@ -1,4 +1,4 @@
-"""What the fork server imports once, so that a run process starts in hundredths of a second."""
+"""Import what every run needs, and train once. The fork server imports this module before it forks runs."""
 
 import contextlib
 import gc
@@ -10,8 +10,8 @@ from bench.config.budgets import BUDGETS, train_settings
 from bench.config.settings import RunConfig
 from bench.training import ledger, train
 
-# Much is imported and compiled at the first training step only. One tiny run here does it for all run processes.
-# Not where a GPU might be used: there the autograd engine then has threads, which do not survive a fork.
+# The first training step imports and compiles much; one tiny run does that for all runs. A build of torch for GPUs is
+# left out: its autograd engine would start threads, and threads do not survive a fork.
 if torch.version.cuda is None and torch.version.hip is None:
     ledger.prepare_process(threads=1)
     _CONFIG = RunConfig(
@@ -29,7 +29,7 @@ if torch.version.cuda is None and torch.version.hip is None:
         train=train_settings(BUDGETS["smoke"], {"schedule": "cosine"}),
         seed=0,
     )
-    # A warm-up that fails is told by the first run, in its own log.
+    # If this run fails, so does the first run of the sweep, which says why in its log.
     with contextlib.redirect_stderr(io.StringIO()):
         train.run(_CONFIG)
 gc.collect()

@@ -137,7 +137,7 @@ class LocalEngine:
         return events
 
     def run_all(self, jobs: Sequence[Job]) -> list[Event]:
-        """Carry out jobs that ask nothing meanwhile; return the event that ended each, in their order."""
+        """Carry out jobs that do not ask the pruner; return the event that ended each, in their order."""
         ends: dict[str, Event] = {}
         for job in jobs:
             self.submit(job)

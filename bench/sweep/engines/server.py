@@ -75,8 +75,6 @@ class ForkServer:
         """Start the server, unless it runs; it imports its modules in the background. Raises HardwareError."""
         if self._process is not None and self._process.poll() is not None:
             self._lose()
-        if self._process is not None and self._process.poll() is not None:
-            self._lose()
         if self._process is not None:
             return
         if self._failed_starts >= MAX_STARTS:

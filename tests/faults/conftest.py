@@ -88,10 +88,10 @@ class Sweep:
         return found
 
     def check_dead(self) -> None:
-        """Assert that no process is left. On an idle machine it takes hundredths of a second."""
-        end = time.monotonic() + 10
+        """Assert that no process is left. It takes hundredths of a second on an idle machine."""
+        end = time.monotonic() + 60
         while self.alive():
-            assert time.monotonic() < end, f"alive after 10 s: {self.alive()}"
+            assert time.monotonic() < end, f"alive after 60 s: {self.alive()}"
             time.sleep(0.01)
 
     def trials(self) -> dict[str, list[optuna.trial.FrozenTrial]]:

@@ -227,7 +227,7 @@ def _misfit(spec: Any) -> str:
     environments = spec.get("environments", [])
     if not isinstance(environments, list) or not all(isinstance(known, dict) for known in environments):
         return "objects in 'environments'"
-    return "" if isinstance(spec.get("command"), str) else "a text 'command'"
+    return "" if isinstance(spec.get("command", ""), str) else "a text 'command'"
 
 
 def trials_of(spec: Mapping[str, Any], cell: CellId) -> int:

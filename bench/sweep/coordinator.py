@@ -93,6 +93,10 @@ class _Coordinator:
                 self.status.phase, self.status.seconds_left = "measuring speed, one run at a time", None
                 self.engine.concurrency = 1
                 self._work(self._speed_jobs())
+        except StoreError:
+            self.engine.close()
+            self.tracker.close(3.0)
+            raise
         finally:
             self.engine.close()
             self._release_trials()

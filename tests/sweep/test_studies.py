@@ -1,10 +1,12 @@
 """Who draws the next configuration, and who is ended early; without any training."""
 
+import dataclasses
 from pathlib import Path
 
 import optuna
 import pytest
 
+from bench.config import search_spaces
 from bench.config.sweep_settings import SweepConfig
 from bench.errors import DeclarationError
 from bench.results.record import Asked, Epoch, RunRecord
@@ -40,7 +42,7 @@ def follow(plan: plans.Plan, trials: int, state: str = "complete", known: list |
     draws = []
     for _ in range(trials):
         draw = studies.ask(cell, known)
-        score = 1 - abs(draw.values["learning_rate"] - 1e-3)
+        score = 1 - abs(draw.values.get("learning_rate", 1e-3) - 1e-3)
         known.append(record(plan, draw, score, state, inference_milliseconds=1.0 + draw.number))
         studies.tell(cell, known[-1])
         draws.append(draw)
@@ -143,3 +145,52 @@ def test_a_trial_given_back_comes_first_under_its_number(tmp_path):
     assert later.unfinished(cell) == [0, 1]
     later.give_back(cell, first.number)
     assert [later.ask(cell, []) for _ in range(2)] == [first, second]
+
+
+CONDITIONAL = """
+title = "Five configurations"
+model = "gru"
+[fixed]
+learning_rate = 1e-3
+[tune.schedule]
+type = "categorical"
+choices = ["constant", "cosine"]
+default = "constant"
+[tune.hidden_size]
+type = "int"
+low = 8
+high = 32
+step = 8
+default = 8
+when = { schedule = ["cosine"] }
+"""
+
+
+@pytest.mark.parametrize("sampler", ["sobol", "random", "tpe", "gp", "cmaes", "nsga2"])
+def test_every_configuration_of_a_small_space_is_drawn_once(tmp_path, sampler):
+    (tmp_path / "few.toml").write_text(CONDITIONAL)
+    plan = make(tmp_path, sampler=sampler, models=["few"], search_spaces=tmp_path, trials=10)
+    cell = plan.cells[0]
+    assert (cell.num_configurations, plan.trials_of(cell)) == (5, 5)  # the width does not matter to one schedule
+    draws = follow(plan, 2) + follow(plan, 3)
+    assert len({repr(cell.space.split(draw.values)) for draw in draws}) == 5
+    assert any("it holds 5 configurations" in remark for remark in plans.remarks(plan))
+
+
+def test_a_space_without_a_free_knob_holds_one_configuration():
+    space = search_spaces.read("lstm")
+    fixed = dataclasses.replace(space, fixed=space.fixed | space.default, tuned={})
+    assert fixed.configurations() == [{}]
+    assert fixed.sobol_point(0, 0) == {}
+    assert space.configurations() is None
+    assert not space.can_repeat
+
+
+def test_a_trial_whose_record_is_gone_keeps_its_number_and_values(tmp_path):
+    plan = make(tmp_path)
+    draws, cell = follow(plan, 3), plan.cells[0]
+    later = Studies(plan)
+    assert later.missing(cell, {0, 1, 2}) == []
+    assert later.missing(cell, {0, 2}) == [1]
+    assert later.ask_again(cell, 1, []) == draws[1]
+    assert later.ask(cell, []).number == 3

@@ -316,30 +316,6 @@ class _Coordinator:
             keep_going = self.studies.keep_going(cell, config.number, event.steps, event.value or 0.0)
             self.engine.decide(event.job, keep_going)
 
-    def _on_end(self, event: Event) -> None:
-        cell, config = self.jobs[event.job.id]
-        record = self._outcome(event, cell, config)
-        if record is None:
-            return
-        if config.phase in ("screen", "confirm"):
-            record = self._check_score(record)
-            crash_point("after_record")
-        if config.phase == "screen":
-            self.studies.tell(cell, record)
-        crash_point("after_tell")
-        del self.jobs[config.run]
-        self.status.running.pop(config.run, None)
-        self.meter.add(record)
-        if config.phase in SEARCH:
-            self._count(record)
-        if config.phase == "test":
-            self._on_tested(cell, record)
-        if config.phase in ("screen", "confirm"):
-            self.tracker.write_record(record)
-            self.status.time(event.seconds, self.engine.concurrency)
-        if record.state == "failed":
-            self.display.say(f"failed: {config.run}: {record.cause}: {record.message}")
-
     def _outcome(self, event: Event, cell: Cell, config: RunConfig) -> RunRecord | None:
         """Return the record of a run that ended; None if it runs again, now or at the next start."""
         folder = event.job.folder
@@ -367,6 +343,30 @@ class _Coordinator:
         record = RunRecord.of_dead_run(config, cell.task, cause, message, crashes)
         record.write(folder)
         return record
+
+    def _on_end(self, event: Event) -> None:
+        cell, config = self.jobs[event.job.id]
+        record = self._outcome(event, cell, config)
+        if record is None:
+            return
+        if config.phase in ("screen", "confirm"):
+            record = self._check_score(record)
+            crash_point("after_record")
+        if config.phase == "screen":
+            self.studies.tell(cell, record)
+        crash_point("after_tell")
+        del self.jobs[config.run]
+        self.status.running.pop(config.run, None)
+        self.meter.add(record)
+        if config.phase in SEARCH:
+            self._count(record)
+        if config.phase == "test":
+            self._on_tested(cell, record)
+        if config.phase in ("screen", "confirm"):
+            self.tracker.write_record(record)
+            self.status.time(event.seconds, self.engine.concurrency)
+        if record.state == "failed":
+            self.display.say(f"failed: {config.run}: {record.cause}: {record.message}")
 
     def _check_score(self, record: RunRecord) -> RunRecord:
         """Return the record, made a failure if it has no finite score: an infinite one would win for ever."""

@@ -106,21 +106,29 @@ def test_a_reader_that_locks_the_database_only_delays(stub_sweep):
     stub_sweep.check_complete(4, 1)
 
 
-def test_mlflow_being_gone_stops_nothing_and_sync_makes_up_for_it(stub_sweep):
-    store = stub_sweep.results / "mlflow.db"
-    kept = store.read_bytes()
-    store.write_bytes(b"this is no database" * 100)
+def test_a_damaged_mlflow_store_is_replaced_and_holds_all_runs(stub_sweep):
+    (stub_sweep.results / "mlflow.db").write_bytes(b"this is no database" * 100)
     status, output = stub_sweep.finish(*SIZE)
     assert status == 0, output
-    assert (stub_sweep.folder / "mlflow.log").exists()
-    store.write_bytes(kept)
+    assert "mlflow.db: is damaged; it is now mlflow.db.broken-1" in output
+    assert not (stub_sweep.folder / "mlflow.log").exists()
+    stub_sweep.check_tracked()
     from bench.sweep import coordinator
 
     runs = [record for record in records(stub_sweep.folder) if record.config.phase in ("screen", "confirm")]
     assert len(runs) >= 6
     assert coordinator.sync(stub_sweep.folder, stub_sweep.results, print) == len(runs)
     stub_sweep.check_tracked()
-    assert coordinator.sync(stub_sweep.folder, stub_sweep.results, print) == len(runs)
+
+
+def test_an_mlflow_server_that_is_gone_stops_nothing_and_sync_writes_the_runs_later(stub_sweep):
+    status, output = stub_sweep.finish(*SIZE, MLFLOW_TRACKING_URI="http://127.0.0.1:9")
+    assert status == 0, output
+    assert "no server there; check that the server answers" in output
+    assert (stub_sweep.folder / "mlflow.log").exists()
+    from bench.sweep import coordinator
+
+    coordinator.sync(stub_sweep.folder, stub_sweep.results, print)
     stub_sweep.check_tracked()
 
 

@@ -1,8 +1,8 @@
 """Reader of search spaces, and how their points are drawn.
 
-`search_spaces/NAME.toml` says what may be tuned for one baseline, and the TOML beside a user's own model what may be
-tuned for that. It is read strictly into Optuna distributions: a misspelled field, an unknown knob or a default outside
-its range is an error before the first trial.
+`search_spaces/NAME.toml` declares what may be tuned for one baseline; a TOML file beside your own model does it for
+that model. It is read strictly into Optuna distributions: a misspelled field, an unknown knob or a default outside its
+range is an error before the first trial.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.config import plugins
+from bench.config.bounds import Between, shown
 from bench.config.settings import BASELINES, TUNABLE, TrainSettings
 from bench.config.strict import NAME, fingerprint, one_line, read_toml
 from bench.errors import DeclarationError, did_you_mean
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 
 MOST_ENUMERATED = 10_000
 """A space with more configurations is never exhausted by a sweep, so they are not counted."""
+
+LARGEST = 1e9
+"""Bound of the ranges of knobs: no argument of a model is larger."""
 
 _TYPES = {
     "float": ({"low", "high"}, {"log", "step", "when"}),
@@ -39,16 +43,16 @@ class SearchSpace:
 
     name: str
     title: str
-    model: str  # in bench/models, or the absolute path of a user's own file
+    model: str  # in bench/models, or the absolute path of your own file
     fixed: dict[str, Any]
     tuned: dict[str, dict[str, Any]]  # by knob: type, its range, default, and when it counts
     width: str | None = None  # the knob that capacity matching solves for
     causal: bool = True  # False where the body of the class says so
-    source_hash: str = ""  # SHA-256 of a user's own file: a changed one is another model
+    source_hash: str = ""  # SHA-256 of your own file: a changed file is another model
 
     @property
     def hash(self) -> str:
-        """Stands for the space in records: equal spaces have equal hashes, wherever a user's own file lies."""
+        """The space in records: equal spaces have equal hashes, wherever your own file lies."""
         return fingerprint({"model": self.source_hash or self.model, "fixed": self.fixed, "tune": self.tuned})
 
     @property
@@ -58,7 +62,7 @@ class SearchSpace:
 
     @property
     def bidirectional(self) -> bool:
-        """Whether the encoder sees the future, so that it may not answer a causal task."""
+        """Whether the encoder sees the future, so that it must not answer a causal task."""
         return not self.causal or bool(self.fixed.get("bidirectional", False))
 
     def distributions(self) -> dict[str, BaseDistribution]:
@@ -110,7 +114,7 @@ class SearchSpace:
     def split(self, values: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return the model's arguments and the training settings of a configuration, fixed ones included.
 
-        A knob whose `when` does not hold is drawn like the others, so that points stay even, and left out here.
+        A knob whose `when` does not hold is drawn like the others, so that points stay even, and is left out here.
         """
         merged = self.fixed | {name: value for name, value in values.items() if self._counts(name, values)}
         train = {name: value for name, value in merged.items() if name in TUNABLE}
@@ -118,14 +122,14 @@ class SearchSpace:
 
     def _counts(self, name: str, values: dict[str, Any]) -> bool:
         when = self.tuned[name].get("when", {})
-        known = self.fixed | values  # a matched width is fixed, and may be what another knob waits for
+        known = self.fixed | values  # a matched width is fixed, and another knob may depend on it
         return all(_among(known[knob], choices) for knob, choices in when.items())
 
     def values_of(self, arguments: dict[str, Any]) -> dict[str, Any] | None:
-        """Return the point of this space with the knobs of `arguments`; None where one lies outside its range.
+        """Return the point of this space with the knobs of `arguments`; None if one lies outside its range.
 
-        `arguments` are a model's arguments and training settings, from a run of this or of an earlier space. What
-        they do not name is at its default.
+        `arguments` are a model's arguments and training settings, from a run of this or of an earlier space. Knobs
+        that they do not name get their defaults.
         """
         values = {name: arguments.get(name, entry["default"]) for name, entry in self.tuned.items()}
         for name, distribution in self.distributions().items():
@@ -137,59 +141,32 @@ class SearchSpace:
         return values
 
     def matched(self, rule: str, width: int) -> SearchSpace:
-        """Return this space at the width that `rule` (parameters=70k) asks for."""
+        """Return this space at the width that meets `rule`, such as parameters=70k."""
         assert self.width is not None
         tuned = {name: entry for name, entry in self.tuned.items() if name != self.width}
         return replace(self, name=f"{self.name}@{rule}", fixed=self.fixed | {self.width: width}, tuned=tuned)
 
 
 def read(name: str, folder: Path | None = None) -> SearchSpace:
-    """Read and check a search space: of this name, or of the model in a user's own file, such as ./my_model.py.
+    """Read and check a search space: that of a name, or the one beside your own model, such as ./my_model.py.
 
     Raises UnknownNameError and DeclarationError.
     """
     own = _own_file(name) if plugins.is_file("models", name) else None
     path = plugins.declaration("search_spaces", name, folder) if own is None else own.with_suffix(".toml")
-    values = read_toml(path)
-    known = {"title", "model", "width", "fixed", "tune"}
-    for key in values:
-        if key not in known:
-            raise DeclarationError(f"{path}: {key}: not a known key{did_you_mean(key, known)}")
-    if own is not None and values.setdefault("model", own.stem) != own.stem:
-        rule = f"'{own.stem}', which is the file beside it, or nothing"
-        raise DeclarationError(f"{path}: model: {rule} expected, but found {values['model']!r}")
-    for key, kind in (("title", str), ("model", str), ("tune", dict)):
-        if not isinstance(values.get(key), kind) or not values[key]:
-            raise DeclarationError(f"{path}: {key}: every search space needs it")
-    if not isinstance(values.get("fixed", {}), dict):
-        raise DeclarationError(f"{path}: fixed: a table expected, but found {values['fixed']!r}")
-    if own is None and plugins.is_file("models", values["model"]):
-        raise DeclarationError(f"{path}: model: a name expected, but found a file; give --models the file itself")
+    values = _checked_keys(path, read_toml(path), own)
     model = values["model"] if own is None else str(own)
-    shown = f"bench/models/{model}.py" if own is None else own.name
+    file = f"bench/models/{model}.py" if own is None else own.name
     declared = plugins.declared("models", model, "Model")
     if declared.positional != ["input_size", "length"]:
-        rule = "Model.__init__(self, input_size, length, *, ...) expected, with what may be tuned after the *"
-        found = f"{plugins.source('models', model)}: line {declared.line}: {rule}, but found"
-        raise DeclarationError(f"{found} ({', '.join(['self', *declared.positional])})")
+        rule = "must be Model.__init__(self, input_size, length, *, ...), with the arguments that may be tuned after *"
+        found = ", ".join(["self", *declared.positional])
+        raise DeclarationError(f"{plugins.source('models', model)}: line {declared.line}: {rule}, but found ({found})")
     knobs = declared.keyword | TUNABLE
-    fixed, tuned = values.get("fixed", {}), values["tune"]
-    for section, entries in (("fixed", fixed), ("tune", tuned)):
-        for knob in entries:
-            where = f"{path}: [{section}] {knob}"
-            if "seed" in knob:
-                raise DeclarationError(f"{where}: a seed is never fixed nor tuned; the sweep draws it")
-            if knob not in knobs:
-                rule = f"neither an argument of {shown} nor a training setting"
-                raise DeclarationError(f"{where}: {rule}{did_you_mean(knob, knobs)}")
-    for knob in fixed.keys() & tuned.keys():
-        raise DeclarationError(f"{path}: {knob}: fixed and tuned at once; keep one")
-    for knob, entry in tuned.items():
-        _check(f"{path}: [tune] {knob}", entry)
-        _check_when(f"{path}: [tune] {knob}: when", entry.get("when", {}), tuned)
-    width = values.get("width")
+    fixed, tuned, width = values.get("fixed", {}), values["tune"], values.get("width")
+    _check_knobs(path, file, knobs, fixed, tuned)
     if width is not None and (width in TUNABLE or width not in knobs):
-        raise DeclarationError(f"{path}: width: an argument of {shown}, but found {width!r}")
+        raise DeclarationError(f"{path}: width: must be an argument of {file}, but found {shown(width)}")
     space = SearchSpace(
         name=path.stem,
         title=values["title"],
@@ -202,92 +179,133 @@ def read(name: str, folder: Path | None = None) -> SearchSpace:
     )
     _check_settings(path, space)
     for knob in sorted(declared.required - fixed.keys() - tuned.keys()):
-        raise DeclarationError(f"{path}: {knob}: {shown} has no default for it; put it under [fixed] or [tune]")
+        raise DeclarationError(f"{path}: {knob}: {file} has no default for it; add it to [fixed] or [tune]")
     return space
 
 
+def _checked_keys(path: Path, values: dict[str, Any], own: Path | None) -> dict[str, Any]:
+    """Return the top of a search space, with its model. Raises DeclarationError."""
+    known = {"title", "model", "width", "fixed", "tune"}
+    for key in values:
+        if key not in known:
+            raise DeclarationError(f"{path}: {key}: not a known key{did_you_mean(key, known)}")
+    if own is not None and values.setdefault("model", own.stem) != own.stem:
+        rule = f"must be '{own.stem}', the file beside it, or be left out"
+        raise DeclarationError(f"{path}: model: {rule}, but found {shown(values['model'])}")
+    for key, kind, what in (("title", str, "text"), ("model", str, "text"), ("tune", dict, "a table")):
+        if not isinstance(values.get(key), kind) or not values[key]:
+            raise DeclarationError(f"{path}: {key}: missing or empty; every search space needs it, as {what}")
+    if not isinstance(values.get("fixed", {}), dict):
+        raise DeclarationError(f"{path}: fixed: must be a table, but found {shown(values['fixed'])}")
+    if own is None and plugins.is_file("models", values["model"]):
+        raise DeclarationError(f"{path}: model: must be a name, but found a file; give --models the file itself")
+    return values
+
+
+def _check_knobs(path: Path, model: str, knobs: set[str], fixed: dict[str, Any], tuned: dict[str, Any]) -> None:
+    """Raise DeclarationError for a knob that does not exist, is given twice or is declared wrongly."""
+    for section, entries in (("fixed", fixed), ("tune", tuned)):
+        for knob in entries:
+            where = f"{path}: [{section}] {knob}"
+            if "seed" in knob:
+                raise DeclarationError(f"{where}: a seed cannot be fixed or tuned; the sweep draws it")
+            if knob not in knobs:
+                rule = f"neither an argument of {model} nor a training setting"
+                raise DeclarationError(f"{where}: {rule}{did_you_mean(knob, knobs)}")
+    for knob in fixed.keys() & tuned.keys():
+        raise DeclarationError(f"{path}: {knob}: both fixed and tuned; keep one")
+    for knob, entry in tuned.items():
+        _check(f"{path}: [tune] {knob}", entry)
+        _check_when(f"{path}: [tune] {knob}: when", entry.get("when", {}), tuned)
+
+
 def _own_file(name: str) -> Path:
-    """Return the absolute path of a user's own model, which has its search space beside it."""
+    """Return the absolute path of your own model, which has its search space beside it."""
     path = Path(os.path.abspath(Path(name).expanduser()))
     if not path.is_file():
-        raise DeclarationError(f"{path}: no such file; a model of your own is a Python file with a class Model")
+        raise DeclarationError(f"{path}: no such file; your own model is a Python file with a class Model")
     if not NAME.fullmatch(path.stem):
-        rule = "its name is its row: 1 to 64 letters, digits, '.', '_' or '-', beginning with a letter or digit"
-        raise DeclarationError(f"{path}: {rule}")
+        rule = "must have 1 to 64 letters, digits, '.', '_' or '-', beginning with a letter or digit"
+        raise DeclarationError(f"{path}: the name of the file is the name of the model: {rule}")
     if path.stem in BASELINES:
-        raise DeclarationError(f"{path}: its name is its row, and '{path.stem}' is a baseline's; rename the file")
+        raise DeclarationError(f"{path}: '{path.stem}' is the name of a built-in model; rename the file")
     if not path.with_suffix(".toml").is_file():
-        rule = "a model of your own has its search space beside it, with title and [tune]"
+        rule = "your own model needs a search space beside it, with title and [tune]"
         raise DeclarationError(f"{path.with_suffix('.toml')}: no such file; {rule}")
     return path
 
 
 def _check(where: str, entry: Any) -> None:
-    if not isinstance(entry, dict) or entry.get("type") not in tuple(_TYPES):
-        raise DeclarationError(f"{where}: needs type = 'float', 'int' or 'categorical', but found {entry!r}")
-    required, optional = _TYPES[entry["type"]]
+    """Raise DeclarationError for a knob that is declared wrongly."""
+    kind = entry.get("type") if isinstance(entry, dict) else None
+    if not isinstance(kind, str) or kind not in _TYPES:
+        raise DeclarationError(f"{where}: must have type = 'float', 'int' or 'categorical', but found {shown(entry)}")
+    required, optional = _TYPES[kind]
     allowed = required | optional | {"type", "default"}
     for key in entry:
         if key not in allowed:
             hint = did_you_mean(key, allowed - entry.keys())
-            raise DeclarationError(f"{where}: {key}: not a field of a {entry['type']} knob{hint}")
+            raise DeclarationError(f"{where}: {key}: not a field of a {kind} knob{hint}")
     for key in sorted(required | {"default"}):
         if key not in entry:
             raise DeclarationError(f"{where}: {key} is missing")
-    default = entry["default"]
-    if entry["type"] == "categorical":
+    if kind == "categorical":
         choices = entry["choices"]
         if not isinstance(choices, list) or len(choices) < 2:
-            raise DeclarationError(f"{where}: choices: a list of at least two, but found {choices!r}")
-        if not _among(default, choices):
-            raise DeclarationError(f"{where}: default {default!r} is not among the choices {choices}")
-        return
-    number = (int,) if entry["type"] == "int" else (int, float)
+            raise DeclarationError(f"{where}: choices: must be a list of at least two, but found {shown(choices)}")
+        if not _among(entry["default"], choices):
+            raise DeclarationError(f"{where}: default {shown(entry['default'])} is not among the choices {choices}")
+    else:
+        _check_range(where, entry)
+
+
+def _check_range(where: str, entry: dict[str, Any]) -> None:
+    """Raise DeclarationError for a range of numbers that is declared wrongly."""
     for key in ("low", "high", "default", "step"):
-        if key in entry and (isinstance(entry[key], bool) or not isinstance(entry[key], number)):
-            raise DeclarationError(f"{where}: {key}: {entry['type']} expected, but found {entry[key]!r}")
-        if key in entry and not math.isfinite(entry[key]):
-            raise DeclarationError(f"{where}: {key}: finite number expected, but found {entry[key]!r}")
-    low, high, log = entry["low"], entry["high"], entry.get("log", False)
+        if key in entry:
+            try:
+                Between(-LARGEST, LARGEST).check(entry[key], whole=entry["type"] == "int")
+            except ValueError as error:
+                raise DeclarationError(f"{where}: {key}: {error}") from None
+    low, high, default, log = entry["low"], entry["high"], entry["default"], entry.get("log", False)
     if not isinstance(log, bool):
-        raise DeclarationError(f"{where}: log: true or false, but found {log!r}")
+        raise DeclarationError(f"{where}: log: must be true or false, but found {shown(log)}")
     if not low < high:
-        raise DeclarationError(f"{where}: low < high must hold, but found low = {low}, high = {high}")
+        raise DeclarationError(f"{where}: low must be less than high, but found low = {low}, high = {high}")
     if log and low <= 0:
-        raise DeclarationError(f"{where}: a log scale needs low > 0, but found low = {low}")
+        raise DeclarationError(f"{where}: low must be greater than 0 on a log scale, but found low = {low}")
     if log and "step" in entry:
-        raise DeclarationError(f"{where}: log and step exclude each other")
+        raise DeclarationError(f"{where}: log and step exclude each other; keep one")
     if entry.get("step", 1) <= 0:
-        raise DeclarationError(f"{where}: step > 0 must hold, but found {entry['step']}")
+        raise DeclarationError(f"{where}: step must be greater than 0, but found {entry['step']}")
     if not low <= default <= high:
         raise DeclarationError(f"{where}: default {default} lies outside [{low}, {high}]")
-    if "step" in entry:
-        for key in ("high", "default"):
-            steps = (entry[key] - low) / entry["step"]
-            if abs(steps - round(steps)) > 1e-8:  # Optuna's tolerance
-                rule = f"low plus a number of steps of {entry['step']} expected"
-                raise DeclarationError(f"{where}: {key}: {rule}, but found {entry[key]}")
+    for key in ("high", "default") if "step" in entry else ():
+        steps = (entry[key] - low) / entry["step"]
+        if abs(steps - round(steps)) > 1e-8:  # Optuna's tolerance
+            rule = f"must be low plus a whole number of steps of {entry['step']}"
+            raise DeclarationError(f"{where}: {key}: {rule}, but found {entry[key]}")
 
 
 def _check_when(where: str, when: Any, tuned: dict[str, Any]) -> None:
-    """A condition names choices of another knob, which always counts itself."""
+    """Raise DeclarationError unless a condition names choices of another knob that has no condition itself."""
     if not isinstance(when, dict):
-        raise DeclarationError(f"{where}: {{ knob = [choices] }} expected, but found {when!r}")
+        raise DeclarationError(f"{where}: must be {{ knob = [choices] }}, but found {shown(when)}")
     for knob, choices in when.items():
         other = tuned.get(knob, {})
-        if other.get("type") != "categorical" or "when" in other:
-            raise DeclarationError(f"{where}: {knob}: not a categorical knob of this space that is always tuned")
+        if not isinstance(other, dict) or other.get("type") != "categorical" or "when" in other:
+            raise DeclarationError(f"{where}: {knob}: must be a categorical knob of this space without a condition")
         if not isinstance(choices, list) or not choices or not all(_among(c, other["choices"]) for c in choices):
-            raise DeclarationError(f"{where}: {knob}: some of {other['choices']} expected, but found {choices!r}")
+            raise DeclarationError(f"{where}: {knob}: must be some of {other['choices']}, but found {shown(choices)}")
 
 
 def _among(value: Any, choices: list[Any]) -> bool:
-    """Whether the very value is there: 1 == True == 1.0 in Python."""
+    """Return whether a value is among the choices with its type: 1 == True == 1.0 in Python."""
     return any(type(value) is type(choice) and value == choice for choice in choices)
 
 
 def _check_settings(path: Path, space: SearchSpace) -> None:
-    """Both ends of every tuned training setting must be values that training accepts."""
+    """Raise DeclarationError for a training setting with a value, an end or a choice that training refuses."""
     from pydantic import ValidationError
 
     budget = {"max_sequences": 1, "batch_size": 1, "num_epochs": 1, "num_val": 1, "num_test": 1}

@@ -10,7 +10,7 @@ __all__ = ["__version__", "load"]
 
 
 def __getattr__(name: str) -> Any:
-    # pandas is imported when it is asked for, and not by `python -m bench --help`.
+    # pandas is imported on first use: `python -m bench --help` must stay fast.
     if name == "load":
         from bench.results.sweeps import load
 

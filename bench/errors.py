@@ -1,13 +1,13 @@
-"""Errors a user can mend, each told in one line.
+"""Errors that you can fix, each shown in one line.
 
 BenchError
-├── UnknownNameError    a name that no file answers to; says which names there are
-├── DeclarationError    a search space, dataset card, sweep file or option that breaks a rule
-├── HardwareError       a device that was asked for and is not there
-├── SweepLockedError    another coordinator is at work on the sweep
-├── SealedSplitError    code that selects tried to open the test split
-├── DataMissingError    a file of a dataset that is not here
-├── DataError           a file of a dataset that breaks a rule; says which line and column
+├── UnknownNameError    a name that does not exist; the message lists those that do
+├── DeclarationError    a search space, dataset card, sweep file or option that is not valid
+├── HardwareError       a requested device that this machine lacks
+├── SweepLockedError    another process works on the sweep
+├── SealedSplitError    code that selects models tried to open the test split
+├── DataMissingError    a file of a dataset that is missing
+├── DataError           a file of a dataset that is not valid; the message names line and column
 └── StoreError          a damaged or missing file of a sweep
 """
 
@@ -21,12 +21,12 @@ class BenchError(Exception):
     exit_code = 2
 
     def __str__(self) -> str:
-        """One line, whatever of a file or of another error is quoted in it."""
+        """Return one line, even if a quoted file or error has several."""
         return " ".join(super().__str__().splitlines())
 
 
 class UnknownNameError(BenchError):
-    """A name that no file answers to."""
+    """A name that does not exist."""
 
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
         known = sorted(known)
@@ -34,29 +34,29 @@ class UnknownNameError(BenchError):
 
 
 class DeclarationError(BenchError):
-    """A search space, dataset card, sweep file or option that breaks a rule."""
+    """A search space, dataset card, sweep file or option that is not valid."""
 
 
 class HardwareError(BenchError):
-    """A device that was asked for and is not there."""
+    """A requested device that this machine lacks."""
 
 
 class SweepLockedError(BenchError):
-    """Another coordinator is at work on the sweep."""
+    """Another process works on the sweep."""
 
     exit_code = 75
 
 
 class SealedSplitError(BenchError):
-    """Code that selects tried to open the test split."""
+    """Code that selects models tried to open the test split."""
 
 
 class DataMissingError(BenchError):
-    """A file of a dataset that is not here."""
+    """A file of a dataset that is missing."""
 
 
 class DataError(BenchError):
-    """A file of a dataset that breaks a rule; says which line and column."""
+    """A file of a dataset that is not valid; the message names line and column."""
 
 
 class StoreError(BenchError):

@@ -1,8 +1,8 @@
 """Plugins by file name: the tree is the registry.
 
-`names("models")` is a directory listing and `load("models", "gru")` an import. A file that begins with "_" is none.
-Declarations (search spaces, dataset cards) are TOML files, looked up in the user's folder first, then in the shipped.
-A model may also be a file of the user's: its name is then its absolute path.
+`names("models")` is a directory listing and `load("models", "gru")` an import. Files that begin with "_" are
+not plugins. Declarations (search spaces, dataset cards) are TOML files in your folder or, if not found there, in the
+built-in one. A model may also be your own file: its name is then its absolute path.
 """
 
 import ast
@@ -31,7 +31,7 @@ def names(kind: str) -> list[str]:
 
 
 def is_file(kind: str, name: str) -> bool:
-    """Whether `name` is the path of a user's own file, which only a model may be."""
+    """Whether `name` is the path of your own file, which only a model may be."""
     return kind == "models" and name.endswith(".py")
 
 
@@ -45,14 +45,14 @@ def source(kind: str, name: str) -> Path:
 
 
 def source_hash(path: Path) -> str:
-    """Return the SHA-256 of a user's own file. Raises DeclarationError."""
+    """Return the SHA-256 of your own file. Raises DeclarationError."""
     return hashlib.sha256(_read(path)).hexdigest()
 
 
 def load(kind: str, name: str, expected_hash: str = "") -> ModuleType:
-    """Import the code plugin `name`. Raises UnknownNameError, and DeclarationError for a user's own file.
+    """Import the code plugin `name`. Raises UnknownNameError, and DeclarationError for your own file.
 
-    Such a file is refused where its SHA-256 is not the expected one: its results would not be those of the sweep.
+    Your own file is refused if its SHA-256 is not the expected one: its results would not belong to the sweep.
     """
     path = source(kind, name)
     if is_file(kind, name):
@@ -63,7 +63,7 @@ def load(kind: str, name: str, expected_hash: str = "") -> ModuleType:
 class Declared(NamedTuple):
     """What the source of a plugin's class says."""
 
-    line: int  # of its __init__, or of the class where it has none
+    line: int  # of its __init__, or of the class if it has no __init__
     positional: list[str]  # arguments of __init__ after self
     keyword: set[str]  # those after the *
     required: set[str]  # of these, those without a default
@@ -110,7 +110,7 @@ def told(path: Path, error: BaseException) -> str:
 def declarations(kind: str, folder: Path | None = None) -> dict[str, Path]:
     """Return the declarations of `kind` (search_spaces, datasets) by name.
 
-    The user's `folder`, or else one named `kind` in the working directory, goes before the shipped files.
+    Files in your `folder`, or else in one named `kind` in the working directory, override the built-in ones.
     Raises DeclarationError if `folder` is given and is no directory.
     """
     if folder is not None and not folder.is_dir():
@@ -139,12 +139,12 @@ def _read(path: Path) -> bytes:
 
 
 def _load_file(path: Path, expected_hash: str) -> ModuleType:
-    """Import a user's own file: the very bytes that are hashed, and never the bytecode of an earlier version."""
+    """Import your own file: exactly the bytes that are hashed, never the bytecode of an earlier version."""
     code = _read(path)
     if expected_hash and hashlib.sha256(code).hexdigest() != expected_hash:
-        rule = "a sweep goes on with what it began: restore the file, or use another --name"
+        rule = "restore the file to resume the sweep, or use another --name"
         raise DeclarationError(f"{path}: changed since the sweep read it; {rule}")
-    # Of place and content: no installed module has this name, and no other file or version.
+    # Made of path and content, so that no installed module and no other file or version has this name.
     name = f"own_model_{hashlib.sha256(bytes(path) + code).hexdigest()[:16]}"
     if name not in sys.modules:
         module = ModuleType(name)

@@ -1,28 +1,28 @@
-"""What a machine costs an hour: a number the user gives, or a name in the dated table `prices.toml`."""
+"""What a machine costs an hour: a number that you give, or a name in the dated table `prices.toml`."""
 
 import math
 from datetime import date
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
-from bench.config.strict import one_line, read_toml
+from bench.config.bounds import Between
+from bench.config.strict import Strict, one_line, read_toml
 from bench.errors import DeclarationError, UnknownNameError
 
 TABLE = Path(__file__).with_name("prices.toml")
 
 
-class Price(BaseModel):
-    """The on-demand price of one whole machine, as somebody published it on a day."""
+class Price(Strict):
+    """The on-demand price of one whole machine, as its provider published it on a day."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-    usd_per_hour: float = Field(gt=0)  # before tax, without storage and traffic
+    usd_per_hour: Annotated[float, Between(1e-6, 1e6, "USD an hour")]  # before tax, without storage and traffic
     hardware: str
     provider: str
     region: str
     source: str = Field(pattern="^https://")  # the page it was read from
-    read: date  # of the page, where it has one
+    read: date  # date of the page if it shows one, else of reading it
     note: str | None = None
 
 

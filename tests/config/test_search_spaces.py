@@ -256,7 +256,7 @@ def test_a_mistake_in_a_model_of_ones_own_is_one_line(tmp_path, case):
 
 
 def test_a_model_of_ones_own_that_is_not_there(tmp_path):
-    with pytest.raises(DeclarationError, match=r"mine.py: no such file; a model of your own is a Python file"):
+    with pytest.raises(DeclarationError, match=r"mine.py: no such file; your own model is a Python file"):
         search_spaces.read(str(tmp_path / "mine.py"))
     (tmp_path / "mine.py").write_text(OWN)
     with pytest.raises(DeclarationError, match=r"mine.toml: no such file; .* beside it, with title and \[tune\]"):
@@ -264,5 +264,5 @@ def test_a_model_of_ones_own_that_is_not_there(tmp_path):
 
 
 def test_a_space_by_name_has_a_model_by_name(tmp_path):
-    with pytest.raises(DeclarationError, match="model: a name expected, but found a file; give --models the file"):
+    with pytest.raises(DeclarationError, match="model: must be a name, but found a file; give --models the file"):
         read(tmp_path, tune(RATE).replace('"lstm"', '"./mine.py"'))

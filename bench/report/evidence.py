@@ -1,16 +1,18 @@
-"""What a report shows, as tables: each a pure function of the run records of a sweep, a row a baseline and length.
+"""The tables behind the report: each is a pure function of the run records of a sweep.
 
-The leaderboard says who is best; these say at what price, how sure, and what else was tried.
+The leaderboard says which model is best; these tables say at what cost, how certain, and what else was tried.
 """
 
+import collections
 import math
 import re
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pandas as pd
 
+from bench.config.ids import CellId
 from bench.config.sweep_settings import INDEPENDENT_SAMPLERS
 from bench.results import bill, stats
 from bench.results.cell_runs import by_cell
@@ -18,115 +20,105 @@ from bench.results.record import RunRecord, outcome
 from bench.results.selection import counted_val, is_feasible, losses, objective, pareto
 from bench.sweep.estimate import Estimate
 
-Cells = dict[tuple[str, int, str], list[RunRecord]]
-"""Runs by dataset, length and model (search space)."""
+
+def _runs(records: Sequence[RunRecord]) -> Iterator[tuple[dict[str, Any], tuple[RunRecord, ...]]]:
+    """Yield the columns dataset, length and model of each cell, and its runs; cheap baselines belong to no cell."""
+    for cell, runs in by_cell(records, top_k=1).items():
+        yield _names(cell), runs.records
 
 
-def cells(records: Sequence[RunRecord]) -> Cells:
-    """Return the runs of each cell, in the order in which the cells first appear; cheap baselines are of none."""
-    found: Cells = {}
-    for record in records:
-        config = record.config
-        if config.phase != "baselines":
-            found.setdefault((config.dataset, config.length, config.space), []).append(record)
-    return found
+def _names(cell: CellId) -> dict[str, Any]:
+    return {"dataset": cell.dataset, "length": cell.length, "model": cell.space}
 
 
 def outcomes(records: Sequence[RunRecord]) -> pd.DataFrame:
-    """Return how the trials and confirm runs of each cell ended: a column `complete`, `pruned` and each cause.
+    """Return how the trials and confirm runs of each cell ended.
 
-    Columns: dataset, length, model, runs, complete, pruned, then every cause of failure that occurs.
+    Columns: dataset, length, model, runs, complete, pruned, then each cause of failure that occurs.
     """
     rows = []
-    for (dataset, length, model), runs in cells(records).items():
+    for names, runs in _runs(records):
         ended = [run for run in runs if run.config.phase in ("screen", "confirm")]
-        row: dict[str, Any] = {"dataset": dataset, "length": length, "model": model, "runs": len(ended)}
-        row |= {"complete": 0, "pruned": 0}
-        for run in ended:
-            name = outcome(run)
-            row[name] = row.get(name, 0) + 1
-        rows.append(row)
+        counts = collections.Counter({"complete": 0, "pruned": 0})
+        counts.update(map(outcome, ended))
+        rows.append(names | {"runs": len(ended)} | counts)
     frame = pd.DataFrame(rows)
-    counts = [name for name in frame.columns if name not in ("dataset", "length", "model")]
-    frame[counts] = frame[counts].fillna(0).astype(int)
+    counted = [name for name in frame.columns if name not in ("dataset", "length", "model")]
+    frame[counted] = frame[counted].fillna(0).astype(int)
     return frame
 
 
 def expected_performance(records: Sequence[RunRecord], unbiased: bool = True) -> pd.DataFrame:
     """Return the expected best validation score after n trials of a cell, and the device seconds they cost.
 
-    Only where it is valid: trials that a sampler drew without regard to earlier scores (the default and warm starts
-    are no draws), in cells without pruning. A failed trial is on the bill with the chance score. Columns: dataset,
-    length, model, trials (n), device_seconds (n times the mean of a trial), score.
+    Only cells without pruning, and only trials that a sampler drew independently of earlier scores; the default and
+    warm starts are not draws. A failed trial counts with the chance score. Columns: dataset, length, model, trials (n),
+    device_seconds (n times the mean of a trial), score.
     """
     rows = []
-    for (dataset, length, model), runs in cells(records).items():
+    for names, runs in _runs(records):
         drawn = [r for r in runs if r.config.phase == "screen" and r.config.origin in INDEPENDENT_SAMPLERS]
         if not drawn or any(run.config.ask_pruner or run.state == "pruned" for run in drawn):
             continue
-        asked = drawn[0].asked
-        scores = [asked.sign * score for run in drawn if (score := counted_val(run)) is not None]
-        curve = stats.expected_performance(scores, unbiased)
+        sign = drawn[0].asked.sign
+        scores = [sign * score for run in drawn if (score := counted_val(run)) is not None]
         seconds = statistics.fmean(run.device_seconds for run in drawn)
-        for n, value in enumerate(curve, 1):
-            row = {"dataset": dataset, "length": length, "model": model, "trials": n}
-            rows.append(row | {"device_seconds": n * seconds, "score": asked.sign * value})
+        for n, value in enumerate(stats.expected_performance(scores, unbiased), 1):
+            rows.append(names | {"trials": n, "device_seconds": n * seconds, "score": sign * value})
     return pd.DataFrame(rows, columns=["dataset", "length", "model", "trials", "device_seconds", "score"])
 
 
 def default_against_tuned(records: Sequence[RunRecord], top_k: int) -> pd.DataFrame:
-    """Return what tuning brought: mean validation scores of the default and of the tuned configuration on fresh seeds.
+    """Return what tuning gained: mean validation scores of the default and of the tuned configuration on fresh seeds.
 
-    The tuned one is what screening put first. The seeds that judge it here had no part in that, so gain and drop are
-    without the luck of a choice; which of the confirmed ones is chosen in the end is told beside it. Columns: dataset,
-    length, model, metric, default, tuned, gain (positive is better) with its 95 % interval, low and high (paired by
-    seed; NaN below two seeds), default_solved, tuned_solved, seeds, screened (score with which the tuned one was
-    picked), drop (by how much it was better then than on fresh seeds), picked (its trial), chosen (the cell's).
+    The tuned configuration is the one that screening put first. Screening has not seen the seeds that judge it here, so
+    gain and drop are free of selection bias. Columns: dataset, length, model, metric, default, tuned, gain (positive is
+    better) with its 95 % interval low and high (paired by seed; NaN below two seeds), default_solved, tuned_solved,
+    seeds, screened (score in screening), drop (by how much that was better than on fresh seeds), picked (trial that
+    screening put first), chosen (trial that the cell chose in the end).
     """
     rows = []
-    for (dataset, length, model), runs in by_cell(records, top_k).items():
+    for cell, runs in by_cell(records, top_k).items():
         default, chosen, picked = runs.default, runs.chosen, next(iter(runs.best), None)
         if default is None or chosen is None or picked is None:
             continue
-        both = [{run.config.seed: run for run in runs.confirm_runs(trial)} for trial in (default, picked)]
-        seeds = sorted(both[0].keys() & both[1].keys())
-        if not seeds:
-            continue
-        pair = [[found[seed] for seed in seeds] for found in both]
-        scores = [[score for run in found if (score := counted_val(run)) is not None] for found in pair]
-        means = [statistics.fmean(found) for found in scores]
-        sign = picked.asked.sign
-        low, high = stats.mean_interval([sign * (after - before) for before, after in zip(*scores, strict=True)])
-        solved = [sum(bool(r.solved) for r in found) if picked.asked.solved is not None else None for found in pair]
-        rows.append(
-            {
-                "dataset": dataset,
-                "length": length,
-                "model": model,
-                "metric": picked.asked.metric,
-                "default": means[0],
-                "tuned": means[1],
-                "gain": sign * (means[1] - means[0]),
-                "low": low,
-                "high": high,
-                "default_solved": solved[0],
-                "tuned_solved": solved[1],
-                "seeds": len(seeds),
-                "screened": picked.val_score,
-                "drop": math.nan if picked.val_score is None else sign * (picked.val_score - means[1]),
-                "picked": picked.config.number,
-                "chosen": chosen.config.number,
-            }
-        )
+        before, after = ({run.config.seed: run for run in runs.confirm_runs(trial)} for trial in (default, picked))
+        seeds = sorted(before.keys() & after.keys())
+        if seeds:
+            pairs = [(before[seed], after[seed]) for seed in seeds]
+            trials = {"screened": picked.val_score, "picked": picked.config.number, "chosen": chosen.config.number}
+            rows.append(_names(cell) | _gain(pairs, picked.val_score) | trials)
     return pd.DataFrame(rows)
 
 
-def pareto_front(records: Sequence[RunRecord], objectives: Sequence[str]) -> pd.DataFrame:
-    """Return every complete trial that keeps to the limits, with its objectives, marked if nothing dominates it.
+def _gain(pairs: Sequence[tuple[RunRecord, RunRecord]], screened: float | None) -> dict[str, Any]:
+    """Return the scores of two configurations that were trained on the same seeds, and their difference."""
+    sides = list(zip(*pairs, strict=True))
+    scores = [[score for run in side if (score := counted_val(run)) is not None] for side in sides]
+    default, tuned = map(statistics.fmean, scores)
+    asked = pairs[0][1].asked
+    low, high = stats.mean_interval([asked.sign * (after - before) for before, after in zip(*scores, strict=True)])
+    solved = [None if asked.solved is None else sum(bool(run.solved) for run in side) for side in sides]
+    return {
+        "metric": asked.metric,
+        "default": default,
+        "tuned": tuned,
+        "gain": asked.sign * (tuned - default),
+        "low": low,
+        "high": high,
+        "default_solved": solved[0],
+        "tuned_solved": solved[1],
+        "seeds": len(pairs),
+        "drop": math.nan if screened is None else asked.sign * (screened - tuned),
+    }
 
-    Compared are the models of a dataset and length, under each rule of capacity. Columns: dataset, length, model,
-    trial, one an objective, on_front, and hypervolume: of the front, between it and the worst value of each objective
-    there, as a share of the box from the best to the worst.
+
+def pareto_front(records: Sequence[RunRecord], objectives: Sequence[str]) -> pd.DataFrame:
+    """Return the complete trials within the limits, with their objectives, and whether they are on the Pareto front.
+
+    The trials of all models at a dataset and length are compared, separately for each rule of capacity. Columns:
+    dataset, length, model, trial, one for each objective, on_front, and hypervolume: the volume that the front
+    dominates, as a share of the box between the worst and the best value of each objective.
     """
     groups: dict[tuple[str, int, str], list[RunRecord]] = {}
     for record in records:
@@ -155,119 +147,110 @@ def _share_of_box(points: list[tuple[float, ...]], front: list[tuple[float, ...]
 
 
 def study_bill(records: Sequence[RunRecord], cpu_watts: float | None) -> pd.DataFrame:
-    """Return what each baseline cost over the whole study, with all that failed, was pruned, confirmed or tested.
+    """Return what each model cost over the whole study, failed, pruned, confirm and test runs included.
 
     Columns: model, runs, failed, pruned, device_hours, screening_hours, confirming_hours, cpu_hours, kwh, energy_is,
     usd, train_sequences.
     """
     models: dict[str, list[RunRecord]] = {}
-    for (_, _, model), runs in cells(records).items():
-        models.setdefault(model, []).extend(runs)
-    rows = []
-    for model, runs in models.items():
-        kwh, energy_is = bill.energy(runs, cpu_watts)
-        hours = {phase: sum(r.device_seconds for r in runs if r.config.phase == phase) / 3600 for phase in _PHASES}
-        cpu = [run.cpu_seconds for run in runs if run.cpu_seconds is not None]
-        rows.append(
-            {
-                "model": model,
-                "runs": len(runs),
-                "failed": sum(run.state == "failed" for run in runs),
-                "pruned": sum(run.state == "pruned" for run in runs),
-                "device_hours": sum(run.device_seconds for run in runs) / 3600,
-                "screening_hours": hours["screen"],
-                "confirming_hours": hours["confirm"] + hours["test"],
-                "cpu_hours": sum(cpu) / 3600,
-                "kwh": kwh,
-                "energy_is": energy_is,
-                "usd": bill.usd(runs),
-                "train_sequences": sum(run.train_sequences for run in runs),
-            }
-        )
-    return pd.DataFrame(rows)
+    for names, runs in _runs(records):
+        models.setdefault(names["model"], []).extend(runs)
+    return pd.DataFrame([{"model": model} | cost(runs, cpu_watts) for model, runs in models.items()])
+
+
+def cost(runs: Sequence[RunRecord], cpu_watts: float | None) -> dict[str, Any]:
+    """Return what runs cost, under the columns of study_bill."""
+    kwh, energy_is = bill.energy(runs, cpu_watts)
+    hours = {phase: sum(r.device_seconds for r in runs if r.config.phase == phase) / 3600 for phase in _PHASES}
+    return {
+        "runs": len(runs),
+        "failed": sum(run.state == "failed" for run in runs),
+        "pruned": sum(run.state == "pruned" for run in runs),
+        "device_hours": sum(run.device_seconds for run in runs) / 3600,
+        "screening_hours": hours["screen"],
+        "confirming_hours": hours["confirm"] + hours["test"],
+        "cpu_hours": sum(run.cpu_seconds or 0.0 for run in runs) / 3600,
+        "kwh": kwh,
+        "energy_is": energy_is,
+        "usd": bill.usd(runs),
+        "train_sequences": sum(run.train_sequences for run in runs),
+    }
 
 
 _PHASES = ("screen", "confirm", "test")
 
 
 def generated(records: Sequence[RunRecord], top_k: int) -> pd.DataFrame:
-    """Return what the texts of language models are like, of one seed each, and those of cheap samplers, in brackets.
+    """Return measures of the texts that language models wrote, for one seed each, and of cheap samplers, in brackets.
 
-    Columns: dataset, length, model, temperature, metric, score (on the test split), run (in its folder are the texts),
-    and the measures of bench/generation.py.
+    Columns: dataset, length, model, temperature, metric, score (on the test split), run (its folder holds the texts),
+    and the measures of bench/training/generation.py.
     """
-    tested = []
-    for runs in by_cell(records, top_k).values():
-        tested += [(run.config.space, run, run.test or {}) for run in runs.confirmed]
-    for run in records:
-        if run.config.phase == "baselines":
-            tested += [(f"({name})", run, scores) for name, scores in run.tests.items()]
+    tested = [(run.config.space, run, run.test or {}) for c in by_cell(records, top_k).values() for run in c.confirmed]
+    cheap = [run for run in records if run.config.phase == "baselines"]
+    tested += [(f"({name})", run, scores) for run in cheap for name, scores in run.tests.items()]
     rows: dict[tuple[str, str, str], dict[str, Any]] = {}
     for model, run, scores in tested:
         for name, value in scores.items():
-            found = re.fullmatch(r"(\w+)_t(\d\.\d)", name)
-            if found:
-                row = {"dataset": run.config.dataset, "length": run.config.length, "model": model}
-                row |= {"temperature": found[2], "metric": run.asked.metric, "score": scores[run.asked.metric]}
-                row |= {"run": run.config.run}
-                rows.setdefault((run.config.run, model, found[2]), row)[found[1]] = value
+            parts = re.fullmatch(r"(\w+)_t(\d\.\d)", name)
+            if parts:
+                row = _names(run.config.cell) | {"model": model, "temperature": parts[2], "run": run.config.run}
+                row |= {"metric": run.asked.metric, "score": scores[run.asked.metric]}
+                rows.setdefault((run.config.run, model, parts[2]), row)[parts[1]] = value
     return pd.DataFrame(rows.values())
 
 
 def cost_to_reach(records: Sequence[RunRecord], quality: float | None = None) -> pd.DataFrame:
-    """Return what reaching a validation score costs with tuning, per cell.
+    """Return what reaching a validation score costs with tuning, for each cell.
 
-    A sampler that draws independently needs 1 / p trials on average, where p is the share of trials that reach it; so
-    the cost is the mean cost of a trial over p. `quality` is the score; None: the threshold of a task that is solved,
-    else nine tenths of the way from chance to the best trial of any model. Columns: dataset, length, model, quality,
-    reached, trials, device_seconds (NaN: not reached within the trials made), usd.
+    An independent sampler needs 1 / p trials on average, where p is the share of trials that reach the score, so the
+    cost is that of a mean trial divided by p. `quality` is the score; by default the task's threshold, or nine tenths
+    of the way from chance to the best trial of any model. Columns: dataset, length, model, quality, reached, trials,
+    device_seconds (NaN if no trial reached it), usd.
     """
-    runs_of = cells(records)
+    drawn = [run for run in records if run.config.phase == "screen"]
     best: dict[tuple[str, int], float] = {}
-    for (dataset, length, _), runs in runs_of.items():
-        for run in runs:
-            if run.config.phase == "screen" and run.state == "complete" and run.val_score is not None:
-                value = run.asked.sign * run.val_score
-                best[dataset, length] = max(best.get((dataset, length), -math.inf), value)
+    for run in drawn:
+        if run.state == "complete" and run.val_score is not None:
+            question = (run.config.dataset, run.config.length)
+            best[question] = max(best.get(question, -math.inf), run.asked.sign * run.val_score)
     rows = []
-    for (dataset, length, model), runs in runs_of.items():
-        drawn = [run for run in runs if run.config.phase == "screen" and not run.config.origin.startswith("warm")]
-        if not drawn or (dataset, length) not in best:
+    for names, runs in _runs([run for run in drawn if not run.config.origin.startswith("warm")]):
+        question, asked = (names["dataset"], names["length"]), runs[0].asked
+        if question not in best:
             continue
-        asked = drawn[0].asked
         wanted = quality if quality is not None else asked.solved
         if wanted is None:
-            wanted = asked.chance + 0.9 * (asked.sign * best[dataset, length] - asked.chance)
-        scores = [run.val_score for run in drawn if run.state == "complete" and run.val_score is not None]
-        reached = [score for score in scores if asked.sign * (score - wanted) >= 0]
-        seconds = sum(run.device_seconds for run in drawn) / len(reached) if reached else math.nan
-        money = bill.usd(drawn)
-        row = {"dataset": dataset, "length": length, "model": model, "quality": wanted, "reached": len(reached)}
-        usd = money / len(reached) if money is not None and reached else math.nan
-        rows.append(row | {"trials": len(drawn), "device_seconds": seconds, "usd": usd})
+            wanted = asked.chance + 0.9 * (asked.sign * best[question] - asked.chance)
+        scores = [run.val_score for run in runs if run.state == "complete" and run.val_score is not None]
+        reached = sum(asked.sign * (score - wanted) >= 0 for score in scores)
+        seconds, usd = sum(run.device_seconds for run in runs), bill.usd(runs)
+        row = names | {"quality": wanted, "reached": reached, "trials": len(runs)}
+        row["device_seconds"] = seconds / reached if reached else math.nan
+        rows.append(row | {"usd": usd / reached if usd is not None and reached else math.nan})
     columns = ["dataset", "length", "model", "quality", "reached", "trials", "device_seconds", "usd"]
     return pd.DataFrame(rows, columns=columns)
 
 
 def predicted_against_actual(records: Sequence[RunRecord], estimate: Estimate) -> pd.DataFrame:
-    """Return what was predicted for each cell beside what it took.
+    """Return the predicted cost of each cell beside the actual one.
 
     A run that is solved, pruned or fails early does less than was planned: `predicted_for_work_done` is the prediction
-    for the steps that were made. Columns: dataset, length, model, predicted_seconds, actual_seconds (device seconds of
-    trials, confirm and test runs), ratio (predicted over actual), work_done (share of the steps planned),
-    predicted_for_work_done. `attrs` of the frame: wall_predicted, wall_actual, in seconds.
+    for the steps that were trained. Columns: dataset, length, model, predicted_seconds, actual_seconds (device seconds
+    of trials, confirm and test runs), ratio (predicted over actual), work_done (share of the planned steps),
+    predicted_for_work_done. The frame's `attrs` are wall_predicted and wall_actual, in seconds.
     """
-    runs_of = cells(records)
+    cells = by_cell(records, top_k=1)
     rows = []
     for cell in estimate.cells:
-        runs = [run for run in runs_of.get((cell.dataset, cell.length, cell.model), []) if run.config.phase in _PHASES]
+        id_ = CellId(cell.dataset, cell.length, cell.model)
+        runs = [run for run in (cells[id_].records if id_ in cells else ()) if run.config.phase in _PHASES]
         if not runs or cell.device_seconds is None or cell.run_seconds is None:
             continue
         trained = [run for run in runs if run.config.phase != "test"]
         actual = sum(run.device_seconds for run in runs)
         done = sum(run.train_steps for run in trained) / (cell.runs * trained[0].config.train.max_steps)
-        row: dict[str, Any] = {"dataset": cell.dataset, "length": cell.length, "model": cell.model}
-        row |= {"predicted_seconds": cell.device_seconds, "actual_seconds": actual}
+        row = _names(id_) | {"predicted_seconds": cell.device_seconds, "actual_seconds": actual}
         row |= {"ratio": cell.device_seconds / actual, "work_done": done}
         rows.append(row | {"predicted_for_work_done": done / cell.share * cell.device_seconds})
     columns = ["dataset", "length", "model", "predicted_seconds", "actual_seconds", "ratio", "work_done"]

@@ -1,4 +1,4 @@
-"""What the page of a report consists of, and the findings that its sections are made from."""
+"""The blocks that the page of a report consists of, and the findings that its sections are made from."""
 
 import functools
 import re
@@ -16,7 +16,7 @@ from bench.report.figures import Chart
 from bench.results import leaderboard, tables
 from bench.results.record import RunRecord, all_records, read_spec
 from bench.sweep import estimate
-from bench.wording import DASH, bare
+from bench.wording import DASH, bare, is_known
 
 FEW_ROWS = 24  # longer tables are folded
 
@@ -32,7 +32,7 @@ class Note:
 
 @dataclass(frozen=True)
 class Listing:
-    """Terms and what they mean."""
+    """Terms and their meanings."""
 
     pairs: Sequence[tuple[str, str]]
     block: ClassVar = "listing"
@@ -40,7 +40,7 @@ class Listing:
 
 @dataclass(frozen=True)
 class Drawing:
-    """A chart and what it shows, in words."""
+    """A chart, and a label that says what it shows."""
 
     svg: str
     label: str
@@ -48,11 +48,11 @@ class Drawing:
 
 @dataclass(frozen=True)
 class Panels:
-    """Charts of one kind, with what to see in them."""
+    """Charts of one kind, with a caption."""
 
     drawings: Sequence[Drawing]
     caption: str
-    legend: Sequence[tuple[str, str]] = ()  # model, its marker
+    legend: Sequence[tuple[str, str]] = ()  # each model and its marker
     block: ClassVar = "panels"
 
 
@@ -63,22 +63,22 @@ class Table:
     caption: str
     head: Sequence[str]
     rows: Sequence[Sequence[str]]
-    total: bool = False  # the last row sums the others up
+    total: bool = False  # the last row is the sum of the others
     is_folded: bool = False
     block: ClassVar = "table"
 
     @functools.cached_property
     def numeric(self) -> list[bool]:
-        """Whether each column holds numbers, and is set flush right."""
+        """Whether each column has numbers only, so that it is right-aligned."""
         return [all(_is_number(row[index]) for row in self.rows) for index in range(len(self.head))]
 
     def filled(self) -> "Table":
-        """Return the table without the columns in which there are dashes only."""
+        """Return the table without the columns that have dashes only."""
         head, rows = tables.filled(self.head, self.rows, DASH)
         return replace(self, head=head, rows=rows)
 
     def folded(self, always: bool = False) -> "Table":
-        """Return the table, to be unfolded by a click if it is long."""
+        """Return the table, folded if it is long; a click unfolds it."""
         return replace(self, is_folded=always or len(self.rows) > FEW_ROWS)
 
 
@@ -91,10 +91,7 @@ Block = Note | Listing | Panels | Table
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the page; without blocks the reason why there is nothing to show stands in their place.
-
-    Without either it is left out: its question was not asked.
-    """
+    """A part of the page. Without blocks it shows the reason why; without blocks and reason it is omitted."""
 
     id: str
     title: str
@@ -104,14 +101,14 @@ class Section:
 
 @dataclass(frozen=True)
 class Findings:
-    """A sweep and what came of it: what all sections read."""
+    """A sweep and its results, which all sections read."""
 
     folder: Path
     spec: dict[str, Any]
     board: pd.DataFrame
     runs: list[RunRecord]
     quality: float | None
-    prediction: estimate.Estimate | None | str  # a string: why it cannot be read
+    prediction: estimate.Estimate | None | str  # a string says why it cannot be read
 
     @classmethod
     def read(cls, folder: Path, quality: float | None) -> "Findings":
@@ -124,31 +121,36 @@ class Findings:
 
     @property
     def terms(self) -> dict[str, Any]:
-        """What was asked, as it must stay when the sweep is gone on with."""
+        """The settings of the sweep that a resume must not change."""
         terms: dict[str, Any] = self.spec["spec"]
         return terms
 
     @functools.cached_property
     def others(self) -> list[str]:
-        """The models beyond the baselines: they take further colours by their place here."""
+        """The models that are not built in, in the order in which they take further colours."""
         return sorted({bare(run.config.space) for run in self.runs} - palette.PALETTE.keys())
 
     @property
     def is_independent(self) -> bool:
-        """Whether configurations were drawn without regard to earlier scores."""
+        """Whether configurations were drawn independently of earlier scores."""
         return self.terms.get("sampler", "sobol") in INDEPENDENT_SAMPLERS
 
     @property
     def is_priced(self) -> bool:
-        """Whether a price was given, so that the cost of a run is money and not its duration."""
+        """Whether a price was given; without one, the cost of a run is its duration."""
         return any(run.config.usd_per_hour is not None for run in self.runs)
 
+    @functools.cached_property
+    def metrics(self) -> dict[tuple[str, int], str]:
+        """The primary metric of each dataset and length."""
+        return {(run.config.dataset, run.config.length): run.asked.metric for run in self.runs}
+
     def legend(self, models: Iterable[str]) -> list[tuple[str, str]]:
-        """Return each model, once, with its marker."""
+        """Return each model once, with its marker."""
         return palette.legend(list(models), self.others)
 
     def draw(self, chart: Chart, label: str) -> Drawing:
-        """Return a chart with what it shows, in words."""
+        """Return a chart with its label."""
         return Drawing(figures.svg(chart, self.others), label)
 
 
@@ -165,38 +167,38 @@ def rows_of(frame: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def by_question(frame: pd.DataFrame) -> dict[tuple[str, int, str], list[dict[str, Any]]]:
-    """Return rows by what is compared: dataset, length and rule of capacity, as they first appear."""
-    found: dict[tuple[str, int, str], list[dict[str, Any]]] = {}
+    """Return rows by what is compared (dataset, length and rule of capacity), as these first appear."""
+    groups: dict[tuple[str, int, str], list[dict[str, Any]]] = {}
     for row in rows_of(frame):
-        found.setdefault((row["dataset"], row["length"], row["model"].partition("@")[2]), []).append(row)
-    return found
+        groups.setdefault((row["dataset"], row["length"], row["model"].partition("@")[2]), []).append(row)
+    return groups
 
 
 def by_model(rows: Iterable[dict[str, Any]]) -> list[tuple[str, list[dict[str, Any]]]]:
-    """Return rows by model, as they first appear."""
-    found: dict[str, list[dict[str, Any]]] = {}
+    """Return rows by model, as the models first appear."""
+    groups: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
-        found.setdefault(row["model"], []).append(row)
-    return list(found.items())
+        groups.setdefault(row["model"], []).append(row)
+    return list(groups.items())
 
 
-def metrics_of(runs: Iterable[RunRecord]) -> dict[tuple[str, int], str]:
-    """Return the primary metric of each dataset and length."""
-    return {(run.config.dataset, run.config.length): run.asked.metric for run in runs}
+def subject(name: str, match: Any) -> str:
+    """Return a title: what is compared, and under which rule of capacity if there is one."""
+    return f"{name} with {match}" if match and is_known(match) else name
 
 
 def question(dataset: str, length: int, match: str) -> str:
-    """Return what is compared, in words."""
-    return f"{dataset} at {length}" + (f" with {match}" if match else "")
+    """Return the title of what is compared: `latch at 8 with parameters=70k`."""
+    return subject(f"{dataset} at {length}", match)
 
 
 def question_of(row: dict[str, Any]) -> str:
-    """Return the question of a row; its model's name says the rule of capacity, if there is one."""
+    """Return the title of a row's dataset and length; the model's name has the rule of capacity."""
     return f"{row['dataset']} at {row['length']:,}"
 
 
 def sparse(lengths: Sequence[int], most: int = 8) -> list[int]:
-    """Return at most so many of the lengths, the first and the last among them."""
+    """Return at most `most` of the lengths, including the first and the last."""
     if len(lengths) <= most:
         return list(lengths)
-    return [lengths[round(i * (len(lengths) - 1) / (most - 1))] for i in range(most)]
+    return [lengths[round(index * (len(lengths) - 1) / (most - 1))] for index in range(most)]

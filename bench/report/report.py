@@ -1,6 +1,6 @@
-"""The report of a sweep: one HTML page, made from its folder alone, that needs no network and no script.
+"""The report of a sweep: one HTML page, made from the sweep's folder alone, without network access or scripts.
 
-Each section is a pure function that returns blocks of text, figures and tables; the template knows how a block looks.
+Each section is a pure function that returns blocks of text, figures and tables. The template lays the blocks out.
 """
 
 from pathlib import Path
@@ -37,13 +37,13 @@ SECTIONS = (
     generated_text,
     how_to_read,
 )
-"""In the order of the page."""
+"""The sections, in the order of the page."""
 
 
 def write(folder: Path, quality: float | None = None) -> Path:
     """Write `report.html` into a sweep's folder and return its path. Raises StoreError.
 
-    `quality` is the validation score of which the page tells what reaching it costs; None: see evidence.cost_to_reach.
+    `quality` is the validation score whose cost the page reports; for the default see evidence.cost_to_reach.
     """
     path = folder / "report.html"
     write_atomically(path, render(folder, quality))
@@ -60,6 +60,7 @@ def render(folder: Path, quality: float | None = None) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    sections = [section.make(findings) for section in SECTIONS]
     page = environment.get_template("report.html.j2").render(
         name=folder.name,
         subtitle=_subtitle(findings),
@@ -67,25 +68,23 @@ def render(folder: Path, quality: float | None = None) -> str:
         summaries=[summary.partition(": ")[::2] for summary in answers.summaries(findings.board)],
         answers=[answer.partition(": ")[::2] for answer in answers.answers(findings.board)],
         warnings=_warnings(findings),
-        sections=[found for section in SECTIONS if (found := section.make(findings)).blocks or found.reason],
+        sections=[section for section in sections if section.blocks or section.reason],
         num_runs=f"{len(findings.runs):,}",
     )
     return page.rstrip() + "\n"
 
 
 def _subtitle(findings: Findings) -> str:
-    budget = findings.terms.get("budget_settings", {})
-    parts = [count(findings.board["model"][findings.board["status"] != Status.BASELINE].map(bare).nunique(), "model")]
-    parts.append(
-        count(findings.board.groupby(["dataset", "length", "match"], dropna=False).ngroups, "question")
-        + " (a dataset at a length)"
-    )
-    parts.append(
-        f"{count(findings.spec['trials'], 'configuration')} a cell, then "
-        f"{count(findings.spec['confirm_seeds'], 'fresh seed')}"
-    )
-    if "max_sequences" in budget or "max_sequences" in findings.terms:
-        most = findings.terms.get("max_sequences") or budget["max_sequences"]
+    board, budget = findings.board, findings.terms.get("budget_settings", {})
+    questions = board.groupby(["dataset", "length", "match"], dropna=False).ngroups
+    parts = [
+        count(board["model"][board["status"] != Status.BASELINE].map(bare).nunique(), "model"),
+        f"{count(questions, 'question')} (a dataset at a length)",
+        f"{count(findings.spec['trials'], 'configuration')} a cell",
+        f"{count(findings.spec['confirm_seeds'], 'fresh seed')} to confirm",
+    ]
+    most = findings.terms.get("max_sequences") or budget.get("max_sequences")
+    if most:
         parts.append(f"at most {most:,} training sequences a run")
     return ", ".join(parts)
 
@@ -94,15 +93,15 @@ def _facts(findings: Findings) -> list[tuple[str, str]]:
     """Return what was run where, by name."""
     spec, terms, board = findings.spec, findings.terms, findings.board
 
-    def seen(column: str, unit: str = "") -> str:
+    def seen(column: str) -> str:
         values = [str(value) for value in board[column].dropna().unique() if str(value)]
-        return "; ".join(f"{value}{unit}" for value in values) or "unknown"
+        return "; ".join(values) or "unknown"
 
     packages = ("python", "torch", "pytorch_lightning", "optuna", "mlflow", "numpy")
     versions = ", ".join(f"{name} {seen(name)}" for name in packages if board[name].notna().any())
     facts = {
         "Command": spec.get("command", "unknown"),
-        "Begun": spec.get("created", "unknown").replace("T", " ").replace("+00:00", " UTC"),
+        "Started": spec.get("created", "unknown").replace("T", " ").replace("+00:00", " UTC"),
         "Hardware": seen("hardware"),
         "Runs on": f"{seen('device')}, {seen('threads')} thread(s) a run, {spec.get('slots', 'unknown')} at a time, "
         f"precision {seen('precision')}",
@@ -116,27 +115,25 @@ def _facts(findings: Findings) -> list[tuple[str, str]]:
         sweeps = ", ".join(sorted({origin.removeprefix("warm start from ").split("/")[0] for origin in warm}))
         chosen = int(board["origin"].astype(str).str.startswith("warm start").sum())
         facts["Warm start"] = f"{count(len(warm), 'configuration')} of {sweeps} tried first; {chosen} of them chosen"
-    limits = {
-        name: terms[name] for name in terms if name.startswith("max_") and name != "max_sequences" and terms[name]
-    }
-    if limits:
-        facts["Limits"] = ", ".join(f"--{name.replace('_', '-')} {value:g}" for name, value in limits.items())
+    limits = {name: terms[name] for name in terms if name.startswith("max_") and name != "max_sequences"}
+    if any(limits.values()):
+        facts["Limits"] = ", ".join(f"--{name.replace('_', '-')} {value:g}" for name, value in limits.items() if value)
     return list(facts.items())
 
 
 def _warnings(findings: Findings) -> list[str]:
-    """Return what a reader must know before the answer."""
-    found = []
+    """Return what a reader must know before the answers."""
+    warnings = []
     if findings.terms.get("budget") == "smoke":
-        found.append("Budget smoke: this shows that everything runs, and says nothing about models.")
+        warnings.append("Budget smoke shows that everything runs. It says nothing about the models.")
     if findings.spec.get("ended_by"):
-        found.append(f"The sweep was ended early: {findings.spec['ended_by']}.")
+        warnings.append(f"The sweep ended early: {findings.spec['ended_by']}.")
     unfinished, failed = (int((findings.board["status"] == s).sum()) for s in (Status.UNFINISHED, Status.FAILED))
     if unfinished:
         cells = f"{count(unfinished, 'cell')} of this sweep {is_or_are(unfinished)} unfinished"
-        found.append(f"{cells}; run the same command to resume.")
+        warnings.append(f"{cells}; run the same command to resume.")
     if failed:
-        found.append(f"{count(failed, 'cell')} failed and {is_or_are(failed)} not ranked; see Outcomes by cause.")
+        warnings.append(f"{count(failed, 'cell')} failed and {is_or_are(failed)} not ranked; see Outcomes by cause.")
     if (remark := answers.mixed_conditions(findings.board)) is not None:
-        found.append(remark)
-    return found
+        warnings.append(remark)
+    return warnings

@@ -203,7 +203,7 @@ def test_texts_are_shown_with_their_measures(tmp_path):
     scores = scores | {f"{name}_t{t}": value for name, value in measures.items() for t in (0.5, 0.8)}
     record.model_copy(update={"tests": {first: scores} | dict(others)}).write(path.parent)
     page = Page(report.render(folder))
-    assert "the text is no longer there" in page.texts["texts"]
+    assert "The text is no longer there" in page.texts["texts"]
     texts = {"0.5": ["cold"], "0.8": ["KING:\nHear <b>me</b>.\n\nFOOL:\n" + "Nay, " * 99]}
     (folder / "runs" / first / "samples.json").write_text(json.dumps(texts))
     page = Page(report.render(folder))
@@ -252,7 +252,7 @@ def test_write_returns_the_path_of_the_page(tmp_path):
 
 def test_nothing_is_said_to_be_nan_or_none(page):
     said = " ".join(page.texts.values()) + " ".join(a.get("aria-label", "") for _, a in page.tags)
-    assert not re.search(r"\b(nan|NaN|None|NaT|inf|<NA>)\b|<NA>", said)
+    assert not re.search(r"\b(nan|NaN|None(?! of the)|NaT|inf|<NA>)\b|<NA>", said)
 
 
 def test_the_page_forbids_what_it_does_not_need(text):
@@ -308,7 +308,7 @@ def test_outcomes_are_counted_and_explained(page):
     assert counts
     assert int(counts[1]) == sum(map(int, counts.groups()[1:])) + 4  # those that failed
     assert "The process died of signal 11." in words
-    assert "A cause without a description" in words
+    assert "This cause has no description" in words
     assert "runs/latch/L16/gru/t10/log.txt" in words
 
 
@@ -320,14 +320,14 @@ def test_what_is_not_applicable_is_told_with_its_reason(tmp_path):
 
 
 def test_tasks_of_degree_have_no_columns_on_what_is_solved(tmp_path, page):
-    assert "solved before" in page.words("tuning")
+    assert "default solved" in page.words("tuning")
     assert "solved" not in Page(report.render(Builder(tmp_path / "d", [("digits", 8)]).build())).words("tuning")
 
 
 def test_the_bill_says_what_it_does_not_know(page):
     words = page.words("bill")
-    assert "energy: not measured" in words
-    assert "no price given (--price-per-hour)" in words
+    assert "Energy was not measured." in words
+    assert "No price was given (--price-per-hour)." in words
     assert re.search(r"not reached in \d trials", words)
 
 
@@ -337,9 +337,9 @@ def test_money_and_energy_are_on_the_bill(tmp_path):
     builder.spec["cpu_watts"] = 10.0
     words = Page(report.render(builder.build(), quality=0.5)).words("bill")
     assert "estimated from CPU time at 10 W a busy core" in words
-    assert "time in disguise" in words
+    assert "no evidence of its own" in words
     assert "no price given" not in words
-    assert re.search(r"and [\d.]+ USD", words)
+    assert re.search(r"It cost [\d.]+ USD", words)
     assert "accuracy 0.500" in words
 
 
@@ -357,7 +357,7 @@ def test_expected_performance_is_quoted_both_ways(page):
 def test_default_and_tuned_are_compared(page):
     words = page.words("tuning")
     assert "winner's curse" in words
-    assert "drop since" in words
+    assert "tuned solved" in words
 
 
 def test_several_objectives_have_a_front_each(tmp_path):
@@ -372,7 +372,7 @@ def test_several_objectives_have_a_front_each(tmp_path):
 
 
 def test_a_sweep_without_a_plan_says_how_to_make_one(page):
-    assert "Nothing to show: not planned: run `python -m bench plan`" in page.words("plan")
+    assert "Nothing to show: there is no plan; to compare, run `python -m bench plan`" in page.words("plan")
 
 
 def test_a_prediction_is_compared(tmp_path):
@@ -386,14 +386,26 @@ def test_a_prediction_is_compared(tmp_path):
     plan = Estimate(sweep="planned", wall_seconds=90.0, cells=cells, **rest)
     (folder / "plan.json").write_text(plan.model_dump_json())
     page = Page(report.render(folder))
-    assert "The plan was 90.0 s of wall time" in page.words("plan")
+    assert "The prediction was 90.0 s of wall time" in page.words("plan")
     assert "predicted / actual" in page.words("plan")
     (folder / "plan.json").write_text("{")
     assert "plan.json cannot be read" in Page(report.render(folder)).words("plan")
 
 
+def test_sizes_are_said_to_differ_only_where_they_do(tmp_path, page):
+    assert re.search(
+        r"configurations have [\d,]+ to [\d,]+ parameters, so this compares what was chosen", page.words("speed")
+    )
+    builder = Builder(tmp_path / "fixed", [("digits", 8)])
+    facts = builder.facts
+    builder.facts = lambda *where: facts(*where) | {"parameters": {"encoder": 4_000, "head": 96}}
+    words = Page(report.render(builder.build())).words("speed")
+    assert "All chosen configurations have 4,096 parameters." in words
+    assert "differ" not in words
+
+
 def test_speed_is_drawn_over_lengths(page):
-    labels = [a["aria-label"] for _, a in page.tags if a.get("aria-label", "").startswith("latch, a training step")]
+    labels = [a["aria-label"] for _, a in page.tags if a.get("aria-label", "").startswith("latch, training step")]
     assert len(labels) == 1
     assert "lstm 1.60 at 32, 6.40 at 128" in labels[0]
 
@@ -405,8 +417,10 @@ def test_different_hardware_is_not_compared_by_time(tmp_path, monkeypatch):
         for model in builder.models:
             builder.cell("digits", length, model)
     page = Page(report.render(builder.close()))
-    assert "different hardware (one; another): they are not compared by time" in page.words("speed")
-    assert not [a for _, a in page.tags if a.get("aria-label", "").startswith("digits, a training step")]
+    for section in (None, "speed"):
+        words = page.words(section)
+        assert "The runs differ in hardware (one; another), so times are not compared across them." in words
+    assert not [a for _, a in page.tags if a.get("aria-label", "").startswith("digits, training step")]
 
 
 def test_a_sweep_that_has_just_begun(tmp_path):
@@ -415,7 +429,7 @@ def test_a_sweep_that_has_just_begun(tmp_path):
     page = Page(report.render(builder.close()))
     assert "No model has been confirmed yet." in page.words(None)
     assert "are unfinished; run the same command to resume" in page.words(None)
-    assert "says nothing about models" in page.words(None)
+    assert "It says nothing about the models." in page.words(None)
     assert "no exclusive pass has been made yet" in page.words("speed")
     assert "only default configurations were tried" in page.words("expected")
 

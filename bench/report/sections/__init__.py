@@ -1,1 +1,1 @@
-"""The sections of the report, one file each: `make(findings)` returns a `Section` of the blocks in `page.py`."""
+"""The sections of the report, one file each. `make(findings)` returns a `Section`, made of the blocks in `page.py`."""

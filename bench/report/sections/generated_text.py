@@ -1,4 +1,4 @@
-"""Generated text: how language models go on from the same beginnings, with measures of it."""
+"""Generated text: how language models continue the same prompts, and measures of it."""
 
 import json
 from typing import Any
@@ -22,12 +22,7 @@ def make(findings: Findings) -> Section:
     for (dataset, length), group in frame.groupby(["dataset", "length"], sort=False) if not frame.empty else ():
         rows = rows_of(group)
         cells = [
-            [
-                row["model"],
-                row["temperature"],
-                score(row["score"]),
-                *(score(row[name]) for name in MEASURES),
-            ]
+            [row["model"], row["temperature"], score(row["score"]), *(score(row[name]) for name in MEASURES)]
             for row in rows
         ]
         head = ["model", "temperature", f"test {rows[0]['metric']}", *MEASURES.values()]
@@ -38,22 +33,23 @@ def make(findings: Findings) -> Section:
     if blocks:
         blocks.append(
             Note(
-                "All go on from the same 20 beginnings of validation windows, for about 1,000 characters, each model "
-                "with the weights of one seed; models in brackets are cheap samplers. Real words: the share of words "
-                "of 4 letters or more that the training part has. Copied: the share of windows of 20 characters that "
-                "it has. Distinct-3: different runs of 3 words over all of them. Self-BLEU: how alike the texts are. "
-                "5-gram nats: how surprising a token is to a 5-gram model of the training part. None of them is a "
-                "score: repeated commonplaces are made of real words and surprise nobody."
+                "All models continue the same 20 prompts, which are the beginnings of validation windows, for about "
+                "1,000 characters. Each uses the weights of one seed. Models in brackets are cheap samplers. Real "
+                "words is the share of words of 4 letters or more that occur in the training part. Copied is the share "
+                "of windows of 20 characters that occur in it. Distinct-3 is the number of different runs of 3 words "
+                "divided by the number of all of them. Self-BLEU is the similarity of the texts to each other. 5-gram "
+                "nats is how surprising a token is to a 5-gram model of the training part. None of these measures is a "
+                "score: a text that repeats commonplaces consists of real words and surprises no model."
             )
         )
     return Section("texts", "Generated text", blocks)
 
 
 def _excerpt(findings: Findings, row: dict[str, Any], most: int = 300) -> str:
-    """Return the beginning of the first text of a row, its lines parted as those of a poem."""
+    """Return the beginning of the first text of a row on one line; slashes separate its lines."""
     try:
         texts = json.loads((findings.folder / "runs" / row["run"] / "samples.json").read_text(encoding="utf-8"))
         (text, *_) = texts[row["model"].strip("()") if row["model"].startswith("(") else row["temperature"]]
     except (OSError, ValueError, KeyError):
-        return "the text is no longer there."
+        return "The text is no longer there."
     return shortened(" / ".join(line for line in text.splitlines() if line.strip()), most)

@@ -1,36 +1,43 @@
-"""How to read a report: its words, and the rules that its numbers keep to."""
+"""How to read the report: its terms, and the rules of evidence behind its numbers."""
 
 from bench.report.page import Findings, Listing, Section
 
 GLOSSARY = (
     ("Cell", "A model on a dataset at one length. Every cell gets the same budget."),
-    ("Trial", "One configuration, trained with one seed. Trials choose; they are judged on validation data only."),
-    ("Confirm run", "A chosen configuration trained again on a fresh seed that no choice has seen."),
+    ("Trial", "One configuration, trained with one seed. Trials are compared on validation data only."),
+    ("Confirm run", "The chosen configuration, trained again on a fresh seed that no choice has used."),
     (
         "Seed",
-        "The number from which initial weights and training data follow. With one seed all models see the same "
-        "batches, so scores are compared in pairs, seed by seed.",
+        "The number that determines the initial weights and the training data. All models with the same seed see the "
+        "same batches, so scores are compared in pairs, seed by seed.",
     ),
     (
         "Solved",
-        "The task's threshold reached in two validations in a row, and on the test split. “0 of 3” means not solved "
-        "within this budget, never that a model cannot.",
+        "The model reached the task's threshold in two consecutive validations and on the test split. “0 of 3” means "
+        "that the task was not solved within this budget. It does not mean that the model cannot solve it.",
     ),
-    ("Rank", "One more than the number of models shown to be better. What the seeds cannot tell apart shares a rank."),
+    (
+        "Rank",
+        "1 plus the number of models that are shown to be better. Models that are statistically tied share a rank.",
+    ),
     (
         "95 % interval",
-        "Of k of n seeds: Clopper and Pearson's, exact. Of a mean: Student's t below 20 seeds, BCa bootstrap from "
-        "there. One seed has none.",
+        "For a share of seeds, the exact interval of Clopper and Pearson. For a mean, Student's t below 20 seeds and "
+        "BCa bootstrap from 20 on. One seed has no interval.",
     ),
-    ("Device time", "Wall time of a run on each of its devices, with attempts that died."),
+    (
+        "Cheap baseline",
+        "A simple method that needs no tuning, scored on the same test split. If no model beats it, use it.",
+    ),
+    ("Device time", "Wall time of a run times its devices, including attempts that crashed."),
 )
 
 RULES = (
-    "Choices see validation data only; the test split is opened once, for the chosen configuration.",
-    "Every model gets the same number of trials and training sequences, and what failed is on its bill.",
-    "What was chosen as the best of several is trained again before it is believed.",
-    "A difference that the seeds cannot bear out is not called one; no correction is made for the number of pairs.",
-    "What was not measured is said to be so; it is never a blank or a zero.",
+    "Choices use validation data only. The test split is opened once, for the chosen configuration.",
+    "Every model gets the same number of trials and training sequences. Failed runs count towards its cost.",
+    "The best of several configurations is trained again on fresh seeds before its score is reported.",
+    "Models are called different only if the seeds support it. There is no correction for the number of pairs.",
+    "A value that was not measured is marked as such. It is never shown as a blank or a zero.",
 )
 
 

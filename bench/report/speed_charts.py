@@ -1,4 +1,4 @@
-"""Speed by length for a reader: a table and a chart for each quantity, and where the order of two models changes."""
+"""Speed by length: a table and a chart for each quantity, and the length at which the order of two models changes."""
 
 import math
 from pathlib import Path
@@ -16,10 +16,10 @@ QUANTITIES = {
     "streaming_p50_milliseconds": ("one step of a stream", "ms, median"),
     "peak_memory_mib": ("memory of training", "MiB"),
 }
-"""What is shown, and its unit."""
+"""The columns that are shown, each with its title and unit."""
 
 SPREADS = {"train_step_milliseconds": "train_spread", "inference_step_milliseconds": "inference_spread"}
-"""Between the quartiles of the repeats, over their median."""
+"""The columns with the distance between the quartiles of the repeats, divided by their median."""
 
 
 def write(frame: pd.DataFrame, folder: Path) -> tuple[Path, Path]:
@@ -31,10 +31,10 @@ def write(frame: pd.DataFrame, folder: Path) -> tuple[Path, Path]:
 
 
 def crossover(frame: pd.DataFrame, slow: str, fast: str, column: str) -> str:
-    """Return where `slow` becomes slower than `fast` as sequences grow, in words.
+    """Return the length from which `slow` is slower than `fast`, as a sentence.
 
-    Between the two lengths where the order changes the place is interpolated, both axes logarithmic. Raises
-    HardwareError where the rows were measured under different conditions.
+    The length is interpolated between the two measured lengths at which the order changes, on logarithmic axes. Raises
+    HardwareError if the rows were measured under different conditions.
     """
     same_conditions(frame)
     pairs = frame[frame["model"].isin((slow, fast))].pivot_table(index="steps", columns="model", values=column)
@@ -51,14 +51,14 @@ def crossover(frame: pd.DataFrame, slow: str, fast: str, column: str) -> str:
     for i in range(1, len(ratios)):
         before, after = ratios[i - 1], ratios[i]
         if (before <= 0) != (after <= 0):
-            place = steps[i - 1] * (steps[i] / steps[i - 1]) ** (before / (before - after))
-            word, about = "slower" if after > 0 else "faster", float(f"{place:.2g}")
+            crossing = steps[i - 1] * (steps[i] / steps[i - 1]) ** (before / (before - after))
+            word, about = "slower" if after > 0 else "faster", float(f"{crossing:.2g}")
             changes.append(f"{word} than {fast} between {steps[i - 1]} and {steps[i]} steps (about {about:.0f})")
     return f"{slow} becomes {', then '.join(changes)}"
 
 
 def sentences(frame: pd.DataFrame) -> list[str]:
-    """Return where attention becomes slower than an LSTM, for each quantity in milliseconds."""
+    """Return the length from which attention is slower than an LSTM, for each quantity in milliseconds."""
     return [
         f"{title}: {crossover(frame, 'transformer', 'lstm', column)}"
         for column, (title, _) in QUANTITIES.items()
@@ -67,26 +67,26 @@ def sentences(frame: pd.DataFrame) -> list[str]:
 
 
 def tables(frame: pd.DataFrame) -> dict[str, list[list[str]]]:
-    """Return a table of text cells for each quantity: rows are models, columns the steps."""
+    """Return a table of text cells for each quantity, with models as rows and steps as columns."""
     steps = sorted(frame["steps"].unique())
-    found = {}
+    shown = {}
     for column, (title, unit) in QUANTITIES.items():
         if column not in frame:
             continue
         rows = []
         for model in dict.fromkeys(frame["model"]):
-            mine = frame[frame["model"] == model].set_index("steps")
-            rows.append([model, *(_cell(mine, step, column) for step in steps)])
-        found[f"{title} ({unit})"] = rows
-    return found
+            measured = frame[frame["model"] == model].set_index("steps")
+            rows.append([model, *(_cell(measured, step, column) for step in steps)])
+        shown[f"{title} ({unit})"] = rows
+    return shown
 
 
-def _cell(mine: pd.DataFrame, step: int, column: str) -> str:
-    if step not in mine.index:
+def _cell(measured: pd.DataFrame, step: int, column: str) -> str:
+    if step not in measured.index:
         return ""
-    value = mine[column][step]
+    value = measured[column][step]
     if pd.isna(value):
-        state = str(mine["state"][step])
+        state = str(measured["state"][step])
         return "-" if state == "complete" else state.removeprefix("failed: ")
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
@@ -116,7 +116,7 @@ def chart(frame: pd.DataFrame) -> str:
 
 
 def _band(rows: pd.DataFrame, column: str) -> tuple[list[float], list[float]]:
-    """Return the ends of the shade: the width of the middle half of the repeats, or up to the 95th percentile."""
+    """Return the ends of the shade: as wide as the middle half of the repeats, or from median to 95th percentile."""
     upper = column.replace("_p50_", "_p95_")
     if upper != column:
         return rows[column].tolist(), rows[upper].tolist()

@@ -1,4 +1,4 @@
-"""What runs have cost: wall time, money and energy, as pure functions of their records."""
+"""The cost of runs in wall time, money and energy: pure functions of their records."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -7,7 +7,7 @@ from bench.results.record import RunRecord
 
 
 def wall_seconds(records: Iterable[RunRecord]) -> float:
-    """Return the time in which at least one of the runs was under way, in seconds; pauses between do not count."""
+    """Return the seconds during which at least one of the runs was active; pauses do not count."""
     spans = []
     for record in records:
         if record.started_at:
@@ -21,26 +21,26 @@ def wall_seconds(records: Iterable[RunRecord]) -> float:
 
 
 def usd(records: Iterable[RunRecord]) -> float | None:
-    """Return what runs cost in USD; None where no price was given."""
+    """Return what runs cost in USD; None if any of them has no price."""
     costs = [record.cost_usd for record in records]
     known = [cost for cost in costs if cost is not None]
     return sum(known) if known and len(known) == len(costs) else None
 
 
 def energy(records: Iterable[RunRecord], cpu_watts: float | None) -> tuple[float | None, str]:
-    """Return the energy of runs in kWh and how it is known: measured, estimated from CPU time, or not measured.
+    """Return the energy of runs in kWh, and its source: measured, estimated from CPU time, or not measured.
 
-    A meter counts the whole device: runs that share it share its reading equally. Where there is no meter, CPU time
-    times `cpu_watts`, the power of a busy core, which is time in disguise and no evidence of its own.
+    A meter counts the whole device, so its reading is divided equally among the runs that share the device. Without a
+    meter the estimate is CPU time times `cpu_watts`, the power of a busy core in watts; it is no evidence of its own.
     """
-    joules, ways = 0.0, set()
+    joules, sources = 0.0, set()
     for record in records:
         if record.energy_joules is not None:
             joules += record.energy_joules / record.config.device_sharers
-            ways.add(f"measured ({record.energy_from})")
+            sources.add(f"measured ({record.energy_from})")
         elif cpu_watts is not None and record.cpu_seconds is not None:
             joules += cpu_watts * record.cpu_seconds
-            ways.add(f"estimated from CPU time at {cpu_watts:g} W a busy core")
+            sources.add(f"estimated from CPU time at {cpu_watts:g} W a busy core")
         elif record.seconds.total:
             return None, "not measured"
-    return (joules / 3.6e6, ", ".join(sorted(ways))) if ways else (None, "not measured")
+    return (joules / 3.6e6, ", ".join(sorted(sources))) if sources else (None, "not measured")

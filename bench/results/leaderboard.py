@@ -22,7 +22,7 @@ from bench.wording import bare
 
 
 class Status(StrEnum):
-    """What a row stands for, in the order in which rows without a rank follow those with one."""
+    """The status of a row. Rows without a rank are in this order."""
 
     COMPLETE = "complete"
     FAILED = "failed"

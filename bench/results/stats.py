@@ -1,7 +1,8 @@
 """Intervals and tests for few seeds.
 
-Percentile bootstrap covers 83 % instead of 95 % with five normal scores and less with scores of solved and unsolved
-runs, so: exact tests for k of n, Student's t for scores below 20 seeds, BCa bootstrap from there.
+The percentile bootstrap covers 83 % instead of 95 % with five normal scores, and less with scores of solved and
+unsolved runs. This module therefore uses exact tests for k of n, Student's t for scores below 20 seeds, and the BCa
+bootstrap from 20 on.
 """
 
 import math
@@ -26,11 +27,11 @@ ENDS = {
     "mse": (0.0, math.inf),
     "nats": (0.0, math.inf),
 }
-"""The least and the most that a primary metric can be."""
+"""The smallest and the largest possible value of each primary metric."""
 
 
 def mean_interval(scores: Sequence[float]) -> tuple[float, float]:
-    """Return a 95 % interval of the mean: Student's t below 20 scores, BCa bootstrap from there; NaN for one score."""
+    """Return a 95 % interval of the mean: Student's t below 20 scores, BCa bootstrap from 20 on, NaN for one score."""
     if len(scores) < 2:
         return math.nan, math.nan
     if min(scores) == max(scores):
@@ -43,9 +44,9 @@ def mean_interval(scores: Sequence[float]) -> tuple[float, float]:
 
 
 def score_interval(scores: Sequence[float], metric: str) -> tuple[float, float]:
-    """Return the interval of the mean of a primary metric, cut off where the metric ends: no accuracy exceeds 1.
+    """Return the interval of the mean of a primary metric, clipped to the metric's range: no accuracy exceeds 1.
 
-    Student's t knows of no ends; what lies beyond them is impossible, so the interval holds as often without it.
+    Student's t ignores the range. Values outside it are impossible, so clipping does not change the coverage.
     """
     low, high = mean_interval(scores)
     least, most = ENDS[metric]
@@ -53,11 +54,11 @@ def score_interval(scores: Sequence[float], metric: str) -> tuple[float, float]:
 
 
 def expected_performance(scores: Sequence[float], unbiased: bool = True) -> list[float]:
-    """Return the expected best of n = 1 … B scores of independent trials, of which more is better.
+    """Return the expected best of n = 1 … B scores of independent trials, where more is better.
 
-    Unbiased: n of the B scores drawn without replacement, sum of v_(i) C(i-1, n-1) / C(B, n) (Tang et al. 2020). Else
-    the plug-in estimate of Dodge et al. 2019, section 3, with replacement, which is too low for n near B. Neither says
-    anything beyond B, of trials that a sampler chose by earlier scores, or of pruned ones.
+    The unbiased estimate draws n of the B scores without replacement: sum of v_(i) C(i-1, n-1) / C(B, n) (Tang et al.
+    2020). The plug-in estimate of Dodge et al. 2019, section 3, draws with replacement and is too low for n near B.
+    Neither is valid beyond B, for trials that a sampler chose by earlier scores, or for pruned trials.
     """
     ordered, total = np.sort(np.asarray(scores, dtype=np.float64)), len(scores)
     rank = np.arange(1, total + 1)
@@ -67,22 +68,22 @@ def expected_performance(scores: Sequence[float], unbiased: bool = True) -> list
         if not unbiased:
             weights = (rank / total) ** n - ((rank - 1) / total) ** n
         curve.append(math.fsum(weights * ordered))
-        if n < total:  # C(i-1, n) / C(B, n+1) from C(i-1, n-1) / C(B, n), without numbers of a thousand digits
+        if n < total:  # C(i-1, n) / C(B, n+1) from C(i-1, n-1) / C(B, n), without huge binomials
             weights = weights * ((rank - n) / n) * ((n + 1) / (total - n))
     return curve
 
 
 def hypervolume(losses: Sequence[Sequence[float]], reference: Sequence[float]) -> float:
-    """Return the volume between a set of points, of which less is better, and a reference point worse than all."""
+    """Return the volume between points, where less is better, and a reference point that is worse than all of them."""
     import moocore
 
     return float(moocore.hypervolume(np.asarray(losses, dtype=float), ref=np.asarray(reference, dtype=float)))
 
 
 def solves_more(a: Sequence[bool], b: Sequence[bool]) -> bool:
-    """Whether a solves more often than b: Fisher's exact test, one-sided, p <= .05.
+    """Return whether a solves more often than b: Fisher's exact test, one-sided, p <= .05.
 
-    Three of three against none of three is p = .05, the least that three seeds can tell apart.
+    Three of three against none of three is p = .05, the only difference that three seeds can show.
     """
     table = [[sum(a), len(a) - sum(a)], [sum(b), len(b) - sum(b)]]
     p = float(stats.fisher_exact(table, alternative="greater").pvalue)
@@ -90,9 +91,9 @@ def solves_more(a: Sequence[bool], b: Sequence[bool]) -> bool:
 
 
 def scores_higher(a: Sequence[float], b: Sequence[float]) -> bool:
-    """Whether the mean of a lies above that of b: the 95 % interval of the paired differences excludes zero.
+    """Return whether the mean of a is above that of b: the 95 % interval of the paired differences excludes zero.
 
-    Scores are paired by seed: equal positions saw the same data in the same order.
+    Scores are paired by seed: runs at equal positions have seen the same data in the same order.
     """
     differences = [x - y for x, y in zip(a, b, strict=False)]
     low, _ = mean_interval(differences)
@@ -100,8 +101,8 @@ def scores_higher(a: Sequence[float], b: Sequence[float]) -> bool:
 
 
 def ranks(better: Sequence[Sequence[bool]]) -> list[int]:
-    """Return ranks from 1: one more than the number of rows shown to be better. Rows not told apart share a rank.
+    """Return ranks from 1: 1 plus the number of rows shown to be better. Statistically tied rows share a rank.
 
-    `better[i][j]` says that row i was shown to be better than row j.
+    `better[i][j]` says whether row i was shown to be better than row j.
     """
     return [1 + sum(row[j] for row in better) for j in range(len(better))]

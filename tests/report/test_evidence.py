@@ -83,7 +83,7 @@ def test_default_and_tuned_are_compared_on_the_same_seeds():
     assert (row["picked"], row["chosen"], row["seeds"]) == (1, 1, 3)
 
 
-def test_what_tuning_lost_is_told_although_fresh_seeds_choose_the_default_after_all():
+def test_a_loss_by_tuning_is_reported_although_fresh_seeds_choose_the_default():
     """A gain of what these very seeds chose could never be negative."""
     runs = [made("t0", 0.6), made("t1", 0.9), *(made(f"t0-s{i}", 0.7) for i in range(2))]
     runs += [made(f"t1-s{i}", 0.5) for i in range(2)]

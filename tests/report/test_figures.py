@@ -92,7 +92,7 @@ def test_places_are_spread_and_keep_their_order():
     assert figures.spread([], 0.1) == []
 
 
-def test_points_are_thinned_to_those_that_can_be_told_apart():
+def test_points_that_cover_each_other_are_thinned():
     points = [(x / 1000, y / 1000) for x in range(100) for y in range(100)]
     kept = figures.thin(points, 10)
     assert 100 <= len(kept) <= 121

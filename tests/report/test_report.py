@@ -312,7 +312,7 @@ def test_outcomes_are_counted_and_explained(page):
     assert "runs/latch/L16/gru/t10/log.txt" in words
 
 
-def test_what_is_not_applicable_is_told_with_its_reason(tmp_path):
+def test_cells_that_are_not_applicable_have_a_reason(tmp_path):
     builder = Builder(tmp_path / "left-out", [("digits", 8)])
     builder.spec["not_applicable"] = {"digits/L8/mine": "sees the future, which the task forbids"}
     words = Page(report.render(builder.build())).words("outcomes")

@@ -1,4 +1,4 @@
-"""The leaderboard of a sweep written by hand: latch is a task to be solved, digits a matter of degree."""
+"""The leaderboard of a sweep written by hand: latch has a threshold from which it is solved, digits has none."""
 
 import json
 import math
@@ -135,7 +135,7 @@ def small(tmp_path, dataset: str, **runs: dict[str, dict]) -> pd.DataFrame:
 
 
 def test_a_seed_that_failed_counts_with_the_chance_score(tmp_path):
-    """Left out, it would make a model that diverges every other time the best."""
+    """Without it, a model that diverges every other time would be the best."""
     good = {"t0": {"score": 0.7}, "t0-s0": {"score": 0.7}, "t0-s1": {"score": 0.71}}
     board = small(tmp_path, "digits", lstm=good, gru=good | {"t0-s0": {"score": 0.9}, "t0-s1": FAILED})
     found = row(board, "digits", "gru")
@@ -144,7 +144,7 @@ def test_a_seed_that_failed_counts_with_the_chance_score(tmp_path):
     assert answers.answers(board)[0].startswith("digits at 8: best: lstm, 0.705 accuracy [0.641, 0.769]; gru is")
 
 
-def test_what_has_not_met_the_test_split_proves_nothing(tmp_path):
+def test_a_run_without_a_test_score_does_not_count(tmp_path):
     late = {"t0": {"score": 1.0}, "t0-s0": solved(900), "t0-s1": {"val": {"accuracy": 1.0}, "solved": True}}
     none = {"t0": {"score": 1.0}} | {f"t0-s{i}": {"val": {"accuracy": 1.0}, "solved": True} for i in range(2)}
     board = small(tmp_path, "latch", lstm=late, gru=none)
@@ -154,7 +154,7 @@ def test_what_has_not_met_the_test_split_proves_nothing(tmp_path):
     assert pd.isna(row(board, "latch", "gru")["rank"])
 
 
-def test_a_test_run_that_failed_is_told(tmp_path):
+def test_a_test_run_that_failed_is_the_reason(tmp_path):
     runs = {"t0": {"score": 0.7}} | {f"t0-s{i}": {"val": {"accuracy": 0.7}} for i in range(2)}
     small(tmp_path, "digits", lstm=runs)
     seal(folder := tmp_path / "sweeps" / "small", RunRecord.read(folder / "runs/digits/L8/lstm/t0-s0").config, 0.5)
@@ -165,7 +165,7 @@ def test_a_test_run_that_failed_is_told(tmp_path):
     assert (found["status"], found["reason"]) == ("failed", "test run: out_of_memory")
 
 
-def test_no_model_is_said_to_have_failed_that_was_not_tried(tmp_path):
+def test_a_model_that_was_not_tried_is_unfinished(tmp_path):
     unsolved = {"t0": UNSOLVED, "t0-s0": UNSOLVED, "t0-s1": UNSOLVED}
     board = small(tmp_path, "latch", mlp=unsolved, lstm={"t0": UNSOLVED})
     chance = "none of the models beats chance (0.500 accuracy)"
@@ -175,7 +175,7 @@ def test_no_model_is_said_to_have_failed_that_was_not_tried(tmp_path):
     assert answers.answers(board) == [f"latch at 8: {chance}; not solved within 6,400 sequences by any model."]
 
 
-def test_why_nothing_could_be_confirmed_is_told(tmp_path):
+def test_the_answer_says_why_no_model_could_be_confirmed(tmp_path):
     over = {"t0": {"state": "pruned", "cause": "limit"}}
     board = small(tmp_path, "digits", lstm=over, gru=over)
     assert answers.answers(board) == [
@@ -193,29 +193,29 @@ def test_the_columns_are_as_defined(board):
     assert list(board.columns) == leaderboard.COLUMNS
 
 
-def test_rows_go_from_best_to_floor(board):
+def test_rows_are_sorted_from_best_to_baselines(board):
     latch, digits = (board[board["dataset"] == name]["model"].tolist() for name in ("latch", "digits"))
     others = ["stacked_lstm", "transformer", "bilstm"]
     assert latch == ["gru", "lstm", "rnn", "mlp", *others, "(majority)", "(bag)", "(chance)"]
     assert digits == ["lstm", "gru", "mlp", "(nearest)", "(majority)"]
 
 
-def test_models_that_cannot_be_told_apart_share_a_rank(board):
-    # Of three seeds, 3 against 0 is told apart and 3 against 1 is not. digits: on the seeds both have, mlp is worse.
+def test_models_that_are_statistically_tied_share_a_rank(board):
+    # With three seeds, 3 against 0 is a difference and 3 against 1 is a tie. digits: mlp is worse on the shared seeds.
     ranked = {(r.dataset, r.model): r.rank for r in board.dropna(subset="rank").itertuples()}
     assert [ranked["latch", model] for model in ("gru", "lstm", "rnn", "mlp")] == [1, 1, 1, 3]
     assert [ranked["digits", model] for model in ("lstm", "gru", "mlp")] == [1, 1, 3]
 
 
 @pytest.mark.parametrize(("model", "k", "score"), [("lstm", 3, 1.0), ("rnn", 1, 0.5), ("mlp", 0, 0.5)])
-def test_a_task_to_be_solved_is_scored_by_k_of_n(board, model, k, score):
+def test_a_task_that_can_be_solved_is_scored_by_k_of_n(board, model, k, score):
     found = row(board, "latch", model)
     assert (found["solved"], found["num_seeds"], found["score"], found["score_is"]) == (k, 3, score, "median")
     assert (found["ci_low"], found["ci_high"]) == pytest.approx(stats.clopper_pearson(k, 3))
     assert found["ci_of"] == "share of seeds that solve"
 
 
-def test_a_matter_of_degree_is_scored_by_the_mean(board):
+def test_a_task_without_a_threshold_is_scored_by_the_mean(board):
     found = row(board, "digits", "lstm")
     assert found["score"] == pytest.approx(0.92)
     assert (found["score_is"], found["ci_of"]) == ("mean", "mean score")
@@ -249,7 +249,7 @@ def test_validation_and_choice_are_shown(board):
     assert found["val_screening"] == found["val_confirmation"] == pytest.approx(1.01)
 
 
-def test_every_cell_says_how_it_stands(board):
+def test_every_row_has_a_status_and_a_reason(board):
     states = {(r.dataset, r.model): (r.status, r.reason) for r in board.itertuples()}
     assert states["latch", "stacked_lstm"] == ("failed", "killed, non_finite")
     assert states["latch", "bilstm"] == ("not_applicable", "sees the future")
@@ -260,7 +260,7 @@ def test_every_cell_says_how_it_stands(board):
     assert {status for status, _ in states.values()} == set(leaderboard.Status)
 
 
-def test_floors_have_a_score_and_no_rank(board):
+def test_baselines_have_a_score_and_no_rank(board):
     chance, bag = row(board, "latch", "(chance)"), row(board, "latch", "(bag)")
     assert (chance["score"], bag["score"], chance["steps"]) == (0.5, 0.6, 8)
     assert pd.isna(chance["rank"])
@@ -331,7 +331,7 @@ def over_lengths(good: dict[str, list[int]], goal: str | None, **changes) -> pd.
         ),
     ],
 )
-def test_one_sentence_says_who_is_good_at_which_lengths(good, goal, sentence):
+def test_one_sentence_says_which_models_are_good_at_which_lengths(good, goal, sentence):
     assert answers.summaries(over_lengths(good, goal)) == [f"d at 8 to 32: {sentence}"]
 
 
@@ -400,7 +400,7 @@ def test_before_a_confirmation_no_answer_is_given(tmp_path):
     assert row(board, "latch", "lstm")["status"] == "unfinished"
 
 
-def test_what_a_failed_model_cost_is_in_the_table_for_people(board):
+def test_the_table_shows_what_a_failed_model_cost(board):
     (cells,) = (cells for table in tables.for_people(board).values() for cells in table if "stacked" in cells[0])
     assert cells[0] == "stacked_lstm (failed)"
     assert cells[-1] == f"{row(board, 'latch', 'stacked_lstm')['device_seconds']:.1f}" != "0.0"
@@ -415,7 +415,7 @@ def test_the_csv_holds_the_board(board, tmp_path):
 
 
 @pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@x", "\tx", "1234567", "12e4567", "0012"])
-def test_text_that_a_spreadsheet_would_run_or_count_is_made_inert(tmp_path, text):
+def test_text_that_a_spreadsheet_would_evaluate_gets_a_quote(tmp_path, text):
     board = pd.DataFrame({"model": [text, "plain"], "score": [-1.5, 2.0], "solved": [-1, None]})
     tables.write_csv(board, tmp_path / "board.csv")
     found = pd.read_csv(tmp_path / "board.csv")
@@ -437,7 +437,7 @@ def test_a_table_has_a_row_a_model_and_fits_its_headings(board):
     assert rows[1][:6] == ["lstm", "1", "1.000", "0.29 to 1.00", "3 of 3", "1,100"]
 
 
-def test_markdown_keeps_its_columns_and_leaves_out_empty_ones(board):
+def test_markdown_omits_empty_columns(board):
     shown = tables.to_markdown(board).split("### ")[1:]
     assert [table.split(" at ")[0] for table in shown] == ["latch", "digits"]
     for table in shown:

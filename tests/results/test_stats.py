@@ -33,7 +33,7 @@ def test_the_interval_of_a_proportion_is_symmetric():
         *[(7, 1, 8, True), (7, 2, 8, True), (9, 2, 10, True)],  # .005, .020, .0027
     ],
 )
-def test_what_n_seeds_can_tell_apart(a, b, n, more):
+def test_the_differences_that_n_seeds_can_show(a, b, n, more):
     # By hand: 3 of 3 against 0 of 3 is 1 / C(6, 3) = .05; 5 of 5 against 1 of 5 is (5 + 1) / C(10, 5) = .024.
     assert stats.solves_more([i < a for i in range(n)], [i < b for i in range(n)]) is more
 
@@ -122,8 +122,8 @@ def test_scores_are_compared_in_pairs():
     assert not stats.scores_higher(a, a)
 
 
-def test_models_that_cannot_be_told_apart_share_a_rank():
-    # The first is better than the third only; the second is not told apart from either.
+def test_tied_models_share_a_rank():
+    # The first is better than the third only; the second is tied with both.
     assert stats.ranks([[False, False, True], [False, False, False], [False, False, False]]) == [1, 1, 2]
     assert stats.ranks([[False, True, True], [False, False, True], [False, False, False]]) == [1, 2, 3]
     assert stats.ranks([]) == []

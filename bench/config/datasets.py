@@ -1,13 +1,14 @@
-"""Reader of dataset cards: `datasets/NAME.toml` says which task, which lengths, where the data come from."""
+"""Reader of dataset cards: `datasets/NAME.toml` says which task, which lengths, and where the data come from."""
 
+from collections.abc import Iterable
 from pathlib import Path, PurePath
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from bench.config import plugins
 from bench.config.contracts import Task
-from bench.config.strict import fingerprint, one_line, read_toml
+from bench.config.strict import NAME, fingerprint, one_line, read_toml
 from bench.errors import DataMissingError, DeclarationError, did_you_mean
 
 
@@ -16,11 +17,25 @@ class DataFile(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    path: str  # below a data folder; absolute for a user's own file
+    path: str  # below a data folder; absolute for a file of your own
     sha256: str = Field(pattern="^[0-9a-f]{64}$")
     size_bytes: int = Field(gt=0)
     url: str | None = None  # where `bench fetch` gets it
     listing: str | None = None  # of a folder: a file beside the card with path, sha256, size and url of each file in it
+
+    @field_validator("path")
+    @classmethod
+    def _check_path(cls, path: str) -> str:
+        if not path or "\0" in path or (not PurePath(path).is_absolute() and ".." in PurePath(path).parts):
+            raise ValueError("must be a path below the data folder, without '..', or an absolute path")
+        return path
+
+    @field_validator("listing")
+    @classmethod
+    def _check_listing(cls, listing: str | None) -> str | None:
+        if listing is not None and (PurePath(listing).name != listing or "\0" in listing):
+            raise ValueError("must be the name of a file beside the card")
+        return listing
 
 
 class Dataset(BaseModel):
@@ -32,52 +47,69 @@ class Dataset(BaseModel):
     title: str
     task: str
     kind: Literal["synthetic", "real"]
-    lengths: list[int] = Field(min_length=1)  # the ladder, climbing
+    lengths: list[int] = Field(min_length=1)  # the ladder, increasing
     length_meaning: str
     source: str
     licence: str
     citation: str | None = None
-    split: str | None = None  # the rule by which train, val and test were parted
+    split: str | None = None  # the rule that divides the examples into train, val and test
     files: list[DataFile] = []
     arguments: dict[str, Any] = {}
 
     @property
     def fingerprint(self) -> str:
-        """Stands for the data: the same for two cards that ask the same of a model."""
+        """Return digits that are equal for two cards with the same data, task and arguments."""
         arguments = dict(self.arguments)
-        if self.files:  # what is in them, wherever they lie and come from
+        if self.files:  # their content, wherever they are stored and come from
             arguments["files"] = [[PurePath(file.path).name, file.sha256] for file in self.files]
         return fingerprint({"task": self.task, "arguments": arguments})
 
     def at(self, length: int) -> Task:
-        """Return what is asked at one length. Raises DeclarationError, and DataMissingError saying how to get it."""
+        """Return the task at one length. Raises DeclarationError, and DataMissingError with how to get the data."""
         try:
             return make_task(self.task, length, self.arguments)
         except DataMissingError as error:
-            how = f"python -m bench fetch {self.name}, or BENCH_DATA_DIR=FOLDER (--data-dir) if you have it"
-            raise DataMissingError(f"{self.name}: {error}; get it: {how}") from None
+            how = f"python -m bench fetch {self.name}, or give the folder that holds them with --data-dir FOLDER"
+            raise DataMissingError(f"{self.name}: {error}; get the files: {how}") from None
+
+
+def check_name(name: str, known: Iterable[str] = ()) -> None:
+    """Raise DeclarationError for a name of a dataset that is unsafe in paths, addresses and filters of MLflow.
+
+    `known` are the names of the other datasets: a name that differs from one of them in case only would share folders
+    with it on some disks.
+    """
+    if not NAME.fullmatch(name):
+        rule = "must be 1 to 64 letters, digits, '.', '_' or '-', and begin with a letter or a digit"
+        raise DeclarationError(f"dataset {name[:80]!a}: the name {rule}; rename the card")
+    for other in known:
+        if other != name and other.lower() == name.lower():
+            raise DeclarationError(
+                f"datasets '{name}' and '{other}' differ in upper and lower case only; rename one card"
+            )
 
 
 def read(name: str, folder: Path | None = None) -> Dataset:
     """Read and check a card. Raises UnknownNameError and DeclarationError."""
+    check_name(name, plugins.declarations("datasets", folder))
     path = plugins.declaration("datasets", name, folder)
     try:
         card = Dataset.model_validate({"name": name} | read_toml(path))
     except ValidationError as error:
         raise DeclarationError(one_line(path, error, Dataset)) from None
     if card.lengths != sorted(set(card.lengths)) or card.lengths[0] < 1:
-        raise DeclarationError(f"{path}: lengths: positive and climbing, but found {card.lengths}")
+        raise DeclarationError(f"{path}: lengths must be positive and increasing, but are {card.lengths}")
     known = plugins.declared("tasks", card.task, "Task").keyword
     for key in card.arguments:
         if key not in known:
             hint = did_you_mean(key, known)
-            raise DeclarationError(f"{path}: [arguments] {key}: not an argument of bench/tasks/{card.task}.py{hint}")
+            raise DeclarationError(f"{path}: [arguments] {key} is not an argument of bench/tasks/{card.task}.py{hint}")
     if card.files:
         card = card.model_copy(update={"arguments": card.arguments | {"files": [f.model_dump() for f in card.files]}})
     return card
 
 
 def make_task(task: str, length: int, arguments: dict[str, Any]) -> Task:
-    """Return the task at one length. Raises DeclarationError for a length or argument it refuses."""
+    """Return the task at one length. Raises DeclarationError for a length or an argument that it does not accept."""
     made: Task = plugins.load("tasks", task).Task(length, **arguments)
     return made

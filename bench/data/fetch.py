@@ -1,7 +1,9 @@
-"""Getting the files of a dataset: only when asked, resumed where a download was cut off, and checked by their hash."""
+"""Download the files of a dataset: only when you ask for it, resumed after an interruption, and checked by hash."""
 
+import contextlib
 import http.client
 import os
+import ssl
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -9,83 +11,97 @@ from pathlib import Path
 
 from bench.config import plugins
 from bench.config.datasets import DataFile, Dataset
-from bench.data.files import cache, checksum, locate
-from bench.errors import DataMissingError, DeclarationError
+from bench.data.files import cache, checksum, locate, reason, shown
+from bench.errors import DataError, DataMissingError, DeclarationError, StoreError
 
 CHUNK = 1 << 16
 TIMEOUT_SECONDS = 60
 
 OnBytes = Callable[[int], None]
-"""Told how many bytes came since it was last told."""
+"""Called with the number of bytes that arrived since the last call."""
 
 
 def wanted(card: Dataset, folder: Path | None = None) -> list[DataFile]:
     """Return the single files of a card, those of a folder from its listing. Raises DeclarationError."""
-    found = []
+    files: list[DataFile] = []
     for file in card.files:
         if file.listing is None:
-            found.append(file)
+            files.append(file)
         else:
-            path = plugins.declaration("datasets", card.name, folder).with_name(file.listing)
-            found += _listed(path, file)
-    return found
+            files += _listed(plugins.declaration("datasets", card.name, folder).with_name(file.listing))
+    return files
 
 
-def _listed(path: Path, folder: DataFile) -> Iterator[DataFile]:
+def _listed(path: Path) -> Iterator[DataFile]:
     """Yield the files of a listing: tab-separated path, sha256, size in bytes and URL, under a header."""
     try:
-        lines = path.read_text().splitlines()
-    except OSError as error:
-        raise DeclarationError(f"{path}: {error.strerror}") from None
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError) as error:
+        raise DeclarationError(f"{path}: {reason(error)}") from None
     for number, line in enumerate(lines[1:], 2):
         cells = line.split("\t")
-        if len(cells) != 4 or not cells[2].isdecimal():
-            raise DeclarationError(f"{path}: line {number}: path, sha256, size_bytes, url expected, but found {line!r}")
-        yield DataFile(path=cells[0], sha256=cells[1], size_bytes=int(cells[2]), url=cells[3])
+        try:
+            name, sha256, size, url = cells
+            yield DataFile(path=name, sha256=sha256, size_bytes=int(size), url=url or None)
+        except ValueError:  # also of pydantic
+            rule = "must be path, sha256, size in bytes and URL, separated by tabs"
+            raise DeclarationError(f"{path}: line {number} {rule}, but is {line[:120]!r}") from None
 
 
 def is_here(card: Dataset) -> bool:
-    """Whether all files of a card are to be found; their sizes are looked at, not their hashes."""
-    try:
-        for file in card.files:
-            locate(file)
-    except DataMissingError:
-        return False
-    return True
+    """Return whether all files of a card exist with the right sizes; their hashes are not checked."""
+    return all(map(_exists, card.files))
 
 
 def fetch(file: DataFile, on_bytes: OnBytes = lambda count: None) -> Path:
-    """Get one file into the cache and return its path. Raises DataMissingError; what came is kept for the next try.
+    """Download one file into the cache and return its path.
 
-    A file that is there with the right hash, there or in BENCH_DATA_DIR, is not fetched again.
+    A file that already has the right hash, in the cache or in BENCH_DATA_DIR, is not downloaded. What arrived before an
+    interruption is kept, and the next call resumes. Raises DataMissingError, and StoreError if the cache cannot be
+    written.
     """
     target = cache() / "data" / file.path
     _check_inside(target, cache() / "data", file)
-    for path in (target, *([locate(file)] if _found(file) else [])):
-        if path.is_file() and checksum(path) == file.sha256:
-            on_bytes(file.size_bytes)
-            return path
+    for path in (target, *([locate(file)] if _exists(file) else [])):
+        with contextlib.suppress(DataError):  # unreadable: downloaded again
+            if checksum(path) == file.sha256:
+                on_bytes(file.size_bytes)
+                return path
     if file.url is None:
-        raise DataMissingError(f"{file.path}: its card names no url; put the file into {cache() / 'data'} yourself")
+        raise DataMissingError(f"{file.path}: its card has no URL; copy the file into {cache() / 'data'}")
     part = target.with_name(f".{target.name}.part")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         _download(file, part, on_bytes)
-    except (urllib.error.URLError, http.client.HTTPException, OSError, ValueError) as error:
-        kept = f"; {part.stat().st_size:,} bytes are kept, the same command goes on" if part.is_file() else ""
-        reason = getattr(error, "reason", error) or type(error).__name__
-        raise DataMissingError(f"{file.path}: {file.url}: {reason}{kept}") from None
-    found = checksum(part)
-    if found != file.sha256:
-        part.unlink()
-        raise DataMissingError(
-            f"{file.path}: sha256 {file.sha256[:12]}… expected, but {file.url} gave {found[:12]}…; nothing was kept"
-        )
-    os.replace(part, target)
+        sha256 = checksum(part)
+        if sha256 != file.sha256:
+            part.unlink()
+            rule = f"{file.url} has sha256 {sha256[:12]}…, but the card says {file.sha256[:12]}…"
+            raise DataMissingError(f"{file.path}: {rule}; nothing was kept")
+        os.replace(part, target)
+    except (
+        urllib.error.URLError,
+        http.client.HTTPException,
+        ssl.SSLError,
+        ValueError,
+        TimeoutError,
+        ConnectionError,
+    ) as error:
+        cause = getattr(error, "reason", error) or type(error).__name__
+        raise DataMissingError(f"{file.path}: {file.url}: {cause}{_kept(part)}") from None
+    except OSError as error:
+        fix = "free some space, or name another folder in BENCH_CACHE_DIR"
+        raise StoreError(f"{shown(target.parent)}: {reason(error)}; {fix}{_kept(part)}") from None
     return target
 
 
-def _found(file: DataFile) -> bool:
+def _kept(part: Path) -> str:
+    """Return what an error says of a download that can be resumed."""
+    size = part.stat().st_size if part.is_file() else 0
+    return f"; {size:,} bytes are kept, run the same command to resume" if size else ""
+
+
+def _exists(file: DataFile) -> bool:
     try:
         locate(file)
     except DataMissingError:
@@ -94,15 +110,15 @@ def _found(file: DataFile) -> bool:
 
 
 def _check_inside(target: Path, folder: Path, file: DataFile) -> None:
-    """A card may come from anybody: it writes nothing outside the cache."""
+    """Raise DeclarationError for a card, which anybody may have written, that would write outside the cache."""
     if not target.resolve().is_relative_to(folder.resolve()):
-        raise DeclarationError(f"{file.path}: a path below the data folder expected")
+        raise DeclarationError(f"{file.path}: the path must be below the data folder")
 
 
 def _download(file: DataFile, part: Path, on_bytes: OnBytes) -> None:
     assert file.url is not None
     if not file.url.startswith(("https://", "http://")):
-        raise ValueError("an address that begins with https:// expected")
+        raise ValueError("the URL must begin with https://")
     have = part.stat().st_size if part.exists() else 0
     if have >= file.size_bytes:
         part.unlink()
@@ -116,8 +132,8 @@ def _download(file: DataFile, part: Path, on_bytes: OnBytes) -> None:
             while chunk := answer.read(CHUNK):
                 size += len(chunk)
                 if size > file.size_bytes:
-                    raise ValueError(f"more than the {file.size_bytes:,} bytes expected")
+                    raise ValueError(f"more than the {file.size_bytes:,} bytes that its card says")
                 out.write(chunk)
                 on_bytes(len(chunk))
     if size < file.size_bytes:
-        raise ValueError(f"cut off after {size:,} of {file.size_bytes:,} bytes")
+        raise ValueError(f"interrupted after {size:,} of {file.size_bytes:,} bytes")

@@ -1,7 +1,8 @@
-"""The files of a dataset: where they lie, and the arrays that were made of them.
+"""The files of a dataset: where they are, and the arrays that were prepared from them.
 
-Looked for in the folders of BENCH_DATA_DIR, then in the cache that `bench fetch` fills; never fetched unasked. What
-is read, decoded or tokenised is kept beside them as memory-mapped arrays, which all runs of a machine share.
+Files are searched in the folders of BENCH_DATA_DIR, then in the cache that `bench fetch` fills; they are never
+downloaded unless you ask for it. What is read, decoded or tokenised is kept in the cache as memory-mapped arrays, which
+all runs of a machine share.
 """
 
 import contextlib
@@ -24,21 +25,25 @@ from bench.data import remarks
 from bench.errors import DataError, DataMissingError, StoreError, did_you_mean
 
 VERSION = 5
-"""Of the prepared arrays: raised whenever a reader changes what it makes of a file."""
+"""Version of the prepared arrays: raised whenever a reader changes what it prepares from a file."""
 
 
 class Prepared(NamedTuple):
-    """What a reader made of files."""
+    """What a reader prepared from files."""
 
     arrays: dict[str, np.ndarray]  # memory-mapped, read-only
     meta: dict[str, Any]  # plain data: names of classes, vocabulary, scale
 
 
 def cache() -> Path:
-    """Return the folder that `bench fetch` fills and prepared arrays are kept in."""
-    named = os.environ.get("BENCH_CACHE_DIR")
-    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(named) if named else Path(base) / "sequence-model-bench"
+    """Return the folder for downloaded files and prepared arrays. Raises StoreError if there is no home folder."""
+    named, base = os.environ.get("BENCH_CACHE_DIR"), os.environ.get("XDG_CACHE_HOME")
+    if named or base:
+        return Path(named) if named else Path(str(base)) / "sequence-model-bench"
+    try:
+        return Path.home() / ".cache" / "sequence-model-bench"
+    except RuntimeError:
+        raise StoreError("no home folder for the cache; name a folder in BENCH_CACHE_DIR") from None
 
 
 def folders() -> list[Path]:
@@ -48,27 +53,35 @@ def folders() -> list[Path]:
 
 
 def locate(file: DataFile) -> Path:
-    """Return where a file lies. Raises DataMissingError."""
+    """Return where a file is. Raises DataMissingError."""
     for folder in folders():
-        path = folder / file.path  # an absolute path stays what it is
-        if file.listing is not None and path.is_dir():
+        path = folder / file.path  # an absolute path replaces the folder
+        try:
+            mode = path.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:
+            raise DataMissingError(f"{shown(path)}: {reason(error)}") from None
+        if file.listing is not None and stat.S_ISDIR(mode.st_mode):
             return path
-        if path.is_file():
-            if path.stat().st_size != file.size_bytes:
-                found = f"{file.size_bytes:,} bytes expected, but found {path.stat().st_size:,}"
-                raise DataMissingError(f"{path}: {found}; another version, or a download that was cut off")
+        if stat.S_ISREG(mode.st_mode):
+            if mode.st_size != file.size_bytes:
+                sizes = f"the file has {mode.st_size:,} bytes, but its card says {file.size_bytes:,}"
+                raise DataMissingError(f"{path}: {sizes}; it is another version, or its download was interrupted")
             return path
+    if Path(file.path).is_absolute():
+        raise DataMissingError(f"{file.path}: no such file")
     raise DataMissingError(f"{file.path}: not in {' nor in '.join(map(str, folders()))}")
 
 
 def prepare(
     name: str, files: Sequence[DataFile], how: Any, make: Callable[[list[Path]], tuple[dict[str, np.ndarray], Any]]
 ) -> Prepared:
-    """Return what `make(paths)` makes of the files: arrays by name and plain data; made once, then memory-mapped.
+    """Return what `make(paths)` prepares from the files, arrays by name and plain data: made once, then memory-mapped.
 
-    `how` is whatever else the result depends on. Two processes that make the same at once leave one of them; what was
-    cut off is made again. Raises DataMissingError, DataError for a file of another hash, and StoreError where nothing
-    can be written.
+    `how` is all else that the result depends on. Of two processes that prepare the same at once, one result is kept;
+    a damaged or incomplete result is replaced. Raises DataMissingError, DataError for a file of another hash, and
+    StoreError if the cache cannot be written.
     """
     key = fingerprint([VERSION, [file.sha256 for file in files], how])
     folder = cache() / "prepared" / f"{name}-{key}"
@@ -84,13 +97,13 @@ def prepare(
             _put(part, folder)
         except OSError as error:
             shutil.rmtree(part, ignore_errors=True)
-            mend = "prepared data are kept there; make room, or name another folder in BENCH_CACHE_DIR"
-            raise StoreError(f"{folder.parent}: {error.strerror or error}; {mend}") from None
+            fix = "prepared data are kept there; free some space, or name another folder in BENCH_CACHE_DIR"
+            raise StoreError(f"{folder.parent}: {reason(error)}; {fix}") from None
     return found or _load(folder)
 
 
 def _put(part: Path, folder: Path) -> None:
-    """Give what was made its name; not over what a quicker process has put there, but over what was cut off."""
+    """Rename a finished folder to its name; keep what a faster process put there, but replace what is incomplete."""
     try:
         part.rename(folder)
     except OSError:
@@ -102,28 +115,28 @@ def _put(part: Path, folder: Path) -> None:
 
 
 def _whole(folder: Path) -> Prepared | None:
-    """Return what is kept in a folder; None where nothing is, or what a full disk or a power cut has left of it."""
+    """Return what a folder keeps; None if it is missing, or damaged, as a full disk or a power failure leaves it."""
     try:
         return _load(folder)
-    except (OSError, EOFError, ValueError, KeyError):
+    except (OSError, EOFError, ValueError, LookupError, TypeError, AttributeError):
         return None
 
 
 def _checked(file: DataFile) -> Path:
-    """Return where a file lies, if it is the one that is meant: results are told to be of its hash."""
+    """Return where a file is, if it has the hash of its card: results name that hash."""
     path = locate(file)
-    if file.listing is None and (found := checksum(path)) != file.sha256:
-        told = f"sha256 {file.sha256[:12]}… expected, but found {found[:12]}…"
-        # Not as if it were missing: whoever passes over what is not here would pass over this as well.
-        raise DataError(f"{path}: {told}; it was changed, or is another version: get it again, or mend its card")
+    if file.listing is None and (sha256 := checksum(path)) != file.sha256:
+        rule = f"the file has sha256 {sha256[:12]}…, but its card says {file.sha256[:12]}…"
+        # Not DataMissingError: code that skips missing files must not skip this one.
+        raise DataError(f"{path}: {rule}; it was changed, or is another version: get it again, or correct its card")
     return path
 
 
 @functools.lru_cache(maxsize=16)
 def _load(folder: Path) -> Prepared:
-    told = json.loads((folder / "meta.json").read_text())
-    arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in told["arrays"]}
-    meta = told["meta"]
+    stored = json.loads((folder / "meta.json").read_text())
+    arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in stored["arrays"]}
+    meta = stored["meta"]
     if "remarks" in meta:
         meta["remarks"] = remarks.stored(meta["remarks"])
     return Prepared(arrays, meta)
@@ -165,6 +178,9 @@ def shown(path: Path, most: int = 120) -> str:
 
 
 def checksum(path: Path) -> str:
-    """Return the SHA-256 of a file, in hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    """Return the SHA-256 of a file, in hexadecimal digits. Raises DataError if it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise DataError(f"{shown(path)}: {reason(error)}") from None

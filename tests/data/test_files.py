@@ -11,7 +11,7 @@ import pytest
 from bench.config.datasets import DataFile
 from bench.data import files
 from bench.data.files import checksum, prepare
-from bench.errors import DataError, StoreError
+from bench.errors import DataError, DataMissingError, StoreError
 
 ROOT = Path(__file__).parents[2]
 
@@ -56,7 +56,9 @@ def test_it_is_made_once_and_mapped(card):
 def test_a_file_that_is_not_the_one_meant_is_not_read(card):
     path = Path(card[0].path)
     path.write_text("4 5 6")
-    with pytest.raises(DataError, match=r"numbers.txt: sha256 \w{12}… expected, but found .* it was changed"):
+    with pytest.raises(
+        DataError, match=r"numbers.txt: the file has sha256 \w{12}…, but its card says .* it was changed"
+    ):
         prepare("a", card, [], Maker())
 
 
@@ -118,9 +120,49 @@ def test_a_full_disk_leaves_nothing_behind(card, monkeypatch):
         raise OSError("3 requested and 1 written")
 
     monkeypatch.setattr(np, "save", full)
-    with pytest.raises(StoreError, match="prepared: 3 requested and 1 written; .* make room"):
+    with pytest.raises(StoreError, match="prepared: 3 requested and 1 written; .* free some space"):
         prepare("a", card, [], Maker())
     assert not list((files.cache() / "prepared").iterdir())
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        "[]",
+        "{}",
+        "null",
+        "5",
+        '"x"',
+        '{"arrays": 5, "meta": {}}',
+        '{"arrays": ["x"], "meta": {"remarks": [5]}}',
+        "\xff\xfe",
+    ],
+)
+def test_garbage_in_the_cache_is_replaced(card, garbage):
+    make = Maker()
+    prepare("a", card, [], make)
+    (kept() / "meta.json").write_text(garbage, encoding="latin-1")
+    files._load.cache_clear()
+    assert prepare("a", card, [], make).arrays["x"].tolist() == [1, 2, 3]
+    assert make.count == 2
+
+
+def test_no_home_folder_is_told_in_a_line(card, monkeypatch):
+    def refuse():
+        raise RuntimeError("Could not determine home directory.")
+
+    for name in ("BENCH_CACHE_DIR", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(Path, "home", refuse)
+    with pytest.raises(StoreError, match="no home folder for the cache; name a folder in BENCH_CACHE_DIR"):
+        prepare("a", card, [], Maker())
+
+
+def test_a_path_that_the_system_refuses_is_missing_in_a_line(card, tmp_path):
+    for path in ("x" * 300, str(tmp_path / "numbers.txt" / "inside")):
+        with pytest.raises(DataMissingError) as caught:
+            files.locate(DataFile(path=path, sha256="0" * 64, size_bytes=5))
+        assert "\n" not in str(caught.value)
 
 
 CODE = """

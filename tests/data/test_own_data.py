@@ -4,6 +4,7 @@ import json
 import os
 import resource
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -20,7 +21,7 @@ from hypothesis import strategies as st
 from bench.cli.commands import main
 from bench.config import datasets
 from bench.config.sweep_settings import SweepConfig
-from bench.data import own_data
+from bench.data import cards, own_data
 from bench.errors import BenchError
 from tests.makers import hourly, long_table, recordings, reviews, series, tagged
 
@@ -209,7 +210,7 @@ def test_tables_of_parquet_are_classified(tmp_path):
 @pytest.mark.parametrize("task", ["forecasting", "regression", "tagging", "language_modelling"])
 def test_what_holds_examples_of_classes_is_no_table_or_text(tmp_path, name, task):
     (tmp_path / name).write_bytes(b"x") if "." in name else (tmp_path / name).mkdir()
-    with pytest.raises(BenchError, match=rf"{name}: {task} is asked of (tables|a text file).*; save it as one"):
+    with pytest.raises(BenchError, match=rf"{name}: --task {task} needs (a table|a text file).*; save the data as one"):
         make(tmp_path / name, task=task)
 
 
@@ -249,7 +250,7 @@ def test_a_file_of_a_german_spreadsheet(tmp_path):
         "Zähler Süd.csv: 240 rows, delimiter ';', cp1252, decimal commas; time = Zeit (hourly); target = Last München [MW]"
     )
     assert own.remarks[2:4] == [
-        "Zähler Süd.csv: line 1, byte 1, is not UTF-8; read as Windows-1252 (--encoding)",
+        "Zähler Süd.csv: line 1, byte 11, is not UTF-8; read as Windows-1252 (--encoding)",
         "Zähler Süd.csv: numbers are read with decimal commas",
     ]
 
@@ -275,7 +276,7 @@ def test_classes_of_a_parquet_file_are_those_of_the_same_csv(tmp_path, name, opt
 
 
 def test_a_column_is_one_thing(tmp_path):
-    with pytest.raises(BenchError, match=r"load\.csv: 'load' is both --target and --group; make it one of them"):
+    with pytest.raises(BenchError, match=r"load\.csv: column 'load' is both --target and --group; remove one of them"):
         make(hourly(tmp_path / "load.csv"), target=["load"], group="load", task="forecasting")
 
 
@@ -289,10 +290,10 @@ def test_a_gap_in_the_second_file_is_told(tmp_path):
 def test_a_file_that_may_not_be_read_is_told(tmp_path, monkeypatch):
     path = hourly(tmp_path / "load.csv")
 
-    def refuse(_):
+    def refuse(*_):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(own_data, "checksum", refuse)
+    monkeypatch.setattr(Path, "open", refuse)
     with pytest.raises(BenchError, match=r"load\.csv: Permission denied$"):
         make(path)
 
@@ -358,16 +359,16 @@ def test_any_card_that_is_written_is_read(title, path, arguments):
     shared = {"title": title, "task": "t", "kind": "real", "lengths": [4], "length_meaning": "m", "source": title}
     file = {"path": path, "sha256": "0" * 64, "size_bytes": 1}
     card = datasets.Dataset(name="n", licence=title, files=[file], arguments=arguments, **shared)
-    found = tomllib.loads(own_data.to_toml(card))
+    found = tomllib.loads(cards.to_toml(card))
     assert found == shared | {"licence": title, "files": [file], "arguments": arguments}
 
 
 def test_a_card_is_never_written_over(tmp_path):
     own = make(hourly(tmp_path / "load.csv"))
     assert "written" in own_data.save(own, tmp_path)
-    assert "is there already, with the same data" in own_data.save(own, tmp_path)
+    assert "exists already, with the same data" in own_data.save(own, tmp_path)
     before = (tmp_path / "load.toml").read_text()
-    with pytest.raises(own_data.DeclarationError, match="load.toml: is there already, for other data"):
+    with pytest.raises(own_data.DeclarationError, match="load.toml: exists already, for other data"):
         own_data.save(make(hourly(tmp_path / "load.csv", rows=700)), tmp_path)
     assert (tmp_path / "load.toml").read_text() == before
 
@@ -401,15 +402,15 @@ REFUSED = {
     "empty": ("", "", "empty"),
     "column": (GOOD, "--target lod", "there is no column 'lod'; did you mean 'load'? (columns: timestamp, load)"),
     "time": (GOOD, "--time timestmp", "no column 'timestmp'; did you mean 'timestamp'?"),
-    "which target": (TWO, "--task forecasting", "dates in timestamp; numbers in load, wind; which column is to be foretold? --target NAME"),
-    "which task": (TWO, "", "dates in timestamp; numbers in load, wind; what is asked of it? --task forecasting"),
-    "horizon": (TWO, "--task regression --target load --horizon 3", "--horizon: not an option of regression, but of forecasting"),
+    "which target": (TWO, "--task forecasting", "dates in timestamp; numbers in load, wind; name the column to forecast or predict with --target NAME"),
+    "which task": (TWO, "", "dates in timestamp; numbers in load, wind; choose the task: --task forecasting"),
+    "horizon": (TWO, "--task regression --target load --horizon 3", "--horizon is not an option of regression, but of forecasting"),
     "task": (GOOD, "--task forcasting", "did you mean 'forecasting'?"),
     "too long": (GOOD, "--task forecasting --length 99", "no window fits into the train part"),
-    "constant": ("timestamp,load\n" + "".join(f"2026-01-{day:02d},5\n" for day in range(1, 29)), "", "column 'load': the same in all rows"),
+    "constant": ("timestamp,load\n" + "".join(f"2026-01-{day:02d},5\n" for day in range(1, 29)), "", "column 'load' has the same value in all rows"),
     "no rows": ("timestamp,load\n", "", "no rows below the header"),
     "no names": (GOOD.partition("\n")[2].replace(",", ",A,"), "", "line 1 must name the columns, but it holds a date like the lines below"),
-    "dataset": (GOOD, "--dataset latch", "--data and --dataset: give one of them"),
+    "dataset": (GOOD, "--dataset latch", "give --data or --dataset, not both"),
 }  # fmt: skip
 
 
@@ -430,8 +431,8 @@ REFUSED_CLASSES = {
     "one class": ("text,label\ngood,a\nbad,a\nfine,a\n" * 1, "", "column 'label'"),
     "no label": ("a,b,label\n1,2,x\n2,3,\n3,4,y\n" + "4,5,x\n5,6,y\n" * 9, "", "line 3, column 'label': "),
     "nan label": ("a,b,label\n1,2,x\n2,3,nan\n3,4,y\n" + "4,5,x\n5,6,y\n" * 9, "", "line 3, column 'label': "),
-    "horizon": ("a,b,label\n1,2,x\n2,3,y\n", "--task classification --horizon 3", "--horizon: not an option of classification, but of forecasting"),
-    "label": ("a,b,sort\n1,2,x\n2,3,y\n", "--task classification", "which column is the label? --label NAME"),
+    "horizon": ("a,b,label\n1,2,x\n2,3,y\n", "--task classification --horizon 3", "--horizon is not an option of classification, but of forecasting"),
+    "label": ("a,b,sort\n1,2,x\n2,3,y\n", "--task classification", "name the column of labels with --label NAME"),
     "column": ("a,b,sort\n1,2,x\n2,3,y\n", "--label srot", "no column 'srot'; did you mean 'sort'?"),
 }  # fmt: skip
 
@@ -460,10 +461,143 @@ def test_a_folder_without_recordings_is_refused(tmp_path, monkeypatch):
 def test_options_of_a_file_need_one(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     status, _, errors = call("sweep", "--dataset", "latch", "--target", "load")
-    assert (status, "--target needs --data, a file of your own" in errors) == (2, True)
+    assert (status, "--target describes a file of yours; give the file with --data" in errors) == (2, True)
     hourly(tmp_path / "load.csv")
     status, _, errors = call("sweep", "--data", "lod.csv")
     assert (status, "lod.csv: no such file; did you mean 'load.csv'?" in errors) == (2, True)
+
+
+# Names and numbers
+
+
+def swept(results: Path, own: own_data.Own) -> None:
+    """Leave in a results folder what a sweep of a file leaves."""
+    folder = results / "sweeps" / f"{own.card.name}-smoke-{len(list(results.glob('sweeps/*')))}"
+    folder.mkdir(parents=True)
+    (folder / "sweep.json").write_text(json.dumps({"card": own.card.model_dump(mode="json")}))
+
+
+def test_two_files_of_one_name_are_two_datasets(tmp_path):
+    results = tmp_path / "results"
+    first, second, third = (
+        tmp_path / folder / name for folder, name in (("a", "my.csv"), ("b", "my.csv"), ("c", "MY.csv"))
+    )
+    for number, path in enumerate((first, second, third)):
+        path.parent.mkdir()
+        hourly(path, rows=600 + number)
+    swept(results, make(first, results=results))
+    names = [make(path, results=results).card.name for path in (first, second, third)]
+    assert names[0] == "my"
+    assert len(set(names)) == 3
+    assert all(name.startswith("my-") for name in names[1:])
+    swept(results, make(second, results=results))
+    (results / "sweeps/damaged").mkdir()
+    (results / "sweeps/damaged/sweep.json").write_text("[")
+    assert [make(path, results=results).card.name for path in (first, second, third)] == names
+
+
+def test_a_copy_of_a_file_is_the_same_dataset(tmp_path):
+    results = tmp_path / "results"
+    swept(results, make(hourly(tmp_path / "my.csv"), results=results))
+    (tmp_path / "moved").mkdir()
+    assert make(hourly(tmp_path / "moved/my.csv"), results=results).card.name == "my"
+
+
+def test_a_file_named_as_a_shipped_dataset_is_another(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert make(hourly(tmp_path / "latch.csv")).card.name.startswith("latch-")
+
+
+@pytest.mark.parametrize("name", ["../..csv", "ä'b\"c.csv", "x" * 250 + ".csv", "....csv", "__.csv", "-rf.csv"])
+def test_a_file_name_becomes_the_safe_name_of_a_dataset(name):
+    datasets.check_name(own_data.slug(Path(name)))
+
+
+@pytest.mark.parametrize(
+    ("name", "rule"), [("a\nb.csv", r"holds '\\n'; rename"), ("caf\udce9.csv", "not UTF-8; rename")]
+)
+def test_a_file_name_that_no_card_can_hold_is_refused(tmp_path, name, rule):
+    hourly(tmp_path / name)
+    with pytest.raises(BenchError, match=rule) as caught:
+        make(tmp_path / name)
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize("splits", [[0.9, 0.9, 0.9], [0.5, 0.5], [0, 0.5, 0.5], [1, 0, 0], [0.1, 0.1, 0.1]])
+def test_splits_that_divide_nothing_are_refused(tmp_path, splits):
+    with pytest.raises(BenchError, match=r"load\.csv: .*splits must be three shares that sum to 1"):
+        make(hourly(tmp_path / "load.csv"), splits=splits)
+
+
+@pytest.mark.parametrize(
+    ("write", "options", "rule"),
+    [
+        (
+            hourly,
+            {"horizon": 10**6},
+            r"no window fits into the \w+ part \(rows of train, val and test: \[420, 60, 120\]\)",
+        ),
+        (hourly, {"season": 420}, "--season must be less than 420, the rows of the training part, but is 420"),
+        (hourly, {"lengths": [10**6]}, r"no window fits into the \w+ part \(rows"),
+        (series, {"lengths": [13]}, "--length must be at most 12, the longest training sequence, but is 13"),
+        (
+            tagged,
+            {"lengths": [10**9]},
+            "--length must be at most 5, the longest training sequence, but is 1,000,000,000",
+        ),
+    ],
+)
+def test_numbers_beyond_the_data_are_refused_by_their_bound(tmp_path, write, options, rule):
+    name = {hourly: "x.csv", series: "x.ts", tagged: "x.conllu"}[write]
+    with pytest.raises(BenchError, match=rule):
+        make(write(tmp_path / name), **options)
+
+
+# What is no file
+
+
+def test_a_device_a_pipe_and_a_socket_are_refused_at_once(tmp_path):
+    os.mkfifo(tmp_path / "pipe.csv")
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(tmp_path / "s.csv"))
+    for path, what in (
+        (Path("/dev/zero"), "a device"),
+        (tmp_path / "pipe.csv", "a named pipe"),
+        (tmp_path / "s.csv", "a socket"),
+    ):
+        for task in (None, "forecasting", "classification", "language_modelling"):
+            with pytest.raises(BenchError, match=f"{what}, not a regular file; write the data to a file first"):
+                make(path, task=task)
+    listener.close()
+
+
+def test_what_the_system_refuses_to_open_is_one_line(tmp_path):
+    (tmp_path / "loop.csv").symlink_to("loop.csv")
+    (tmp_path / "gone.csv").symlink_to("nowhere.csv")
+    for path, rule in (
+        (tmp_path / ("x" * 300 + ".csv"), "File name too long"),
+        (tmp_path / "loop.csv", "symbolic link"),
+        (tmp_path / "gone.csv", "a symbolic link to nowhere.csv, which does not exist"),
+        (tmp_path / "a/b.csv", "no such file"),
+        (Path("/proc/cpuinfo"), "the file is empty"),
+    ):
+        with pytest.raises(BenchError, match=rule) as caught:
+            make(path)
+        assert "\n" not in str(caught.value)
+
+
+def test_a_card_that_cannot_be_written_is_one_line(tmp_path):
+    own = make(hourly(tmp_path / "load.csv"))
+    (tmp_path / "datasets").write_text("a file")
+    with pytest.raises(BenchError, match="run where you may write, or leave --save-card out"):
+        own_data.save(own, tmp_path / "datasets")
+
+
+def test_a_folder_with_pipes_and_broken_links_is_read_without_them(tmp_path):
+    folder = recordings(tmp_path / "tones")
+    os.mkfifo(folder / "low/pipe.wav")
+    (folder / "low/gone.wav").symlink_to("nowhere.wav")
+    assert sum(make(folder).card.at(9).counts.values()) == 20
 
 
 # Large
@@ -542,9 +676,9 @@ def test_a_file_for_each_part(tmp_path):
 @pytest.mark.parametrize(
     ("name", "options", "rule"),
     [
-        ("w.csv", {"task": "tagging"}, "which column tells the sequences apart? --group NAME"),
+        ("w.csv", {"task": "tagging"}, "name the column that distinguishes sequences with --group NAME"),
         ("w.csv", {"task": "tagging", "group": "sentence", "text": "tokn"}, "no column 'tokn'; did you mean 'token'"),
-        ("w.conllu", {"group": "sentence"}, "parted by empty lines; leave it out"),
+        ("w.conllu", {"group": "sentence"}, "CoNLL-U separates sentences by empty lines; leave --group out"),
         ("w.conllu", {"label": "uposs"}, "no column 'uposs'; did you mean 'upos'"),
         ("w.conllu", {"splits": [0.5, 0.5, 0.5]}, "three shares that sum to 1"),
         ("w.conllu", {"splits": [0.998, 0.001, 0.001]}, "splits leave val without a sequence"),

@@ -1,0 +1,93 @@
+"""Dataset cards of your own files: their sentences and lengths, and how they are written to a folder."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import tomlkit
+
+from bench.config import datasets
+from bench.config.datasets import Dataset
+from bench.data.files import reason
+from bench.errors import DeclarationError, StoreError
+
+FIRST_RUNG = 64  # of the ladder of lengths, unless lengths are given
+
+MEANING = {
+    "forecasting": "look-back in rows",
+    "regression": "last steps of a sequence",
+    "classification": "first steps of a sequence",
+    "language_modelling": "context in tokens",
+    "tagging": "first steps of a sequence",
+}
+"""What a length means, by task."""
+
+
+def save(card: Dataset, listing: str | None = None, folder: Path = Path("datasets")) -> str:
+    """Write a card, and the listing of its folder, into a folder of cards; return a sentence about what was done.
+
+    Never overwrites another card. Raises DeclarationError, and StoreError if the folder cannot be written.
+    """
+    path, lines = folder / f"{card.name}.toml", folder / f"{card.name}.tsv"
+    use = f"use it with --dataset {card.name}"
+    try:
+        if path.exists():
+            if datasets.read(card.name, folder).fingerprint == card.fingerprint:
+                return f"{path}: exists already, with the same data; {use}"
+            raise DeclarationError(f"{path}: exists already, for other data; rename it, or your file")
+        folder.mkdir(parents=True, exist_ok=True)
+        if listing is not None:
+            if lines.exists():
+                raise DeclarationError(f"{lines}: exists already; rename it, or your folder")
+            lines.write_text(listing, encoding="utf-8")
+        with path.open("x", encoding="utf-8") as file:
+            file.write(to_toml(card))
+    except OSError as error:
+        raise StoreError(f"{path}: {reason(error)}; run where you may write, or leave --save-card out") from None
+    return f"{path}: written; {use}"
+
+
+def to_toml(card: Dataset) -> str:
+    """Return a card as the text of its file."""
+    keys = ("title", "task", "kind", "lengths", "length_meaning", "source", "licence", "split")
+    document: dict[str, Any] = card.model_dump(include=set(keys), exclude_none=True)
+    document = {key: document[key] for key in keys if key in document}
+    if card.files:
+        document["files"] = [file.model_dump(exclude_none=True) for file in card.files]
+    document["arguments"] = {key: value for key, value in card.arguments.items() if key != "files"}
+    return tomlkit.dumps(document)
+
+
+def ladder(task_name: str, task: Any) -> list[int]:
+    """Return lengths to try, each twice the one before, up to the whole sequence or to what the rows allow."""
+    if task_name == "forecasting":
+        rows = task.meta["rows"]
+        most = max(1, min(256, (min(rows[0], sum(rows)) - task.horizon) // 4))
+        return [length for length in (24, 48, 96, 192) if length <= most] or [most]
+    if task_name == "language_modelling":
+        most = min(task.meta["tokens"].values()) // 4
+        return [length for length in (32, 64, 128) if length <= most] or [max(1, most)]
+    whole: int = task.num_steps
+    rungs = [FIRST_RUNG << step for step in range(5) if FIRST_RUNG << step < whole]
+    return [*rungs, whole] if whole <= 2 * FIRST_RUNG << 4 else rungs
+
+
+def split_rule(task_name: str, arguments: dict[str, Any]) -> str:
+    """Return the rule of the split in words."""
+    rule = arguments.get("splits")
+    if task_name == "forecasting":
+        time = "time" if "time" in arguments else "order of rows, taken as time"
+        return f"by {time} {_shares(rule or [0.7, 0.1, 0.2])}"
+    if task_name == "language_modelling":
+        return f"by place {_shares(rule or [0.9, 0.05, 0.05])}"
+    if task_name == "tagging":
+        return "by file" if isinstance(rule, dict) else f"by hash of the tokens {_shares(rule or [0.8, 0.1, 0.1])}"
+    if task_name == "regression":
+        return f"by hash of the {arguments.get('group', 'sequence')} {_shares(rule or [0.7, 0.1, 0.2])}"
+    rule = rule or {"by": "stratified", "shares": [0.8, 0.1, 0.1]}
+    shares = f" {_shares(rule['shares'])}" if "shares" in rule else ""
+    return ("stratified" if rule["by"] == "stratified" else f"by {rule['by']}") + shares
+
+
+def _shares(splits: Sequence[float]) -> str:
+    return "/".join(f"{part:,}" if part >= 1 else f"{part * 100:g}" for part in splits)

@@ -1,0 +1,108 @@
+"""The columns of your table: what their first rows hold, and which column serves which purpose."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from bench.config.sweep_settings import SweepConfig
+from bench.data.encodings import read_text
+from bench.data.table_format import NUMBER, TableFormat
+from bench.data.tables import MISSING, is_named, read_head
+from bench.data.timestamps import DATE
+from bench.errors import DataError, DeclarationError
+
+TARGETS = ("target", "y")
+LABELS = ("label", "class", "target", "y")
+TEXTS = ("text", "sentence")
+TOKENS = ("token", "word", "form")
+"""Names of columns that say what they are for."""
+
+SAMPLE_ROWS = 50
+
+
+class Look(NamedTuple):
+    """What the first rows of a table hold."""
+
+    path: Path
+    names: list[str]
+    dates: list[str]  # each column with a name is in one of these three
+    numbers: list[str]
+    texts: list[str]
+    form: str  # how the file is written, in words
+
+    def __str__(self) -> str:
+        """Return the columns by what they hold."""
+        kinds = {"dates": self.dates, "numbers": self.numbers, "text": self.texts}
+        shown = {kind: ", ".join(names[:12]) + ", …" * (len(names) > 12) for kind, names in kinds.items() if names}
+        return "; ".join(f"{kind} in {names}" for kind, names in shown.items())
+
+
+def look_at(path: Path, config: SweepConfig) -> Look:
+    """Look at a table's first rows. Raises DataError, also if the table lacks a column that an option names."""
+    named = [config.time, config.group, config.label, config.text, *(config.target or []), *(config.features or [])]
+    form = TableFormat(config.delimiter, config.encoding, not config.no_header)
+    head = read_head(path, SAMPLE_ROWS, form, [name for name in named if name is not None])
+    if not head.rows:
+        raise DataError(f"{path}: no rows below the header")
+    kinds: dict[str, list[str]] = {"dates": [], "numbers": [], "texts": []}
+    for place, name in enumerate(head.names):
+        if not is_named(name):
+            continue
+        cells = [row[place].strip() for row in head.rows if place < len(row)]
+        known = [cell for cell in cells if cell not in MISSING]
+        are_numbers = all(map(NUMBER.fullmatch, known))
+        are_dates = bool(known) and all(map(DATE.fullmatch, known))
+        kinds["numbers" if are_numbers else "dates" if are_dates else "texts"].append(name)
+    return Look(path, head.names, **kinds, form=str(head.form))
+
+
+def look_at_json(path: Path, encoding: str | None) -> Look:
+    """Look at the first object of a .jsonl file. Raises DataError."""
+    text, _ = read_text(path, encoding=encoding)
+    first = next((line for line in text.split("\n") if line.strip()), "")
+    try:
+        row = json.loads(first)
+    except (ValueError, RecursionError):
+        row = None
+    if not isinstance(row, dict):
+        raise DataError(f"{path}: line 1 is not a JSON object; write one object per line, with a text and a label")
+    strings = [key for key, value in row.items() if isinstance(value, str)]
+    return Look(path, list(row), [], [key for key in row if key not in strings], strings, "JSON")
+
+
+def time_column(config: SweepConfig, look: Look) -> str | None:
+    """Return the column of times: the one that is named, or the only one with dates. Raises DeclarationError."""
+    free = [name for name in look.dates if name not in (config.group, config.label, config.text)]
+    if config.time is None and len(free) > 1:
+        raise DeclarationError(f"{look.path}: columns {', '.join(free)} hold dates; choose one: --time {free[0]}")
+    return config.time or (free[0] if free else None)
+
+
+def choose(look: Look, option: str, given: str | None, usual: Sequence[str], others: Sequence[str]) -> str:
+    """Return the column that is given, or the first with a usual name, or the only one of `others`.
+
+    Raises DeclarationError if there is none.
+    """
+    for candidates in ([given] if given else [], with_names(look.names, usual)[:1], others if len(others) == 1 else []):
+        if candidates:
+            return candidates[0]
+    purpose = {"--target": "to forecast or predict", "--label": "of labels", "--text": "of texts or tokens"}[option]
+    raise DeclarationError(f"{look.path}: {look}; name the column {purpose} with {option} NAME")
+
+
+def with_names(names: Sequence[str], usual: Sequence[str]) -> list[str]:
+    """Return the names that are among the usual ones, in upper or lower case."""
+    return [name for name in names if name.lower() in usual]
+
+
+def check_roles(config: SweepConfig, path: Path) -> None:
+    """Raise DeclarationError for a column that two options name."""
+    roles: dict[str, str] = {}
+    for option in ("target", "features", "time", "group", "label", "text"):
+        given = getattr(config, option)
+        for name in dict.fromkeys([given] if isinstance(given, str) else given or []):
+            if name in roles:
+                rule = f"column '{name}' is both --{roles[name]} and --{option}; remove one of them"
+                raise DeclarationError(f"{path}: {rule}")
+            roles[name] = option

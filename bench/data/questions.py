@@ -1,0 +1,272 @@
+"""The task that your file poses: which one it is, and the arguments that your options and its columns give it."""
+
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from bench.config.sweep_settings import SweepConfig
+from bench.data import texts
+from bench.data.columns import LABELS, TARGETS, TEXTS, TOKENS, Look, choose, look_at_json, time_column, with_names
+from bench.data.table_format import PARQUET
+from bench.data.tables import is_named
+from bench.errors import DataError, DeclarationError
+
+OPTIONS = {
+    "forecasting": {"target", "features", "time", "group", "horizon", "season", "splits", *("delimiter", "encoding")}
+    | {"no_header"},
+    "regression": {"target", "features", "time", "group", "splits", "delimiter", "encoding", "no_header"},
+    "classification": {"label", "text", "features", "time", "group", "tokens", "splits", "no_header"}
+    | {"delimiter", "encoding"},
+    "language_modelling": {"tokens", "splits", "encoding"},
+    "tagging": {"label", "text", "group", "splits", "delimiter", "encoding"},
+}
+"""Which options of a file each task has."""
+
+RECORDINGS, TEXT_FILES = ".wav", ".txt"
+
+
+class Question(NamedTuple):
+    """The arguments of a task, and sentences for the reader about them."""
+
+    arguments: dict[str, Any]
+    notes: list[str]
+
+
+def ending(path: Path) -> str:
+    """Return what the name of a file ends with, in lower case and without .gz."""
+    return Path(path.name.lower().removesuffix(".gz")).suffix
+
+
+def is_archive(path: Path) -> bool:
+    """Return whether the name of a file is that of an archive of texts."""
+    return path.name.lower().endswith(texts.ARCHIVES)
+
+
+def is_table(path: Path, config: SweepConfig) -> bool:
+    """Return whether a file is read as a table. Spreadsheets are included: the reader tells how to save them."""
+    named = ending(path) in (".csv", ".tsv", ".xlsx", ".xls", ".ods", *PARQUET)
+    return named or (path.is_file() and config.task in ("forecasting", "regression"))
+
+
+def check_kind(config: SweepConfig, path: Path) -> None:
+    """Raise DataError if the file can only hold examples of classes, and --task is another one."""
+    is_of_classes = path.is_dir() or is_archive(path) or ending(path) in (".npz", ".npy")
+    if is_of_classes and config.task in OPTIONS.keys() - {"classification"}:
+        needed = "a text file" if config.task == "language_modelling" else "a table (.csv, .tsv, .parquet)"
+        raise DataError(f"{path}: --task {config.task} needs {needed}; save the data as one")
+
+
+def task_of(config: SweepConfig, path: Path, look: Look | None) -> str:
+    """Return the task that a file and its options imply, if no other is possible. Raises BenchError."""
+    end = ending(path)
+    if end == ".conllu":
+        return "tagging"
+    if path.is_dir() or is_archive(path) or end in (".ts", ".npz", ".npy", ".jsonl"):
+        return "classification"
+    if end == TEXT_FILES and not (config.label or config.text):
+        return "language_modelling"
+    if end == RECORDINGS:
+        raise DataError(f"{path}: one recording; give the folder that holds a folder of recordings for each class")
+    if config.horizon or config.season:
+        return "forecasting"
+    if config.group and config.label and not config.text and look and with_names(look.texts, TOKENS):
+        return "tagging"
+    if config.label or config.text:
+        return "classification"
+    if look is not None:
+        if not config.target and with_names(look.names, ("label", "class")):
+            return "classification"
+        values = [name for name in look.numbers if name != config.group]
+        if not config.group and (config.time or (len(look.dates) == 1 and len(values) == 1)):
+            return "forecasting"  # no other task has a use for times in a table without sequences
+    columns = f"{look}; " if look is not None else ""
+    raise DeclarationError(f"{path}: {columns}choose the task: --task {', '.join(OPTIONS)}")
+
+
+def question(task: str, config: SweepConfig, paths: list[Path], look: Look | None) -> Question:
+    """Return what the task is asked about these files. Raises BenchError for options that do not fit them."""
+    return _QUESTIONS[task](config, paths, look)
+
+
+def _forecasting(config: SweepConfig, paths: list[Path], look: Look | None) -> Question:
+    look = _table(paths[0], "forecasting", look)
+    time = time_column(config, look)
+    values = [name for name in look.numbers if name not in (time, config.group)]
+    target = config.target or [choose(look, "--target", None, TARGETS, values)]
+    features = config.features or []
+    arguments: dict[str, Any] = {"target": target, "horizon": config.horizon or 1}
+    arguments |= _given(features=config.features, time=time, group=config.group, season=config.season)
+    others = [name for name in values if name not in [*target, *features]]
+    unused = f" (not used: {', '.join(others[:8])}{', …' * (len(others) > 8)}; --features)" if others else ""
+    notes = [f"target = {', '.join(target)}", f"features {', '.join(features) or 'none'}{unused}"]
+    notes.append(f"horizon = {config.horizon or 1}" + " (--horizon)" * (not config.horizon))
+    notes.append(f"season = {config.season}" if config.season else "season none (--season)")
+    notes += [f"one series per {config.group}"] if config.group else []
+    return Question(arguments | _table_arguments(config), notes)
+
+
+def _regression(config: SweepConfig, paths: list[Path], look: Look | None) -> Question:
+    look = _table(paths[0], "regression", look)
+    if config.target and len(config.target) > 1:
+        rule = f"regression has one target, but --target names {len(config.target)}: {', '.join(config.target)}"
+        raise DeclarationError(f"{paths[0]}: {rule}")
+    target = choose(look, "--target", config.target[0] if config.target else None, TARGETS, [])
+    time = time_column(config, look) if config.group else config.time
+    arguments = _given(target=target, columns=config.features, group=config.group, time=time)
+    notes = [f"target = {target}", _sequence(config), _inputs(config, look, [target, config.group, time])]
+    return Question(arguments | _table_arguments(config), notes)
+
+
+def _classification(config: SweepConfig, paths: list[Path], look: Look | None) -> Question:
+    path, end = paths[0], ending(paths[0])
+    if path.is_dir():
+        return _class_folder(config, path)
+    if is_archive(path):
+        return _texts(config, paths, "one text per file, of the class that its folder is named after")
+    if end in (".ts", ".npz", ".npy"):
+        _allow_only(config, path, {"splits"})
+        return Question({"reader": "ts" if end == ".ts" else "arrays"} | _rule(config, paths), [])
+    if end == TEXT_FILES and len(paths) > 1:
+        return _texts(config, paths, "one text per line, of the class that its file is named after")
+    if end == ".jsonl":
+        _allow_only(config, path, OPTIONS["classification"] - {"delimiter", "no_header"})
+        look = look_at_json(path, config.encoding)
+    look = _table(path, "classification", look)
+    if config.no_header:
+        raise DeclarationError(f"{path}: classification does not support --no-header; insert a line of column names")
+    label = choose(look, "--label", config.label, LABELS, [])
+    text = _text_column(config, look, label)
+    if text is not None:
+        arguments = {"reader": "text", "text": text, "label": label} | _written(config)
+        arguments |= _given(tokens=config.tokens, group=config.group)
+        notes = [f"text = {text}", f"label = {label}", f"tokens: {config.tokens or 'word'}"]
+        return Question(arguments | _rule(config, paths, {"by": "group"} if config.group else None), notes)
+    if end == ".jsonl":
+        raise DeclarationError(f"{path}: {look}; name the key of the text with --text NAME")
+    time = time_column(config, look) if config.group else config.time
+    arguments = {"reader": "table"} | _given(label=label, columns=config.features, group=config.group, time=time)
+    notes = [f"label = {label}", _sequence(config), _inputs(config, look, [label, config.group, time])]
+    return Question(arguments | _written(config) | _rule(config, paths), notes)
+
+
+def _text_column(config: SweepConfig, look: Look, label: str) -> str | None:
+    """Return the column of texts to classify; None if the columns are numbers."""
+    others = [name for name in look.names if name not in (label, config.group, config.time)]
+    likely = with_names(others, TEXTS)
+    is_alone = len(others) == 1 and others[0] in look.texts and not config.features
+    return config.text or (likely[0] if likely and likely[0] in look.texts else others[0] if is_alone else None)
+
+
+def _class_folder(config: SweepConfig, path: Path) -> Question:
+    """Return the question about a folder of recordings, or of texts, in a folder for each class."""
+    recordings = [file for file in path.rglob("*") if file.suffix.lower() == RECORDINGS]
+    if not recordings:
+        return _texts(config, [path], "one text per file, of the class that its folder is named after")
+    _allow_only(config, path, {"splits", "label", "group"})
+    for option, value in (("--label", config.label), ("--group", config.group)):
+        if value is not None and (not value.isdecimal() or len(value) > 3):
+            rule = f"{option} must be the number of a field of the recordings' names, which _ separates, from 1"
+            raise DeclarationError(f"{path}: {rule}, but is '{value}'; without --label, folders name the classes")
+    if config.label is None and all(file.parent == path for file in recordings):
+        rule = "no recording is in a folder of its class; make a folder for each class, or give --label N"
+        raise DataError(f"{path}: {rule}, a field of their names, which _ separates, from 1")
+    arguments = {"reader": "wav"} | _given(label=config.label and int(config.label))
+    by = {"by": "group", "field": int(config.group)} if config.group else None
+    label = f"label = field {config.label} of names" if config.label else "label = name of the folder"
+    return Question(arguments | _rule(config, [path], by), ["40 log-mel bands every 10 ms", label])
+
+
+def _texts(config: SweepConfig, paths: list[Path], note: str) -> Question:
+    """Return the question about texts whose files or folders name their class."""
+    _allow_only(config, paths[0], {"splits", "tokens", "encoding"})
+    arguments = {"reader": "text"} | _given(tokens=config.tokens) | _written(config)
+    return Question(arguments | _rule(config, paths), [note, f"tokens: {config.tokens or 'word'}"])
+
+
+def _language_modelling(config: SweepConfig, paths: list[Path], look: Look | None) -> Question:
+    unit = config.tokens or "character"
+    arguments = {"unit": unit} | _given(splits=config.splits) | _written(config)
+    return Question(arguments, [f"tokens = {unit}s" + " (--tokens)" * (not config.tokens)])
+
+
+def _tagging(config: SweepConfig, paths: list[Path], look: Look | None) -> Question:
+    path = paths[0]
+    if ending(path) == ".conllu":
+        for option, separator in (("group", "sentences by empty lines"), ("delimiter", "fields by tabs")):
+            if getattr(config, option):
+                raise DeclarationError(f"{path}: CoNLL-U separates {separator}; leave --{option} out")
+        token, label = config.text or "form", config.label or "upos"
+        arguments, sequence = {"token": token, "label": label} | _written(config), "one sequence per sentence"
+    else:
+        look = _table(path, "tagging", look)
+        if config.group is None:
+            raise DeclarationError(f"{path}: {look}; name the column that distinguishes sequences with --group NAME")
+        label = choose(look, "--label", config.label, LABELS, [])
+        others = [name for name in look.names if name not in (label, config.group)]
+        token = choose(look, "--text", config.text, TOKENS, others)
+        arguments = {"token": token, "label": label, "group": config.group} | _written(config)
+        sequence = f"one sequence per {config.group}"
+    notes = [f"token = {token}", f"label = {label}", sequence]
+    by_part = {
+        part: [file.name for file in paths if re.search(pattern, file.stem)]
+        for part, pattern in (("train", "(?i)train"), ("val", "(?i)dev|val"), ("test", "(?i)test"))
+    }
+    if len(paths) > 1 and config.splits is None and all(len(names) == 1 for names in by_part.values()):
+        return Question(arguments | {"splits": {part: names[0] for part, names in by_part.items()}}, notes)
+    return Question(arguments | _given(splits=config.splits), notes)
+
+
+_QUESTIONS: dict[str, Callable[[SweepConfig, list[Path], Look | None], Question]] = {
+    "forecasting": _forecasting,
+    "regression": _regression,
+    "classification": _classification,
+    "language_modelling": _language_modelling,
+    "tagging": _tagging,
+}
+
+
+def _given(**arguments: Any) -> dict[str, Any]:
+    """Return the arguments that have a value: the task finds or chooses the others."""
+    return {key: value for key, value in arguments.items() if value is not None}
+
+
+def _written(config: SweepConfig) -> dict[str, Any]:
+    return _given(delimiter=config.delimiter, encoding=config.encoding)
+
+
+def _table_arguments(config: SweepConfig) -> dict[str, Any]:
+    return _written(config) | _given(splits=config.splits, header=False if config.no_header else None)
+
+
+def _table(path: Path, task: str, look: Look | None) -> Look:
+    if look is None:
+        raise DataError(f"{path}: --task {task} needs a table (.csv, .tsv, .parquet); save the data as one")
+    return look
+
+
+def _sequence(config: SweepConfig) -> str:
+    return f"one sequence per {config.group}" if config.group else "one sequence per row, whose columns are its steps"
+
+
+def _inputs(config: SweepConfig, look: Look, taken: Sequence[str | None]) -> str:
+    names = config.features or [name for name in look.names if is_named(name) and name not in taken]
+    return f"inputs {', '.join(names[:8])}" + (f", … ({len(names):,})" if len(names) > 8 else "")
+
+
+def _rule(config: SweepConfig, paths: list[Path], by: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Return the rule of the split as an argument; nothing for the task's default, stratified."""
+    train = [path.name for path in paths if re.search(r"(?i)train", path.stem)]
+    test = [path.name for path in paths if re.search(r"(?i)test", path.stem)]
+    if by is None and config.splits is None:
+        are_named = len(paths) == 2 and len(train) == len(test) == 1 and train != test
+        return {"splits": {"by": "file", "train": train, "test": test}} if are_named else {}
+    return {"splits": (by or {"by": "stratified"}) | {"shares": config.splits or [0.8, 0.1, 0.1]}}
+
+
+def _allow_only(config: SweepConfig, path: Path, allowed: set[str]) -> None:
+    """Raise DeclarationError for an option that only tables have."""
+    for name in sorted(OPTIONS["classification"] - allowed):
+        if getattr(config, name):
+            what = "a folder" if path.is_dir() else "an archive" if is_archive(path) else f"a {ending(path)} file"
+            raise DeclarationError(f"{path}: --{name.replace('_', '-')} is not applicable to {what}; leave it out")

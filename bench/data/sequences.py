@@ -1,4 +1,4 @@
-"""Sequences of unequal length that are stored one after the other: batches, scale and what sums them up.
+"""Sequences of unequal length that are stored one after the other: batches, scale and summary features.
 
 B batch, L steps, D channels, S steps of all sequences, C classes.
 """
@@ -24,36 +24,37 @@ def padded(values: np.ndarray, first: np.ndarray, length: np.ndarray) -> np.ndar
 
 
 def standardised(steps: np.ndarray, starts: np.ndarray, mean: np.ndarray, scale: np.ndarray) -> np.ndarray:
-    """Return steps (S, D) with mean and deviation taken out, float32. `starts` are the first steps of sequences.
+    """Return standardised steps (S, D), float32. `starts` are the first steps of sequences.
 
-    A missing value is the last before it in its sequence, or the mean.
+    A missing value is filled with the previous value of its sequence, or with the mean.
     """
     filled = np.stack([carry_forward(steps[:, channel], starts) for channel in range(steps.shape[1])], axis=1)
     return np.nan_to_num((filled - mean) / scale).astype(np.float32)
 
 
 def training_scale(steps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return mean and deviation of each channel of the training steps (S, D); a deviation of 1 where it is constant."""
+    """Return mean and deviation of each channel of the training steps (S, D); the deviation of a constant one is 1."""
     train = steps.astype(np.float64)
     mean, scale = np.nanmean(train, axis=0), np.nanstd(train, axis=0)
     return mean, np.where(scale > 1e-6 * np.abs(mean), scale, 1.0)  # float32 is no finer
 
 
 def repeated(contents: list[Any], part: np.ndarray, parts: Sequence[str]) -> list[Remark]:
-    """Return remarks on examples that stand in an earlier part too. `part` is an index into `parts`, -1 for none."""
+    """Return remarks on examples that an earlier part also has. `part` is an index into `parts`, -1 for none."""
     remarks = []
-    of_part = [{contents[i] for i in np.flatnonzero(part == place)} for place in range(len(parts))]
-    for place in range(1, len(parts)):
-        again = [sum(contents[i] in of_part[other] for i in np.flatnonzero(part == place)) for other in range(place)]
-        if any(again):
-            told = " and ".join(f"{count:,} also in {parts[other]}" for other, count in enumerate(again))
-            rule = f"equal examples: of {int((part == place).sum()):,} in {parts[place]}, {told}"
-            remarks.append(Remark("equal", rule))
+    members = [np.flatnonzero(part == number) for number in range(len(parts))]
+    known = [{contents[i] for i in indices} for indices in members]
+    for number in range(1, len(parts)):
+        counts = [sum(contents[i] in known[earlier] for i in members[number]) for earlier in range(number)]
+        if any(counts):
+            shared = " and ".join(f"{count:,} also in {parts[earlier]}" for earlier, count in enumerate(counts))
+            text = f"equal examples: of {len(members[number]):,} in {parts[number]}, {shared}"
+            remarks.append(Remark("equal", text))
     return remarks
 
 
 def cut(lengths: np.ndarray, most: int, keep: str) -> list[Remark]:
-    """Return a remark if some of the sequences are longer than what a model reads of them."""
+    """Return a remark if some sequences are longer than `most`, the steps that a model reads."""
     longer = int((lengths > most).sum())
     if not longer:
         return []
@@ -70,7 +71,7 @@ def moments(batch: Batch) -> np.ndarray:
 
 
 def summary_features(batch: Batch, steps: int) -> np.ndarray:
-    """Return mean, deviation, least, most, first and last of every channel, and the share of the longest length."""
+    """Return mean, deviation, minimum, maximum, first and last of every channel, and the length over `steps`."""
     valid = (np.arange(batch.x.shape[1]) < batch.length[:, None])[..., None]
     least, most = np.where(valid, batch.x, np.inf).min(1), np.where(valid, batch.x, -np.inf).max(1)
     last = batch.x[np.arange(len(batch.x)), batch.length - 1]
@@ -79,6 +80,6 @@ def summary_features(batch: Batch, steps: int) -> np.ndarray:
 
 
 def softmax(outputs: np.ndarray) -> np.ndarray:
-    """Return the probabilities of classes, in double precision; the last axis is that of classes."""
+    """Return the probabilities of classes in double precision; the last axis holds the classes."""
     powers = np.exp(outputs.astype(np.float64) - outputs.max(-1, keepdims=True))
     return np.asarray(powers / powers.sum(-1, keepdims=True))

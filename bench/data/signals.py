@@ -1,7 +1,7 @@
-"""Readers of the files that examples of a class come in, but for texts: series, arrays and recordings.
+"""Readers of labelled series, arrays and recordings.
 
-Nothing is guessed where a wrong guess would go unseen: what breaks a rule ends in one line that names file, line and
-column (or byte) and how to mend it; what is allowed but worth knowing comes back as a remark.
+Nothing is guessed if a wrong guess would go unseen: invalid input stops with one line that names file, line and column
+(or byte) and how to fix it; what is accepted but worth knowing comes back as a remark.
 
 S steps or samples, D channels, F frames, M mel bands.
 """
@@ -13,12 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from bench.data.encodings import read_text
+from bench.data.encodings import read_bytes, read_text
+from bench.data.files import check_readable, reason
 from bench.data.texts import Examples, shown
 from bench.errors import DataError
 
 MISSING = ("?", "nan", "")
-"""What stands for a number that is missing in a .ts file; an empty field only where others of the series are not."""
+"""Fields of a .ts file that mean a missing number."""
 
 _KINDS = {1: "PCM", 3: "floating point", 6: "A-law", 7: "mu-law", 17: "ADPCM", 85: "MP3"}
 _EXTENSIBLE = 0xFFFE
@@ -28,11 +29,11 @@ _EXTENSIBLE = 0xFFFE
 
 
 def read_ts(path: Path, labelled: bool = True) -> Examples:
-    """Read a .ts file: a header of @ lines, then a case a line. If not `labelled`, it needs no classes.
+    """Read a .ts file: a header of @ lines, then one case per line. If not `labelled`, it needs no classes.
 
-    Its dimensions are parted by colons, values by commas, the label comes last; ? or NaN is a missing value. Lengths
-    may differ between cases, not between the dimensions of one. Format: Löning et al. 2019, sktime,
-    https://www.sktime.net/en/stable/api_reference/file_specifications/ts.html
+    Colons separate the dimensions of a case, commas their values; the label comes last; ? or NaN is a missing value.
+    Cases may differ in length, the dimensions of one case may not. Format: Löning et al. 2019, sktime,
+    https://www.sktime.net/en/stable/api_reference/file_specifications/ts.html. Raises DataError.
     """
     text, remarks = read_text(path)
     header: dict[str, list[str]] = {}
@@ -45,7 +46,7 @@ def read_ts(path: Path, labelled: bool = True) -> Examples:
         where = f"{path}: line {number}"
         if not in_data:
             if not line.startswith("@"):
-                raise DataError(f"{where}: {shown(line)} before @data; the header consists of lines that begin with @")
+                raise DataError(f"{where}: {shown(line)} before @data; lines of the header must begin with @")
             word, *values = line[1:].split() or [""]
             header[word.lower()] = values
             in_data = word.lower() == "data"
@@ -56,31 +57,35 @@ def read_ts(path: Path, labelled: bool = True) -> Examples:
         if examples.classes and label not in examples.classes:
             known = ", ".join(examples.classes)
             raise DataError(
-                f"{where}: label {shown(label)} after the last colon is none of @classLabel ({known}); correct it, or "
-                "get the file again if it was cut off"
+                f"{where}: label {shown(label)} after the last colon is not one of @classLabel ({known}); correct it, "
+                "or get the file again if it was truncated"
             )
         if examples.items and examples.items[0].shape[1] != series.shape[1]:
-            dimensions = f"{series.shape[1]} dimensions where the lines before have {examples.items[0].shape[1]}"
-            raise DataError(f"{where}: {dimensions}; each dimension ends with a colon, the label comes last")
+            dimensions = f"{series.shape[1]} dimensions, but the lines above have {examples.items[0].shape[1]}"
+            raise DataError(f"{where}: {dimensions}; each dimension ends with a colon, and the label comes last")
         examples.items.append(series)
         examples.labels.append(label)
         examples.names.append(f"{path.name}:{len(examples.items)}")
     if not in_data:
-        raise DataError(f"{path}: no @data line; the header is cut off, or this is no .ts file")
+        raise DataError(f"{path}: no @data line; the header is truncated, or this is not a .ts file")
     if not examples.items:
-        raise DataError(f"{path}: no cases below @data; the file is cut off")
+        raise DataError(f"{path}: no cases below @data; the file is truncated")
     return examples
 
 
 def _ts_classes(header: dict[str, list[str]], where: str) -> list[str]:
-    """Return the declared classes. Raises DataError for what cannot be read as series of classes."""
+    """Return the declared classes. Raises DataError if the cases are not labelled series with even steps."""
     if header.get("timestamps", ["false"])[:1] == ["true"]:
-        raise DataError(f"{where}: @timeStamps true: series with time stamps are not read; write values at even steps")
+        raise DataError(
+            f"{where}: @timeStamps true: series with time stamps are not supported; write values at even steps"
+        )
     if "targetlabel" in header and header["targetlabel"][:1] == ["true"]:
-        raise DataError(f"{where}: @targetLabel: the cases have numbers as targets, not classes; a regression")
+        raise DataError(
+            f"{where}: @targetLabel: the targets are numbers, not classes; use a table and --task regression"
+        )
     label = header.get("classlabel", ["false"])
     if label[:1] != ["true"]:
-        raise DataError(f"{where}: no '@classLabel true' in the header; cases without a class cannot be learned from")
+        raise DataError(f"{where}: no '@classLabel true' in the header; every case needs a class")
     return label[1:]
 
 
@@ -88,24 +93,24 @@ def _ts_case(line: str, header: dict[str, list[str]], where: str) -> tuple[np.nd
     """Return the series (S, D) and the label of one line."""
     *parts, label = line.split(":") if header.get("classlabel", ["true"])[:1] != ["false"] else [*line.split(":"), ""]
     if not parts:
-        raise DataError(f"{where}: no colon; a case is its dimensions, each ended by a colon, and then its label")
+        raise DataError(f"{where}: no colon; write the dimensions, a colon after each, and then the label")
     declared = header.get("dimensions") or header.get("dimension")
     if declared is None and header.get("univariate") == ["true"]:
         declared = ["1"]
     if declared is not None and declared != [str(len(parts))]:
         raise DataError(
             f"{where}: {len(parts)} dimensions, but the header says {' '.join(declared)}; each dimension ends with a "
-            "colon, the label comes last"
+            "colon, and the label comes last"
         )
-    series = [_numbers(part.split(","), f"{where}, dimension {place}") for place, part in enumerate(parts, 1)]
-    lengths = sorted({len(each) for each in series})
+    series = [_numbers(part.split(","), f"{where}, dimension {number}") for number, part in enumerate(parts, 1)]
+    lengths = sorted({len(dimension) for dimension in series})
     if len(lengths) > 1:
-        raise DataError(f"{where}: dimensions of {lengths[0]} and of {lengths[-1]} values; fill up with ? at the end")
+        raise DataError(f"{where}: dimensions have {lengths[0]} and {lengths[-1]} values; append ? to the shorter ones")
     expected = header.get("serieslength")
     if header.get("equallength") == ["true"] and expected and expected != [str(lengths[0])]:
         raise DataError(
             f"{where}: {lengths[0]} values, but the header says {' '.join(expected)}; set @equalLength false, or "
-            "get the file again if it was cut off"
+            "get the file again if it was truncated"
         )
     stacked = np.stack(series, axis=1)
     if np.isnan(stacked).all():
@@ -126,8 +131,7 @@ def _numbers(fields: list[str], where: str) -> np.ndarray:
                 numbers[place] = float(fields[place])
             except ValueError:
                 raise DataError(
-                    f"{where}, value {place + 1}: {shown(fields[place])} where a number is expected; write ? for a "
-                    "missing value"
+                    f"{where}, value {place + 1}: {shown(fields[place])} is not a number; write ? for a missing value"
                 ) from None
     large = known & ~(np.abs(numbers) <= np.finfo(np.float32).max)
     if large.any():
@@ -141,58 +145,65 @@ def _numbers(fields: list[str], where: str) -> np.ndarray:
 
 
 def read_arrays(path: Path, labels: Path | None = None, labelled: bool = True) -> Examples:
-    """Read x (N, S) or (N, S, D) and y (N,): from one .npz file, or from two .npy files.
+    """Read x (N, S) or (N, S, D) and y (N,) from one .npz file, or from two .npy files.
 
-    A sequence that is shorter than the others ends with steps of NaN, or `length` (N,) of the .npz file says so. If
-    not `labelled`, y is not asked for.
+    A sequence that is shorter than the others ends with steps of NaN, or has its length in `length` (N,) of the .npz
+    file. If not `labelled`, y is not needed. Raises DataError.
     """
     if path.suffix == ".npz":
-        found = _load(path)
-        lacking = [name for name in ("x", "y")[: 1 + labelled] if name not in found]
-        if lacking:
-            known = ", ".join(found) or "none"
-            raise DataError(f"{path}: no array named '{lacking[0]}' (there are: {known}); np.savez(file, x=…, y=…)")
-        x, y, length = found["x"], found.get("y"), found.get("length")
+        arrays = _load(path)
+        missing = [name for name in ("x", "y")[: 1 + labelled] if name not in arrays]
+        if missing:
+            known = ", ".join(arrays) or "none"
+            rule = f"there is no array '{missing[0]}' (arrays: {known})"
+            raise DataError(f"{path}: {rule}; save them with np.savez(file, x=…, y=…)")
+        x, y, length = arrays["x"], arrays.get("y"), arrays.get("length")
     elif not labelled:
         (x,), y, length = _load(path).values(), None, None
     elif labels is None:
-        raise DataError(f"{path}: an .npy file holds one array; name the file with the labels after it, or write .npz")
+        raise DataError(
+            f"{path}: an .npy file holds one array; give the file of labels with another --data, or save an .npz file"
+        )
     else:
         (x,), (y,), length = _load(path).values(), _load(labels).values(), None
     x = _checked_values(path, x)
     y = y if labelled and y is not None else np.full(len(x), "")
     if y.shape != (len(x),):
-        raise DataError(f"{labels or path}: y: one label for each of {len(x):,} sequences, but found shape {y.shape}")
-    past = np.isnan(x).all(2)[:, ::-1]
-    ends = np.where(past.all(1), 0, x.shape[1] - past.argmin(1)) if length is None else length
+        raise DataError(
+            f"{labels or path}: y must have one label for each of {len(x):,} sequences, but has shape {y.shape}"
+        )
+    is_past = np.isnan(x).all(2)[:, ::-1]
+    ends = np.where(is_past.all(1), 0, x.shape[1] - is_past.argmin(1)) if length is None else length
     if ends.shape != (len(x),) or ends.dtype.kind not in "iu" or not ((ends >= 1) & (ends <= x.shape[1])).all():
-        what = "every sequence needs a value" if length is None else f"length: 1 to {x.shape[1]} for each sequence"
-        raise DataError(f"{path}: {what}; leave empty ones out")
-    items = [np.ascontiguousarray(each[:stop]) for each, stop in zip(x, ends, strict=True)]
+        every = f"length must be 1 to {x.shape[1]} for every sequence"
+        rule = "every sequence needs a value" if length is None else every
+        raise DataError(f"{path}: {rule}; leave empty sequences out")
+    items = [np.ascontiguousarray(sequence[:stop]) for sequence, stop in zip(x, ends, strict=True)]
     names = [f"{path.name}:{number}" for number in range(1, len(x) + 1)]
     return Examples(items, [_label(path, value, place) for place, value in enumerate(y)], names)
 
 
 def _load(path: Path) -> dict[str, np.ndarray]:
+    check_readable(path)
     try:
-        found = np.load(path, allow_pickle=False)
-        return {"array": found} if isinstance(found, np.ndarray) else {name: found[name] for name in found.files}
-    except Exception as error:  # noqa: BLE001  # what a damaged archive raises is written down nowhere
-        told = (str(error).splitlines() or [type(error).__name__])[0]
-        if "pickle" in told:
-            rule = "no file of NumPy's, or one of Python objects; save arrays of numbers of one shape"
+        loaded = np.load(path, allow_pickle=False)
+        return {"array": loaded} if isinstance(loaded, np.ndarray) else {name: loaded[name] for name in loaded.files}
+    except Exception as error:  # noqa: BLE001  # the exceptions of a damaged archive are not documented
+        cause = reason(error)
+        if "pickle" in cause:
+            rule = "not a NumPy file, or one of Python objects; save arrays of numbers of one shape"
             raise DataError(f"{path}: {rule}") from None
-        raise DataError(f"{path}: not readable as NumPy's arrays: {told}; get it again") from None
+        raise DataError(f"{path}: not readable as a NumPy file ({cause}); get it again") from None
 
 
 def _checked_values(path: Path, x: np.ndarray) -> np.ndarray:
     if x.dtype.kind not in "iufb" or x.ndim not in (2, 3) or 0 in x.shape:
         rule = "numbers of shape (sequences, steps) or (sequences, steps, channels)"
-        raise DataError(f"{path}: x: {rule}, but found {x.dtype} of shape {x.shape}")
+        raise DataError(f"{path}: x must be {rule}, but is {x.dtype} of shape {x.shape}")
     x = x[..., None] if x.ndim == 2 else x
     large = np.abs(x) > np.finfo(np.float32).max
     if large.any():
-        place = tuple(int(each) for each in np.argwhere(large)[0])
+        place = tuple(int(axis) for axis in np.argwhere(large)[0])
         raise DataError(f"{path}: x{list(place)}: {x[place]} is not a finite number of single precision; use NaN")
     return x.astype(np.float32)
 
@@ -201,7 +212,7 @@ def _label(path: Path, value: Any, place: int) -> str:
     value = value.decode() if isinstance(value, bytes) else value
     if isinstance(value, float | np.floating):
         if value != np.floor(value) or not np.isfinite(value):
-            raise DataError(f"{path}: y[{place}]: {value} is no class; give whole numbers or names")
+            raise DataError(f"{path}: y[{place}]: {value} is not a class; use whole numbers or names")
         value = int(value)
     return str(value)
 
@@ -210,14 +221,15 @@ def _label(path: Path, value: Any, place: int) -> str:
 
 
 def read_wav(path: Path) -> tuple[np.ndarray, int]:
-    """Return the samples of a RIFF wave file, (S,) float32 of -1 to 1, and how many a second.
+    """Return the samples of a RIFF wave file, (S,) float32 from -1 to 1, and the samples per second.
 
-    PCM of 8, 16, 24 or 32 bits or floating point; several channels are averaged. Python's `wave` does not read what is
-    written as extensible, as 24 bits mostly are, before 3.12, and does not tell of samples that are not there.
+    The file holds PCM of 8, 16, 24 or 32 bits, or floating point; several channels are averaged. Written by hand, as
+    libsndfile (soundfile) and Python's `wave` read a truncated file without an error, and `wave` does not read the
+    extensible format of most 24-bit files before Python 3.12. Raises DataError.
     """
-    data = path.read_bytes()
+    data = read_bytes(path)
     if data[:4] != b"RIFF" or data[8:12] != b"WAVE":
-        raise DataError(f"{path}: byte 0: no RIFF wave file; convert it: ffmpeg -i FILE {path.stem}.wav")
+        raise DataError(f"{path}: byte 0: not a RIFF wave file; convert it: ffmpeg -i FILE {path.stem}.wav")
     layout: tuple[int, int, int, int] | None = None  # kind, channels, samples a second, bits
     position = 12
     while position + 8 <= len(data):
@@ -227,10 +239,12 @@ def read_wav(path: Path) -> tuple[np.ndarray, int]:
             layout = _wav_layout(path, data[body : body + size], body)
         elif name == b"data":
             if layout is None:
-                raise DataError(f"{path}: byte {position}: samples before their format ('fmt '); convert it anew")
+                raise DataError(
+                    f"{path}: byte {position}: samples before their format ('fmt '); convert the file again"
+                )
             if body + size > len(data):
-                rule = f"{size:,} bytes of samples are announced, {len(data) - body:,} are there"
-                raise DataError(f"{path}: byte {body}: {rule}; the file is cut off, get it again")
+                rule = f"{size:,} bytes of samples are announced, but the file holds {len(data) - body:,}"
+                raise DataError(f"{path}: byte {body}: {rule}; it is truncated, get it again")
             return _wav_samples(path, data[body : body + size], layout, body), layout[2]
         position = body + size + size % 2
     raise DataError(f"{path}: byte {min(position, len(data))}: the file ends before its samples; get it again")
@@ -238,15 +252,15 @@ def read_wav(path: Path) -> tuple[np.ndarray, int]:
 
 def _wav_layout(path: Path, chunk: bytes, body: int) -> tuple[int, int, int, int]:
     if len(chunk) < 16:
-        raise DataError(f"{path}: byte {body}: a format of 16 bytes expected, {len(chunk)} found; get the file again")
+        raise DataError(f"{path}: byte {body}: the format must have 16 bytes, but has {len(chunk)}; get the file again")
     kind, channels, rate, _, _, bits = struct.unpack("<HHIIHH", chunk[:16])
     if kind == _EXTENSIBLE and len(chunk) >= 26:
         kind = int.from_bytes(chunk[24:26], "little")
     if (kind, bits) not in {(1, 8), (1, 16), (1, 24), (1, 32), (3, 32), (3, 64)}:
         what = f"{bits} bits of {_KINDS.get(kind, f'format {kind}')}"
-        raise DataError(f"{path}: byte {body}: {what}; PCM of 8, 16, 24 or 32 bits is read: ffmpeg -c:a pcm_s16le")
+        raise DataError(f"{path}: byte {body}: {what} is not supported; convert it: ffmpeg -c:a pcm_s16le")
     if not channels or not rate:
-        raise DataError(f"{path}: byte {body}: {channels} channels at {rate} samples a second; get the file again")
+        raise DataError(f"{path}: byte {body}: {channels} channels at {rate} samples per second; get the file again")
     return kind, channels, rate, bits
 
 
@@ -254,13 +268,15 @@ def _wav_samples(path: Path, data: bytes, layout: tuple[int, int, int, int], bod
     kind, channels, _, bits = layout
     frame = channels * bits // 8
     if not data or len(data) % frame:
-        rule = "no samples" if not data else f"{len(data):,} bytes are no whole number of frames of {frame}"
+        rule = "no samples" if not data else f"{len(data):,} bytes are not a multiple of a frame of {frame}"
         raise DataError(f"{path}: byte {body}: {rule}; get the file again or leave it out")
     if kind == 3:
         samples = np.frombuffer(data, dtype=f"<f{bits // 8}").astype(np.float64)
         if not np.isfinite(samples).all():
             place = int((~np.isfinite(samples)).argmax())
-            raise DataError(f"{path}: byte {body + place * bits // 8}: a sample that is no finite number; mend it")
+            raise DataError(
+                f"{path}: byte {body + place * bits // 8}: a sample is not a finite number; convert the file again"
+            )
     elif bits == 8:  # the only width without a sign
         samples = (np.frombuffer(data, dtype=np.uint8).astype(np.float64) - 128) / 128
     elif bits == 24:
@@ -275,14 +291,14 @@ def _wav_samples(path: Path, data: bytes, layout: tuple[int, int, int, int], bod
 def log_mel(
     samples: np.ndarray, rate: int, *, num_bands: int = 40, window_seconds: float = 0.025, hop_seconds: float = 0.01
 ) -> np.ndarray:
-    """Return the logarithm of the energy in mel bands, (F, M) float32, a frame every hop.
+    """Return the logarithm of the energy in mel bands, (F, M) float32, one frame per hop.
 
-    Hann windows; a recording shorter than one is filled up with silence. The utterance as a whole, all bands together,
-    is brought to mean 0 and deviation 1: how loud it was recorded says nothing, how the bands differ does.
+    The windows are Hann windows; silence is appended to a recording that is shorter than one. All bands together are
+    standardised over the recording: its loudness carries no information, the differences between bands do.
     """
     window, hop = round(rate * window_seconds), round(rate * hop_seconds)
     if window < 2 or hop < 1:
-        raise DataError(f"{rate} samples a second are too few for windows of {window_seconds * 1e3:g} ms; resample")
+        raise DataError(f"{rate} samples per second are too few for windows of {window_seconds * 1e3:g} ms; resample")
     filters, size = mel_filters(rate, window, num_bands)
     if len(samples) < window:
         samples = np.pad(samples, (0, window - len(samples)))
@@ -297,10 +313,10 @@ def log_mel(
 
 @functools.lru_cache(maxsize=8)
 def mel_filters(rate: int, window: int, num_bands: int) -> tuple[np.ndarray, int]:
-    """Return triangles that part 0 to half the rate evenly in mel, (frequencies, M), and the size of the transform.
+    """Return triangles that divide 0 to half the rate evenly in mel, (frequencies, M), and the size of the transform.
 
-    Mel: O'Shaughnessy 1987, 2595 log10(1 + f / 700), f in Hz. The transform is made large enough for each triangle to
-    hold a frequency of it.
+    Mel: O'Shaughnessy 1987, 2595 log10(1 + f / 700), f in Hz. The transform is large enough for each triangle to
+    contain one of its frequencies.
     """
     mel = np.linspace(0, 2595 * np.log10(1 + rate / 2 / 700), num_bands + 2)
     edges = 700 * (10 ** (mel / 2595) - 1)

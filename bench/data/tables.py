@@ -1,7 +1,7 @@
 """Tables of numbers: CSV, TSV and Parquet files, read in pieces into columns of float32.
 
-Nothing is guessed if a wrong guess would go unseen: a file that breaks a rule is refused in one line that names file,
-line and column and how to fix it; what is accepted but worth knowing comes back as a remark.
+Nothing is guessed if a wrong guess would go unseen: invalid input stops with one line that names file, line and column
+and how to fix it; what is accepted but worth knowing comes back as a remark.
 
 In memory are 4 bytes a number, 8 a time, and the piece being read.
 """

@@ -1,7 +1,7 @@
-"""Texts: files of one, tables of many, folders and archives; and what readers make of any file, examples of a class.
+"""Texts in tables, lines, folders and archives; and `Examples`, which every reader of labelled files returns.
 
-Nothing is guessed where a wrong guess would go unseen: what breaks a rule ends in one line that names file, line and
-column (or byte) and how to mend it; what is allowed but worth knowing comes back as a remark.
+Nothing is guessed if a wrong guess would go unseen: invalid input stops with one line that names file, line and column
+(or byte) and how to fix it; what is accepted but worth knowing comes back as a remark.
 
 S steps, D channels.
 """
@@ -16,7 +16,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
-from bench.data.encodings import read_text
+from bench.data.encodings import read_bytes, read_text
+from bench.data.files import check_readable, reason
 from bench.data.remarks import Remark
 from bench.data.table_format import PARQUET, TableFormat, long_fields, parquet_names, sniff
 from bench.data.tables import parquet_cells
@@ -32,8 +33,8 @@ class Examples(NamedTuple):
 
     items: list[Any]  # series: (S, D) float32, NaN where a value is missing; or texts
     labels: list[str]
-    names: list[str]  # of the examples: file, and line or place in it
-    groups: list[str] | None = None  # of the examples, where a column names them
+    names: list[str]  # of the examples: the file, and the line or number in it
+    groups: list[str] | None = None  # of the examples, if a column names them
     classes: list[str] | None = None  # in the order in which the file declares them
     remarks: list[Remark] = []  # noqa: RUF012
     rate: int = 0  # of recordings: samples a second
@@ -121,7 +122,7 @@ def _quoted_rows(path: Path, text: str, delimiter: str) -> Iterator[tuple[list[s
 
 
 def _json_rows(path: Path, text: str, wanted: Sequence[str | int]) -> Iterator[tuple[list[str], int]]:
-    found = False
+    rule, is_empty = "write one object per line", True
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
@@ -129,21 +130,21 @@ def _json_rows(path: Path, text: str, wanted: Sequence[str | int]) -> Iterator[t
             row = json.loads(line)
         except (json.JSONDecodeError, RecursionError) as error:
             column = getattr(error, "colno", 1)
-            told = getattr(error, "msg", "nested too deeply")
-            raise DataError(f"{path}: line {number}, column {column}: no JSON: {told}; one object a line") from None
+            cause = getattr(error, "msg", "nested too deeply")
+            raise DataError(f"{path}: line {number}, column {column}: not JSON: {cause}; {rule}") from None
         if not isinstance(row, dict):
-            raise DataError(f"{path}: line {number}, column 1: {shown(line)} is no JSON object; one object a line")
+            raise DataError(f"{path}: line {number}: {shown(line)} is not a JSON object; {rule}")
         fields = []
         for key in wanted:
             where = f"{path}: line {number}, '{key}'"
             if key not in row:
-                raise DataError(f"{where}: not there{did_you_mean(str(key), row)}; every object needs it")
+                raise DataError(f"{where}: missing{did_you_mean(str(key), row)}; every object needs this key")
             if not isinstance(row[key], str | int | bool):
-                raise DataError(f"{where}: {shown(str(row[key]))} is no text; write it in quotes")
+                raise DataError(f"{where}: {shown(str(row[key]))} is not a text; write it in quotes")
             fields.append(str(row[key]))
-        found = True
+        is_empty = False
         yield fields, number
-    if not found:
+    if is_empty:
         raise DataError(f"{path}: no rows")
 
 
@@ -151,15 +152,15 @@ def _place(path: Path, column: str | int, fields: list[str]) -> int:
     names = [field.strip() for field in fields]
     if isinstance(column, int):
         if not 1 <= column <= len(fields):
-            raise DataError(f"{path}: line 1: no column {column}; there are {len(fields)}, counted from 1")
+            raise DataError(f"{path}: line 1 has no column {column}; it has {len(fields)}, counted from 1")
         return column - 1
     if names.count(column) != 1:
-        there = ", ".join(name[:40] for name in names[:30])
+        known = ", ".join(name[:40] for name in names[:30])
         if column in names:
-            raise DataError(f"{path}: line 1: {names.count(column)} columns '{column}'; rename all but one")
-        mend = "; without a header, give columns as numbers from 1"
+            raise DataError(f"{path}: line 1 names {names.count(column)} columns '{column}'; rename all but one")
+        fix = "without a header, name columns by their numbers, from 1"
         hint = did_you_mean(column, names)
-        raise DataError(f"{path}: line 1: no column '{column}'{hint} (there are: {there}){mend}")
+        raise DataError(f"{path}: there is no column '{column}'{hint} (columns: {known}); {fix}")
     return names.index(column)
 
 
@@ -179,7 +180,7 @@ def read_text_table(
     for fields, line in cells:
         for field, column in zip(fields, (text, label, group), strict=False):
             if not field.strip():
-                raise DataError(f"{path}: line {line}, column '{column}': empty; leave the row out")
+                raise DataError(f"{path}: line {line}, column '{column}': empty; fill it in, or delete the row")
         examples.items.append(fields[0])
         examples.labels.append(fields[1].strip())
         examples.names.append(f"{path.name}:{line}")
@@ -189,53 +190,53 @@ def read_text_table(
 
 
 def read_text_lines(path: Path, label: str, encoding: str | None = None) -> Examples:
-    """Read a file whose lines are texts of one class."""
+    """Read a file whose lines are texts of one class. Raises DataError."""
     text, remarks = read_text(path, encoding=encoding)
     lines = [(line, number) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
     if not lines:
-        raise DataError(f"{path}: no line with a text; leave the file out")
+        raise DataError(f"{path}: no line holds a text; leave the file out")
     names = [f"{path.name}:{number}" for _, number in lines]
     return Examples([line for line, _ in lines], [label] * len(lines), names, remarks=remarks)
 
 
 def read_text_folder(path: Path, encoding: str | None = None) -> Examples:
-    """Read the files in the folders of a folder: a text each, of the class that its folder is named for."""
+    """Read the files in the folders of a folder: one text per file, of the class that its folder is named after."""
     files = sorted(
-        (each for each in path.rglob("*") if each.is_file() and len(each.relative_to(path).parts) > 1),
-        key=lambda each: each.relative_to(path).parts,
+        (file for file in path.rglob("*") if file.is_file() and len(file.relative_to(path).parts) > 1),
+        key=lambda file: file.relative_to(path).parts,
     )
-    return _texts(path, ((str(each.relative_to(path)), each.read_bytes()) for each in files), encoding)
+    return _texts(path, ((str(file.relative_to(path)), read_bytes(file)) for file in files), encoding)
 
 
 def read_text_archive(path: Path, encoding: str | None = None) -> Examples:
-    """Read the files of a .tar.gz as `read_text_folder` would, without unpacking it to the disk."""
+    """Read the files of an archive as `read_text_folder` would, without unpacking it to the disk."""
+    check_readable(path)
     return _texts(path, _members(path), encoding)
 
 
 def _members(path: Path) -> Iterator[tuple[str, bytes]]:
-    """Return the files of an archive that lie in a folder. What no honest archive holds is refused all the same."""
+    """Yield the files of an archive that are in a folder. Raises DataError, also for an unsafe archive."""
     try:
         with tarfile.open(path) as archive:
             for member in archive:
                 where = f"{path}: byte {member.offset} of the unpacked archive: '{member.name[:80]}'"
                 name = PurePosixPath(member.name)
                 if name.is_absolute() or ".." in name.parts or "\\" in member.name:
-                    raise DataError(f"{where} leads out of the archive; pack it anew, from inside its folder")
+                    raise DataError(f"{where} leads out of the archive; pack it again from inside its folder")
                 if not member.isfile() and not member.isdir():
                     raise DataError(f"{where} is a link or a device; pack files and folders only (tar --dereference)")
                 if member.size > MEMBER_BYTES:
-                    raise DataError(f"{where} is of {member.size:,} bytes; a text has at most {MEMBER_BYTES:,}")
+                    raise DataError(f"{where} has {member.size:,} bytes, but a text may have at most {MEMBER_BYTES:,}")
                 if member.isfile() and len(name.parts) > 1:
                     content = archive.extractfile(member)
                     yield member.name, b"" if content is None else content.read()
-            # To the end, where a compressed file has its checksum; a plain one consists of blocks.
+            # Read to the end: a compressed file has its checksum there. A plain one consists of blocks.
             while archive.fileobj is not None and archive.fileobj.read(1 << 20):
                 pass
         if path.suffix == ".tar" and path.stat().st_size % tarfile.BLOCKSIZE:
-            raise EOFError("no whole number of blocks")
+            raise EOFError("its size is not a multiple of 512 bytes")
     except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
-        told = (str(error).splitlines() or [type(error).__name__])[0]
-        raise DataError(f"{path}: no archive, damaged or cut off: {told}; get it again") from None
+        raise DataError(f"{path}: not an archive, or damaged or truncated ({reason(error)}); get it again") from None
 
 
 def _texts(path: Path, files: Iterable[tuple[str, bytes]], encoding: str | None) -> Examples:
@@ -245,16 +246,16 @@ def _texts(path: Path, files: Iterable[tuple[str, bytes]], encoding: str | None)
             continue
         text, remarks = read_text(path / name, data, encoding)
         if not text.strip():
-            raise DataError(f"{path / name}: line 1, column 1: no text; leave the file out")
+            raise DataError(f"{path / name}: the file holds no text; leave it out")
         examples.items.append(text)
         examples.labels.append(PurePosixPath(name).parent.name)
         examples.names.append(name)
         examples.remarks.extend(remarks)
     if not examples.items:
-        raise DataError(f"{path}: no files in folders; a folder for each class is expected, with a file for each text")
+        raise DataError(f"{path}: no files in folders; make a folder for each class, with a file for each text")
     return examples
 
 
 def shown(text: str) -> str:
-    """Return what stands in a file in quotes, as much of it as an error can show."""
+    """Return a text in quotes, shortened to what an error can show."""
     return repr(text if len(text) <= 40 else text[:37] + "...")

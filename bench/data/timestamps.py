@@ -1,4 +1,4 @@
-"""Times of tables: the form they are written in, how they are read and shown again, and whether their steps are even.
+"""Times of tables: finding their form, reading and showing them, and whether their steps are even.
 
 Times are int64 nanoseconds since 1970, UTC.
 """
@@ -27,7 +27,7 @@ class TimeForm(NamedTuple):
     has_zone: bool = False
 
     def show(self, times: np.ndarray) -> Any:
-        """Return int64 nanoseconds in UTC as numbers where the table has such, else as times, +00:00 if with zones."""
+        """Return int64 nanoseconds in UTC as the table writes them: numbers, or times, with +00:00 if with zones."""
         import pandas as pd
 
         if self.form == "numbers":
@@ -36,16 +36,16 @@ class TimeForm(NamedTuple):
 
 
 class TimeReader:
-    """Reads times, all in the form of the first piece."""
+    """Reads the times of a table piece by piece, all in the form of the first piece."""
 
     def __init__(self, known: str | None) -> None:
-        self.known = known  # decides where there is a choice
+        self.known = known  # decides if there is a choice
         self.found: TimeForm | None = None
         self.expected = ""
         self.remarks: list[Remark] = []
 
     def read(self, column: Any) -> np.ndarray:
-        """Return int64 nanoseconds, the least int64 where there is no time to be read."""
+        """Return int64 nanoseconds, the least int64 for what is not a time."""
         if self.found is None:
             self.found = self._find(column)
             if self.found.has_zone:
@@ -60,7 +60,7 @@ class TimeReader:
             return TimeForm("times", has_zone=getattr(column.dtype, "tz", None) is not None)
         first = str(column.iloc[0]).strip()
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # it doubts the order of day and month, as we do below
+            warnings.simplefilter("ignore")  # it warns about the order of day and month, which is decided below
             forms = [guess_datetime_format(first), guess_datetime_format(first, dayfirst=True)]
         if forms[0] is None:
             number = pd.to_numeric(first, errors="coerce")
@@ -80,8 +80,8 @@ class TimeReader:
         has_zone = _ZONE.search(first) is not None
         if forms[0].startswith("%Y-%m"):
             return TimeForm("ISO8601", has_zone=has_zone)
-        # 01/02/2020 may be either day: the order by which the whole first piece can be read, climbs, and in even steps.
-        # With dots, the day comes first.
+        # 01/02/2020 may be either day: take the order in which the whole first piece can be read and increases, in even
+        # steps. With dots, the day comes first.
         choices = [TimeForm(form, has_zone=has_zone) for form in dict.fromkeys(forms) if form]
         if re.match(r"\d{1,2}\.", first):
             choices.reverse()
@@ -112,9 +112,9 @@ class TimeReader:
 
 
 def months_of(times: np.ndarray) -> tuple[np.ndarray, np.timedelta64] | None:
-    """Return the months of times that all stand at the same place of one, and how far that is from its start.
+    """Return the months of times that all have the same offset from the start of their month, and that offset.
 
-    The last day of a month is a day before the start of the next. None for other times.
+    The last day of a month has the offset of minus one day from the next month. Return None for other times.
     """
     for shift in (0, _DAY):
         stamps = (times + shift).view("datetime64[ns]")
@@ -125,7 +125,7 @@ def months_of(times: np.ndarray) -> tuple[np.ndarray, np.timedelta64] | None:
 
 
 def _is_even(times: np.ndarray, borders: np.ndarray | None) -> bool:
-    """Return whether all steps are the same; months and years of the calendar are."""
+    """Return whether all steps are equal; months and years of the calendar count as equal."""
     steps = np.diff(times)
     steps = steps if borders is None else steps[~borders]
     if not len(steps) or (steps == steps[0]).all():
@@ -139,7 +139,7 @@ def _is_even(times: np.ndarray, borders: np.ndarray | None) -> bool:
 
 
 def _disorder(times: np.ndarray) -> tuple[int, int]:
-    """Return how many steps do not climb, and how many differ from the usual one."""
+    """Return how many steps do not increase, and how many differ from the usual one."""
     steps = np.diff(times)
     usual = len(steps) if _is_even(times, None) else int(np.unique(steps, return_counts=True)[1].max())
     return int((steps <= 0).sum()), len(steps) - usual

@@ -14,7 +14,7 @@ _WORD = re.compile(r"\w+(?:['’]\w+)*|['’]\w+|[^\w\s]")
 
 
 def tokens(text: str, unit: str) -> list[str]:
-    """Return the units of a text. Words are parted by white space, and every line ends with <eos>."""
+    """Return the units of a text. White space separates words, and every line ends with <eos>."""
     if unit == "character":
         return list(text)
     if unit == "byte":
@@ -23,15 +23,15 @@ def tokens(text: str, unit: str) -> list[str]:
 
 
 def words(text: str) -> list[str]:
-    """Return the words of a text whose class is asked: in lower case, and its punctuation, a token each."""
+    """Return the words of a text to classify, in lower case, and its punctuation marks, one token each."""
     return _WORD.findall(text.lower())
 
 
 def make(train: Iterable[str], unit: str, max_size: int | None = None, min_count: int = 1) -> list[str]:
-    """Return the vocabulary of the training part, most frequent first; <unk> stands for what is not in it.
+    """Return the vocabulary of the training part, most frequent first, after <unk>, which replaces all other tokens.
 
-    That is what occurs fewer than `min_count` times there, or goes beyond `max_size`. Bytes are always all 256, and
-    need no <unk>.
+    It holds at most `max_size` tokens, those that occur at least `min_count` times. Bytes are always all 256, and need
+    no <unk>.
     """
     if unit == "byte":
         return [chr(byte) for byte in range(256)]
@@ -42,21 +42,21 @@ def make(train: Iterable[str], unit: str, max_size: int | None = None, min_count
     return [UNKNOWN, *ordered][:max_size]
 
 
-def encode(found: Iterable[str] | bytes, vocabulary: Sequence[str]) -> np.ndarray:
-    """Return token numbers, (N,) int64; what is not in the vocabulary is <unk>. Bytes are the last 256 of theirs."""
-    if isinstance(found, bytes):
-        return np.frombuffer(found, dtype=np.uint8).astype(np.int64) + len(vocabulary) - 256
+def encode(units: Iterable[str] | bytes, vocabulary: Sequence[str]) -> np.ndarray:
+    """Return token numbers, (N,) int64, <unk> for unknown tokens. Bytes are the last 256 tokens of their vocabulary."""
+    if isinstance(units, bytes):
+        return np.frombuffer(units, dtype=np.uint8).astype(np.int64) + len(vocabulary) - 256
     number = {token: place for place, token in enumerate(vocabulary)}
     unknown = number.get(UNKNOWN, 0)
-    return np.fromiter((number.get(token, unknown) for token in found), dtype=np.int64)
+    return np.fromiter((number.get(token, unknown) for token in units), dtype=np.int64)
 
 
 def decode(numbers: Iterable[int], vocabulary: Sequence[str], unit: str) -> str:
     """Return the text of token numbers."""
-    found = [vocabulary[number] for number in numbers]
+    units = [vocabulary[number] for number in numbers]
     if unit == "byte":
-        return bytes(map(ord, found)).decode("utf-8", "replace")
+        return bytes(map(ord, units)).decode("utf-8", "replace")
     if unit == "character":
-        return "".join(found)
-    lines = " ".join(found).split(END)
+        return "".join(units)
+    lines = " ".join(units).split(END)
     return "\n".join(line.strip() for line in lines)

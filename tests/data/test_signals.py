@@ -55,13 +55,16 @@ def test_a_ts_file(tmp_path, end):
 
 
 BROKEN_TS = {
-    "a word for a number": (("5.5", "five"), "line 11, dimension 2, value 2: 'five' where a number is expected"),
+    "a word for a number": (("5.5", "five"), "line 11, dimension 2, value 2: 'five' is not a number"),
     "no number at all": (("5.5", ""), None),  # an empty field is a missing value
     "infinite": (("5.5", "inf"), "line 11, dimension 2, value 2: 'inf' is not a finite number"),
     "too large": (("5.5", "1e39"), "line 11, dimension 2, value 2: '1e39' is not a finite number"),
-    "unequal dimensions": (("4,5.5,6", "4,5.5"), "line 11: dimensions of 2 and of 3 values"),
+    "unequal dimensions": (("4,5.5,6", "4,5.5"), "line 11: dimensions have 2 and 3 values"),
     "a dimension more": ((":down\n\n", ":1,2:down\n\n"), "line 12: 3 dimensions, but the header says 2"),
-    "an unknown class": ((":up", ":sideways"), "line 11: label 'sideways' after the last colon is none of @classLabel"),
+    "an unknown class": (
+        (":up", ":sideways"),
+        "line 11: label 'sideways' after the last colon is not one of @classLabel",
+    ),
     "no label": (("6:up", "6"), "line 11: 1 dimensions, but the header says 2"),
     "no colon": (("0.5:0:down", "0.5"), "line 14: no colon"),
     "no value": (("0.5:0:down", "?:?:down"), "line 14: no value in any dimension"),
@@ -168,14 +171,20 @@ def test_labels_of_arrays_and_given_lengths(tmp_path, y, labels):
 @pytest.mark.parametrize(
     ("arrays", "expected"),
     [
-        ({"x": np.zeros((2, 3))}, "no array named 'y' (there are: x)"),
-        ({"x": np.zeros((2, 3)), "y": np.zeros(3)}, "y: one label for each of 2 sequences, but found shape (3,)"),
-        ({"x": np.zeros((2, 3)), "y": np.array([0.5, 1])}, "y[0]: 0.5 is no class"),
-        ({"x": np.zeros(3), "y": np.zeros(3)}, "but found float64 of shape (3,)"),
-        ({"x": np.array([["a"]]), "y": np.zeros(1)}, "but found <U1 of shape (1, 1)"),
+        ({"x": np.zeros((2, 3))}, "there is no array 'y' (arrays: x)"),
+        (
+            {"x": np.zeros((2, 3)), "y": np.zeros(3)},
+            "y must have one label for each of 2 sequences, but has shape (3,)",
+        ),
+        ({"x": np.zeros((2, 3)), "y": np.array([0.5, 1])}, "y[0]: 0.5 is not a class"),
+        ({"x": np.zeros(3), "y": np.zeros(3)}, "but is float64 of shape (3,)"),
+        ({"x": np.array([["a"]]), "y": np.zeros(1)}, "but is <U1 of shape (1, 1)"),
         ({"x": np.array([[1, np.inf]]), "y": np.zeros(1)}, "x[0, 1, 0]: inf is not a finite number"),
         ({"x": np.array([[np.nan, np.nan]]), "y": np.zeros(1)}, "every sequence needs a value"),
-        ({"x": np.zeros((2, 3)), "y": np.zeros(2), "length": np.array([3, 4])}, "length: 1 to 3 for each sequence"),
+        (
+            {"x": np.zeros((2, 3)), "y": np.zeros(2), "length": np.array([3, 4])},
+            "length must be 1 to 3 for every sequence",
+        ),
         ({"x": np.array([[1]], dtype=object), "y": np.zeros(1)}, "save arrays of numbers of one shape"),
     ],
 )
@@ -261,23 +270,23 @@ def test_the_extensible_form_other_chunks_and_floating_point(tmp_path):
 
 WAV = recording(range(-50, 50))
 BROKEN_WAV = {
-    "no wave file": (b"ID3\x04 whatever", "byte 0: no RIFF wave file; convert it"),
-    "empty": (b"", "byte 0: no RIFF wave file"),
-    "cut off": (WAV[:-7], "byte 44: 200 bytes of samples are announced, 193 are there; the file is cut off"),
+    "no wave file": (b"ID3\x04 whatever", "byte 0: not a RIFF wave file; convert it"),
+    "empty": (b"", "byte 0: not a RIFF wave file"),
+    "cut off": (WAV[:-7], "byte 44: 200 bytes of samples are announced, but the file holds 193; it is truncated"),
     "no samples": (recording([]), "byte 44: no samples"),
     "no data": (chunks((b"fmt ", layout(1, 1, 8_000, 16))), "byte 36: the file ends before its samples"),
     "data first": (chunks((b"data", b"12")), "byte 12: samples before their format"),
-    "a short format": (chunks((b"fmt ", b"12")), "byte 20: a format of 16 bytes expected, 2 found"),
+    "a short format": (chunks((b"fmt ", b"12")), "byte 20: the format must have 16 bytes, but has 2"),
     "A-law": (chunks((b"fmt ", layout(6, 1, 8_000, 8)), (b"data", b"12")), "byte 20: 8 bits of A-law"),
     "12 bits": (chunks((b"fmt ", layout(1, 1, 8_000, 12)), (b"data", b"12")), "byte 20: 12 bits of PCM"),
     "no channels": (chunks((b"fmt ", layout(1, 0, 8_000, 16)), (b"data", b"12")), "byte 20: 0 channels"),
     "half a frame": (
         chunks((b"fmt ", layout(1, 2, 8_000, 16)), (b"data", b"123456")),
-        "no whole number of frames of 4",
+        "are not a multiple of a frame of 4",
     ),
     "not a number": (
         chunks((b"fmt ", layout(3, 1, 8_000, 32)), (b"data", np.array([0, np.nan], "<f4").tobytes())),
-        "byte 48: a sample that is no finite number",
+        "byte 48: a sample is not a finite number",
     ),
 }
 
@@ -365,4 +374,4 @@ def test_loudness_says_nothing_and_a_click_is_one_frame():
 
 
 def test_too_few_samples_a_second_are_refused():
-    assert "40 samples a second are too few" in refused(signals.log_mel, np.zeros(100), 40)
+    assert "40 samples per second are too few" in refused(signals.log_mel, np.zeros(100), 40)

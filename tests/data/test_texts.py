@@ -80,16 +80,16 @@ def test_a_text_longer_than_the_csv_modules_limit(tmp_path):
         ("a.tsv", "x\ty\na\t1\nb\n", "line 3 has 1 fields, but the first line has 2; put a field"),
         ("a.csv", "text,label\na,1\nb,c,2\n", "line 3 has 3 fields, but the first line has 2; put a field"),
         ("a.csv", 'text,label\n"a,1\n', "line 2, in a row from line 2 on: unexpected end of data; close quotes"),
-        ("a.csv", "txt,label\na,1\n", "line 1: no column 'text'; did you mean 'txt'? (there are: txt, label)"),
-        ("a.csv", "text,text,label\na,b,1\n", "line 1: 2 columns 'text'"),
+        ("a.csv", "txt,label\na,1\n", "there is no column 'text'; did you mean 'txt'? (columns: txt, label)"),
+        ("a.csv", "text,text,label\na,b,1\n", "line 1 names 2 columns 'text'"),
         ("a.csv", "text,label\n", "no rows below the header"),
         ("a.csv", "", "no rows"),
-        ("a.csv", "text,label\n ,1\n", "line 2, column 'text': empty; leave the row out"),
+        ("a.csv", "text,label\n ,1\n", "line 2, column 'text': empty; fill it in, or delete the row"),
         ("a.csv", "text,label\na,\n", "line 2, column 'label': empty"),
-        ("a.jsonl", '{"text": "a", "label": 1}\n{"text": "b" "label"}\n', "line 2, column 14: no JSON: Expecting ','"),
-        ("a.jsonl", "[1, 2]\n", "line 1, column 1: '[1, 2]' is no JSON object"),
-        ("a.jsonl", '{"text": "a", "lable": 1}\n', "line 1, 'label': not there; did you mean 'lable'?"),
-        ("a.jsonl", '{"text": ["a"], "label": 1}\n', "line 1, 'text': \"['a']\" is no text"),
+        ("a.jsonl", '{"text": "a", "label": 1}\n{"text": "b" "label"}\n', "line 2, column 14: not JSON: Expecting ','"),
+        ("a.jsonl", "[1, 2]\n", "line 1: '[1, 2]' is not a JSON object"),
+        ("a.jsonl", '{"text": "a", "lable": 1}\n', "line 1, 'label': missing; did you mean 'lable'?"),
+        ("a.jsonl", '{"text": ["a"], "label": 1}\n', "line 1, 'text': \"['a']\" is not a text"),
         ("a.jsonl", "\n", "no rows"),
     ],
 )
@@ -99,7 +99,9 @@ def test_a_broken_table_of_texts_is_told_in_one_line(tmp_path, name, content, ex
 
 
 def test_a_column_number_that_is_not_there(tmp_path):
-    assert "no column 3; there are 2" in refused(texts.read_text_table, write(tmp_path, "a.tsv", "a\tb\n"), 1, 3)
+    assert "line 1 has no column 3; it has 2" in refused(
+        texts.read_text_table, write(tmp_path, "a.tsv", "a\tb\n"), 1, 3
+    )
 
 
 @quick
@@ -113,7 +115,7 @@ def test_lines_of_one_class(tmp_path):
     found = texts.read_text_lines(write(tmp_path, "Greek.txt", "Nikos\n\nMaria\n"), "Greek")
     assert (found.items, found.labels) == (["Nikos", "Maria"], ["Greek", "Greek"])
     assert found.names == ["Greek.txt:1", "Greek.txt:3"]
-    assert "no line with a text" in refused(texts.read_text_lines, write(tmp_path, "a.txt", "\n \n"), "a")
+    assert "no line holds a text" in refused(texts.read_text_lines, write(tmp_path, "a.txt", "\n \n"), "a")
 
 
 FILES = {"set/pos/a.txt": "good", "set/pos/b.txt": "fine", "set/neg/c.txt": "bad", "README": "no example"}
@@ -168,12 +170,12 @@ def test_what_no_honest_archive_holds_is_refused(tmp_path, member, expected):
 
 def test_an_archive_that_unpacks_to_too_much_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(texts, "MEMBER_BYTES", 1_000)
-    assert "is of 1,001 bytes" in refused(texts.read_text_archive, archive(tmp_path, {"pos/a.txt": "x" * 1_001}))
+    assert "has 1,001 bytes, but" in refused(texts.read_text_archive, archive(tmp_path, {"pos/a.txt": "x" * 1_001}))
 
 
 def test_an_archive_without_examples_and_an_empty_example(tmp_path):
     assert "no files in folders" in refused(texts.read_text_archive, archive(tmp_path, {"a.txt": "top"}))
-    assert "pos/a.txt: line 1, column 1: no text" in refused(
+    assert "pos/a.txt: the file holds no text" in refused(
         texts.read_text_archive, archive(tmp_path, {"pos/a.txt": " \n"})
     )
 

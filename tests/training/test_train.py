@@ -201,7 +201,7 @@ def test_a_report_can_end_a_run():
 def test_a_non_finite_loss_is_a_failure_with_a_cause(monkeypatch):
     loss = SequenceModule.loss
     monkeypatch.setattr(SequenceModule, "loss", lambda *arguments: math.inf * loss(*arguments))
-    record = train.run(config(dataset="adding"))
+    record = train.run(config(dataset="adding", length=30))
     assert (record.state, record.cause) == ("failed", "non_finite")
 
 

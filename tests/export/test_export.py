@@ -87,7 +87,11 @@ def swept(folder: Path, card, length: int, space_name: str = "gru", seeds: int =
         record = run(each, folder=place)
         assert record.state == "complete", record.message
         record.write(place)
-    write_json(sweep / "sweep.json", {"top_k": 1, "command": "python -m bench sweep"})
+    spec = {"cells": [cell]}
+    write_json(
+        sweep / "sweep.json",
+        {"top_k": 1, "trials": 1, "confirm_seeds": 1, "command": "python -m bench sweep", "spec": spec},
+    )
     return sweep
 
 

@@ -155,7 +155,7 @@ def test_a_full_disk_leaves_no_part_of_an_export(sweep, tmp_path):
 def test_what_a_sweep_does_not_hold_is_named_with_a_suggestion(sweep, tmp_path):
     for words, rule in (
         (("addign", 12, None), "unknown dataset of this sweep 'addign'; did you mean 'adding'?"),
-        (("adding", 13, None), "unknown length of this sweep '13'; did you mean '12'?"),
+        (("adding", 13, None), "unknown length of this sweep '13' (there are: 12)"),
         (("adding", 12, "grru"), "unknown model of this sweep 'grru'; did you mean 'gru'?"),
     ):
         told = one_line(UnknownNameError, export, sweep, tmp_path, *words, tmp_path / "out")

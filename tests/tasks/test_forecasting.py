@@ -380,7 +380,7 @@ def test_what_is_refused(tmp_path, arguments, told):
 
 def test_a_target_without_a_value_in_training_is_refused(tmp_path):
     with pytest.raises(
-        DataError, match="column 'v': has no value in the training part; leave the column out, or use other splits$"
+        DataError, match="column 'v' has no value in the training part; leave the column out, or use other splits$"
     ):
         Task(3, files=table(tmp_path, v=[np.nan] * 14 + [1.0, 2, 3, 4, 5, 6]), target=["v"])
 

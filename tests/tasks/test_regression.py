@@ -144,9 +144,7 @@ def test_missing_inputs_are_filled_from_before(tmp_path):
     frame.loc[4, "a"] = np.nan  # the first step of s1
     task = Task(4, files=table(tmp_path, frame), target="y", columns=["a"], group="id", time="step")
     assert "2 missing values filled with the previous value, or the training mean" in map(str, task.meta["remarks"])
-    found = {
-        task.meta["ids"][task._edge[part] + i]: x for part in PARTS for i, x in enumerate(everything(task, part).x)
-    }
+    found = {task.meta["ids"][task.edge[part] + i]: x for part in PARTS for i, x in enumerate(everything(task, part).x)}
     assert found["s0"][2, 0] == found["s0"][1, 0]
     assert found["s1"][0, 0] == 0
 
@@ -179,7 +177,7 @@ def test_scores_and_baselines(tmp_path):
             r"^regression: splits must be three shares that sum to 1, or three numbers of sequences, .* are",
         ),
         ({"splits": [9, 9, 9]}, "^regression: splits: 10 sequences cannot be split into 9, 9, 9; use other splits$"),
-        ({"target": "z"}, r"no column 'z' \(there are: id, step, a, b, y\)$"),
+        ({"target": "z"}, r"no column 'z' \(columns: id, step, a, b, y\)$"),
         ({"columns": ["A"]}, r"no column 'A'"),
         ({"columns": ["id"], "group": None}, "line 2, column 'id': 's0' is not a number"),
     ],
@@ -196,9 +194,9 @@ def test_what_is_refused(tmp_path, arguments, told):
     [
         (lambda frame: frame.assign(y=frame["y"].where(frame["id"] != "s3")), "'y': no value in sequence 's3'; each needs"),
         (lambda frame: frame.assign(y=frame["y"] + frame["step"] * (frame["id"] == "s3")), "'y': more than one value in "
-         "sequence 's3'; give"),
+         "sequence 's3'; each needs"),
         (lambda frame: frame.assign(y=1), "'y': must vary, but it is the same in all training sequences; choose another"),
-        (lambda frame: frame.assign(step=0), "line 3, column 'step': 0 a second time within its group of 'id'; keep one row a time$"),
+        (lambda frame: frame.assign(step=0), "line 3, column 'step': 0 occurs twice within its group of 'id'; keep one row per time$"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_in_a_table_is_told(tmp_path, change, told):

@@ -139,7 +139,7 @@ GOOD = conllu("the/DET cat/NOUN")
         (GOOD.replace("2\tcat", "two\tcat"), {}, "line 3, column 'id': must be like 1, 1-2 or 1.1, but found 'two'"),
         (GOOD.replace("NOUN", "_"), {}, "line 3, column 'upos': no label"),
         ("# nothing but a comment\n\n", {}, "no words; write"),
-        ("the\0cat", {}, "a NUL byte"),
+        ("the\0cat", {}, "a NUL character"),
         (GOOD, {"label": "uppos"}, "no column 'uppos'; did you mean 'upos'?"),
         (GOOD, {"length": 0}, "length: must be at least 1 step, but found 0"),
         (GOOD, {"min_count": 0}, "min_count: must be at least 1, but found 0"),

@@ -178,7 +178,7 @@ def test_a_column_without_a_name_is_left_out(tmp_path):
 
 def test_what_single_precision_cannot_hold_is_remarked_upon(tmp_path):
     text = "v\n" + "".join(f"{123_456_789 + row}\n" for row in range(9))
-    assert read(write(tmp_path, text)).remarks == [
+    assert list(map(str, read(write(tmp_path, text)).remarks)) == [
         "column 'v': values from 123456789 to 123456797 are rounded by up to 4 in single precision; subtract a constant "
         "from the column"
     ]

@@ -93,7 +93,7 @@ def test_what_was_measured_twice_is_shown_once_as_last_measured(tmp_path):
 
 
 def test_two_models_are_measured_at_two_lengths(tmp_path):
-    command = [sys.executable, "-m", "bench", "speed", "--dataset", "latch", "--lengths", "8,16", "--batch-size", "4"]
+    command = [sys.executable, "-m", "bench", "speed", "--dataset", "latch", "--length", "8,16", "--batch-size", "4"]
     command += ["--models", "lstm,bilstm", "--results", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=200)
     assert done.returncode == 0, done.stderr

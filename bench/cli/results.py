@@ -89,7 +89,7 @@ def sync(sweeps: tuple[str, ...], results: Path) -> None:
     """Write the records of SWEEPS into MLflow again.
 
     Use it when a sweep says that runs are missing in MLflow. Without SWEEPS, it writes the latest sweep and all that
-    MLflow may not hold completely. No run is written twice. A damaged mlflow.db is renamed and made again.
+    MLflow may not hold completely. No run is written twice. A damaged mlflow.db is renamed and rebuilt.
     """
     from bench.errors import SweepLockedError
     from bench.sweep import coordinator

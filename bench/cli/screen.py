@@ -32,7 +32,7 @@ PIPE_WIDTH = 10_000  # of a table that is no terminal's: every row is one line
 
 
 class _Forgiving:
-    """Standard error. A sweep goes on when it can no longer be written: its reader left, or a disk is full."""
+    """Standard error. A sweep continues when it cannot be written to, because its reader left or the disk is full."""
 
     def write(self, text: str) -> None:
         """Write, if possible."""

@@ -111,7 +111,7 @@ def declarations(kind: str, folder: Path | None = None) -> dict[str, Path]:
     """Return the declarations of `kind` (search_spaces, datasets) by name.
 
     Files in your `folder`, or else in one named `kind` in the working directory, override the built-in ones.
-    Raises DeclarationError if `folder` is given and is no directory.
+    Raises DeclarationError if `folder` is given and is not a directory.
     """
     if folder is not None and not folder.is_dir():
         raise DeclarationError(f"--{kind.replace('_', '-')}: {folder} is not a directory")

@@ -68,7 +68,7 @@ class Seconds(BaseModel):
 
 
 class RunRecord(BaseModel):
-    """The facts of one run. `record.json` is written once, whole, before anything else is told of the run."""
+    """The facts of one run. `record.json` is written atomically, before Optuna or MLflow learn about the run."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -81,7 +81,7 @@ class RunRecord(BaseModel):
     epochs: list[Epoch] = []
     val: dict[str, float] = {}  # of the best epoch by the task's primary metric
     best_epoch: int | None = None  # index into epochs
-    test: dict[str, float] | None = None  # of a confirm run, filled in from the test run; see bench/selection.py
+    test: dict[str, float] | None = None  # of a confirm run, filled in from the test run; see cell_runs.py
     tests: dict[str, dict[str, float]] = {}  # by confirm run, in its best epoch; of baselines: by cheap sampler
     solved: bool | None = None  # None: the task is a matter of degree
     sequences_to_solve: int | None = None
@@ -97,7 +97,7 @@ class RunRecord(BaseModel):
     energy_joules: float | None = None  # read from a meter of the device while the run was on it
     energy_from: str | None = None  # nvml or rapl; None: no meter could be read
     inference_milliseconds: float | None = None  # to answer one sequence; beside other runs
-    speed: dict[str, float] | None = None  # of an exclusive pass; see bench/measure.py
+    speed: dict[str, float] | None = None  # of an exclusive pass; see training/timing.py
     kernels: list[str] = []  # that the exclusive pass ran on
     baselines: dict[str, float] | None = None  # cheap baselines on the test split
     environment: dict[str, Any] = {}
@@ -122,12 +122,12 @@ class RunRecord(BaseModel):
 
     @property
     def device_seconds(self) -> float:
-        """Seconds on the bill: wall time of the run on each of its devices."""
+        """Wall time of the run multiplied by the number of its devices."""
         return self.seconds.total * self.config.num_devices
 
     @property
     def cost_usd(self) -> float | None:
-        """What the run cost at the price of its share of the machine; None where no price was given."""
+        """Cost at the price of the run's share of the machine, or None without a price."""
         price = self.config.usd_per_hour
         return None if price is None else price * self.seconds.total / 3600
 
@@ -167,7 +167,7 @@ class RunRecord(BaseModel):
             return None
         except (ValidationError, ValueError, TypeError, OSError) as error:
             reason = str(error).splitlines()[0]
-            raise StoreError(f"{path}: not a run record ({reason}); delete it and the run is made again") from None
+            raise StoreError(f"{path}: not a run record ({reason}); delete it, and the sweep repeats the run") from None
 
 
 def outcome(run: RunRecord) -> str:
@@ -186,7 +186,7 @@ def records(folder: Path) -> Iterator[RunRecord]:
 
 
 def all_records(folder: Path) -> list[RunRecord]:
-    """Return the records of a sweep at once; half as long as one by one, as Python looks for no garbage meanwhile."""
+    """Return the records of a sweep. Pausing Python's garbage collector halves the time this takes."""
     was_on = gc.isenabled()
     gc.disable()
     try:
@@ -237,7 +237,7 @@ def trials_of(spec: Mapping[str, Any], cell: CellId) -> int:
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Write a file so that a reader, or a power cut, finds the old text or the new one, never a part."""
+    """Write a file atomically: a reader, or a power cut, finds the old text or the new text, never a part."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     with temporary.open("w", encoding="utf-8", newline="") as file:
         file.write(text)

@@ -5,11 +5,11 @@ from collections.abc import Iterable, Sequence
 from bench.results.record import RunRecord
 
 CLEARLY_FEWER = 2
-"""One configuration needs, from seed to seed, up to twice the sequences (adding at 25 steps: 14,400 to 30,400)."""
+"""Between seeds, one configuration needs up to twice as many sequences (adding at 25 steps: 14,400 to 30,400)."""
 
 
 def objective(record: RunRecord, name: str) -> float | None:
-    """Return what a run achieved of an objective, in its own unit and direction; None where it is not known."""
+    """Return the value of an objective in its own unit and direction, or None if it is unknown."""
     if name == "quality":
         return record.val_score
     if name == "latency":
@@ -22,17 +22,17 @@ def objective(record: RunRecord, name: str) -> float | None:
 
 
 def counted_val(record: RunRecord) -> float | None:
-    """Return the validation score that a run counts with: a failed one is never dropped, but has learned nothing."""
+    """Return the validation score of a run. A failed run counts with the chance score."""
     return record.asked.chance if record.state == "failed" else record.val_score
 
 
 def counted_test(record: RunRecord) -> float | None:
-    """Return the test score that a confirm run counts with, likewise; None where the test split is still closed."""
+    """Return the test score of a confirm run, or None while the test split is closed. A failed run counts with chance."""
     return record.asked.chance if record.state == "failed" else record.test_score
 
 
 def violations(record: RunRecord) -> dict[str, float]:
-    """Return by how much of each limit a run exceeds it: 0.5 is half as much again, negative is room left."""
+    """Return the relative excess over each limit: 0.5 is 50 % above the limit, a negative number is below it."""
     limits = record.config.limits
     found = {
         "inference_ms": (objective(record, "latency"), limits.inference_ms),
@@ -44,16 +44,16 @@ def violations(record: RunRecord) -> dict[str, float]:
 
 
 def is_feasible(record: RunRecord) -> bool:
-    """Whether a run keeps to all limits it was measured against."""
+    """Return whether a run is within all limits."""
     return all(excess <= 0 for excess in violations(record).values())
 
 
 def best_trials(records: Iterable[RunRecord], top_k: int) -> list[RunRecord]:
-    """Return the screening runs that are worth confirming, best first; empty where none is complete and feasible.
+    """Return the screening runs to confirm, best first. The list is empty if none is complete and within the limits.
 
-    A solved one goes before an unsolved one. Of the solved, whose scores differ by noise, the first trial, unless a
-    later one needed at most half its sequences: less would be chosen for a lucky seed. Of the unsolved, the better
-    validation score; of equals the earlier trial. With several objectives only what nothing else dominates.
+    Solved trials come first. Their scores differ only by noise, so the earliest is preferred, unless a later one needed
+    at most half as many sequences; a smaller difference may be a lucky seed. Unsolved trials are ordered by validation
+    score, then by number. With several objectives, only trials that no other dominates are considered.
     """
     screened = [
         record

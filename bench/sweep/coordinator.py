@@ -1,6 +1,6 @@
 """The coordinator of a sweep: it alone writes to Optuna and MLflow, and executes what `next_step` says.
 
-A record on disk is the truth about a run, and the study follows it. So the coordinator may be killed between any two
+The record on disk is authoritative, and the study follows it. So the coordinator may be killed between any two
 lines: the next one tells the study what the records say, and runs again what has no record, under the same number.
 """
 
@@ -61,7 +61,7 @@ def run(plan: Plan, display: Display, engine: LocalEngine | None = None) -> Outc
 def sync(folder: Path, results: Path, say: Callable[[str], None]) -> int:
     """Write every record of a sweep into MLflow again; return how many there are. Raises SweepLockedError, StoreError.
 
-    `say` gets a line if the store was damaged and is made again.
+    `say` gets a line if the store was damaged and is rebuilt.
     """
     with locked(folder):
         return projection.sync(folder, results, say)

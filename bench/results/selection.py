@@ -27,7 +27,7 @@ def counted_val(record: RunRecord) -> float | None:
 
 
 def counted_test(record: RunRecord) -> float | None:
-    """Return the test score of a confirm run, or None while the test split is closed. A failed run counts with chance."""
+    """Return the test score of a confirm run, None while the test split is closed. A failed run counts with chance."""
     return record.asked.chance if record.state == "failed" else record.test_score
 
 

@@ -132,13 +132,7 @@ class SearchSpace:
         that they do not name get their defaults.
         """
         values = {name: arguments.get(name, entry["default"]) for name, entry in self.tuned.items()}
-        for name, distribution in self.distributions().items():
-            try:
-                if not distribution._contains(distribution.to_internal_repr(values[name])):
-                    return None
-            except ValueError:
-                return None
-        return values
+        return values if all(_has(entry, values[name]) for name, entry in self.tuned.items()) else None
 
     def matched(self, rule: str, width: int) -> SearchSpace:
         """Return this space at the width that meets `rule`, such as parameters=70k."""
@@ -281,8 +275,7 @@ def _check_range(where: str, entry: dict[str, Any]) -> None:
     if not low <= default <= high:
         raise DeclarationError(f"{where}: default {default} lies outside [{low}, {high}]")
     for key in ("high", "default") if "step" in entry else ():
-        steps = (entry[key] - low) / entry["step"]
-        if abs(steps - round(steps)) > 1e-8:  # Optuna's tolerance
+        if not _on_grid(entry, entry[key]):
             rule = f"must be low plus a whole number of steps of {entry['step']}"
             raise DeclarationError(f"{where}: {key}: {rule}, but found {entry[key]}")
 
@@ -319,6 +312,24 @@ def _check_settings(path: Path, space: SearchSpace) -> None:
             TrainSettings.model_validate(budget | values)
         except ValidationError as error:
             raise DeclarationError(one_line(path, error)) from None
+
+
+def _has(entry: dict[str, Any], value: Any) -> bool:
+    """Return whether a knob can have a value. A record may hold 0.0 for the choice 0: they are equal."""
+    if entry["type"] == "categorical":
+        return value in entry["choices"]
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return entry["low"] <= value <= entry["high"] and _on_grid(entry, value)
+
+
+def _on_grid(entry: dict[str, Any], value: float) -> bool:
+    """Return whether a number is `low` plus a whole number of steps, with Optuna's tolerance."""
+    step = entry.get("step", 1 if entry["type"] == "int" else None)
+    if step is None:
+        return True
+    steps = (value - entry["low"]) / step
+    return abs(steps - round(steps)) < 1e-8
 
 
 def _grid(entry: dict[str, Any]) -> Sequence[Any] | None:

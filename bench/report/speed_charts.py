@@ -86,8 +86,8 @@ def _cell(measured: pd.DataFrame, step: int, column: str) -> str:
         return ""
     value = measured[column][step]
     if pd.isna(value):
-        state = str(measured["state"][step])
-        return "-" if state == "complete" else state.removeprefix("failed: ")
+        reason = measured["reason"][step]
+        return "-" if pd.isna(reason) else str(reason)
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 

@@ -2,7 +2,6 @@
 
 import ast
 import importlib.metadata
-import os
 import platform
 import subprocess
 import sys
@@ -12,8 +11,7 @@ from pathlib import Path
 import bench
 from bench.config import plugins
 from bench.sweep.prepare import Plan
-
-PACKAGES = ("torch", "pytorch-lightning", "optuna", "mlflow", "numpy")
+from bench.training.machine import PACKAGES, processor
 
 
 def environment(plan: Plan) -> dict[str, str]:
@@ -24,7 +22,7 @@ def environment(plan: Plan) -> dict[str, str]:
         "python": platform.python_version(),
         **{name: _version(name) for name in PACKAGES},
         **{name: _version(name) for name in _dependencies(set(own))},
-        "hardware": _hardware(plan),
+        "hardware": f"{_gpu(plan)}, {processor()}" if plan.device == "cuda" else processor(),
         "threads per run": str(plan.config.threads),
         "runs at a time": str(len(plan.slots)),
     }
@@ -63,17 +61,6 @@ def _dependencies(files: Iterable[Path]) -> list[str]:
         return []
     known = importlib.metadata.packages_distributions()
     return sorted({name for module in modules for name in known.get(module, [])} - {*PACKAGES, "bench"})
-
-
-def _hardware(plan: Plan) -> str:
-    cpu = platform.processor() or platform.machine()
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        cpu = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), cpu)
-    except OSError:
-        pass  # not Linux
-    hardware = f"{cpu} ({os.cpu_count()} cores)"
-    return f"{_gpu(plan)}, {hardware}" if plan.device == "cuda" else hardware
 
 
 def _gpu(plan: Plan) -> str:

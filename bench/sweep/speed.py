@@ -15,7 +15,7 @@ import pandas as pd
 from bench.config.settings import RunConfig
 from bench.config.sweep_settings import SweepConfig
 from bench.errors import DeclarationError, HardwareError
-from bench.results.record import RunRecord
+from bench.results.record import RunRecord, outcome
 from bench.sweep.cells import Cell
 from bench.sweep.engines.local import LocalEngine
 from bench.sweep.engines.machine import check_gpus
@@ -53,7 +53,7 @@ def measure(config: SweepConfig, batch_size: int, say: Say) -> tuple[pd.DataFram
             row = _row(record, path, machine)
             rows.append(row)
             milliseconds = row.get("train_step_milliseconds")
-            say(f"{cell.id}: {f'{milliseconds:.2f} ms a training step' if milliseconds else row['state']}")
+            say(f"{cell.id}: {f'{milliseconds:.2f} ms a training step' if milliseconds else row['reason']}")
     finally:
         engine.close()
     return pd.DataFrame(rows), folder
@@ -78,7 +78,8 @@ def _row(record: RunRecord, path: Path, machine: dict[str, Any]) -> dict[str, An
         "length": config.length,
         "steps": record.asked.num_steps,
         "model": config.space,
-        "state": record.state if record.state != "failed" else f"failed: {record.cause}",
+        "status": record.state,
+        "reason": None if record.state == "complete" else outcome(record),
         **(record.speed or {}),
         "batch_size": config.train.batch_size,
         "peak_memory_mib": None if memory is None or record.speed is None else memory / 2**20,
@@ -106,7 +107,9 @@ def read(paths: Sequence[Path]) -> pd.DataFrame:
             frame = pd.read_csv(path)
         except (OSError, ValueError) as error:
             raise DeclarationError(f"{path}: not a speed.csv of `bench speed`: {error}") from None
-        missing = {"model", "steps", *CONDITIONS} - set(frame.columns)
+        if "state" in frame:  # version 0.1 wrote both as `failed: out_of_memory`
+            frame[["status", "reason"]] = frame.pop("state").str.split(": ", n=1, expand=True).reindex(columns=[0, 1])
+        missing = {"model", "steps", "status", "reason", *CONDITIONS} - set(frame.columns)
         if missing:
             raise DeclarationError(f"{path}: not a speed.csv of `bench speed`: column {min(missing)} is missing")
         frames.append(frame)

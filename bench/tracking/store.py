@@ -138,8 +138,8 @@ def _prepare(results: Path, say: Callable[[str], None]) -> None:
                 raise StoreError(f"{path}: {problem}; restore it, or set MLFLOW_TRACKING_URI to another store")
             aside = _set_aside(path)
             say(
-                f"{path}: {problem}; it is now {aside.name}, and a new file is made from the records "
-                "(those of earlier sweeps: python -m bench sync)"
+                f"{path}: {problem}; it is now {aside.name}, and a new file is made from the records of this sweep; "
+                "add earlier sweeps with `python -m bench sync`, and restart `python -m bench ui` if it is running"
             )
         _make_tables(path)
         for note in results.glob(f"sweeps/*/{NOTE}"):

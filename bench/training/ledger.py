@@ -2,7 +2,6 @@
 
 import ctypes
 import functools
-import os
 import platform
 import resource
 import time
@@ -13,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
+from bench.training.machine import PACKAGES, processor
 
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3  # malloc.h of glibc
 
@@ -116,19 +117,12 @@ class PeakMemory:
 @functools.cache
 def environment(device: str) -> dict[str, Any]:
     """Return the hardware and the versions on which the figures of a run depend."""
-    cpu = platform.processor() or platform.machine()
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        cpu = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), cpu)
-    except OSError:
-        pass
-    hardware = f"{cpu} ({os.cpu_count()} cores)"
+    hardware = processor()
     if device == "cuda":
         hardware = f"{torch.cuda.get_device_name()}, {hardware}"
-    packages = ("torch", "pytorch-lightning", "optuna", "mlflow", "numpy")
     return {
         "hardware": hardware,
         "platform": platform.platform(),
         "python": platform.python_version(),
-        **{name.replace("-", "_"): version(name) for name in packages},
+        **{name.replace("-", "_"): version(name) for name in PACKAGES},
     }

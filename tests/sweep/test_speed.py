@@ -16,8 +16,8 @@ from bench.report import speed_charts
 from bench.sweep import speed
 from bench.sweep.engines.local import Event
 
-SAME = {"hardware": "a machine", "device": "cpu", "precision": "32-true", "threads": 1, "state": "complete"}
-SAME |= {"dataset": "adding", "batch_size": 32}
+SAME = {"hardware": "a machine", "device": "cpu", "precision": "32-true", "threads": 1}
+SAME |= {"dataset": "adding", "batch_size": 32, "status": "complete", "reason": None}
 
 
 def frame(**milliseconds: list[float | None]) -> pd.DataFrame:
@@ -142,11 +142,26 @@ def test_a_run_that_dies_is_a_row_with_its_cause(tmp_path, monkeypatch):
     monkeypatch.setattr(speed, "LocalEngine", Killer)
     options = {"datasets": ["latch"], "lengths": [8], "models": ["lstm", "gru"], "results": tmp_path}
     rows, folder = speed.measure(SweepConfig.build(None, options), 4, lambda text: None)
-    assert rows["state"].tolist() == ["failed: stall"] * 2
+    assert rows[["status", "reason"]].to_numpy().tolist() == [["failed", "stall"]] * 2
     assert rows["hardware"].notna().all()
     for path in speed_charts.write(rows, folder):
         assert path.stat().st_size
-    assert speed.read([folder / "speed.csv"])["state"].tolist() == ["failed: stall"] * 2
+    kept = speed.read([folder / "speed.csv"])
+    assert kept[["status", "reason"]].to_numpy().tolist() == [["failed", "stall"]] * 2
+    assert all(cells[1:] == ["stall"] for cells in speed_charts.tables(kept).get("training step (ms a batch)", []))
+
+
+def test_a_file_of_version_0_1_is_read_with_its_states(tmp_path):
+    rows = frame(lstm=[1.0, None]).drop(columns=["status", "reason"])
+    rows["state"] = ["complete", "failed: out_of_memory"]
+    rows.to_csv(tmp_path / "speed.csv", index=False)
+    kept = speed.read([tmp_path / "speed.csv"])
+    assert kept["status"].tolist() == ["complete", "failed"]
+    assert "state" not in kept
+    assert speed_charts.tables(kept)["training step (ms a batch)"] == [["lstm", "1", "out_of_memory"]]
+    rows["state"] = "complete"
+    rows.to_csv(tmp_path / "speed.csv", index=False)
+    assert speed.read([tmp_path / "speed.csv"])["reason"].isna().all()
 
 
 def test_the_shade_is_of_the_spread_that_was_measured():
@@ -161,7 +176,7 @@ def test_the_shade_is_of_the_spread_that_was_measured():
 
 def test_a_length_that_fails_is_a_cell_with_its_cause():
     rows = frame(lstm=[1.0, None])
-    rows.loc[1, "state"] = "failed: out_of_memory"
+    rows.loc[1, ["status", "reason"]] = ["failed", "out_of_memory"]
     ((model, first, second),) = speed_charts.tables(rows)["training step (ms a batch)"]
     assert (model, first, second) == ("lstm", "1", "out_of_memory")
 

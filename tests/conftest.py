@@ -33,3 +33,18 @@ def _subnormal_numbers_stay():
     yield
     if "torch" in sys.modules:
         sys.modules["torch"].set_flush_denormal(False)
+
+
+@pytest.fixture(scope="session")
+def quick_databases():
+    """Let SQLite return before the disk has written: a test of what a database holds need not wait for it."""
+    from sqlalchemy import event
+    from sqlalchemy.engine import Engine
+
+    def relax(connection, _):
+        if type(connection).__module__.startswith("sqlite3"):
+            connection.execute("PRAGMA synchronous = OFF")
+
+    event.listen(Engine, "connect", relax)
+    yield
+    event.remove(Engine, "connect", relax)

@@ -13,6 +13,8 @@ from bench.results.record import Asked, Epoch, RunRecord
 from bench.sweep import prepare as plans
 from bench.sweep.studies import Studies
 
+pytestmark = pytest.mark.usefixtures("quick_databases")
+
 
 def make(tmp_path: Path, **options) -> plans.Plan:
     values = {"datasets": ["digits"], "lengths": [8], "models": ["lstm"], "trials": 8, "results": tmp_path, "name": "s"}

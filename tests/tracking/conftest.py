@@ -18,7 +18,7 @@ def _own_store(monkeypatch):
 
 
 @pytest.fixture(scope="session")
-def empty_store(tmp_path_factory) -> Path:
+def empty_store(tmp_path_factory, quick_databases) -> Path:
     """A store without runs, made once: its tables take seconds."""
     results = tmp_path_factory.mktemp("empty") / NAME
     results.mkdir()

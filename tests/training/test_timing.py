@@ -121,7 +121,7 @@ def test_a_known_workload_is_measured_exactly_and_only_training_pays_for_the_bac
     assert measured["train_step_milliseconds"] == pytest.approx(10)
     for name in ("inference_step", "latency_p50", "streaming_p50", "latency_p95", "streaming_p95"):
         assert measured[f"{name}_milliseconds"] == pytest.approx(4)
-    assert measured["train_repeats"] == 26  # 0.25 s at 10 ms, as the sum of floats stays a little below
+    assert measured["train_repeats"] in (25, 26)  # 0.25 s at 10 ms, which floats add up to or just miss
     assert timing.latency(module, batch(task), config) == pytest.approx(4)
 
 

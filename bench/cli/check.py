@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 def check(models: tuple[str, ...], search_spaces: Path | None, dataset_cards: Path | None, as_json: bool) -> int:
     """Check your own models, search spaces and dataset cards.
 
-    With MODELS (./my_model.py, or names), checks that each keeps what a model must promise: shapes, gradients,
-    padding, causality and so on. Without MODELS, checks every search space and dataset card, and shows what this
-    machine has. Nothing is trained.
+    MODELS are names or files, such as ./my_model.py. Each is tested against the rules for models: shapes, gradients,
+    padding, causality and so on. Without MODELS, the command checks all search spaces and dataset cards, and shows
+    the hardware and the versions of the libraries.
     """
     if models:
         return _check_models(models, search_spaces, as_json)
@@ -81,7 +81,7 @@ def _machine() -> dict[str, str]:
 
 
 def _check_models(names: tuple[str, ...], folder: Path | None, as_json: bool) -> int:
-    """Check models against the contract, with a line for each promise; return the exit code."""
+    """Check models against the contract and print a line for each check; return the exit code."""
     from bench.config import search_spaces
 
     spaces = [search_spaces.read(name, folder) for name in names]
@@ -99,8 +99,8 @@ def _check_models(names: tuple[str, ...], folder: Path | None, as_json: bool) ->
     if as_json:
         click.echo(json.dumps(rows))
     elif broken:
-        where = "bench/config/contracts.py explains them"
-        click.echo(f"bench: {broken} of {len(rows)} promises are broken; {where}", err=True)
+        where = "bench/config/contracts.py explains the rules for models"
+        click.echo(f"bench: {broken} of {len(rows)} checks failed; {where}", err=True)
     else:
         models = shlex.quote(",".join(dict.fromkeys(["lstm", *names])))
         click.echo(f"next         python -m bench sweep --models {models}")
@@ -113,8 +113,8 @@ def _check_models(names: tuple[str, ...], folder: Path | None, as_json: bool) ->
 def run(config: Path, as_json: bool) -> int:
     """Repeat one run from its config.json and print the result.
 
-    Use it to reproduce a score or to debug a failed run. CONFIG lies in the run's folder; the column config_file of the
-    leaderboard names it. Nothing is stored.
+    Use it to reproduce a score or to debug a failed run. CONFIG is in the folder of the run; the column config_file of
+    the leaderboard shows its path. The folder of the sweep does not change.
     """
     from bench.config.settings import RunConfig
 
@@ -124,8 +124,9 @@ def run(config: Path, as_json: bool) -> int:
     from bench.training import ledger, train
 
     ledger.prepare_process(settings.threads)
-    # A test run needs the weights beside its own folder; all others leave nothing there.
-    record = train.run(settings, folder=config.absolute().parent if settings.phase == "test" else None)
+    # A test run needs the weights beside its own folder.
+    folder = config.absolute().parent if settings.phase == "test" else None
+    record = train.run(settings, folder=folder, changes_files=False)
     if as_json:
         click.echo(record.model_dump_json(indent=1))
     else:
@@ -155,8 +156,8 @@ def _show_record(record: "RunRecord") -> None:
 def fetch(names: tuple[str, ...], dataset_cards: Path | None) -> None:
     """Download the files of datasets and check their hashes.
 
-    NAMES are datasets of `python -m bench list datasets`. An interrupted download is resumed. Files go to the cache
-    (BENCH_CACHE_DIR); files in a folder of BENCH_DATA_DIR are used in place.
+    `python -m bench list datasets` shows the NAMES. An interrupted download is resumed. Files are stored in the cache
+    (the folder in BENCH_CACHE_DIR). Files that are already in the folder BENCH_DATA_DIR are not downloaded.
     """
     from bench.cli.screen import Screen
     from bench.config import datasets

@@ -79,12 +79,14 @@ def main() -> None:
 
 main.epilog = """\b
 Exit codes:
-  0  the command did its work
-  1  unexpected error; the line names the file with the traceback
-  2  wrong option or file, or an error of the operating system
-  3  no run succeeded
-  75  another process works on this sweep
-  129, 130, 143  stopped by SIGHUP, Ctrl-C or SIGTERM; run the same command to resume
+  0    success
+  1    unexpected error; the message names a file with the traceback
+  2    invalid option or file, or an error of the operating system
+  3    no run succeeded
+  75   another process works on this sweep
+  129  stopped by SIGHUP; run the same command to resume
+  130  stopped by Ctrl-C; run the same command to resume
+  143  stopped by SIGTERM; run the same command to resume
 """
 
 COMMANDS = (

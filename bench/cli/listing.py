@@ -93,13 +93,13 @@ LISTS: dict[str, Callable[[Path], Rows]] = {
 
 
 @click.command("list")
-@click.argument("kind", required=False, type=click.Choice(list(LISTS)))
+@click.argument("kind", required=False, type=click.Choice(list(LISTS)), metavar=f"[{'|'.join(LISTS)}]")
 @RESULTS
 @JSON
 def list_(kind: str | None, results: Path, as_json: bool) -> None:
     """List models, datasets, budgets, metrics, prices or sweeps.
 
-    Without an argument, everything is listed. A narrow terminal shows the first columns; --json has all of them.
+    Without an argument, all of them are listed. A narrow terminal shows only the first columns; --json prints all.
     """
     rows = {name: LISTS[name](results) for name in ([kind] if kind else LISTS)}
     if as_json:

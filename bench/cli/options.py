@@ -75,7 +75,7 @@ class SettingOption(click.Option):
         self.entry = _plain_type(get_args(kind)[0]) if self.is_list else kind
         self.section = field.json_schema_extra["section"]
         is_flag = kind is bool
-        default = "" if is_flag or self.is_list or field.default is None else f" [default: {field.default}]"
+        default = "" if is_flag or self.is_list or field.default is None else f"  [default: {field.default}]"
         super().__init__(
             [flag(name), name],
             is_flag=is_flag,
@@ -200,5 +200,5 @@ DATA_DIR = click.option(
     expose_value=False,
     callback=_set_data,
     metavar="FOLDER",
-    help="Folder with files of datasets; the same as the variable BENCH_DATA_DIR.",
+    help="Folder with the files of datasets; the same as the environment variable BENCH_DATA_DIR.",
 )

@@ -19,16 +19,18 @@ SWEEPS = click.argument("sweeps", nargs=-1)
 def leaderboard(sweeps: tuple[str, ...], results: Path, csv: Path | None, markdown: bool, as_json: bool) -> None:
     """Show the leaderboard of the latest sweep.
 
-    Name SWEEPS to see others; `python -m bench list sweeps` shows their names. It also works while a sweep runs.
+    Name SWEEPS to see others; `python -m bench list sweeps` shows their names. The command also works while a sweep
+    runs.
     """
+    from bench.results import sweeps as stored
+
+    folders = stored.find(results, sweeps, note)  # before the slow imports
     import pandas as pd
 
     from bench.cli.screen import print_board
     from bench.results import leaderboard as rows
-    from bench.results import sweeps as stored
     from bench.results import tables
 
-    folders = stored.find(results, sweeps, note)
     boards = [rows.build(folder) for folder in folders]
     if csv is not None:
         tables.write_csv(pd.concat(boards), csv)
@@ -48,17 +50,20 @@ def leaderboard(sweeps: tuple[str, ...], results: Path, csv: Path | None, markdo
 @SWEEPS
 @RESULTS
 @click.option("--quality", type=Number(Between(-1e12, 1e12, "a validation score"), whole=False),
-              help="Validation score for `cost to reach`. [default: the threshold of the task]")  # fmt: skip
+              help="Validation score whose cost the report compares.  [default: the threshold of the task, or nine "
+                   "tenths of the way from chance to the best trial]")  # fmt: skip
 def report(sweeps: tuple[str, ...], results: Path, quality: float | None) -> None:
     """Write the report of the latest sweep as one HTML page.
 
-    Name SWEEPS to write others. The page holds tables, charts and answers, and needs no network.
+    Name SWEEPS to write the reports of others. The page contains tables, charts and answers, and needs no network.
     """
-    from bench.report import report as reports
     from bench.results import sweeps as stored
+
+    folders = stored.find(results, sweeps, note)  # before the slow imports
+    from bench.report import report as reports
     from bench.tracking import models
 
-    for folder in stored.find(results, sweeps, note):
+    for folder in folders:
         path = reports.write(folder, quality)
         click.echo(path)
         problem = models.log_report(results, folder, path)
@@ -69,16 +74,16 @@ def report(sweeps: tuple[str, ...], results: Path, quality: float | None) -> Non
 @click.command()
 @RESULTS
 @click.option("--port", type=Number(Between(1, 65_535, "a port of TCP")), default=5000, show_default=True,
-              help="Port to serve the pages at.")  # fmt: skip
+              help="Port of the pages.")  # fmt: skip
 def ui(results: Path, port: int) -> int:
     """Serve the MLflow pages of all sweeps on this machine.
 
-    They are at http://127.0.0.1:PORT until you stop the command with Ctrl-C.
+    The pages are at http://127.0.0.1:PORT until you stop the command with Ctrl-C.
     """
     from bench.tracking import pages
 
     pages.check(results)
-    click.echo(f"http://127.0.0.1:{port}/?workflowType=machine_learning   (starts in some seconds; Ctrl-C ends it)")
+    click.echo(f"http://127.0.0.1:{port}/?workflowType=machine_learning   (starts in a few seconds; Ctrl-C stops it)")
     return pages.serve(results, port)
 
 
@@ -86,10 +91,11 @@ def ui(results: Path, port: int) -> int:
 @SWEEPS
 @RESULTS
 def sync(sweeps: tuple[str, ...], results: Path) -> None:
-    """Write the records of SWEEPS into MLflow again.
+    """Write the records of SWEEPS to MLflow again.
 
-    Use it when a sweep says that runs are missing in MLflow. Without SWEEPS, it writes the latest sweep and all that
-    MLflow may not hold completely. No run is written twice. A damaged mlflow.db is renamed and rebuilt.
+    Use the command when a sweep reports that runs are missing in MLflow. Without SWEEPS, it writes the latest sweep
+    and every other sweep that may be incomplete in MLflow. No run is written twice. A damaged mlflow.db is renamed and
+    rebuilt.
     """
     from bench.errors import SweepLockedError
     from bench.sweep import coordinator

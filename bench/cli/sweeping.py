@@ -18,24 +18,30 @@ FILE = click.argument("file", required=False, type=UsablePath())
 SPEED = ("datasets", "lengths", "models", "search_spaces", "match", "gpus", "precision", "results")
 
 
-@click.command(cls=SettingsCommand)
+SWEEP_EXAMPLES = """\b
+Examples:
+  python -m bench sweep --data load.csv --target load --horizon 24
+  python -m bench sweep --dataset adding --length 50,100 --models lstm,gru
+  python -m bench sweep --budget standard --wall-time 8h
+"""
+
+
+@click.command(cls=SettingsCommand, epilog=SWEEP_EXAMPLES)
 @FILE
 @DATA_DIR
 @JSON
 def sweep(file: Path | None, as_json: bool, **options: Any) -> None:
-    r"""Tune, train, confirm and rank models.
+    """Tune, train, confirm and rank models.
 
-    Without arguments, a small default sweep compares the built-in models. Name your own file with --data, or datasets
-    with --dataset. Run the same command again to resume a sweep that was stopped.
+    Without arguments, a small default sweep compares the built-in models. Give your own file with --data, or choose
+    datasets with --dataset. Run the same command again to resume a sweep that was stopped.
 
-    FILE is a sweep file (TOML). Its keys are the options with underscores; lists have the plural name:
-    datasets = ["adding"], lengths = [25, 50], max_run_seconds = 60. Options override the file.
+    A cell is one model on one dataset at one length. A sweep tries several configurations of each cell, and confirms
+    the best ones on fresh seeds.
 
-    \b
-    Examples:
-      python -m bench sweep --data load.csv --target load --horizon 24
-      python -m bench sweep --dataset adding --length 50,100 --models lstm,gru
-      python -m bench sweep --budget standard --wall-time 8h
+    FILE is a sweep file (TOML). Its keys are the names of the options with underscores, such as max_run_seconds = 60.
+    Two keys have the plural name: datasets = ["adding"] and lengths = [25, 50]. Options override the file. On the
+    command line, separate the entries of a list by commas, or repeat the option.
     """
     from bench.cli.screen import Screen
 
@@ -54,16 +60,17 @@ def sweep(file: Path | None, as_json: bool, **options: Any) -> None:
 @FILE
 @DATA_DIR
 @JSON
-@click.option("--frontier", is_flag=True, help="Find the longest trainable length of each model instead.",
+@click.option("--frontier", is_flag=True, help="Find the longest length that each model can be trained at.",
               cls=SectionOption, section="Models and search")  # fmt: skip
 @click.option("--memory-gb", type=Number(Between(1e-6, 1e6, "in units of 2^30 bytes"), whole=False),
-              help="Memory that one run may use. [default: what is free]",
+              help="Memory that one run may use, in units of 2^30 bytes.  [default: the free memory]",
               cls=SectionOption, section="Machine")  # fmt: skip
 def plan(file: Path | None, as_json: bool, frontier: bool, memory_gb: float | None, **options: Any) -> None:
-    """Predict what a sweep will take before you spend it.
+    """Predict the time, memory and cost of a sweep before you run it.
 
-    Takes the arguments of `sweep`. Trains a few steps of every cell and predicts time, memory, money and disk space;
-    cells that do not fit are marked. The report later shows the prediction beside the actual values.
+    The command takes the same arguments as `sweep`. It trains a few steps of every cell (one model on one dataset at
+    one length), predicts time, memory, cost and disk space, and marks the cells that do not fit. The report of the
+    sweep later compares the prediction with the actual values.
     """
     from bench.cli.screen import Screen, print_answers, print_tables
 
@@ -89,11 +96,13 @@ def plan(file: Path | None, as_json: bool, frontier: bool, memory_gb: float | No
 def speed(files: tuple[Path, ...], batch_size: int, as_json: bool, **options: Any) -> None:
     """Measure the speed of models by sequence length.
 
-    Shows, for example, at which length attention becomes slower than an LSTM on this machine. Measures a training
-    step, inference of a batch and of one sequence, one step of a stream, and memory, one run at a time. Nothing else
-    should run meanwhile. By default: adding, at lengths from 32 to 1024.
+    The answer shows, for example, at which length attention becomes slower than an LSTM on this machine. The command
+    measures a training step, inference of a batch and of one sequence, one step of a stream, and memory. It carries
+    out one run at a time; run nothing else on the machine until it ends. By default, it uses the dataset adding at
+    lengths from 32 to 1024.
 
-    With FILES, shows the speed.csv of earlier calls instead. Times of different hardware are not compared.
+    FILES are speed.csv files of earlier calls. They are then shown together, and nothing is measured. Files from
+    different hardware cannot be compared.
     """
     from bench.cli.screen import Screen, print_answers, print_tables
     from bench.config.sweep_settings import SweepConfig

@@ -9,27 +9,29 @@ import click
 from bench.cli.options import RESULTS, Number, UsablePath, note, wait
 from bench.config.bounds import Between
 
+EXPORT_EXAMPLE = """\b
+Example:
+  python -m bench export --out best
+  python -m bench predict best new.csv --out predictions.csv
+"""
 
-@click.command()
+
+@click.command(epilog=EXPORT_EXAMPLE)
 @click.argument("sweep", required=False)
-@click.option("--dataset", metavar="NAME", help="Dataset of the winner, where the sweep has several.")
+@click.option("--dataset", metavar="NAME", help="Dataset to export the best model of, if the sweep has several.")
 @click.option("--length", type=Number(Between(1, 10_000_000, "longer sequences fit in no memory")),
-              help="Length of the winner, where the sweep has several.")  # fmt: skip
-@click.option("--model", metavar="NAME", help="Export this model. [default: the best on validation]")
+              help="Length to export the best model of, if the sweep has several.")  # fmt: skip
+@click.option("--model", metavar="NAME", help="Model to export.  [default: the best on validation]")
 @click.option("--out", type=UsablePath(), metavar="FOLDER", required=True, help="Folder to create.")
 @RESULTS
 def export(
     sweep: str | None, dataset: str | None, length: int | None, model: str | None, out: Path, results: Path
 ) -> None:
-    r"""Export the best model of SWEEP, or of the latest sweep.
+    """Export the best model of SWEEP, or of the latest sweep.
 
-    Writes a folder that needs no sweep: weights (safetensors), configuration, preprocessing, an MLflow model and ONNX.
-    Each is checked to give the answers of the training code. The model is also registered in MLflow.
-
-    \b
-    Example:
-      python -m bench export --out best
-      python -m bench predict best new.csv --out predictions.csv
+    The new folder can be used without the sweep. It holds the weights (safetensors), the configuration, the
+    preprocessing, an MLflow model and an ONNX model. Each is checked to give the same answers as the training code.
+    The model is also registered in MLflow.
     """
     from bench.results import sweeps
 
@@ -46,19 +48,19 @@ def export(
 @click.argument("folder", type=UsablePath())
 @click.argument("file", type=UsablePath())
 @click.option("--out", type=UsablePath(is_new_file=True), metavar="FILE",
-              help="CSV file to write. [default: standard output]")  # fmt: skip
+              help="CSV file to write.  [default: standard output]")  # fmt: skip
 @click.option("--num-tokens", type=Number(Between(1, 1_000_000, "tokens of one answer")), default=200,
-              show_default=True, help="Language models: tokens to write.")  # fmt: skip
+              show_default=True, help="For language models: how many tokens to write.")  # fmt: skip
 @click.option("--temperature", type=Number(Between(0, 100, "0 takes the likeliest token"), whole=False), default=0.8,
-              show_default=True, help="Language models: randomness; 0 takes the likeliest token.")  # fmt: skip
+              show_default=True, help="For language models: randomness. 0 takes the likeliest token.")  # fmt: skip
 @click.option("--seed", type=Number(Between(0, 2**63 - 1, "random generators take no other")), default=0,
-              show_default=True, help="Language models: seed of the random draws.")  # fmt: skip
+              show_default=True, help="For language models: seed of the random draws.")  # fmt: skip
 def predict(folder: Path, file: Path, out: Path | None, num_tokens: int, temperature: float, seed: int) -> None:
     """Predict for a new FILE with the exported model in FOLDER.
 
-    The answer is a table (CSV). Forecasts continue from the last rows of your file, with their times. Classes come
-    with probabilities, and numbers in the unit of the target. Tagging gives a label for each step. Language models
-    continue prompts: one in each line, or in a column `prompt`.
+    The answer is a table (CSV). Forecasts continue from the last rows of your file and have a time each, if your file
+    has times. Classes have probabilities. Predicted numbers are in the unit of the target. Tagging gives a label for
+    each step. Language models continue prompts: FILE has one prompt in each line, or in a column named `prompt`.
     """
     from bench.config.contracts import Sampling
     from bench.errors import DataError

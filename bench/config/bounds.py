@@ -1,6 +1,7 @@
 """Numbers with a lower and an upper bound, and the reason of the bound in the message that refuses one."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,6 +47,18 @@ class Between:
         return core_schema.no_info_before_validator_function(
             lambda value: self.check(value, whole=source is int), handler(source)
         )
+
+
+def are_shares(values: Sequence[Any]) -> bool:
+    """Return whether these are three shares, each between 0 and 1, that sum to 1."""
+    numbers = [value for value in values if isinstance(value, float) and 0 < value < 1]
+    return len(numbers) == len(values) == 3 and abs(sum(numbers) - 1) < 1e-6
+
+
+def are_counts(values: Sequence[Any], most: float = math.inf) -> bool:
+    """Return whether these are three whole numbers from 1 to `most`."""
+    counts = [value for value in values if type(value) is int and 1 <= value <= most]
+    return len(counts) == len(values) == 3
 
 
 def _plain(number: float) -> str:

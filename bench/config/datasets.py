@@ -91,8 +91,8 @@ def check_name(name: str, known: Iterable[str] = ()) -> None:
 
 def read(name: str, folder: Path | None = None) -> Dataset:
     """Read and check a card. Raises UnknownNameError and DeclarationError."""
-    check_name(name, plugins.declarations("datasets", folder))
     path = plugins.declaration("datasets", name, folder)
+    check_name(name, plugins.declarations("datasets", folder))
     try:
         card = Dataset.model_validate({"name": name} | read_toml(path))
     except ValidationError as error:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 
-from bench.config.bounds import YEAR, Between, shown
+from bench.config.bounds import YEAR, Between, are_counts, are_shares, shown
 from bench.config.budgets import BUDGETS
 from bench.config.settings import Devices, Large, Length, Objective, Precision, Threads
 from bench.config.strict import NAME, Strict, UsablePath, mistake, one_line, read_toml
@@ -75,6 +75,18 @@ def _entries(values: list[Any]) -> list[Any]:
     return values
 
 
+def _splits(values: Any) -> Any:
+    if not isinstance(values, list) or not (are_shares(values) or are_counts(values, MOST_ROWS)):
+        rule = "three shares that sum to 1, such as 0.7,0.1,0.2, or three whole numbers of rows, such as 700,100,200"
+        raise ValueError(f"must be {rule}, but found {shown(values)}")
+    return values
+
+
+def _whole_counts(values: list[float]) -> list[float]:
+    """Return numbers of rows as whole numbers again: the type of a share is float."""
+    return [int(value) if value >= 1 else value for value in values]
+
+
 def _rules(values: list[str]) -> list[str]:
     return list(dict.fromkeys(MatchRule.parse(value).text for value in values))
 
@@ -116,7 +128,7 @@ Delimiter = Annotated[
 Duration = Annotated[float, Between(0.001, 100 * YEAR, "in seconds, or such as 90s, 30m, 2h or 1d"),
                      BeforeValidator(_seconds)]  # fmt: skip
 Rows = Annotated[int, Between(1, 1_000_000, "rows of a table")]
-Share = Annotated[float, Between(0, 1, "a share of the rows")]
+MOST_ROWS = 10**12
 Dollars = Annotated[float, Between(1e-9, 1e9, "in USD")]
 
 
@@ -138,12 +150,14 @@ class SweepConfig(Strict):
         DATA, "Sequence lengths. The dataset's card says what a step is.", "NUMBERS", flag="--length"
     )
     data: Annotated[list[UsablePath], Field(min_length=1, max_length=1000), AfterValidator(_entries)] | None = setting(
-        DATA, "Your own file or folder. Repeat the option for .npy pairs, or for train and test files.", "PATH"
+        DATA,
+        "Your own file or folder. Repeat the option for a pair of .npy files, or for a training and a test file.",
+        "PATH",
     )
     task: Text | None = setting(
         DATA,
         "What to learn from your data: forecasting, regression, classification, language_modelling or tagging. "
-        "Without it, the file decides.",
+        "Without this option, the content of the file decides.",
         "NAME",
     )
     target: Names | None = setting(DATA, "Columns to predict.", "COLUMNS")
@@ -151,31 +165,35 @@ class SweepConfig(Strict):
     time: Text | None = setting(DATA, "Column with the time of each row.", "COLUMN")
     group: Text | None = setting(
         DATA,
-        "Column that distinguishes sequences. For texts and recordings: groups that must not be in two splits.",
+        "Column whose values distinguish the sequences. Texts and recordings of one group stay in one split.",
         "COLUMN",
     )
     label: Text | None = setting(
         DATA,
-        "Column with the class of a sequence or, for tagging, of a step. For recordings: a field of the file names.",
+        "Column with the class of a sequence or, for tagging, of a step. For recordings: the number of a field in the "
+        "file names, whose fields are separated by _.",
         "COLUMN",
     )
     text: Text | None = setting(DATA, "Column with the text; for tagging, with the token.", "COLUMN")
-    tokens: Literal["word", "character", "byte"] | None = setting(DATA, "What a step of a text is.")
-    horizon: Rows | None = setting(DATA, "How many rows to forecast.")
-    season: Rows | None = setting(DATA, "Rows in a season, for the seasonal baseline.")
-    splits: Annotated[list[Share], Field(min_length=1, max_length=3)] | None = setting(
-        DATA, "Shares of the training, validation and test split.", "0.7,0.1,0.2"
-    )
+    tokens: Literal["word", "character", "byte"] | None = setting(DATA, "What one step of a text is.")
+    horizon: Rows | None = setting(DATA, "Rows to forecast.")
+    season: Rows | None = setting(DATA, "Rows in one season, for the seasonal baseline.")
+    splits: Annotated[list[float], BeforeValidator(_splits), AfterValidator(_whole_counts)] | None = setting(
+        DATA, "Shares of the training, validation and test split; for tables also numbers of rows or sequences.",
+        "0.7,0.1,0.2|700,100,200",
+    )  # fmt: skip
     delimiter: Delimiter | None = setting(DATA, "Delimiter of your file; overrides the detected one.", "TEXT")
     encoding: Text | None = setting(DATA, "Encoding of your file; overrides the detected one.", "NAME")
-    no_header: bool = setting(DATA, "The first row is data; columns are named 1, 2, 3.", default=False)
-    save_card: bool = setting(DATA, "Keep your file as a dataset: datasets/NAME.toml.", default=False)
+    no_header: bool = setting(DATA, "The first row is data, not names. Columns are then named 1, 2, 3.", default=False)
+    save_card: bool = setting(
+        DATA, "Save a card of your file, datasets/NAME.toml, so that --dataset NAME finds it.", default=False
+    )
     dataset_cards: UsablePath | None = setting(
         DATA, "Folder of dataset cards, searched before the built-in one.", "FOLDER", flag="--datasets"
     )
 
     models: Names | None = setting(
-        MODELS, "Models to compare: names of `bench list models`, or your own files, such as ./my_model.py.", "NAMES"
+        MODELS, "Models to compare: names from `bench list models`, or your own files, such as ./my_model.py.", "NAMES"
     )
     search_spaces: UsablePath | None = setting(
         MODELS, "Folder of search spaces, searched before the built-in one.", "FOLDER"
@@ -198,7 +216,7 @@ class SweepConfig(Strict):
     )
     max_cost_usd: Dollars | None = setting(MODELS, "Limit on the cost of one training run; needs --price-per-hour.")
     match: Annotated[list[Text], Field(max_length=100), AfterValidator(_rules)] = setting(
-        MODELS, "Give all models an equal capacity by solving for their width. Each rule has its own results.",
+        MODELS, "Give all models the same capacity by choosing their width. Each rule is a separate comparison.",
         "parameters=70k|flops=N|state=N", default=[],
     )  # fmt: skip
     warm_start: Annotated[list[Text], Field(max_length=1000), AfterValidator(_entries)] = setting(
@@ -209,7 +227,7 @@ class SweepConfig(Strict):
     )
 
     budget: str = setting(
-        BUDGET, "How much work each model gets; `bench list budgets` explains them.", "smoke|quick|standard|full",
+        BUDGET, "Effort for each model; `bench list budgets` explains the names.", "smoke|quick|standard|full",
         default="quick",
     )  # fmt: skip
     trials: Annotated[int, Between(1, 10_000, "a search of more trials does not end")] | None = setting(
@@ -219,48 +237,50 @@ class SweepConfig(Strict):
         BUDGET, "How many of the best configurations to confirm, besides the default."
     )
     confirm_seeds: Annotated[int, Between(0, 999, "a sweep has 1,000 seeds")] | None = setting(
-        BUDGET, "Fresh seeds for the confirmation of each configuration."
+        BUDGET, "How many fresh seeds confirm each configuration."
     )
-    max_sequences: Large | None = setting(BUDGET, "Training sequences of a run at most.")
+    max_sequences: Large | None = setting(BUDGET, "Limit on the training sequences of a run.")
     wall_time: Duration | None = setting(
         BUDGET, "Time limit of the sweep. The best configurations so far are then confirmed.", "30m"
     )
     device_time: Duration | None = setting(
-        BUDGET, "Time limit that counts the time of all runs and their devices together.", "2h"
+        BUDGET, "Limit on the time of all runs together. A run on two GPUs counts twice.", "2h"
     )
     max_usd: Dollars | None = setting(BUDGET, "Cost limit of the sweep; needs --price-per-hour.")
     price_per_hour: Annotated[float | Text, BeforeValidator(_price)] | None = setting(
-        BUDGET, "Price of the machine in USD, or a name of `bench list prices`.", "USD|NAME"
+        BUDGET, "Price of the machine per hour in USD, or a name from `bench list prices`.", "USD|NAME"
     )
     max_run_seconds: Annotated[float, Between(0.001, 100 * YEAR, "in seconds")] | None = setting(
-        BUDGET, "A run that trains longer ends as a timeout."
+        BUDGET, "Limit on the training seconds of a run. A longer run ends as a timeout."
     )
 
     workers: Annotated[int, Between(1, 1024, "each worker is a process with its own memory")] | None = setting(
-        MACHINE, "Runs at a time. Without it: one for each core (for each --threads cores), or for each share of a GPU."
+        MACHINE, "Runs at a time. By default, the cores divided by --threads; on GPUs, --runs-per-gpu for each GPU."
     )
-    threads: Threads = setting(MACHINE, "CPU threads of each run. More than 1 slows small models down.", default=1)
-    gpus: Annotated[str, BeforeValidator(_gpus)] = setting(MACHINE, "GPUs to use.", "N|all", default="0")
+    threads: Threads = setting(
+        MACHINE, "CPU threads of each run. More than one thread slows down small models.", default=1
+    )
+    gpus: Annotated[str, BeforeValidator(_gpus)] = setting(MACHINE, "How many GPUs to use.", "N|all", default="0")
     runs_per_gpu: Annotated[int, Between(1, 64, "runs on one GPU share its memory")] = setting(
         MACHINE, "Runs that share a GPU.", default=1
     )
     gpus_per_run: Devices = setting(MACHINE, "GPUs that share the batches of one run (DDP).", default=1)
-    precision: Precision = setting(MACHINE, "Arithmetic of training; recorded with each run.", default="32-true")
+    precision: Precision = setting(MACHINE, "Numerical precision of training.", default="32-true")
     cpu_watts: Annotated[float, Between(0.001, 10_000, "watts of one core")] | None = setting(
-        MACHINE, "Power of a busy core. Energy is estimated from it where the machine has no meter."
+        MACHINE, "Power of a busy core in watts. Used to estimate energy if the machine has no energy meter."
     )
     max_failures: Annotated[int, Between(1, 1_000_000, "failed runs in a row")] = setting(
-        MACHINE, "Stop after this many failed runs if none succeeded.", default=20
+        MACHINE, "Stop after this many failed runs if no run has succeeded.", default=20
     )
     stall_seconds: Annotated[float, Between(0.1, YEAR, "in seconds")] = setting(
-        MACHINE, "End a run that makes no step for this long.", default=600.0
+        MACHINE, "End a run that completes no training step in this many seconds.", default=600.0
     )
 
     name: Annotated[str, AfterValidator(_name)] | None = setting(
-        OUTPUT, "Name of the sweep. The same name resumes it.", "NAME"
+        OUTPUT, "Name of the sweep. Use the same name to resume it.", "NAME"
     )
     allow_mixed: bool = setting(
-        OUTPUT, "Resume a sweep although its rules or a model's code have changed.", default=False
+        OUTPUT, "Resume a sweep even if its rules or the code of a model have changed.", default=False
     )
     results: UsablePath = setting(OUTPUT, "Folder of all results.", "FOLDER", default=Path("results"))
 

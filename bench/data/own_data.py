@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from bench.config import datasets, plugins
 from bench.config.datasets import DataFile, Dataset, make_task
-from bench.config.sweep_settings import SweepConfig
+from bench.config.sweep_settings import SweepConfig, flag
 from bench.data import cards
 from bench.data.columns import check_roles, look_at
 from bench.data.files import check_readable, checksum, reason, shown
@@ -52,7 +52,7 @@ def make(config: SweepConfig) -> Own | None:
     given = {name for name in set().union(*OPTIONS.values()) | {"task", "save_card"} if getattr(config, name)}
     if not config.data:
         if given:
-            raise DeclarationError(f"{_flag(min(given))} describes a file of yours; give the file with --data")
+            raise DeclarationError(f"{flag(min(given))} needs --data: it describes a file of yours")
         return None
     if config.datasets:
         raise DeclarationError("give --data or --dataset, not both; --save-card makes a dataset of your file")
@@ -189,7 +189,7 @@ def _check_options(task_name: str, given: set[str], path: Path) -> None:
         raise UnknownNameError("task of files", task_name, known)
     for name in sorted(given - OPTIONS[task_name] - {"task", "save_card"}):
         others = [other for other in known if name in OPTIONS[other]]
-        rule = f"{_flag(name)} is not an option of {task_name}, but of {' and '.join(others)}"
+        rule = f"{flag(name)} is not an option of {task_name}, but of {' and '.join(others)}"
         raise DeclarationError(f"{path}: {rule}; leave it out, or choose another --task")
 
 
@@ -250,7 +250,3 @@ _CHECKS = {
     "classification": _check_classification,
     "tagging": _check_tagging,
 }
-
-
-def _flag(name: str) -> str:
-    return f"--{name.replace('_', '-')}"

@@ -186,7 +186,7 @@ def _texts(config: SweepConfig, paths: list[Path], note: str) -> Question:
 
 def _language_modelling(config: SweepConfig, paths: list[Path], look: Look | None) -> Question:
     unit = config.tokens or "character"
-    arguments = {"unit": unit} | _given(splits=_splits(config)) | _written(config)
+    arguments = {"unit": unit} | _given(splits=config.splits) | _written(config)
     return Question(arguments, [f"tokens = {unit}s" + " (--tokens)" * (not config.tokens)])
 
 
@@ -214,7 +214,7 @@ def _tagging(config: SweepConfig, paths: list[Path], look: Look | None) -> Quest
     }
     if len(paths) > 1 and config.splits is None and all(len(names) == 1 for names in by_part.values()):
         return Question(arguments | {"splits": {part: names[0] for part, names in by_part.items()}}, notes)
-    return Question(arguments | _given(splits=_splits(config)), notes)
+    return Question(arguments | _given(splits=config.splits), notes)
 
 
 _QUESTIONS: dict[str, Callable[[SweepConfig, list[Path], Look | None], Question]] = {
@@ -237,11 +237,6 @@ def _written(config: SweepConfig) -> dict[str, Any]:
 
 def _table_arguments(config: SweepConfig) -> dict[str, Any]:
     return _written(config) | _given(splits=config.splits, header=False if config.no_header else None)
-
-
-def _splits(config: SweepConfig) -> list[float] | None:
-    """Return shares, or counts as whole numbers."""
-    return config.splits and [int(part) if part >= 1 and part % 1 == 0 else part for part in config.splits]
 
 
 def _table(path: Path, task: str, look: Look | None) -> Look:

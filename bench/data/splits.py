@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from bench.config.bounds import are_counts, are_shares
 from bench.errors import DataError, DeclarationError
 
 PARTS = ("train", "val", "test")
@@ -45,11 +46,7 @@ def by_content(contents: Sequence[bytes], shares: Sequence[float]) -> np.ndarray
 
 def check_splits(task: str, splits: Sequence[float], counted: str | None = None) -> None:
     """Raise DeclarationError unless `splits` are three shares that sum to 1, or three numbers of what is `counted`."""
-    numbers = [part for part in splits if isinstance(part, int | float) and not isinstance(part, bool)]
-    are_three = len(numbers) == len(splits) == len(PARTS)
-    are_shares = are_three and all(0 < part < 1 for part in numbers) and abs(sum(numbers) - 1) < 1e-6
-    are_counts = are_three and counted is not None and all(isinstance(part, int) and part >= 1 for part in numbers)
-    if not are_shares and not are_counts:
+    if not are_shares(splits) and not (counted is not None and are_counts(splits)):
         rule = "three shares that sum to 1" + ("" if counted is None else f", or three numbers of {counted}")
         raise DeclarationError(f"{task}: splits must be {rule}, for train, val and test, but are {list(splits)}")
 

@@ -2,7 +2,9 @@
 
 import logging
 import warnings
+from contextlib import nullcontext
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -20,11 +22,14 @@ from bench.training.module import SequenceModule
 _LOGGER = logging.getLogger(__name__)
 
 
-def test(config: RunConfig, task: Task, folder: Path | None, ledger: Ledger) -> dict[str, Any]:
+def test(
+    config: RunConfig, task: Task, folder: Path | None, ledger: Ledger, changes_files: bool = True
+) -> dict[str, Any]:
     """Evaluate the test split with the weights that each of the confirm runs had in its best epoch.
 
     A language model also writes texts, with the weights of the first run: one seed shows what its texts look like, and
-    they do not count in a ranking.
+    they do not count in a ranking. Texts, and weights that had to be trained again, are stored beside the confirm runs
+    if it `changes_files`.
     """
     if folder is None:
         raise BenchError(f"{config.run}: a test run needs the folder in which the confirm runs left their weights")
@@ -35,7 +40,7 @@ def test(config: RunConfig, task: Task, folder: Path | None, ledger: Ledger) -> 
     tests: dict[str, dict[str, float]] = {}
     for run_id in config.opens_test_of:
         trained = folder.parent / Path(run_id).name
-        _load_weights(module, trained, task, ledger)
+        _load_weights(module, trained, task, ledger, changes_files)
         with ledger.spent_on("evaluate"), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             trainer.test(module, datamodule=data, verbose=False)
@@ -46,26 +51,32 @@ def test(config: RunConfig, task: Task, folder: Path | None, ledger: Ledger) -> 
                 texts = {t: generation.samples(module, task, t, seed=0) for t in generation.TEMPERATURES}
                 for temperature, measures in generation.measures(texts, task).items():
                     tests[run_id] |= {f"{name}_t{temperature}": value for name, value in measures.items()}
-                write_json(trained / "samples.json", texts)
+                if changes_files:
+                    write_json(trained / "samples.json", texts)
     return {"tests": tests, "parameters": module.parameter_counts()}
 
 
-def _load_weights(module: SequenceModule, folder: Path, task: Task, ledger: Ledger) -> None:
+def _load_weights(module: SequenceModule, folder: Path, task: Task, ledger: Ledger, changes_files: bool) -> None:
     """Load the weights of a confirm run; train it again if the file is missing or damaged."""
     path = folder / "weights.pt"
     try:
         with ledger.spent_on("setup"):
-            module.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+            _load(module, folder)
         return
     except Exception as error:  # noqa: BLE001 - what a damaged file raises depends on the byte
         _LOGGER.warning("%s: cannot be read (%s); the run is trained again", path, type(error).__name__)
     config = RunConfig.read(folder / "config.json")
     if config.num_devices > 1:
         raise BenchError(f"{path}: cannot be read; delete {folder} and run the same command to train this seed again")
-    again = fit(config, task, lambda report: True, folder, ledger)
-    if again["state"] != "complete":
-        raise BenchError(f"{path}: cannot be read, and training again failed: {again['cause']}: {again['message']}")
-    module.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+    with nullcontext(folder) if changes_files else TemporaryDirectory(prefix="bench-") as output:
+        again = fit(config, task, lambda report: True, Path(output), ledger)
+        if again["state"] != "complete":
+            raise BenchError(f"{path}: cannot be read, and training again failed: {again['cause']}: {again['message']}")
+        _load(module, Path(output))
+
+
+def _load(module: SequenceModule, folder: Path) -> None:
+    module.load_state_dict(torch.load(folder / "weights.pt", map_location="cpu", weights_only=True))
 
 
 def baselines(config: RunConfig, task: Task, folder: Path | None, ledger: Ledger) -> dict[str, Any]:

@@ -25,11 +25,17 @@ from bench.training.watch import OnReport, Report
 logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
 
 
-def run(config: RunConfig, on_report: OnReport = lambda report: True, folder: Path | None = None) -> RunRecord:
+def run(
+    config: RunConfig,
+    on_report: OnReport = lambda report: True,
+    folder: Path | None = None,
+    changes_files: bool = True,
+) -> RunRecord:
     """Carry out one run and return its record. A run that fails has a record too.
 
     With a `folder`, long runs leave a checkpoint there and resume from it, and confirm runs leave their weights. A test
-    run reads these weights from the folders beside its own. Raises BenchError if the task itself cannot be made.
+    run reads these weights from the folders beside its own; unless it `changes_files`, it adds none there. Raises
+    BenchError if the task itself cannot be made.
     """
     started_at = datetime.now(UTC).isoformat(timespec="milliseconds")
     ledger, memory = Ledger(config.device), PeakMemory(config.device)
@@ -43,7 +49,7 @@ def run(config: RunConfig, on_report: OnReport = lambda report: True, folder: Pa
         task = make_task(config.task, config.length, config.task_arguments)
     facts: dict[str, Any] = {"state": "complete"}
     try:
-        facts |= _carry_out(config, task, metered, folder, ledger)
+        facts |= _carry_out(config, task, metered, folder, ledger, changes_files)
     except Exception as error:  # noqa: BLE001 - model code may raise anything, and a failed run is a result
         facts = _failure(error, config.model)
     joules, source = energy.joules()
@@ -92,11 +98,11 @@ def run_in_folder(folder: Path, on_report: OnReport, submitted: float) -> None:
 
 
 def _carry_out(
-    config: RunConfig, task: Task, on_report: OnReport, folder: Path | None, ledger: Ledger
+    config: RunConfig, task: Task, on_report: OnReport, folder: Path | None, ledger: Ledger, changes_files: bool
 ) -> dict[str, Any]:
     """Return the fields of the record that the phase of a run decides."""
     if config.phase == "test":
-        return evaluate.test(config, task, folder, ledger)
+        return evaluate.test(config, task, folder, ledger, changes_files)
     if config.phase == "baselines":
         return evaluate.baselines(config, task, folder, ledger)
     if config.phase == "speed":

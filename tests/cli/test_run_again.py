@@ -47,7 +47,9 @@ def test_without_its_weights_a_row_is_reproduced_by_training_again(swept):
     config = folder / rows["digits"]["config_file"]
     for path in config.parents[1].glob("*/weights.pt"):
         path.unlink()
+    before = sorted((path, path.stat().st_mtime_ns) for path in folder.rglob("*"))
     status, output, errors = call("run", str(config))
+    assert sorted((path, path.stat().st_mtime_ns) for path in folder.rglob("*")) == before
     assert status == 0, errors
     assert float(re.search(r"^score +(\S+)", output, re.MULTILINE)[1]) == pytest.approx(
         float(rows["digits"]["score"]), rel=1e-3

@@ -45,7 +45,11 @@ NUMBERS = {
     "--max-failures": (WHOLE, "must be a whole number from 1 to"),
     "--stall-seconds": (REAL, "must be a number from 0.1 to"),
     "--seed": (("x", "", "-1", "1.5", "2147483648"), "must be a whole number from 0 to 2,147,483,647"),
-    "--splits": (("x", "", "0.7,nan,0.2", "2,1,1", "0.5,,0.5", "-0.0,1", "1,1,1,1"), "must be a "),
+    "--splits": (
+        ("x", "", "0.7,nan,0.2", "0.7,0.2,0.2", "0.5,0.5", "0.5,,0.5", "-0.0,0.5,0.5", "0,0.5,0.5", "1,1,1,1")
+        + ("2,1.5,1", "2,0,1", "2,-1,1", "true,1,1", "700,100,0.2", f"{HUGE},1,1", "inf,1,1"),
+        "must be three shares that sum to 1, such as 0.7,0.1,0.2, or three whole numbers of rows",
+    ),
 }  # fmt: skip
 LISTS = {
     option: (("", "  ", ",", "a,,b", "a,b,", "a,a"), "must ")

@@ -159,8 +159,9 @@ class LocalEngine:
                 return
             job, slot = self._waiting.popleft(), self._free.popleft()
             started = time.monotonic()
-            arguments = (self._run, str(job.folder), job.ask_pruner, started)
-            child = self._server.fork(f"{__name__}:work", arguments, slot, str(job.folder / "log.txt"))
+            folder = job.folder.absolute()  # the server may have another working directory
+            arguments = (self._run, str(folder), job.ask_pruner, started)
+            child = self._server.fork(f"{__name__}:work", arguments, slot, str(folder / "log.txt"))
             self._running[job.id] = _Running(job, slot, child, started, self._clock.now())
 
     def _receive(self, running: _Running) -> list[Event]:

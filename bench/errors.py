@@ -30,7 +30,8 @@ class UnknownNameError(BenchError):
 
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
         known = sorted(known)
-        super().__init__(f"unknown {kind} '{name}'{did_you_mean(name, known)} (there are: {', '.join(known)})")
+        quoted = repr(name if len(name) <= 80 else f"{name[:79]}…")  # as repr: the name may hold any character
+        super().__init__(f"unknown {kind} {quoted}{did_you_mean(name, known)} (there are: {', '.join(known)})")
 
 
 class DeclarationError(BenchError):

@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from bench.errors import DeclarationError, UnknownNameError
 from bench.results.record import records
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def find(results: Path, names: Sequence[str], say: Callable[[str], None] = lambda line: None) -> list[Path]:
@@ -36,11 +38,13 @@ def _has_results(sweep: Path) -> bool:
     return any((sweep / "runs").rglob("record.json"))
 
 
-def load(results: str | Path = "results", *sweeps: str) -> pd.DataFrame:
+def load(results: str | Path = "results", *sweeps: str) -> "pd.DataFrame":
     """Return the records of a results folder, one row a run, with nested fields flattened by dots, for notebooks.
 
     Without names, those of all sweeps. Raises StoreError if a record is damaged.
     """
+    import pandas as pd  # here: `find` answers before anything slow is imported
+
     folders = find(Path(results), sweeps) if sweeps else sorted((Path(results) / "sweeps").glob("*/"))
     rows = [record.model_dump(exclude={"epochs"}) for folder in folders for record in records(folder)]
     return pd.json_normalize(rows)

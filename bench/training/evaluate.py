@@ -22,9 +22,7 @@ from bench.training.module import SequenceModule
 _LOGGER = logging.getLogger(__name__)
 
 
-def test(
-    config: RunConfig, task: Task, folder: Path | None, ledger: Ledger, changes_files: bool = True
-) -> dict[str, Any]:
+def test(config: RunConfig, task: Task, folder: Path | None, ledger: Ledger, changes_files: bool) -> dict[str, Any]:
     """Evaluate the test split with the weights that each of the confirm runs had in its best epoch.
 
     A language model also writes texts, with the weights of the first run: one seed shows what its texts look like, and

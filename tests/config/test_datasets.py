@@ -4,7 +4,7 @@ import pytest
 
 from bench.config import datasets
 from bench.config.datasets import DataFile
-from bench.errors import BenchError
+from bench.errors import BenchError, DeclarationError, UnknownNameError
 
 CARD = 'title = "t"\ntask = "latch"\nkind = "synthetic"\nlengths = [4]\nlength_meaning = "m"\nsource = "s"\nlicence = "l"\n'
 
@@ -13,12 +13,13 @@ CARD = 'title = "t"\ntask = "latch"\nkind = "synthetic"\nlengths = [4]\nlength_m
     "name", ["..", "../x", "/etc/x", "a b", "a'b", 'a"b', "a;b", "a\nb", "a\0b", "x" * 300, "caf\udce9", ""]
 )
 def test_a_name_that_is_unsafe_in_a_path_is_refused_in_one_line(tmp_path, name):
-    with pytest.raises(BenchError) as caught:
+    with pytest.raises(UnknownNameError, match="^unknown dataset ") as typed:
         datasets.read(name, tmp_path)
-    message = str(caught.value)
-    assert "the name must be 1 to 64 letters, digits" in message
-    assert message.isprintable()
-    assert message.isascii() or len(message) < 400
+    with pytest.raises(DeclarationError, match="the name must be 1 to 64 letters, digits.*; rename the card") as card:
+        datasets.check_name(name)
+    for message in (str(typed.value), str(card.value)):
+        assert message.isprintable()
+        assert len(message) < 500
 
 
 def test_a_card_with_an_unsafe_file_name_is_refused(tmp_path):

@@ -104,7 +104,7 @@ def _plain_type(kind: Any) -> Any:
         return _plain_type(get_args(kind)[0])
     if get_origin(kind) in (Union, types.UnionType):
         kinds = [_plain_type(other) for other in get_args(kind) if other is not type(None)]
-        return kinds[0] if len(kinds) == 1 else str
+        return float if set(kinds) == {int, float} else kinds[0] if len(kinds) == 1 else str
     return kind
 
 

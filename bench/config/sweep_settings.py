@@ -82,11 +82,6 @@ def _splits(values: Any) -> Any:
     return values
 
 
-def _whole_counts(values: list[float]) -> list[float]:
-    """Return numbers of rows as whole numbers again: the type of a share is float."""
-    return [int(value) if value >= 1 else value for value in values]
-
-
 def _rules(values: list[str]) -> list[str]:
     return list(dict.fromkeys(MatchRule.parse(value).text for value in values))
 
@@ -178,7 +173,7 @@ class SweepConfig(Strict):
     tokens: Literal["word", "character", "byte"] | None = setting(DATA, "What one step of a text is.")
     horizon: Rows | None = setting(DATA, "Rows to forecast.")
     season: Rows | None = setting(DATA, "Rows in one season, for the seasonal baseline.")
-    splits: Annotated[list[float], BeforeValidator(_splits), AfterValidator(_whole_counts)] | None = setting(
+    splits: Annotated[list[int | float], BeforeValidator(_splits)] | None = setting(
         DATA, "Shares of the training, validation and test split; for tables also numbers of rows or sequences.",
         "0.7,0.1,0.2|700,100,200",
     )  # fmt: skip

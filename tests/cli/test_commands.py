@@ -160,6 +160,18 @@ def test_a_row_can_be_run_again_to_the_same_scores(results):
     assert [epoch["train_loss"] for epoch in again["epochs"]] == [epoch["train_loss"] for epoch in stored["epochs"]]
 
 
+@pytest.mark.parametrize("command", main.commands)
+def test_the_help_of_a_command_fits_80_columns_and_shows_its_examples_line_by_line(monkeypatch, command):
+    monkeypatch.setenv("COLUMNS", "80")
+    status, output, _ = call(command, "--help")
+    assert status == 0
+    assert "\\b" not in output
+    assert max(map(len, output.splitlines())) <= 80
+    examples = re.findall(r"^ *(.*)python -m bench \w+ .*--", output.partition("Examples:")[2], re.MULTILINE)
+    assert (command == "sweep") == bool(examples)
+    assert set(examples) <= {""}
+
+
 def test_list_and_check_speak_json():
     listing = json.loads(call("list", "--json")[1])
     assert {entry["name"] for entry in listing["datasets"]} == set(plugins.declarations("datasets"))

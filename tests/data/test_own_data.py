@@ -528,9 +528,9 @@ def test_a_file_name_that_no_card_can_hold_is_refused(tmp_path, name, rule):
 
 
 @pytest.mark.parametrize("splits", [[0.9, 0.9, 0.9], [0.5, 0.5], [0, 0.5, 0.5], [1, 0, 0], [0.1, 0.1, 0.1]])
-def test_splits_that_divide_nothing_are_refused(tmp_path, splits):
-    with pytest.raises(BenchError, match=r"load\.csv: .*splits must be three shares that sum to 1"):
-        make(hourly(tmp_path / "load.csv"), splits=splits)
+def test_splits_that_divide_nothing_are_refused(splits):
+    with pytest.raises(BenchError, match="^--splits: must be three shares that sum to 1"):
+        SweepConfig.build(None, {"splits": splits})
 
 
 @pytest.mark.parametrize(
@@ -693,3 +693,19 @@ def test_labels_that_cannot_be_read_are_refused(tmp_path, name, options, rule):
         make(tagged(tmp_path / name), **options)
     assert rule in str(refused.value)
     assert name in str(refused.value)
+
+
+def test_splits_are_shares_or_numbers_of_rows(tmp_path):
+    path = tmp_path / "load.csv"
+    path.write_text("load\n" + "\n".join(str(row % 7 + row / 100) for row in range(600)) + "\n")
+    for splits, rows in (([420, 60, 120], [420, 60, 120]), ([0.5, 0.2, 0.3], [300, 120, 180])):
+        config = SweepConfig.build(None, {"data": [path], "task": "forecasting", "lengths": [4], "splits": splits})
+        assert SweepConfig.model_validate_json(config.model_dump_json()) == config
+        as_text = ",".join(map(str, splits))
+        assert main.commands["sweep"].make_context("sweep", [f"--splits={as_text}"]).params["splits"] == splits
+        card = own_data.make(config).card
+        assert card.arguments["splits"] == splits
+        assert card.at(4).meta["rows"] == rows
+    too_many = SweepConfig.build(None, {"data": [path], "task": "forecasting", "splits": [600, 60, 120]})
+    with pytest.raises(BenchError, match=r"load\.csv: .*splits: need 780 rows, but the table has 600"):
+        own_data.make(too_many)

@@ -6,6 +6,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 BESIDE = Path(__file__).parents[2] / "shared" / "data"  # of the checkout
@@ -17,6 +18,9 @@ def pytest_configure(config):
     One thread, as runs have it where each has a core: on tensors this small, more of them mostly wait for each other,
     and cost four times the CPU time. What is measured with several sets their number itself.
     """
+    # A busy machine is no fault of what is tested.
+    hypothesis.settings.register_profile("any machine", deadline=None)
+    hypothesis.settings.load_profile("any machine")
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when torch is imported
     if "BENCH_DATA_DIR" not in os.environ and BESIDE.is_dir():
         os.environ["BENCH_DATA_DIR"] = str(BESIDE)

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from bench import wording
 from bench.data import sequences
 from bench.data.remarks import Remark
 from bench.data.tables import Table, group_starts
@@ -68,6 +69,6 @@ def scaled(steps: np.ndarray, lengths: np.ndarray, num_train: int, path: Path, c
         raise DataError(f"{path}: {channels[int(empty.argmax())]} has no value in the training part; leave it out")
     mean, scale = sequences.training_scale(train)
     missing = int(np.isnan(steps).sum())
-    filled = f"{missing:,} missing values filled with the previous value, or the training mean"
+    filled = f"{wording.count(missing, 'missing value')} filled with the previous value, or the training mean"
     values = sequences.standardised(steps, np.r_[0, stop[:-1]], mean, scale)
     return Scaled(values, mean, scale, [Remark("missing", filled)] if missing else [])

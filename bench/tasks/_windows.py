@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from bench import wording
 from bench.data.remarks import Remark
 from bench.data.splits import PARTS, split_borders
 from bench.data.table_format import TableFormat
@@ -106,7 +107,7 @@ def _training_scale(known: np.ndarray, where: str) -> tuple[float, float]:
 
 
 def _filled(missing: int, early: int) -> str:
-    remark = f"{missing:,} missing values filled with the previous value"
+    remark = f"{wording.count(missing, 'missing value')} filled with the previous value"
     return remark + f", {early:,} of them with the training mean" * bool(early)
 
 

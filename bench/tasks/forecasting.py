@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from bench import wording
 from bench.config import contracts
 from bench.config.contracts import Batch, New, Sampling, StoredTask, Trained, spread
 from bench.data.files import prepare
@@ -271,7 +272,7 @@ class Predictor(contracts.Predictor):
         for place, name in enumerate(self.meta["names"]):
             missing = int(np.isnan(table.columns[name][seen]).sum())
             if missing:
-                filled = f"{missing:,} missing values in the last rows filled with the previous value"
+                filled = f"{wording.count(missing, 'missing value')} in the last rows filled with the previous value"
                 remarks.append(Remark("missing", filled, name))
             column = carry_forward(table.columns[name], starts)
             values[:, place] = _windows.standardised(column, self.meta["mean"][place], self.meta["scale"][place])

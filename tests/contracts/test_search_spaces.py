@@ -17,7 +17,9 @@ def weights(folder, name: str, values: dict, settings: dict = SETTINGS) -> torch
     """Train 48 steps, so that a warm-up of a twentieth is more than one of them, and return all weights."""
     space = search_spaces.read(name)
     model_arguments, train = space.split(space.default | values)
-    config = run_config("confirm", length=6, space=name, model_arguments=model_arguments, settings=settings | train)
+    config = run_config(
+        "confirm", length=6, space=name, model=space.model, model_arguments=model_arguments, settings=settings | train
+    )
     record = run(config, folder=folder)
     assert record.state == "complete", record.message
     state = torch.load(folder / "weights.pt", weights_only=True)

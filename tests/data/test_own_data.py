@@ -386,7 +386,7 @@ def test_what_is_handled_is_remarked(tmp_path):
     told = "\n".join(make(file, target=["load"], features=["one"], task="forecasting").remarks)
     assert "column 'one': constant" in told
     assert "steps in time differ from the usual 1 h" in told
-    assert "column 'one': 1 missing values filled" in told
+    assert "column 'one': 1 missing value filled" in told
     told = "\n".join(make(long_table(tmp_path / "s.csv", "target"), task="regression", group="id").remarks)
     assert "sequences of unequal length, 5 to 8 steps" in told
 

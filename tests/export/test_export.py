@@ -56,7 +56,7 @@ KINDS = {
     "tagging": (lambda f: tagged(f / "words.conllu"), {"lengths": [4]}),
     "tagged table": (
         lambda f: tagged(f / "words.csv"),
-        {"task": "tagging", "group": "sentence", "label": "label", "lengths": [8]},
+        {"task": "tagging", "group": "sentence", "label": "label", "lengths": [5]},
     ),
     "language": (lambda f: text(f / "foxes.txt"), {"lengths": [24]}),
     "words": (lambda f: text(f / "foxes.txt"), {"lengths": [6], "tokens": "word"}),
@@ -188,7 +188,7 @@ def test_a_forecast_of_each_group(exported, tmp_path):
     assert list(found["id"]) == ["b", "a"]
     assert list(found["step"]) == [1, 1]
     assert found.attrs["remarks"] == [
-        "column 'value': 1 missing values in the last rows filled with the previous value"
+        "new.csv: column 'value': 1 missing value in the last rows filled with the previous value"
     ]
     assert np.isfinite(found["value"]).all()
 
@@ -198,7 +198,7 @@ def test_what_a_reader_remarks_of_a_new_file_is_told(exported, tmp_path, kind):
     new = tmp_path / "new.txt"
     new.write_bytes("a café\n".encode("cp1252") + b"a " * 200)
     remarks = ExportedModel.load(exported(kind)[2]).predict(new).attrs["remarks"]
-    assert "not utf-8" in remarks[0]
+    assert "new.txt: line 1, byte 5, is not UTF-8" in remarks[0]
     if kind == "text":
         assert "1 of 2 sequences are longer than" in remarks[1]
 
@@ -288,7 +288,7 @@ def test_every_architecture_is_written_as_onnx(space, tmp_path):
     told = export(sweep, tmp_path / "results", "adding", 12, space, tmp_path / "out")
     assert "model.onnx: answers differ by" in told[2]
     assert len(told) == 3  # a synthetic task reads no files
-    with pytest.raises(DeclarationError, match="adding is synthetic"):
+    with pytest.raises(DeclarationError, match="a model of 'adding' reads no files; its data are synthetic"):
         ExportedModel.load(tmp_path / "out").predict(tmp_path / "a.csv")
 
 

@@ -1,5 +1,6 @@
 """Damaged exports, unusable inputs and outputs: one line each, which says what to do."""
 
+import json
 import math
 import os
 import resource
@@ -55,8 +56,6 @@ def test_a_damaged_file_of_an_export_is_named(copy, name, damage):
 def test_preprocessing_without_a_key_is_refused(copy, key):
     """An earlier version stored no checksums, so that only the content shows the damage."""
     for name, change in (("config.json", {"sha256": {}}), ("preprocessing.json", {key: None})):
-        import json
-
         (copy / name).write_text(json.dumps(json.loads((copy / name).read_text()) | change))
     told = one_line(StoreError, ExportedModel.load, copy)
     assert f"'{key}' must be" in told

@@ -116,7 +116,7 @@ def test_the_first_or_the_last_steps_are_kept_and_gaps_are_filled(split_files, k
     longest = by_name(task, "test")["s_TEST.ts:1"][0]
     take = expected[: task.num_steps] if keep == "first" else expected[-task.num_steps :]
     np.testing.assert_allclose([value for (value,) in longest], take, rtol=1e-5)
-    assert "1 missing values filled with the previous value, or the training mean" in map(str, task.meta["remarks"])
+    assert "1 missing value filled with the previous value, or the training mean" in map(str, task.meta["remarks"])
 
 
 def test_padding_is_on_the_right_and_of_zeros(split_files):

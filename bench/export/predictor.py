@@ -3,6 +3,7 @@
 B batch, L steps, C outputs, P prompt.
 """
 
+import hashlib
 import json
 import tempfile
 from collections.abc import Iterator
@@ -21,7 +22,6 @@ from torch import nn
 from bench.config import plugins
 from bench.config.contracts import Predictor, Sampling
 from bench.config.settings import RunConfig
-from bench.data.files import checksum
 from bench.errors import BenchError, DataError, DeclarationError, StoreError
 from bench.training import generation
 from bench.training.module import SequenceModule
@@ -134,8 +134,9 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 
 def _checksum(path: Path) -> str:
-    with _one_line(path):
-        return checksum(path)
+    # Opened here: a missing file must not look like a damaged one.
+    with _one_line(path), path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextmanager

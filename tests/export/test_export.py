@@ -254,7 +254,7 @@ def test_mlflow_loads_the_model_in_a_fresh_process(exported, kind, tmp_path):
     file, _, out, _ = exported(kind)
     words = [sys.executable, "-P", "-c", SERVE, out / "mlflow_model", file, tmp_path / "served.csv"]
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-    done = subprocess.run(words, capture_output=True, text=True, cwd=tmp_path, env=environment, timeout=120)
+    done = subprocess.run(words, capture_output=True, text=True, cwd=tmp_path, env=environment, timeout=500)
     assert done.returncode == 0, done.stderr
     expected = ExportedModel.load(out).predict(file)
     expected.to_csv(tmp_path / "expected.csv", index=False)
@@ -322,7 +322,7 @@ def test_from_a_file_to_predictions(tmp_path):
     def bench(*words: str) -> tuple[str, str]:
         line = [sys.executable, "-m", "bench", *words]
         environment = os.environ | {"PYTHONPATH": str(ROOT)}
-        done = subprocess.run(line, capture_output=True, text=True, cwd=tmp_path, env=environment, timeout=250)
+        done = subprocess.run(line, capture_output=True, text=True, cwd=tmp_path, env=environment, timeout=500)
         assert done.returncode == 0, done.stderr
         return done.stdout, done.stderr
 

@@ -50,6 +50,8 @@ def test_a_damaged_file_of_an_export_is_named(copy, name, damage):
     told = one_line(StoreError, ExportedModel.load, copy)
     assert name in told
     assert "bench export" in told
+    assert ("has no" in told) == (damage == "missing")
+    assert ("damaged" in told) == (damage not in ("missing", "a folder"))
 
 
 @pytest.mark.parametrize("key", ["classes", "vocabulary", "tokens"])
@@ -146,7 +148,7 @@ def test_a_full_disk_leaves_no_part_of_an_export(sweep, tmp_path):
         "except StoreError as error: sys.stdout.write(str(error))\n"
     )
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, timeout=200)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, timeout=500)
     assert f"--out {tmp_path / 'out'}: " in done.stdout, done.stderr
     assert not list(tmp_path.iterdir())
 

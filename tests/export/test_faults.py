@@ -51,7 +51,7 @@ def test_a_damaged_file_of_an_export_is_named(copy, name, damage):
     assert name in told
     assert "bench export" in told
     assert ("has no" in told) == (damage == "missing")
-    assert ("damaged" in told) == (damage not in ("missing", "a folder"))
+    assert (": damaged" in told) == (damage not in ("missing", "a folder"))
 
 
 @pytest.mark.parametrize("key", ["classes", "vocabulary", "tokens"])

@@ -1,10 +1,11 @@
 """Sweeps of stub runs as processes that can be killed, and what must hold of a sweep afterwards."""
 
+import contextlib
+import multiprocessing
 import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 import uuid
 from collections import Counter
@@ -19,7 +20,51 @@ from bench.config import search_spaces
 from bench.results.cell_runs import CellRuns
 from bench.results.record import records
 
-HERE = Path(__file__).parent
+# Coordinators are forked from a process that has loaded Optuna and MLflow, which takes seconds.
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload(["tests.faults.driver"])
+
+
+class Coordinator:
+    """The process of a coordinator, with the methods of Popen that tests need."""
+
+    def __init__(self, results: Path, words: tuple[str, ...], environment: dict[str, str], output: Path) -> None:
+        from tests.faults import driver
+
+        self._output = output
+        arguments = (results, "s", words, environment, output)
+        self._process = FORKS.Process(target=driver.main, args=arguments, daemon=True)
+        self._process.start()
+        assert self._process.pid is not None
+        self.pid = self._process.pid
+
+    @property
+    def returncode(self) -> int | None:
+        return self._process.exitcode
+
+    def poll(self) -> int | None:
+        return self._process.exitcode
+
+    def wait(self, timeout: float = 300) -> int:
+        self._process.join(timeout)
+        if self._process.exitcode is None:
+            raise subprocess.TimeoutExpired("coordinator", timeout, self._text())
+        return self._process.exitcode
+
+    def communicate(self, timeout: float = 300) -> tuple[str, None]:
+        """Wait for the end; return what was printed."""
+        self.wait(timeout)
+        return self._text(), None
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+    def _text(self) -> str:
+        return self._output.read_text() if self._output.exists() else ""
 
 
 class Sweep:
@@ -29,20 +74,19 @@ class Sweep:
         self.results = results
         self.folder = results / "sweeps" / "s"
         self.token = uuid.uuid4().hex
+        self.coordinators: list[Coordinator] = []
 
-    def start(self, *words: str, group: bool = True, **environment: str) -> subprocess.Popen[str]:
+    def start(self, *words: str, **environment: str) -> Coordinator:
         """Start a coordinator; words are KEY=JSON of SweepConfig."""
-        path = os.pathsep.join([str(HERE), str(HERE.parents[1])])
-        env = os.environ | {"PYTHONPATH": path, "BENCH_TESTING": "1", "BENCH_TOKEN": self.token} | environment
-        command = [sys.executable, str(HERE / "driver.py"), str(self.results), "s", *words]
-        return subprocess.Popen(
-            command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=group
-        )
+        env = os.environ | {"BENCH_TESTING": "1", "BENCH_TOKEN": self.token} | environment
+        output = self.results.parent / f"output-{uuid.uuid4().hex}.txt"
+        self.coordinators.append(process := Coordinator(self.results, words, env, output))
+        return process
 
     def finish(self, *words: str, **environment: str) -> tuple[int, str]:
         """Run a coordinator to its end; return its exit code and what it printed."""
         process = self.start(*words, **environment)
-        output, _ = process.communicate(timeout=120)
+        output, _ = process.communicate()
         return process.returncode, output
 
     def wait_for(self, pattern: str, seconds: float = 60) -> None:
@@ -60,12 +104,12 @@ class Sweep:
             time.sleep(0.01)
         return value
 
-    def server(self, coordinator: subprocess.Popen[str]) -> int:
+    def server(self, coordinator: Coordinator) -> int:
         """Return the process from which a coordinator's runs are forked."""
         (pid,) = (pid for pid in self.alive() if os.getsid(pid) == pid and parent(pid) == coordinator.pid)
         return pid
 
-    def runs(self, coordinator: subprocess.Popen[str]) -> list[int]:
+    def runs(self, coordinator: Coordinator) -> list[int]:
         """Return the processes of the runs under way; none before the fork server is there."""
         parents = {pid: parent(pid) for pid in self.alive()}
         servers = {pid for pid, above in parents.items() if above == coordinator.pid}
@@ -76,10 +120,11 @@ class Sweep:
     def alive(self) -> list[int]:
         """Return the processes of this sweep that are alive, coordinators and all they started."""
         found = []
+        coordinators = {process.pid for process in self.coordinators if process.poll() is None}
         for path in Path("/proc").glob("[0-9]*"):
             try:
                 words = (path / "environ").read_text(errors="ignore") + (path / "cmdline").read_text(errors="ignore")
-                if self.token in words:
+                if self.token in words or int(path.name) in coordinators:
                     state = (path / "stat").read_text().rsplit(")", 1)[1].split()[0]
                     if state not in "ZX":
                         found.append(int(path.name))
@@ -180,7 +225,8 @@ def stub_sweep(tmp_path: Path, empty_store: Path):
     sweep = Sweep(results)
     yield sweep
     for pid in sweep.alive():
-        os.kill(pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 @pytest.fixture(scope="session")

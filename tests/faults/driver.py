@@ -1,5 +1,7 @@
-"""A coordinator whose runs are stubs: `python driver.py RESULTS NAME KEY=VALUE …` (keys of SweepConfig)."""
+"""A coordinator whose runs are stubs, in a process forked from one that has loaded Optuna and MLflow."""
 
+import atexit
+import importlib
 import json
 import os
 import sys
@@ -13,6 +15,12 @@ from bench.sweep.engines.local import LocalEngine
 from bench.sweep.status import Status
 from bench.sweep.stop import leave
 
+for _module in ("optuna.storages._rdb.alembic.env", "mlflow.store.tracking.sqlalchemy_store", "mlflow.store.db.utils"):
+    try:
+        importlib.import_module(_module)
+    except Exception:  # noqa: BLE001, S110 - it only saves time
+        pass
+
 
 class Lines:
     """Shows a sweep as lines."""
@@ -22,25 +30,43 @@ class Lines:
 
     def say(self, text: str) -> None:
         """Show a line."""
-        print(text, flush=True)  # noqa: T201
+        print(text, flush=True)
 
 
-def main() -> int:
-    """Run or resume a sweep of stubs; return its exit code."""
-    results, name, *rest = sys.argv[1:]
+def carry_out(results: Path, name: str, words: tuple[str, ...]) -> int:
+    """Run or resume a sweep of stubs; return its exit code. Words are KEY=JSON of SweepConfig."""
     server.SILENT_SECONDS = float(os.environ.get("BENCH_SILENT_SECONDS", server.SILENT_SECONDS))
-    options = {key: json.loads(value) for key, value in (word.split("=", 1) for word in rest)}
-    values = {"results": Path(results), "name": name, "datasets": ["latch"], "lengths": [8], "models": ["gru", "mlp"]}
+    optuna_adapter.LOCK_SECONDS = float(os.environ.get("BENCH_LOCK_SECONDS", optuna_adapter.LOCK_SECONDS))
+    options = {key: json.loads(value) for key, value in (word.split("=", 1) for word in words)}
+    values = {"results": results, "name": name, "datasets": ["latch"], "lengths": [8], "models": ["gru", "mlp"]}
     try:
         config = SweepConfig.build(None, values | {"workers": 2, "budget": "smoke"} | options)
-        made = prepare.make(config)
-        optuna_adapter.LOCK_SECONDS = float(os.environ.get("BENCH_LOCK_SECONDS", optuna_adapter.LOCK_SECONDS))
-        engine = LocalEngine(made.slots, config.stall_seconds, run="stub:run", preload=["stub"])
-        leave(coordinator.run(made, Lines(), engine).exit_code)
+        plan = prepare.make(config)
+        stub = "tests.faults.stub"
+        engine = LocalEngine(plan.slots, config.stall_seconds, run=f"{stub}:run", preload=[stub])
+        leave(coordinator.run(plan, Lines(), engine).exit_code)
     except BenchError as error:
-        print(f"bench: {error}", file=sys.stderr)  # noqa: T201
+        print(f"bench: {error}", file=sys.stderr)
         return error.exit_code
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def main(results: Path, name: str, words: tuple[str, ...], environment: dict[str, str], output: Path) -> None:
+    """Be the process of a coordinator, with its own session, environment and output, to its end."""
+    os.setsid()
+    os.environ.clear()
+    os.environ.update(environment)
+    file = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    for number in (1, 2):
+        os.dup2(file, number)
+    os.close(file)
+    try:
+        status = carry_out(results, name, words)
+    except SystemExit as end:
+        status = int(end.code or 0)
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+        status = 1
+    atexit._run_exitfuncs()  # multiprocessing does not
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)

@@ -22,7 +22,7 @@ def test_a_budget_ends_the_search_and_the_best_are_confirmed(stub_sweep, name):
     words = (*SIZE, BUDGETS[name], "price_per_hour=2.0", 'models=["gru", "mlp", "rnn"]')
     status, output = stub_sweep.finish(*words, BENCH_STUB_SECONDS="0.2")
     assert status == 0, output
-    assert f"budget: {name} of" in output
+    assert f"Budget: {name} of" in output
     counts = screened(stub_sweep)
     assert len(counts) == 3
     assert max(counts.values()) - min(counts.values()) <= 1  # equal for every baseline

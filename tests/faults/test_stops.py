@@ -3,7 +3,6 @@
 import contextlib
 import os
 import signal
-import subprocess
 import time
 
 import optuna
@@ -20,12 +19,12 @@ pytestmark = pytest.mark.timeout(900)  # of a machine that does much else
 EVERY_SIGNAL = pytest.mark.parametrize("number", STOPS, ids=lambda number: number.name)
 
 
-def wait_for_run(sweep, process: subprocess.Popen, but: set[int] = frozenset()) -> int:
+def wait_for_run(sweep, process, but: set[int] = frozenset()) -> int:
     """Wait until a run is under way, and return the number of its process."""
     return sweep.wait_until(lambda: next(iter(set(sweep.runs(process)) - but), 0), "a run")
 
 
-def finish(sweep, process: subprocess.Popen) -> str:
+def finish(sweep, process) -> str:
     output, _ = process.communicate(timeout=600)
     assert process.returncode == 0, output
     sweep.check_complete(2, 1)
@@ -35,7 +34,7 @@ def finish(sweep, process: subprocess.Popen) -> str:
     return output
 
 
-def stop(sweep, process: subprocess.Popen, number: int) -> None:
+def stop(sweep, process, number: int) -> None:
     """Follow a coordinator that has got a signal to its end, and check what it leaves."""
     output, _ = process.communicate(timeout=300)
     assert process.returncode == STOPS[number], output
@@ -48,19 +47,19 @@ def stop(sweep, process: subprocess.Popen, number: int) -> None:
         assert not list(sweep.folder.rglob("crashes.json"))
 
 
-def to_the_group(sweep, process: subprocess.Popen, number: int) -> None:
+def to_the_group(sweep, process, number: int) -> None:
     """As a terminal or `timeout` does."""
     os.killpg(process.pid, number)
 
 
-def to_every_process(sweep, process: subprocess.Popen, number: int) -> None:
+def to_every_process(sweep, process, number: int) -> None:
     """As systemd, docker and scancel do; the runs receive it before the coordinator."""
     for pid in sorted(sweep.alive(), reverse=True):
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, number)
 
 
-def to_the_coordinator(sweep, process: subprocess.Popen, number: int) -> None:
+def to_the_coordinator(sweep, process, number: int) -> None:
     """As a person does."""
     process.send_signal(number)
 

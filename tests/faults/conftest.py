@@ -15,6 +15,7 @@ from typing import Any
 
 import optuna
 import pytest
+from sqlalchemy import URL
 
 from bench.config import search_spaces
 from bench.results.cell_runs import CellRuns
@@ -141,7 +142,8 @@ class Sweep:
 
     def trials(self) -> dict[str, list[optuna.trial.FrozenTrial]]:
         """Return the trials of every study."""
-        storage = optuna.storages.RDBStorage(f"sqlite:///{self.folder / 'study.db'}")
+        url = URL.create("sqlite", database=str(self.folder / "study.db")).render_as_string()
+        storage = optuna.storages.RDBStorage(url)
         return {s.study_name: s.get_trials() for s in optuna.get_all_study_summaries(storage) for s in [
             optuna.load_study(study_name=s.study_name, storage=storage)]}  # fmt: skip
 

@@ -48,7 +48,7 @@ def test_more_budget_goes_on_where_the_sweep_ended(stub_sweep):
     status, output = stub_sweep.finish(*SIZE, 'device_time="3s"', BENCH_STUB_SECONDS="0.2")
     assert status == 0, output
     assert screened(stub_sweep) == before
-    status, output = stub_sweep.finish(*SIZE, 'device_time="12s"', BENCH_STUB_SECONDS="0.2")
+    status, output = stub_sweep.finish(*SIZE, 'device_time="8s"', BENCH_STUB_SECONDS="0.2")
     assert status == 0, output
     assert sum(screened(stub_sweep).values()) > sum(before.values())
 

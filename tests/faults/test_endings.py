@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import signal
 import sqlite3
 
 import optuna
@@ -130,17 +129,6 @@ def test_an_mlflow_server_that_is_gone_stops_nothing_and_sync_writes_the_runs_la
 
     coordinator.sync(stub_sweep.folder, stub_sweep.results, print)
     stub_sweep.check_tracked()
-
-
-def test_signals_reach_no_run(stub_sweep):
-    """Ctrl-C on a terminal goes to the whole group; runs lead groups of their own."""
-    process = stub_sweep.start(*SIZE, BENCH_STUB_SECONDS="0.5")
-    stub_sweep.wait_for("runs/*/*/*/t0/starts.txt")
-    os.killpg(process.pid, signal.SIGINT)
-    output, _ = process.communicate(timeout=25)
-    assert process.returncode == 130
-    assert not list(stub_sweep.folder.rglob("crashes.json"))
-    assert "Traceback" not in output
 
 
 def test_pruning_ends_runs_below_the_median_where_the_task_allows_it(stub_sweep):

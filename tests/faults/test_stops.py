@@ -16,7 +16,9 @@ SLOW = {"BENCH_STUB_SECONDS": "1"}
 
 pytestmark = pytest.mark.timeout(900)  # of a machine that does much else
 
-EVERY_SIGNAL = pytest.mark.parametrize("number", STOPS, ids=lambda number: number.name)
+
+def _parameter(number: signal.Signals, fast: tuple[signal.Signals, ...]):
+    return pytest.param(number, id=number.name, marks=() if number in fast else pytest.mark.slow)
 
 
 def wait_for_run(sweep, process, but: set[int] = frozenset()) -> int:
@@ -64,8 +66,21 @@ def to_the_coordinator(sweep, process, number: int) -> None:
     process.send_signal(number)
 
 
-@EVERY_SIGNAL
-@pytest.mark.parametrize("send", [to_the_group, to_every_process, to_the_coordinator], ids=lambda send: send.__name__)
+SENDERS = [to_the_group, to_every_process, to_the_coordinator]
+FAST = {(to_the_group, signal.SIGINT), (to_every_process, signal.SIGTERM), (to_the_coordinator, signal.SIGHUP),
+        (to_every_process, signal.SIGKILL)}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("send", "number"),
+    [
+        pytest.param(
+            send, number, id=f"{number.name}-{send.__name__}", marks=() if (send, number) in FAST else pytest.mark.slow
+        )
+        for send in SENDERS
+        for number in STOPS
+    ],
+)
 def test_a_signal_that_stops_a_sweep_is_an_interruption(stub_sweep, send, number):
     process = stub_sweep.start(*SIZE, **SLOW)
     wait_for_run(stub_sweep, process)
@@ -74,7 +89,7 @@ def test_a_signal_that_stops_a_sweep_is_an_interruption(stub_sweep, send, number
     finish(stub_sweep, stub_sweep.start(*SIZE))
 
 
-@EVERY_SIGNAL
+@pytest.mark.parametrize("number", [_parameter(n, (signal.SIGTERM, signal.SIGKILL)) for n in STOPS])
 def test_a_signal_to_a_run_or_to_the_fork_server_ends_neither_the_run_nor_the_sweep(stub_sweep, number):
     process = stub_sweep.start(*SIZE, **SLOW)
     run = wait_for_run(stub_sweep, process)
@@ -101,7 +116,7 @@ def test_two_signals_at_once_are_one_stop(stub_sweep):
 
 def test_a_run_that_is_interrupted_again_and_again_is_no_failure(stub_sweep):
     """Every start kills the same run and then the coordinator; only retries of one session count."""
-    for _ in range(4):
+    for _ in range(4):  # one more than the retries of a session
         process = stub_sweep.start("trials=1", "confirm_seeds=1", BENCH_STUB_SECONDS="60")
         os.kill(wait_for_run(stub_sweep, process), signal.SIGKILL)
         stub_sweep.wait_for("runs/*/*/*/*/crashes.json")
@@ -141,7 +156,9 @@ def test_a_stopped_fork_server_and_its_runs_die_with_their_coordinator(stub_swee
     stub_sweep.check_dead()
 
 
-@pytest.mark.parametrize("victim", ["coordinator", "fork server", "run", "none"])
+@pytest.mark.parametrize(
+    "victim", ["coordinator", "fork server", *(pytest.param(v, marks=pytest.mark.slow) for v in ("run", "none"))]
+)
 def test_helpers_in_sessions_of_their_own_do_not_outlive_the_run(stub_sweep, victim):
     seconds = "0.1" if victim == "none" else "3"
     process = stub_sweep.start(*SIZE, BENCH_STUB_SECONDS=seconds, BENCH_STUB='{"": "daemons"}')

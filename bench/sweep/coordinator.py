@@ -14,7 +14,7 @@ from pathlib import Path
 
 from bench.config.ids import CellId, RunId
 from bench.config.settings import RunConfig
-from bench.errors import StoreError
+from bench.errors import BenchError, StoreError
 from bench.results.cell_runs import CellRuns
 from bench.results.record import RunRecord, add_crash, all_records, read_crashes, write_json
 from bench.sweep.cells import Cell
@@ -93,7 +93,7 @@ class _Coordinator:
                 self.status.phase, self.status.seconds_left = "measuring speed, one run at a time", None
                 self.engine.concurrency = 1
                 self._work(self._speed_jobs())
-        except StoreError:
+        except BenchError:
             self.engine.close()
             self.tracker.close(3.0)
             raise
@@ -119,13 +119,14 @@ class _Coordinator:
         for record in all_records(self.plan.folder):
             self.meter.add(record, of_earlier_session=True)
             if record.config.phase in SEARCH and record.config.cell in self.runs:
-                self._count(record)
+                # A coordinator may have been killed between the end of the run and this check.
+                self._count(self._check_score(record) if record.config.phase != "test" else record)
         for cell in self.plan.cells:
             runs = self.runs[cell.id]
             ended = {run.config.number: run for run in runs.screened}
             for number in self.studies.unfinished(cell):
                 if number in ended:
-                    self.studies.tell(cell, self._check_score(ended[number]))
+                    self.studies.tell(cell, ended[number])
                 else:
                     self.studies.give_back(cell, number)
             self.missing[cell.id] = self.studies.missing(cell, set(ended))
@@ -375,7 +376,8 @@ class _Coordinator:
             return record
         cause, shown = ("bad_result", "nothing") if score is None else ("non_finite", score)
         message = f"validation {record.asked.metric}: a finite number expected, but found {shown}"
-        record = record.model_copy(update={"state": "failed", "cause": cause, "message": message, "val": {}})
+        full = RunRecord.read(self._folder(record)) or record  # with its epochs
+        record = full.model_copy(update={"state": "failed", "cause": cause, "message": message, "val": {}})
         record.write(self._folder(record))
         return record
 

@@ -41,6 +41,24 @@ def test_a_failure_has_one_name_and_the_sweep_goes_on(stub_sweep):
     assert (stub_sweep.folder / "runs/latch/L8/gru/t0-s0/record.json").exists()
 
 
+def test_an_infinite_score_that_no_coordinator_has_checked_is_a_failure_after_resuming(finished_sweep):
+    """As a kill leaves it between the end of the run and the check."""
+    runs = finished_sweep.folder / "runs/latch/L8/gru"
+    for path in finished_sweep.folder.rglob("record.json"):
+        record = json.loads(path.read_text())
+        if record["config"]["phase"] in ("test", "speed") and record["config"]["space"] == "gru":
+            path.unlink()
+    path = runs / "t0-s0" / "record.json"
+    record = json.loads(path.read_text())
+    path.write_text(json.dumps(record | {"val": {"accuracy": float("inf")}}))
+    status, output = finished_sweep.finish(*SIZE)
+    assert status == 0, output
+    checked = RunRecord.read(runs / "t0-s0")
+    assert (checked.state, checked.cause, checked.val) == ("failed", "non_finite", {})
+    assert checked.epochs
+    finished_sweep.check_complete(2, 1)
+
+
 def test_a_run_that_hangs_is_ended_and_the_other_slot_works_on(stub_sweep):
     status, output = stub_sweep.finish(*SIZE, "stall_seconds=1", BENCH_STUB='{"gru/t1": "sleep", "gru/t0": "stop"}')
     assert status == 0, output

@@ -266,3 +266,32 @@ def test_a_model_of_ones_own_that_is_not_there(tmp_path):
 def test_a_space_by_name_has_a_model_by_name(tmp_path):
     with pytest.raises(DeclarationError, match="model: must be a name, but found a file; give --models the file"):
         read(tmp_path, tune(RATE).replace('"lstm"', '"./mine.py"'))
+
+
+@pytest.mark.parametrize(
+    ("value", "inside"),
+    [
+        ({"layers": 3}, True),
+        ({"layers": 2}, False),  # between two steps
+        ({"layers": 7}, False),
+        ({"layers": "3"}, False),
+        ({"rate": 0.3}, True),
+        ({"rate": 0.25}, False),
+        ({"rate": None}, False),
+        ({"scale": 0.5}, True),
+        ({"scale": 1.5}, False),
+        ({"clip": 0.0}, True),  # a record holds a float for the choice 0
+        ({"clip": 2}, False),
+        ({}, True),
+    ],
+)
+def test_values_of_an_earlier_space_count_only_where_this_space_can_draw_them(value, inside):
+    tuned = {
+        "layers": {"type": "int", "low": 1, "high": 5, "step": 2, "default": 1},
+        "rate": {"type": "float", "low": 0.1, "high": 0.5, "step": 0.1, "default": 0.1},
+        "scale": {"type": "float", "low": 0.1, "high": 1.0, "log": True, "default": 0.2},
+        "clip": {"type": "categorical", "choices": [0, 1], "default": 1},
+    }
+    space = search_spaces.SearchSpace("s", "S", "lstm", {}, tuned)
+    expected = space.default | value if inside else None
+    assert space.values_of(value | {"unknown": 1}) == expected

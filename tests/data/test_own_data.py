@@ -465,7 +465,7 @@ def test_a_folder_without_recordings_is_refused(tmp_path, monkeypatch):
 def test_options_of_a_file_need_one(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     status, _, errors = call("sweep", "--dataset", "latch", "--target", "load")
-    assert (status, "--target describes a file of yours; give the file with --data" in errors) == (2, True)
+    assert (status, "--target needs --data: it describes a file of yours" in errors) == (2, True)
     hourly(tmp_path / "load.csv")
     status, _, errors = call("sweep", "--data", "lod.csv")
     assert (status, "lod.csv: no such file; did you mean 'load.csv'?" in errors) == (2, True)
@@ -684,7 +684,6 @@ def test_a_file_for_each_part(tmp_path):
         ("w.csv", {"task": "tagging", "group": "sentence", "text": "tokn"}, "no column 'tokn'; did you mean 'token'"),
         ("w.conllu", {"group": "sentence"}, "CoNLL-U separates sentences by empty lines; leave --group out"),
         ("w.conllu", {"label": "uposs"}, "no column 'uposs'; did you mean 'upos'"),
-        ("w.conllu", {"splits": [0.5, 0.5, 0.5]}, "three shares that sum to 1"),
         ("w.conllu", {"splits": [0.998, 0.001, 0.001]}, "splits leave val without a sequence"),
     ],
 )

@@ -119,7 +119,7 @@ def test_a_run_that_is_interrupted_again_and_again_is_no_failure(stub_sweep):
     for _ in range(4):  # one more than the retries of a session
         process = stub_sweep.start("trials=1", "confirm_seeds=1", BENCH_STUB_SECONDS="60")
         os.kill(wait_for_run(stub_sweep, process), signal.SIGKILL)
-        stub_sweep.wait_for("runs/*/*/*/*/crashes.json")
+        stub_sweep.wait_for("runs/**/crashes.json")
         process.kill()
         process.wait()
         stub_sweep.check_dead()
@@ -148,8 +148,8 @@ def test_a_sweep_whose_fork_server_hangs_can_be_stopped(stub_sweep):
 
 
 def test_a_stopped_fork_server_and_its_runs_die_with_their_coordinator(stub_sweep):
-    process = stub_sweep.start(*SIZE, BENCH_STUB_SECONDS="60", BENCH_STUB='{"": "daemons"}')
-    stub_sweep.wait_for("runs/*/*/*/*/daemons.txt")
+    process = stub_sweep.start(*SIZE, BENCH_STUB_SECONDS="3", BENCH_STUB='{"": "daemons"}')
+    stub_sweep.wait_for("runs/**/daemons.txt")
     os.kill(stub_sweep.server(process), signal.SIGSTOP)
     process.kill()
     process.wait()
@@ -162,7 +162,7 @@ def test_a_stopped_fork_server_and_its_runs_die_with_their_coordinator(stub_swee
 def test_helpers_in_sessions_of_their_own_do_not_outlive_the_run(stub_sweep, victim):
     seconds = "0.1" if victim == "none" else "3"
     process = stub_sweep.start(*SIZE, BENCH_STUB_SECONDS=seconds, BENCH_STUB='{"": "daemons"}')
-    stub_sweep.wait_for("runs/*/*/*/*/daemons.txt")
+    stub_sweep.wait_for("runs/**/daemons.txt")
     run = wait_for_run(stub_sweep, process)
     pid = {"coordinator": process.pid, "fork server": stub_sweep.server(process), "run": run, "none": 0}[victim]
     if pid:

@@ -161,7 +161,9 @@ def test_a_batch_that_cannot_be_shared_is_refused():
 
 def test_a_run_that_loses_a_rank_ends_at_once(tmp_path):
     """Rank 1 is killed while rank 0 waits for it in the exchange of gradients."""
-    run = config("lost", 2, train=config("x", 2).train.model_copy(update={"max_sequences": 32 * 20_000}))
+    run = config(
+        "lost", 2, train=config("x", 2).train.model_copy(update={"max_sequences": 32 * 20_000, "num_epochs": 2_000})
+    )
     (folder := tmp_path / run.run).mkdir(parents=True)
     (folder / "config.json").write_text(run.model_dump_json())
     engine = LocalEngine([{"CUDA_VISIBLE_DEVICES": ""}], stall_seconds=60)

@@ -26,6 +26,7 @@ def make(name: str, dataset: str = "latch", length: int = 23, meta: bool = False
         dataset=dataset,
         length=length,
         space=name,
+        model=space.model,
         model_arguments=arguments | changes,
         settings=SETTINGS | train,
     )

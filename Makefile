@@ -36,7 +36,7 @@ leaderboard: $(VENV)/.runtime  ## Show the latest leaderboard
 ui: $(VENV)/.runtime  ## Serve MLflow's pages
 	$(PYTHON) -m bench ui $(ARGS)
 
-test: $(VENV)/.test  ## Run the tests, at most 10 minutes on 2 cores
+test: $(VENV)/.test  ## Run the fast tests, two at a time
 	$(PYTHON) -m pytest -q -n 2 --durations=5 $(ARGS)
 
 test-all: $(VENV)/.test  ## Run all tests, also slow ones and those in a browser

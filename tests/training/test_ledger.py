@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -86,18 +85,6 @@ def test_the_peak_is_of_what_was_added(answers, name, mebibytes):
     if answers[name] is None:
         pytest.skip("the kernel does not reset a peak here")
     assert answers[name] / 2**20 == pytest.approx(mebibytes, abs=20)
-
-
-@pytest.fixture
-def clock(monkeypatch):
-    """A clock that is put forward by hand."""
-    now = [100.0]
-    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
-
-    def wait(seconds: float) -> None:
-        now[0] += seconds
-
-    return wait
 
 
 def test_time_of_an_inner_purpose_is_not_counted_for_the_outer(clock):

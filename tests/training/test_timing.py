@@ -1,7 +1,5 @@
 """Speed, kernels and operations: against known workloads and hand calculations."""
 
-import time
-
 import pytest
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -37,17 +35,6 @@ def make(name: str, dataset: str = "latch", length: int = 23, meta: bool = False
 
 def batch(task):
     return to_tensors(task.train_batch(0, 0, 8))
-
-
-@pytest.fixture
-def clock(monkeypatch):
-    now = [100.0]
-    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
-
-    def wait(seconds: float) -> None:
-        now[0] += seconds
-
-    return wait
 
 
 def test_seconds_are_taken_after_a_warm_up(clock):

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 SplitName = Literal["val", "test"]
 Goal = Literal["maximize", "minimize"]
+Kind = Literal["synthetic", "forecasting", "series", "text", "tagging", "language"]
 _STREAMS = {"train": 0, "val": 1, "test": 2}
 
 
@@ -149,6 +150,7 @@ class Task(Protocol):
     chance: float  # the metric of the best answer that ignores the input
     solved: float | None  # the task counts as solved from this value of the metric on; None: it never does
     causal: bool  # True if an answer at step t must not depend on later steps: bidirectional models do not apply
+    kind: Kind  # whose training recipe applies, search_spaces/recipes/KIND.toml; "series": classes or numbers of values
     num_steps: int  # steps of the longest training sequence
     keep: Literal["outputs", "nll"]  # what score() gets: raw outputs, or the negative log likelihood of each step
 
@@ -263,10 +265,11 @@ class StoredTask:
     """Batches and splits of a task whose examples are stored.
 
     A subclass sets `self.counts`, the number of examples of train, val and test, and provides `take(part, places)` and
-    the declarations of `Task`.
+    the declarations of `Task`, `kind` among them.
     """
 
     keep: Literal["outputs", "nll"] = "outputs"
+    kind: Kind
     counts: dict[str, int]
 
     def take(self, part: str, places: np.ndarray) -> Batch:
@@ -309,6 +312,7 @@ class SyntheticTask:
     """
 
     keep: Literal["outputs", "nll"] = "outputs"
+    kind: Kind = "synthetic"
     length: int
     arguments: dict[str, Any]
 

@@ -105,6 +105,7 @@ class Task(StoredSequences):
         prepared = prepare("classification", data_files, how, lambda p: _make(p, data_files, reading, units, rule))
         super().__init__(prepared, length, keep)
         self.reader, self.tokens = reader, units is not None
+        self.kind = "text" if self.tokens else "series"
         self.input_size = len(self.meta["vocabulary"]) if self.tokens else self._values.shape[1]
         self.output_size = len(self.meta["classes"])
         edges = self.meta["edges"]

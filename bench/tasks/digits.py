@@ -37,6 +37,7 @@ class Task(StoredTask):
 
     tokens, output_size, per_step, loss = False, 10, False, "cross_entropy"
     metric, goal, solved, causal = "accuracy", "maximize", None, False
+    kind = "series"
     chance = 0.1
 
     def __init__(self, length: int) -> None:

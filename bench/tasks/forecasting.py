@@ -66,7 +66,7 @@ class Task(StoredTask):
     """
 
     tokens, per_step, loss = False, False, "mse"
-    metric, goal, solved, causal = "mse", "minimize", None, False
+    metric, goal, solved, causal, kind = "mse", "minimize", None, False, "forecasting"
 
     def __init__(
         self,

@@ -45,7 +45,7 @@ class Task(StoredTask):
     """
 
     tokens, per_step, loss = True, True, "cross_entropy"
-    metric, goal, solved, causal = "nats", "minimize", None, True
+    metric, goal, solved, causal, kind = "nats", "minimize", None, True, "language"
     keep = "nll"
 
     def __init__(

@@ -55,6 +55,7 @@ class Task(StoredSequences):
 
     tokens, output_size, per_step, loss = False, 1, False, "mse"
     metric, goal, chance, solved, causal = "r2", "maximize", 0.0, None, False
+    kind = "series"
 
     def __init__(
         self,

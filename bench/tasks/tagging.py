@@ -44,7 +44,7 @@ class Task(StoredTask):
     """
 
     tokens, per_step, loss = True, True, "cross_entropy"
-    metric, goal, solved, causal = "accuracy", "maximize", None, False
+    metric, goal, solved, causal, kind = "accuracy", "maximize", None, False, "tagging"
 
     def __init__(
         self,

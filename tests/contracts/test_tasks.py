@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 import tomllib
+import typing
 from pathlib import Path
 
 import numpy as np
@@ -258,6 +259,9 @@ def test_declarations(card, length):
     assert task.solved is None or task.chance < task.solved < 1
     assert task.loss in ("cross_entropy", "mse")
     assert (task.solved is None) == (CARDS[card]["kind"] == "real")
+    assert task.kind in typing.get_args(contracts.Kind)
+    assert (task.kind == "synthetic") == (CARDS[card]["kind"] == "synthetic")
+    assert task.kind != "language" or task.causal
 
 
 @every_cell

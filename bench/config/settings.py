@@ -38,13 +38,40 @@ class TrainSettings(Strict):
     num_epochs: Count  # an epoch is a share of max_sequences, closed by a validation
     num_val: Count  # validation sequences
     num_test: Count  # test sequences
+    # For batches of 32 sequences: the optimiser uses learning_rate * sqrt(batch_size / 32).
     learning_rate: Annotated[float, Between(1e-12, 1e4, "larger steps diverge")] = 1e-3
     gradient_clip: Positive = 1.0  # largest global norm of a gradient
-    weight_decay: Annotated[float, Between(0, 1e4, "a rate")] = 0.0  # decoupled (AdamW)
-    dropout: Part = 0.0  # of the encoder's input and output
-    embedding_size: Count = 32  # width of a token's embedding
+    # Decoupled (AdamW); of parameters with two or more dimensions, thus not of biases and norms.
+    weight_decay: Annotated[float, Between(0, 1e4, "a rate")] = 0.0
     schedule: Literal["constant", "cosine"] = "constant"  # cosine ends at a tenth of the learning rate
     warmup_fraction: Part = 0.0  # share of the steps in which the learning rate climbs
+    patience: Part = 0.0  # share of the run without a better validation after which the run ends; 0: it never does
+    dropout: Part = 0.0  # of the encoder's outputs, before readout and head
+    # What the head of a task with one answer for each sequence reads: the encoder's own summary; the mean or maximum of
+    # its outputs over the valid steps; or summary, mean and maximum side by side ("all").
+    readout: Literal["summary", "mean", "max", "all"] = "summary"
+
+    # Tokens. Tasks whose inputs are numbers ignore these.
+    embedding_size: Count = 32  # width of a token's embedding
+    embedding_std: Positive = 1.0  # standard deviation of the initial embeddings
+    embedding_dropout: Part = 0.0  # of the numbers of embedded tokens
+    tied_embedding: bool = False  # language models only: the output layer shares the weights of the embedding
+    word_features: bool = False  # tagging only: suffixes and shape of a word are embedded beside the word
+    # Language models only: the state carries over from one window to the next, in training and in evaluation.
+    carry_state: bool = False
+
+    # Sequences of numbers with one answer each, but no forecasts. Other tasks ignore these.
+    stem_channels: Annotated[int, Between(0, 10**6)] = 0  # of a convolution before the encoder; 0: no convolution
+    stem_stride: Count = 1  # steps of the sequence for one step of the encoder
+
+    # Forecasts. Other tasks ignore these.
+    look_back: Count = 1  # the window has look_back * length rows; the targets are those of look_back 1
+    # What is taken from each target in a window, and given back to its forecast: nothing; the last value; or mean and
+    # deviation, followed by a learned scale and shift (RevIN).
+    input_normalisation: Literal["none", "last", "revin"] = "none"
+    channel_independent: bool = False  # one encoder and head, applied to each target by itself
+    linear_skip: bool = False  # plus a linear map from the window of each target, the same for all targets
+    patch_size: Count = 1  # steps of the window that make one step of the encoder
 
     @property
     def steps_per_epoch(self) -> int:
@@ -61,12 +88,25 @@ TUNABLE = {
     "learning_rate",
     "gradient_clip",
     "weight_decay",
-    "dropout",
-    "embedding_size",
     "schedule",
     "warmup_fraction",
+    "dropout",
+    "readout",
+    "embedding_size",
+    "embedding_std",
+    "embedding_dropout",
+    "tied_embedding",
+    "word_features",
+    "carry_state",
+    "stem_channels",
+    "stem_stride",
+    "look_back",
+    "input_normalisation",
+    "channel_independent",
+    "linear_skip",
+    "patch_size",
 }
-"""The training settings a search space may fix or tune; budget and batch are the same for every baseline."""
+"""The training settings a search space may fix or tune; the budget decides the others, equal for every baseline."""
 
 
 class Limits(Strict):

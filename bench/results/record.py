@@ -49,6 +49,7 @@ class Epoch(BaseModel):
     train_seconds: float
     train_loss: float
     val: dict[str, float]
+    val_loss: float | None = None  # mean loss on validation; records of earlier versions lack it
 
 
 class Seconds(BaseModel):
@@ -81,6 +82,7 @@ class RunRecord(BaseModel):
     epochs: list[Epoch] = []
     val: dict[str, float] = {}  # of the best epoch by the task's primary metric
     best_epoch: int | None = None  # index into epochs
+    val_loss: float | None = None  # of the best epoch; it breaks ties of the metric
     test: dict[str, float] | None = None  # of a confirm run, filled in from the test run; see cell_runs.py
     tests: dict[str, dict[str, float]] = {}  # by confirm run, in its best epoch; of baselines: by cheap sampler
     solved: bool | None = None  # None: the task is a matter of degree

@@ -1,4 +1,4 @@
-"""The LightningModule around every encoder: embedding, dropout, readout, loss, optimiser and schedule.
+"""The LightningModule around every encoder: embedding, readout, head, loss, optimiser and schedule.
 
 Two baselines differ only in their encoder.
 
@@ -17,6 +17,10 @@ from torch.nn import functional as F
 from bench.config import plugins
 from bench.config.contracts import Batch, Task
 from bench.config.settings import RunConfig
+from bench.training import layers
+
+LEARNING_RATE_BATCH = 32
+"""Sequences in the batch for which the setting `learning_rate` holds."""
 
 Tensors = tuple[Tensor, Tensor, Tensor, Tensor | None]  # x, length, y, mask
 
@@ -32,42 +36,59 @@ class Share(NamedTuple):
 class SequenceModule(pl.LightningModule):
     """An encoder with the layers that a task needs.
 
-    Tokens are embedded; values are passed on unchanged. The head reads the encoder's summary, or every step for a task
-    with an answer at every step.
+    Tokens are embedded; values are passed on unchanged. The head reads what the readout makes of a sequence, or every
+    step for a task with an answer at every step.
     """
 
     def __init__(self, task: Task, config: RunConfig) -> None:
         super().__init__()
         self.task = task
-        self.settings = config.train
-        width = config.train.embedding_size if task.tokens else task.input_size
-        self.embedding = nn.Embedding(task.input_size, width) if task.tokens else None
+        self.settings = settings = config.train
+        width = settings.embedding_size if task.tokens else task.input_size
+        self.embedding = layers.embedding(task.input_size, width, settings.embedding_std) if task.tokens else None
         model = plugins.load("models", config.model, config.source_hash).Model
         self.encoder = model(width, task.num_steps, **config.model_arguments)
-        self.head = nn.Linear(
-            self.encoder.output_size if task.per_step else self.encoder.summary_size, task.output_size
-        )
+        self.readout = layers.Readout(settings.readout, self.encoder)
+        read = self.encoder.output_size if task.per_step else self.readout.size
+        if settings.tied_embedding and task.keep == "nll" and self.embedding is not None:
+            self.head: nn.Linear | layers.TiedHead = layers.TiedHead(read, self.embedding)
+        else:
+            self.head = nn.Linear(read, task.output_size)
         self._weights = list(self.parameters())
-        self.dropout = nn.Dropout(config.train.dropout) if config.train.dropout else nn.Identity()
+        self.embedding_dropout = nn.Dropout(settings.embedding_dropout if task.tokens else 0.0)
+        self.dropout = nn.Dropout(settings.dropout)
         self.automatic_optimization = False  # see training_step
         self.train_loss = torch.zeros(())  # of the epoch so far, summed
         self.train_steps = self.train_tokens = 0
         # Lightning prepares the exchange of gradients between ranks; a run of one process saves that time.
         self._backward = self.manual_backward if config.num_devices > 1 else torch.Tensor.backward
         self._outputs: list[Tensor] = []
+        self._val_losses: list[tuple[Tensor, int]] = []  # of each batch of a split: mean loss, and number of targets
+        self.val_loss = math.inf  # mean loss over the split that was evaluated last
 
     def forward(self, x: Tensor, length_B: Tensor) -> Tensor:
         """Return raw outputs: (B, C), or (B, L, C) for a task with an answer at every step."""
-        x_BLD = self.embedding(x) if self.embedding is not None else x
-        h_BLH, _ = self.encoder(self.dropout(x_BLD), length_B)
-        h = h_BLH if self.task.per_step else self.encoder.summary(h_BLH, length_B)
-        answers: Tensor = self.head(self.dropout(h))
+        h_BLH, _ = self.encoder(self.embedding_dropout(self.embed(x)), length_B)
+        h_BLH = self.dropout(h_BLH)
+        answers: Tensor = self.head(h_BLH if self.task.per_step else self.readout(h_BLH, length_B))
         return answers
+
+    @property
+    def can_stream(self) -> bool:
+        """Whether an answer needs only the last step and the state after the steps before it."""
+        return bool(self.encoder.causal) and (self.task.per_step or self.settings.readout == "summary")
+
+    def embed(self, x: Tensor) -> Tensor:
+        """Return embedded tokens, or values as they are, (B, L, D)."""
+        embedded: Tensor = x if self.embedding is None else self.embedding(x)
+        return embedded
 
     def loss(self, batch: Tensors) -> Tensor:
         """Return the mean loss over the steps that the mask selects."""
         x, length_B, y, mask = batch
-        answers = self(x, length_B)
+        return self._loss(self(x, length_B), y, mask)
+
+    def _loss(self, answers: Tensor, y: Tensor, mask: Tensor | None) -> Tensor:
         if mask is not None:
             answers, y = answers[mask], y[mask]
         if self.task.loss == "mse":
@@ -98,17 +119,24 @@ class SequenceModule(pl.LightningModule):
     def validation_step(self, batch: Tensors, batch_idx: int) -> None:
         """Keep the outputs for a batch of a split: metrics are of the whole split, never averaged over batches."""
         x, length_B, y, mask = batch
-        answers = self(x, length_B)
+        answers = self(x, length_B).float()
         if self.task.keep == "nll":  # one number per token of the vocabulary at every step would fill the memory
-            answers = F.cross_entropy(answers.float().flatten(0, 1), y.flatten(), reduction="none").view_as(y)
+            answers = F.cross_entropy(answers.flatten(0, 1), y.flatten(), reduction="none").view_as(y)
+            loss = answers.mean() if mask is None else answers[mask].mean()
+        else:
+            loss = self._loss(answers, y, mask)
+        self._val_losses.append((loss, y.numel() if mask is None else int(mask.sum())))
         self._outputs.append(answers)
 
     test_step = validation_step
 
     def evaluated(self, split: Batch) -> dict[str, float]:
-        """Return the task's metrics of the outputs kept since the last call."""
-        outputs = [part.float().cpu().numpy() for part in self._outputs]
+        """Return the task's metrics of the outputs kept since the last call, and set `val_loss`."""
+        outputs = [part.cpu().numpy() for part in self._outputs]
+        losses, counts = zip(*self._val_losses, strict=True)
+        self.val_loss = float(np.average([float(loss) for loss in losses], weights=counts))
         self._outputs.clear()
+        self._val_losses.clear()
         return self.task.score(np.concatenate(outputs), split)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -120,11 +148,21 @@ class SequenceModule(pl.LightningModule):
         self.train_steps, self.train_tokens = checkpoint["train_steps"], checkpoint["train_tokens"]
 
     def configure_optimizers(self) -> Any:
-        """Return Adam, or AdamW with weight decay (Kingma & Ba 2015; Loshchilov & Hutter 2019), and the schedule."""
-        kind = torch.optim.AdamW if self.settings.weight_decay else torch.optim.Adam
-        optimizer = kind(
-            self.parameters(), lr=self.settings.learning_rate, weight_decay=self.settings.weight_decay, fused=True
-        )
+        """Return Adam, or AdamW with weight decay (Kingma & Ba 2015; Loshchilov & Hutter 2019), and the schedule.
+
+        The learning rate grows with the square root of the batch (Malladi et al. 2022,
+        https://arxiv.org/abs/2205.10287).
+        """
+        rate = self.settings.learning_rate * math.sqrt(self.settings.batch_size / LEARNING_RATE_BATCH)
+        optimizer: torch.optim.Optimizer
+        if self.settings.weight_decay:
+            groups = [
+                {"params": [p for p in self._weights if p.dim() >= 2], "weight_decay": self.settings.weight_decay},
+                {"params": [p for p in self._weights if p.dim() < 2], "weight_decay": 0.0},
+            ]
+            optimizer = torch.optim.AdamW([group for group in groups if group["params"]], lr=rate, fused=True)
+        else:
+            optimizer = torch.optim.Adam(self._weights, lr=rate, fused=True)
         if self.settings.schedule == "constant" and not self.settings.warmup_fraction:
             return optimizer
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, self._learning_rate_factor)

@@ -29,9 +29,9 @@ def speed(module: SequenceModule, batch: Tensors, config: RunConfig) -> dict[str
 
     A training step is forward, backward, clipping and optimiser on one batch of training length in memory; inference is
     forward only. `latency` is inference on a single sequence. `streaming` is the last step of a training sequence from
-    the state after the steps before it, for causal encoders only. Each is warmed up, then repeated for about a quarter
-    of a second with the device synchronised. Returned are medians and 95th percentiles in milliseconds, and the spread
-    (interquartile range over the median).
+    the state after the steps before it, for modules that can stream. Each is warmed up, then repeated for about a
+    quarter of a second with the device synchronised. Returned are medians and 95th percentiles in milliseconds, and the
+    spread (interquartile range over the median).
     """
     x, length, y = (part.to(config.device) for part in batch[:3])
     mask = None if batch[3] is None else batch[3].to(config.device)
@@ -62,7 +62,7 @@ def speed(module: SequenceModule, batch: Tensors, config: RunConfig) -> dict[str
         result[f"{name}_spread"] = float((high - low) / median)
         result[f"{name}_repeats"] = len(seconds)
     single = {"latency": _one_sequence(module, x, length, config)}
-    if module.encoder.causal:
+    if module.can_stream:
         single["streaming"] = _one_step(module, x, length, config)
     for name, act in single.items():
         seconds = _repeat(act, config.device, MAX_SINGLE_REPEATS, MIN_SINGLE_REPEATS)
@@ -99,17 +99,14 @@ def _one_step(module: SequenceModule, x: Tensor, length: Tensor, config: RunConf
     one, one_step = x[longest : longest + 1], torch.ones(1, dtype=torch.long, device=x.device)
     last, state = one[:, before : before + 1].contiguous(), None
 
-    def embedded(part: Tensor) -> Tensor:
-        return part if module.embedding is None else module.embedding(part)
-
     if before:
         with torch.inference_mode(), _precision(config):
-            _, state = module.encoder(embedded(one[:, :before]), one_step * before)
+            _, state = module.encoder(module.embed(one[:, :before]), one_step * before)
 
     def step() -> None:
         # From the same state each time: a growing cache would slow down every repeat.
         with torch.inference_mode(), _precision(config):
-            h_BLH, _ = module.encoder(embedded(last), one_step, state)
+            h_BLH, _ = module.encoder(module.embed(last), one_step, state)
             module.head(h_BLH if module.task.per_step else module.encoder.summary(h_BLH, one_step))
 
     return step

@@ -45,7 +45,7 @@ class History:
     def add(self, epoch: Epoch, module: SequenceModule) -> None:
         """Append a validation, and keep the weights if it is the best so far."""
         self.epochs.append(epoch)
-        if self.best_epoch < 0 or self._value(-1) > self._value(self.best_epoch):
+        if self.best_epoch < 0 or self._rank(-1) > self._rank(self.best_epoch):
             self.best_epoch = len(self.epochs) - 1
             if self._keeps_weights:
                 self.best_weights = {name: tensor.clone() for name, tensor in module.state_dict().items()}
@@ -57,8 +57,17 @@ class History:
             return False
         return min(self._value(-1), self._value(-2)) >= self._sign * self._threshold
 
+    def is_stale(self, num_epochs: int) -> bool:
+        """Return whether none of the last `num_epochs` validations was the best."""
+        return len(self.epochs) - 1 - self.best_epoch >= num_epochs
+
     def _value(self, index: int) -> float:
         return self._sign * self.epochs[index].val[self._metric]
+
+    def _rank(self, index: int) -> tuple[float, float]:
+        """Return what makes a validation better: the metric, and among equals a smaller loss."""
+        loss = self.epochs[index].val_loss
+        return self._value(index), -math.inf if loss is None else -loss
 
     def divergence(self) -> str | None:
         """Return how the loss of the last three epochs exceeds twice the best one, None if it does not.
@@ -126,7 +135,7 @@ class Watch(pl.Callback):
         self.ledger.switch("evaluate")
 
     def on_validation_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        """Score the validation, report it, and end a run that is solved, pruned, diverged or out of time."""
+        """Score the validation, report it, and end a run that is solved, stale, pruned, diverged or out of time."""
         assert isinstance(module, SequenceModule)
         scores = module.evaluated(self.data.val)
         train_loss = ddp.mean(trainer, module.train_loss) / self.config.train.steps_per_epoch
@@ -134,15 +143,18 @@ class Watch(pl.Callback):
         self.ledger.back()
         if self.ended:
             return
-        if not all(map(math.isfinite, (train_loss, *scores.values()))):
+        if not all(map(math.isfinite, (train_loss, module.val_loss, *scores.values()))):
             message = f"loss or score became non-finite in epoch {len(self.history.epochs)}"
             self._end(trainer, "failed", "non_finite", message)
             return
         steps, sequences = module.train_steps, module.train_steps * self.config.train.batch_size
         seconds = self.train_seconds
-        epoch = Epoch(steps=steps, sequences=sequences, train_seconds=seconds, train_loss=train_loss, val=scores)
+        losses = {"train_loss": train_loss, "val_loss": module.val_loss}
+        epoch = Epoch(steps=steps, sequences=sequences, train_seconds=seconds, val=scores, **losses)
         self.history.add(epoch, module)
-        trainer.should_stop |= self.history.is_solved
+        settings = self.config.train
+        is_stale = settings.patience > 0 and self.history.is_stale(math.ceil(settings.patience * settings.num_epochs))
+        trainer.should_stop |= self.history.is_solved or is_stale
         with self.ledger.spent_on("waiting" if self.config.ask_pruner else "logging"):
             keep_going = ddp.agree(trainer, self.on_report(Report("epoch", steps, scores[module.task.metric])))
         if trainer.should_stop:
@@ -177,7 +189,8 @@ class Watch(pl.Callback):
             "solved": None if module.task.solved is None else history.is_solved,
         } | self.ended
         if history.epochs:
-            facts |= {"best_epoch": history.best_epoch, "val": history.epochs[history.best_epoch].val}
+            best = history.epochs[history.best_epoch]
+            facts |= {"best_epoch": history.best_epoch, "val": best.val, "val_loss": best.val_loss}
         if history.is_solved:
             last = history.epochs[-1]
             facts |= {"sequences_to_solve": last.sequences, "seconds_to_solve": last.train_seconds}

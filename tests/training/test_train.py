@@ -44,7 +44,7 @@ def test_the_losses_are_those_of_a_plain_loop(schedule):
     task = make_task("parity", 8, {})
     torch.manual_seed(0)
     module = SequenceModule(task, run_config)
-    optimizer = torch.optim.Adam(module.parameters(), lr=1e-2)
+    optimizer = torch.optim.Adam(module.parameters(), lr=1e-2 * math.sqrt(16 / 32))
     steps, warmup = run_config.train.max_steps, run_config.train.max_steps // 10
 
     def factor(step: int) -> float:

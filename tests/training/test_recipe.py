@@ -107,8 +107,8 @@ def test_a_tied_output_layer_shares_the_weights_of_the_embedding(bases):
 def test_embeddings_start_with_the_deviation_asked_for():
     module = SequenceModule(make_task("latch", 8, {}), run_config(settings={"embedding_std": 0.1}))
     reference = SequenceModule(make_task("latch", 8, {}), run_config())
-    assert module.embedding.weight.std() == pytest.approx(0.1, rel=0.3)
-    assert reference.embedding.weight.std() == pytest.approx(1.0, rel=0.3)
+    assert module.embedding.weight.std().item() == pytest.approx(0.1, rel=0.3)
+    assert reference.embedding.weight.std().item() == pytest.approx(1.0, rel=0.3)
 
 
 def test_dropout_touches_the_outputs_of_the_encoder_and_not_its_inputs():

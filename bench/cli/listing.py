@@ -42,9 +42,9 @@ def _datasets(results: Path) -> Rows:
 def _budgets(results: Path) -> Rows:
     from bench.config.budgets import BUDGETS
 
-    shown = ("trials", "top_k", "confirm_seeds", "max_sequences")
+    shown = ("trials", "top_k", "confirm_seeds", "max_sequences", "passes", "language_passes", "min_steps", "max_steps")
     return [
-        {"name": name, **{key: str(getattr(budget, key)) for key in shown}, "title": budget.title}
+        {"name": name, **{key: f"{getattr(budget, key):g}" for key in shown}, "title": budget.title}
         for name, budget in BUDGETS.items()
     ]
 

@@ -140,7 +140,7 @@ def _prepare(file: Path | None, options: dict[str, Any], screen: "Screen") -> "P
 
     plan = prepare.make(config)
     screen.say(_plan_line(plan))
-    for line in prepare.remarks(plan):
+    for line in (*_work_lines(plan), *prepare.remarks(plan)):
         screen.say(line)
     if plan.own is not None and config.save_card:
         screen.say(own_data.save(plan.own))
@@ -159,8 +159,26 @@ def _plan_line(plan: "Plan") -> str:
     return (
         f"sweep {plan.name}: {count(len(plan.cells), 'cell')} x ({search}) = at most {count(plan.num_runs, 'run')}, "
         f"{len(plan.slots)} at a time on {plan.device}, {threads} each; "
-        f"at most {budget.max_sequences:,} training sequences a run; results in {plan.folder}"
+        f"results in {plan.folder}"
     )
+
+
+def _work_lines(plan: "Plan") -> list[str]:
+    """Return what a run trains on at each dataset and length."""
+    from bench.config.budgets import passes
+
+    lines = {}
+    for cell in plan.cells:
+        settings = plan.settings(cell)
+        number = passes(cell.task, settings)
+        of = (
+            f"{settings.max_sequences:,} sequences" if number is None else f"{number:.3g} passes over the training data"
+        )
+        lines[cell.dataset.name, cell.length] = (
+            f"{cell.dataset.name} at {cell.length}: a run makes at most {settings.max_steps:,} steps of "
+            f"{settings.batch_size} sequences, {of}, with {settings.num_epochs} validations"
+        )
+    return list(lines.values())
 
 
 def _show_end(plan: "Plan", outcome: "Outcome", as_json: bool) -> None:

@@ -3,22 +3,44 @@
 from typing import Annotated, Any
 
 from bench.config.bounds import Between
-from bench.config.settings import Count, TrainSettings
+from bench.config.contracts import StoredTask, Task, TextTask
+from bench.config.settings import Count, Large, Part, TrainSettings
 from bench.config.strict import Strict
+
+SMALL_DATA = 10_000
+"""Below so many training examples a step sees SMALL_BATCH of them, from there on LARGE_BATCH."""
+
+SMALL_BATCH, LARGE_BATCH = 32, 64
+
+Passes = Annotated[float, Between(0.01, 1e6, "passes over the training examples")]
 
 
 class Budget(Strict):
-    """A named amount of work, equal for every baseline."""
+    """A named amount of work, equal for every baseline.
+
+    Drawn sequences never repeat, so their budget is a number of sequences. Stored examples repeat, so their budget is a
+    number of passes over them, with a least and a largest number of steps.
+    """
 
     title: str
     trials: Annotated[int, Between(1, 10_000)]  # configurations tried a cell: the default and Sobol points
     top_k: Annotated[int, Between(1, 1000)]  # best configurations of a cell that are confirmed; the default always is
     confirm_seeds: Annotated[int, Between(0, 999)]  # fresh seeds for each of them
+    # Of drawn sequences, and of stored ones if there are no `passes`:
     max_sequences: Count
     batch_size: Count = 32
     num_epochs: Count
     num_val: Count
     num_test: Count
+    # Of stored examples:
+    passes: Passes | None = None  # None: counted in sequences, as drawn ones are
+    language_passes: Passes | None = None  # over the windows of a text
+    min_steps: Count = 300
+    max_steps: Count = 2_000
+    validations: Count = 27  # 3^3, so that 1/27, 1/9 and 1/3 of a run end with a validation
+    num_scored: Count = 20_000  # examples of the validation and of the test part at most, evenly spaced
+    patience: Part = 0.0  # share of the run without a better validation after which it ends; 0: never
+    most_sequences: Large | None = None  # --max-sequences, which limits both kinds
 
 
 BUDGETS = {
@@ -31,6 +53,12 @@ BUDGETS = {
         num_epochs=2,
         num_val=100,
         num_test=100,
+        passes=1,
+        language_passes=1,
+        min_steps=20,
+        max_steps=20,
+        validations=2,
+        num_scored=100,
     ),
     "quick": Budget(
         title="a first impression in minutes",
@@ -41,6 +69,9 @@ BUDGETS = {
         num_epochs=20,
         num_val=500,
         num_test=2_000,
+        passes=20,
+        language_passes=2,
+        patience=0.25,
     ),
     "standard": Budget(
         title="overnight on two cores",
@@ -51,6 +82,10 @@ BUDGETS = {
         num_epochs=50,
         num_val=2_000,
         num_test=5_000,
+        passes=20,
+        language_passes=10,
+        max_steps=6_000,
+        patience=0.25,
     ),
     "full": Budget(
         title="for publication: days, or a GPU",
@@ -61,11 +96,53 @@ BUDGETS = {
         num_epochs=100,
         num_val=5_000,
         num_test=10_000,
+        passes=40,
+        language_passes=20,
+        max_steps=20_000,
+        patience=0.25,
     ),
 }
 
 
-def train_settings(budget: Budget, values: dict[str, Any]) -> TrainSettings:
-    """Return the settings of a run under a budget, with the tuned and fixed `values` of a search space."""
-    shared = budget.model_dump(include={"max_sequences", "batch_size", "num_epochs", "num_val", "num_test"})
-    return TrainSettings(**shared, **values)
+def train_settings(budget: Budget, task: Task, values: dict[str, Any]) -> TrainSettings:
+    """Return the settings of a run on a task under a budget, with the tuned and fixed `values` of a search space."""
+    stored = isinstance(task, StoredTask) and budget.passes is not None
+    work = _stored_work(budget, task) if stored else _drawn_work(budget)
+    return TrainSettings(**work, **values)
+
+
+def passes(task: Task, settings: TrainSettings) -> float | None:
+    """Return how often a full run sees every training example; None for sequences that are drawn at random."""
+    if not isinstance(task, StoredTask):
+        return None
+    return settings.max_steps * settings.batch_size / task.num_train
+
+
+def of_steps(settings: TrainSettings, steps: int) -> TrainSettings:
+    """Return the settings of a run of about `steps` optimiser steps: a multiple of its validations, at least one."""
+    epochs = settings.num_epochs
+    return settings.model_copy(update={"max_sequences": max(1, round(steps / epochs)) * epochs * settings.batch_size})
+
+
+def _drawn_work(budget: Budget) -> dict[str, Any]:
+    return budget.model_dump(include={"max_sequences", "batch_size", "num_epochs", "num_val", "num_test"})
+
+
+def _stored_work(budget: Budget, task: Any) -> dict[str, Any]:
+    """Return the steps, the batch and the validations of a run on stored examples."""
+    examples = task.num_train
+    batch = max(1, min(SMALL_BATCH if examples < SMALL_DATA else LARGE_BATCH, examples // 2))
+    passes = budget.language_passes if isinstance(task, TextTask) else budget.passes
+    steps = min(max((passes or 0.0) * examples / batch, budget.min_steps), budget.max_steps)
+    if budget.most_sequences is not None:
+        steps = min(steps, budget.most_sequences // batch)
+    # A validation ends every share of the run: the steps are a multiple, and never more than the limit.
+    share = max(1, int(steps / budget.validations))
+    work: dict[str, Any] = {
+        "max_sequences": share * budget.validations * batch,
+        "batch_size": batch,
+        "num_epochs": budget.validations,
+        "num_val": budget.num_scored,
+        "num_test": budget.num_scored,
+    }
+    return work | ({"patience": budget.patience} if "patience" in TrainSettings.model_fields else {})

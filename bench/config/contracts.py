@@ -272,6 +272,11 @@ class StoredTask:
     kind: Kind
     counts: dict[str, int]
 
+    @property
+    def num_train(self) -> int:
+        """The number of training examples: one pass over them takes so many sequences."""
+        return self.counts["train"]
+
     def take(self, part: str, places: np.ndarray) -> Batch:
         """Return the examples of `part` at `places`, (B,) int64 from 0 to counts[part] - 1."""
         raise NotImplementedError

@@ -158,6 +158,24 @@ def study_bill(records: Sequence[RunRecord], cpu_watts: float | None) -> pd.Data
     return pd.DataFrame([{"model": model} | cost(runs, cpu_watts) for model, runs in models.items()])
 
 
+def work_of_a_run(records: Sequence[RunRecord]) -> pd.DataFrame:
+    """Return what a run of each cell is given: the same for every model of a dataset and length.
+
+    Columns: dataset, length, model, steps, batch_size, validations, sequences, passes (over the stored training
+    examples; NaN if sequences are drawn at random).
+    """
+    rows = []
+    for names, runs in _runs(records):
+        trained = [run for run in runs if run.config.phase in ("screen", "confirm")]
+        if not trained:
+            continue
+        settings, examples = trained[0].config.train, trained[0].asked.num_train
+        sequences = settings.max_steps * settings.batch_size
+        row = {"steps": settings.max_steps, "batch_size": settings.batch_size, "validations": settings.num_epochs}
+        rows.append(names | row | {"sequences": sequences, "passes": sequences / examples if examples else math.nan})
+    return pd.DataFrame(rows)
+
+
 def cost(runs: Sequence[RunRecord], cpu_watts: float | None) -> dict[str, Any]:
     """Return what runs cost, under the columns of study_bill."""
     kwh, energy_is = bill.energy(runs, cpu_watts)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import jinja2
 
+from bench.report import evidence
 from bench.report.page import Findings
 from bench.report.sections import (
     default_against_tuned,
@@ -75,7 +76,7 @@ def render(folder: Path, quality: float | None = None) -> str:
 
 
 def _subtitle(findings: Findings) -> str:
-    board, budget = findings.board, findings.terms.get("budget_settings", {})
+    board = findings.board
     questions = board.groupby(["dataset", "length", "match"], dropna=False).ngroups
     parts = [
         count(board["model"][board["status"] != Status.BASELINE].map(bare).nunique(), "model"),
@@ -83,9 +84,11 @@ def _subtitle(findings: Findings) -> str:
         f"{count(findings.spec['trials'], 'configuration')} a cell",
         f"{count(findings.spec['confirm_seeds'], 'fresh seed')} to confirm",
     ]
-    most = findings.terms.get("max_sequences") or budget.get("max_sequences")
-    if most:
-        parts.append(f"at most {most:,} training sequences a run")
+    work = evidence.work_of_a_run(findings.runs)
+    if not work.empty:
+        fewest, most = work["steps"].min(), work["steps"].max()
+        steps = f"{most:,}" if fewest == most else f"{fewest:,} to {most:,}"
+        parts.append(f"at most {steps} training steps a run")
     return ", ".join(parts)
 
 

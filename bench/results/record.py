@@ -32,6 +32,7 @@ class Asked(BaseModel):
     chance: float
     solved: float | None  # from which value of the metric on; None: a matter of degree
     num_steps: int  # of the longest training sequence
+    num_train: int | None = None  # stored training examples; None: sequences are drawn at random, or it was not noted
 
     @property
     def sign(self) -> int:

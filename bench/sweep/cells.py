@@ -110,7 +110,7 @@ def _default(cell: Cell, budget: Budget) -> RunConfig:
         space=cell.space.name,
         model=cell.space.model,
         model_arguments=arguments,
-        train=train_settings(budget, train),
+        train=train_settings(budget, cell.task, train),
         seed=0,
     )
 

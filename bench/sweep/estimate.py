@@ -9,11 +9,11 @@ from typing import Any, ClassVar, NamedTuple
 
 from pydantic import BaseModel
 
-from bench.config.budgets import Budget
+from bench.config.budgets import Budget, passes
 from bench.config.settings import TrainSettings
 from bench.results.record import RunRecord, records, write_atomically
 from bench.sweep.cells import Cell
-from bench.sweep.prepare import Plan, run_config
+from bench.sweep.prepare import Plan
 from bench.sweep.probes import PROBE_EPOCHS, Prober, Say, epoch_seconds, memory_of_a_run, probe, shown
 from bench.wording import count, duration
 
@@ -29,6 +29,9 @@ class CellEstimate(BaseModel):
     length: int
     model: str
     runs: float  # expected number: the default is among the best, or is confirmed beside them
+    steps: int | None = None  # of a run that is not ended early
+    batch_size: int | None = None
+    passes: float | None = None  # over the stored examples; None: sequences are drawn at random
     step_milliseconds: float | None = None
     run_seconds: float | None = None  # of a run that is not ended early
     share: float = 1.0  # of its steps that a run is expected to make; below 1 if earlier runs were solved early
@@ -44,7 +47,18 @@ class Estimate(BaseModel):
     """What a sweep will take."""
 
     SHOWN: ClassVar = (
-        *("cell", "model", "runs", "ms a step", "s a full run", "steps made", "device time"),
+        *(
+            "cell",
+            "model",
+            "runs",
+            "steps",
+            "batch",
+            "passes",
+            "ms a step",
+            "s a full run",
+            "steps made",
+            "device time",
+        ),
         *("MiB a run", "disk MB", "USD", "verdict"),
     )
 
@@ -75,6 +89,9 @@ class Estimate(BaseModel):
                 f"{cell.dataset} {cell.length}",
                 cell.model,
                 f"{cell.runs:.1f}".removesuffix(".0"),
+                shown(cell.steps, ",d"),
+                shown(cell.batch_size, ",d"),
+                shown(cell.passes, ".3g"),
                 shown(cell.step_milliseconds, ".2f"),
                 shown(cell.run_seconds, ".1f"),
                 f"{cell.share:.0%}" if cell.learned_from else "all",
@@ -181,7 +198,8 @@ def _longer(plan: Plan, record: RunRecord) -> int:
     if record.state == "failed" or len(record.epochs) < 2:
         return 0
     step = epoch_seconds(record) / record.config.train.steps_per_epoch
-    steps = min(plan.max_steps // plan.budget.num_epochs, int(PROBE_SECONDS / PROBE_EPOCHS / step))
+    full = plan.settings(plan.cells[record.config.number]).steps_per_epoch
+    steps = min(full, int(PROBE_SECONDS / PROBE_EPOCHS / step))
     return steps if steps > 2 * record.config.train.steps_per_epoch else 0
 
 
@@ -213,10 +231,9 @@ class RunCost(NamedTuple):
         """Return the seconds of all epochs of a run, without what the first one takes beyond the others."""
         return settings.num_epochs * (self.epoch + settings.steps_per_epoch * self.step + self.evaluation)
 
-    def test(self, budget: Budget) -> float:
-        """Return the seconds of the run that evaluates the confirmed seeds on the test split."""
-        seeds = budget.confirm_seeds
-        return self.start + seeds * self.evaluation * budget.num_test / budget.num_val if seeds else 0.0
+    def test(self, settings: TrainSettings, seeds: int) -> float:
+        """Return the seconds of the run that evaluates `seeds` confirmed seeds on the test split."""
+        return self.start + seeds * self.evaluation * settings.num_test / settings.num_val if seeds else 0.0
 
 
 def _step_and_epoch(short: RunRecord, longer: RunRecord | None) -> tuple[float, float]:
@@ -255,7 +272,8 @@ def _earlier(plan: Plan) -> dict[tuple[str, str], list[Solved]]:
         for record in records(folder):
             config = record.config
             is_complete = record.state == "complete" and config.phase in ("screen", "confirm")
-            if is_complete and (record.solved or config.train.max_sequences >= plan.budget.max_sequences):
+            most = max(plan.settings(cell).max_sequences for cell in plan.cells)
+            if is_complete and (record.solved or config.train.max_sequences >= most):
                 needed.setdefault((config.dataset, config.space), []).append((config.length, record.train_sequences))
     return needed
 
@@ -268,8 +286,9 @@ def _share(plan: Plan, cell: Cell, earlier: Sequence[Solved]) -> tuple[float, in
     if cell.task.solved is None or not earlier:
         return 1.0, 0
     nearest = min((abs(math.log(length / cell.length)), length) for length, _ in earlier)[1]
-    needed = [min(sequences, plan.budget.max_sequences) for length, sequences in earlier if length == nearest]
-    return statistics.fmean(needed) / plan.budget.max_sequences, len(needed)
+    most = plan.settings(cell).max_sequences
+    needed = [min(sequences, most) for length, sequences in earlier if length == nearest]
+    return statistics.fmean(needed) / most, len(needed)
 
 
 def estimate_cell(
@@ -278,15 +297,17 @@ def estimate_cell(
     """Return what a cell takes, from one or two probes, if a run may use `memory` bytes."""
     trials, confirm_runs = expected_runs(plan.budget)
     runs = trials + confirm_runs
+    settings = plan.settings(cell)
     name: dict[str, Any] = {"dataset": cell.dataset.name, "length": cell.length, "model": cell.space.name}
+    name |= {"steps": settings.max_steps, "batch_size": settings.batch_size, "passes": passes(cell.task, settings)}
     record = longer if longer is not None and longer.state == "complete" else short
     if record.state == "failed" or not record.epochs:
         return CellEstimate(**name, runs=runs, problem=f"fails: {record.cause}: {record.message}")
     cost = RunCost.of_probes(short, longer)
-    training = cost.training(run_config(plan, cell, cell.id, "probe", cell.space.default).train)
+    training = cost.training(settings)
     full = cost.start + cost.first_epoch + training
     share, learned_from = _share(plan, cell, earlier)
-    slot_seconds = runs * (full - (1 - share) * training) + cost.test(plan.budget)
+    slot_seconds = runs * (full - (1 - share) * training) + cost.test(settings, plan.budget.confirm_seeds)
     peak = max(probe.peak_memory_bytes or 0 for probe in (short, record))
     price = plan.usd_per_hour
     return CellEstimate(

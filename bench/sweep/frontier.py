@@ -13,6 +13,7 @@ from bench.results.record import RunRecord
 from bench.sweep.cells import Cell
 from bench.sweep.prepare import Plan, run_config
 from bench.sweep.probes import Prober, Say, memory_of_a_run, shown
+from bench.wording import enumeration
 
 MAX_PROBES = 40  # of one model on one dataset
 STEP_SECONDS = 20.0  # the search ends before a training step takes longer
@@ -31,13 +32,13 @@ class Reach(BaseModel):
 
 
 class Frontier(BaseModel):
-    """What can be trained in a given memory, on a batch of the budget's size."""
+    """What can be trained in a given memory, on batches of the budget's sizes."""
 
     SHOWN: ClassVar = ("dataset", "model", "longest", "steps", "MiB", "s a step", "limited by")
 
     hardware: str
     memory_bytes: int
-    batch_size: int
+    batch_sizes: list[int]
     reaches: list[Reach]
 
     @property
@@ -68,7 +69,8 @@ class Frontier(BaseModel):
     def sentences(self) -> list[str]:
         """Return the conditions of the measurement, as sentences."""
         return [
-            f"Each length was measured by a training step on {self.batch_size} sequences, on {self.hardware}; "
+            f"Each length was measured by a training step on {enumeration(map(str, self.batch_sizes))} sequences, "
+            f"on {self.hardware}; "
             "none is extrapolated."
         ]
 
@@ -92,7 +94,8 @@ def make(plan: Plan, memory_gb: float | None, say: Say) -> Frontier:
             reaches.append(reach)
             hardware = hardware or next((str(r.environment["hardware"]) for r in records if r.environment), "")
             say(f"{cell.space.name} on {cell.dataset.name}: {reach.length or 'none'}, limited by {reach.ended_by}")
-    return Frontier(hardware=hardware, memory_bytes=memory, batch_size=plan.budget.batch_size, reaches=reaches)
+    batches = sorted({plan.settings(cell).batch_size for cell in cells})
+    return Frontier(hardware=hardware, memory_bytes=memory, batch_sizes=batches, reaches=reaches)
 
 
 def _reach(plan: Plan, cell: Cell, memory: int, prober: Prober) -> tuple[Reach, list[RunRecord]]:

@@ -8,7 +8,7 @@ from bench.config import prices
 from bench.config.budgets import BUDGETS, Budget, train_settings
 from bench.config.contracts import Task
 from bench.config.ids import CellId, RunId
-from bench.config.settings import BASELINES, Limits, Phase, RunConfig
+from bench.config.settings import BASELINES, Limits, Phase, RunConfig, TrainSettings
 from bench.config.strict import fingerprint
 from bench.config.sweep_settings import INDEPENDENT_SAMPLERS, SweepConfig
 from bench.data import own_data
@@ -50,10 +50,9 @@ class Plan:
         trials = [self.trials_of(cell) for cell in self.cells]
         return sum(count + min(self.budget.top_k + 1, count) * self.budget.confirm_seeds for count in trials)
 
-    @property
-    def max_steps(self) -> int:
-        """Optimiser steps of a run that is not ended early."""
-        return train_settings(self.budget, {}).max_steps
+    def settings(self, cell: Cell) -> TrainSettings:
+        """Return what the budget makes of a run of a cell: its steps, batch and validations."""
+        return train_settings(self.budget, cell.task, {})
 
     @property
     def limits(self) -> Limits:
@@ -78,15 +77,14 @@ def make(config: SweepConfig) -> Plan:
     if usd_per_hour is None and (config.max_usd or config.max_cost_usd):
         raise DeclarationError("--max-usd and --max-cost-usd need --price-per-hour, of the whole machine")
     slots, device = make_slots(config.workers, config.gpus, config.runs_per_gpu, config.gpus_per_run, config.threads)
-    if budget.batch_size % config.gpus_per_run:
-        rule = f"a divisor of the batch of {budget.batch_size} sequences"
-        raise DeclarationError(f"--gpus-per-run {config.gpus_per_run}: {rule}")
     own = own_data.make(config)
     cells, not_applicable = make_cells(config, budget, own)
     if not cells:
         names = ",".join(config.models or BASELINES)
         reason = f": {not_applicable[0][1]}" if not_applicable else ""
         raise DeclarationError(f"--models {names}: not applicable to these datasets{reason}")
+    for cell in cells:
+        _check_work(config, cell, train_settings(budget, cell.task, {}))
     name = config.name or _default_name(config, cells, own)
     sweeps = config.results / "sweeps"
     points = warm_starts.frozen(sweeps / name)
@@ -109,14 +107,24 @@ def _budget(config: SweepConfig) -> Budget:
     """Return the named budget with what the command line changes of it. Raises DeclarationError."""
     changed = {key: getattr(config, key) for key in ("trials", "top_k", "confirm_seeds", "max_sequences")}
     update = {key: value for key, value in changed.items() if value is not None}
+    update |= {"most_sequences": config.max_sequences}
     budget = BUDGETS[config.budget].model_copy(update=update)
     if budget.confirm_seeds >= SEEDS_A_SWEEP:
         raise DeclarationError(f"--confirm-seeds {budget.confirm_seeds}: below {SEEDS_A_SWEEP}")
-    least = budget.batch_size * budget.num_epochs
-    if budget.max_sequences < least:
-        rule = f"at least {least}: a batch of {budget.batch_size} before each of the {budget.num_epochs} validations"
-        raise DeclarationError(f"--max-sequences {budget.max_sequences}: {rule} of budget {config.budget}")
     return budget
+
+
+def _check_work(config: SweepConfig, cell: Cell, settings: TrainSettings) -> None:
+    """Raise DeclarationError if a run of a cell cannot have the batch or the validations of its budget."""
+    batch, epochs = settings.batch_size, settings.num_epochs
+    if batch % config.gpus_per_run:
+        rule = f"a divisor of the batch of {batch} sequences of {cell.dataset.name}"
+        raise DeclarationError(f"--gpus-per-run {config.gpus_per_run}: {rule}")
+    if config.max_sequences is not None and config.max_sequences < batch * epochs:
+        rule = f"at least {batch * epochs}: a batch of {batch} before each of the {epochs} validations"
+        raise DeclarationError(
+            f"--max-sequences {config.max_sequences}: {rule} of budget {config.budget} on {cell.dataset.name}"
+        )
 
 
 def _check_search(config: SweepConfig) -> None:
@@ -210,7 +218,7 @@ def run_config(
         space=cell.space.name,
         model=cell.space.model,
         model_arguments=model_arguments,
-        train=train_settings(plan.budget, train),
+        train=train_settings(plan.budget, cell.task, train),
         device=plan.device,  # type: ignore[arg-type]
         threads=plan.config.threads,
         precision=plan.config.precision,

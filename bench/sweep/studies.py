@@ -132,11 +132,11 @@ class Studies:
 
     def _shadow(self, cell: Cell, known: Sequence[RunRecord]) -> "_Shadow":
         if cell.id not in self._shadows:
-            self._shadows[cell.id] = _Shadow(cell, self._pruner(), known, self.plan.folder / "runs")
+            self._shadows[cell.id] = _Shadow(cell, self._pruner(cell), known, self.plan.folder / "runs")
         return self._shadows[cell.id]
 
-    def _pruner(self) -> optuna.pruners.BasePruner:
-        steps = self.plan.max_steps
+    def _pruner(self, cell: Cell) -> optuna.pruners.BasePruner:
+        steps = self.plan.settings(cell).max_steps
         kind = self.plan.config.pruner
         if kind == "median":
             return optuna.pruners.MedianPruner(PRUNER_STARTUP_TRIALS, n_warmup_steps=steps // GRACE)
@@ -153,7 +153,7 @@ class Studies:
                 str(cell.id),
                 [quality if name == "quality" else "minimize" for name in self.plan.config.objectives],
                 _Sampler(cell, self.plan),
-                self._pruner() if self.prunes(cell) else optuna.pruners.NopPruner(),
+                self._pruner(cell) if self.prunes(cell) else optuna.pruners.NopPruner(),
             )
         return self._studies[cell.id]
 

@@ -4,7 +4,9 @@ import json
 
 import pytest
 
-from bench.config.budgets import BUDGETS, train_settings
+from bench.config.budgets import BUDGETS, Budget, of_steps, passes, train_settings
+from bench.config.contracts import StoredTask
+from bench.config.datasets import make_task
 from bench.config.settings import BASELINES, TUNABLE, RunConfig, TrainSettings
 from bench.config.strict import fingerprint
 from bench.config.sweep_settings import DEFAULT_SWEEP, SweepConfig
@@ -140,11 +142,72 @@ def test_every_tunable_setting_is_one():
     assert not TUNABLE & {"max_sequences", "batch_size", "num_epochs", "num_val", "num_test"}
 
 
+LATCH = make_task("latch", 8, {})
+
+
 @pytest.mark.parametrize("name", BUDGETS)
-def test_a_budget_is_never_exceeded(name):
-    settings = train_settings(BUDGETS[name], {"learning_rate": 0.5})
+def test_a_budget_of_drawn_sequences_is_never_exceeded(name):
+    settings = train_settings(BUDGETS[name], LATCH, {"learning_rate": 0.5})
     assert settings.max_steps * settings.batch_size <= BUDGETS[name].max_sequences
     assert settings.learning_rate == 0.5
+
+
+class Stored(StoredTask):
+    def __init__(self, examples: int) -> None:
+        self.counts = {"train": examples, "val": 7, "test": 7}
+
+
+class Text(Stored):
+    """As far as a budget asks what a language model is trained on."""
+
+    meta, parts = {}, {}
+    decode = n_gram_model = lambda self, _: None
+
+
+def work(budget: str | Budget, task: StoredTask) -> tuple[int, int, int]:
+    settings = train_settings(BUDGETS[budget] if isinstance(budget, str) else budget, task, {})
+    return settings.max_steps, settings.batch_size, settings.num_epochs
+
+
+@pytest.mark.parametrize(
+    ("budget", "task", "steps", "batch"),
+    [
+        ("smoke", Stored(5_000), 20, 32),  # smoke stays tiny, whatever the data
+        ("smoke", Stored(10), 20, 5),
+        ("quick", Stored(10), 297, 5),  # a batch is never more than half of the examples; the floor of 300 steps
+        ("quick", Stored(1), 297, 1),
+        ("quick", Stored(1_600), 999, 32),  # 20 passes are 1,000 steps; 27 validations of 37
+        ("quick", Stored(9_999), 1_998, 32),  # the cap of 2,000
+        ("quick", Stored(10_000), 1_998, 64),
+        ("standard", Stored(16_000), 4_995, 64),
+        ("standard", Stored(10**6), 5_994, 64),
+        ("quick", Text(32_000), 999, 64),  # 2 passes
+        ("standard", Text(32_000), 4_995, 64),  # 10 passes
+    ],
+)
+def test_steps_follow_from_passes_over_the_data(budget, task, steps, batch):
+    assert work(budget, task) == (steps, batch, 2 if budget == "smoke" else 27)
+    settings = train_settings(BUDGETS[budget], task, {})
+    assert passes(task, settings) == steps * batch / task.num_train
+    assert (settings.num_val, settings.num_test) == ((100, 100) if budget == "smoke" else (20_000, 20_000))
+
+
+def test_a_limit_of_sequences_holds_for_stored_and_for_drawn_ones():
+    limited = BUDGETS["quick"].model_copy(update={"max_sequences": 10_000, "most_sequences": 10_000})
+    assert work(limited, Stored(1_600)) == (297, 32, 27)
+    assert train_settings(limited, LATCH, {}).max_sequences == 10_000
+    assert passes(LATCH, train_settings(limited, LATCH, {})) is None
+
+
+def test_a_budget_without_passes_counts_sequences_of_every_task():
+    counted = BUDGETS["quick"].model_copy(update={"passes": None})
+    assert train_settings(counted, Stored(10), {}) == train_settings(counted, LATCH, {})
+
+
+@pytest.mark.parametrize(("asked", "steps"), [(1, 27), (27, 27), (100, 108), (1_000, 999)])
+def test_a_run_of_about_so_many_steps_keeps_its_validations(asked, steps):
+    settings = of_steps(train_settings(BUDGETS["quick"], Stored(1_600), {}), asked)
+    assert (settings.max_steps, settings.num_epochs, settings.batch_size) == (steps, 27, 32)
 
 
 def test_what_the_default_sweep_names_exists():

@@ -34,7 +34,10 @@ def make(tmp_path: Path, **options) -> plans.Plan:
         ({"match": ["parameters=1.2.3"]}, "--match: must be parameters=N"),
         ({"datasets": ["digits", "digits"]}, "--dataset: must name each entry once, but found 'digits' twice"),
         ({"lengths": [8, 8]}, "--length: must name each entry once, but found 8 twice"),
-        ({"max_sequences": 639}, "--max-sequences 639: at least 640: a batch of 32 before each of the 20 validations"),
+        (
+            {"max_sequences": 639},
+            "--max-sequences 639: at least 864: a batch of 32 before each of the 27 validations of budget quick on digits",
+        ),
         ({"gpus_per_run": 2}, "--gpus"),
         ({"runs_per_gpu": 2}, "--gpus"),
         ({"warm_start": ["never"]}, "never"),

@@ -28,7 +28,7 @@ def record(plan: plans.Plan, draw, score: float = 0.5, state: str = "complete", 
     config = plans.run_config(
         plan, cell, cell.id.trial(draw.number), "screen", draw.values, number=draw.number, origin=draw.origin
     )
-    steps = plan.max_steps
+    steps = plan.settings(plan.cells[0]).max_steps
     curve = [
         Epoch(steps=steps * i // 4, sequences=i, train_seconds=i, train_loss=1, val={"accuracy": score})
         for i in (1, 2, 3, 4)
@@ -104,7 +104,9 @@ def test_a_bad_run_is_pruned_on_quality_also_with_several_objectives(tmp_path, p
         good = number % 2 == 0
         state = "complete"
         for step in range(1, 9):
-            if not studies.keep_going(cell, draw.number, plan.max_steps * step // 8, 0.9 if good else 0.1):
+            if not studies.keep_going(
+                cell, draw.number, plan.settings(cell).max_steps * step // 8, 0.9 if good else 0.1
+            ):
                 state = "pruned"
                 break
         kept += good and state == "complete"
@@ -119,7 +121,9 @@ def test_a_bad_run_is_pruned_on_quality_also_with_several_objectives(tmp_path, p
     answers = []
     for _ in range(4):  # hyperband spares some in brackets of their own
         draw = later.ask(cell, known)
-        answers += [later.keep_going(cell, draw.number, plan.max_steps * step // 8, 0.01) for step in range(1, 9)]
+        answers += [
+            later.keep_going(cell, draw.number, plan.settings(cell).max_steps * step // 8, 0.01) for step in range(1, 9)
+        ]
     assert not all(answers)
     assert answers[0]  # not before a quarter
 

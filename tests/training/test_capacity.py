@@ -50,7 +50,7 @@ def config(space: search_spaces.SearchSpace, dataset: str = "latch", length: int
     arguments, train = space.split(space.default)
     return run_config(
         "probe", dataset=dataset, task=card.task, length=length, task_arguments=card.arguments, space=space.name,
-        model=space.model, model_arguments=arguments, train=train_settings(BUDGETS["smoke"], train),
+        model=space.model, model_arguments=arguments, train=train_settings(BUDGETS["smoke"], card.at(length), train),
     )  # fmt: skip
 
 

@@ -52,10 +52,11 @@ RUN = """
 from bench.training import launchers
 launchers.forget()
 from bench.config.budgets import BUDGETS, train_settings
+from bench.config.datasets import make_task
 from bench.config.settings import RunConfig
 from bench.training import train
 from pytorch_lightning.utilities import rank_zero_only
-settings = train_settings(BUDGETS["smoke"], {})
+settings = train_settings(BUDGETS["smoke"], make_task("latch", 8, {}), {})
 config = RunConfig(
     sweep="s", run="r", phase="screen", number=0, dataset="latch", task="latch", length=8, task_arguments={},
     space="lstm", model="lstm", model_arguments={"hidden_size": 8}, train=settings, seed=0)

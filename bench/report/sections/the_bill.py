@@ -28,6 +28,7 @@ def make(findings: Findings) -> Section:
         _table(rows_of(frame), total),
         Note(note + _energy_note(total["energy_is"])),
     ]
+    blocks += _work(findings)
     reach = evidence.cost_to_reach(findings.runs, findings.quality)
     if not reach.empty:
         text = "Reaching a score with tuning takes 1 / p trials on average, where p is the share of the trials that "
@@ -36,6 +37,21 @@ def make(findings: Findings) -> Section:
             text += " The sampler chose by earlier scores, so this is what it took here, not what to expect."
         blocks += [_reach_table(findings, reach), Note(text)]
     return Section("bill", title, blocks)
+
+
+def _work(findings: Findings) -> list[Block]:
+    """Return the table of what a run of each cell is given."""
+    rows = [
+        [
+            question_of(row),
+            row["model"],
+            *(f"{int(row[name]):,}" for name in ("steps", "batch_size", "validations", "sequences")),
+            f"{row['passes']:.3g}" if is_known(row["passes"]) else "drawn at random",
+        ]
+        for row in rows_of(evidence.work_of_a_run(findings.runs))
+    ]
+    head = ["question", "model", "steps", "batch", "validations", "training sequences", "passes over the data"]
+    return [Table("What a run of each cell is given, if it is not ended early", head, rows).folded()] if rows else []
 
 
 def _energy_unit(kwh: float | None) -> tuple[str, float]:

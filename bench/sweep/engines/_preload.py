@@ -7,6 +7,7 @@ import io
 import torch
 
 from bench.config.budgets import BUDGETS, train_settings
+from bench.config.datasets import make_task
 from bench.config.settings import RunConfig
 from bench.training import ledger, train
 
@@ -26,7 +27,7 @@ if torch.version.cuda is None and torch.version.hip is None:
         space="lstm",
         model="lstm",
         model_arguments={"hidden_size": 8},
-        train=train_settings(BUDGETS["smoke"], {"schedule": "cosine"}),
+        train=train_settings(BUDGETS["smoke"], make_task("latch", 8, {}), {"schedule": "cosine"}),
         seed=0,
     )
     # If this run fails, so does the first run of the sweep, which says why in its log.

@@ -23,6 +23,9 @@ from bench.tasks._sequences import checked_files
 
 ORDER = 5  # of the strongest n-gram model
 
+STRETCHES = 16
+"""Stretches of text that are read side by side where a state is carried over; only their first windows begin without."""
+
 
 class Task(StoredTask):
     """Predict at every step the token that comes next, from the tokens before it in a window of `length`.
@@ -36,8 +39,9 @@ class Task(StoredTask):
         max_words: Size of the vocabulary, at most; less frequent tokens are read as <unk>.
         encoding: Of the files; detected by default. Not supported for bytes.
 
-    Training windows begin anywhere. Windows of val and test follow each other without overlap. The vocabulary holds
-    the tokens of the training part.
+    Training windows begin anywhere. Windows of val and test follow each other without overlap. If there are more than
+    wanted, they come from STRETCHES stretches of text at equal distances. The vocabulary holds the tokens of the
+    training part.
 
     Task(4) on the text "abcabcab": a training window
     x  a b c a
@@ -83,6 +87,25 @@ class Task(StoredTask):
         """Return windows that begin anywhere in the training part."""
         last = len(self.parts["train"]) - self.length
         return self._windows("train", np.random.default_rng([seed, number]).integers(last, size=size))
+
+    def stream_batch(self, seed: int, number: int, size: int) -> Batch:
+        """Return window `number` of `size` streams, which begin anywhere in the training part and read it in a circle.
+
+        Row i continues row i of the batch before, so that a model's state can be carried over.
+        """
+        last = len(self.parts["train"]) - self.length
+        first = np.random.default_rng(seed).integers(last, size=size)
+        return self._windows("train", (first + number * self.length) % last)
+
+    def spread(self, part: str, size: int) -> Batch:
+        """Return all windows of a part, or those of STRETCHES stretches of text at equal distances."""
+        count = self.counts[part]
+        if count <= size:
+            return self.take(part, np.arange(count))
+        stretches = min(STRETCHES, size)
+        each = size // stretches
+        first = np.arange(stretches) * count // stretches
+        return self.take(part, (first[:, None] + np.arange(each)).ravel())
 
     def take(self, part: str, places: np.ndarray) -> Batch:
         """Return the windows of a part at these places; they follow each other without overlap."""

@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+import itertools
 import math
 
 import numpy as np
@@ -48,6 +49,30 @@ def test_training_windows_are_a_function_of_seed_and_number(text):
     assert np.array_equal(first.x, again.x)
     assert not np.array_equal(first.x, other.x)
     assert np.array_equal(first.x[:, 1:], first.y[:, :-1])
+
+
+def test_streams_continue_from_batch_to_batch_and_read_the_text_in_a_circle(text):
+    content = "the quick brown fox jumps over the lazy dog. " * 20
+    task = Task(8, files=[text(content)])
+    batches = [task.stream_batch(3, number, 16) for number in range(len(content))]
+    for before, after in itertools.pairwise(batches):
+        continues = before.y[:, -1] == after.x[:, 0]
+        assert continues.mean() > 0.5
+        assert np.array_equal(after.x[:, 1:], after.y[:, :-1])
+    assert sum((before.y[:, -1] == after.x[:, 0]).all() for before, after in itertools.pairwise(batches)) > 100
+    other = task.stream_batch(4, 0, 16)
+    assert not np.array_equal(batches[0].x, other.x)
+
+
+def test_a_part_of_the_windows_comes_in_stretches_of_text(text):
+    task = Task(2, files=[text("abcdefghijklmnopqrstuvwxyz" * 200)], splits=[0.5, 0.25, 0.25])
+    assert task.counts["val"] == 649
+    batch = task.split("val", 163)
+    assert len(batch.x) == 160  # the same number in each of 16 stretches
+    rows = batch.x.reshape(16, 20)
+    assert np.array_equal(rows[:, 2::2], batch.y.reshape(16, 20)[:, 1:-1:2])  # within a stretch, the text goes on
+    assert len(np.unique(task.split("val", 1000).x, axis=0)) == 26 / 2
+    assert len(task.split("val", 3).x) == 3
 
 
 def test_the_vocabulary_is_that_of_the_training_part(text):

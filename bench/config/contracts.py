@@ -173,6 +173,14 @@ class Task(Protocol):
         """Return the metric of cheap baselines by name, scored on `split("test", size)`."""
 
 
+STRETCHES = 16
+"""Stretches of val or test that are read side by side where a state is carried over from window to window.
+
+Only the first window of each begins without a state; the usual protocol reads about ten (Merity et al., 2018,
+https://arxiv.org/abs/1708.02182).
+"""
+
+
 @runtime_checkable
 class TextTask(Protocol):
     """What a task adds if its trained models can generate texts; see bench/training/generation.py."""
@@ -181,7 +189,10 @@ class TextTask(Protocol):
     parts: Mapping[str, np.ndarray]  # token numbers of train, val and test, (N,) int64
 
     def split(self, name: SplitName, size: int) -> Batch:
-        """Return at most `size` sequences of a split, as every task does."""
+        """Return at most `size` sequences of a split, as every task does; STRETCHES stretches if not all."""
+
+    def stream_batch(self, seed: int, number: int, size: int) -> Batch:
+        """Return training batch `number`, from 0 on, whose sequences continue those of the batch before."""
 
     def decode(self, numbers: Sequence[int]) -> str:
         """Return the text of token numbers."""

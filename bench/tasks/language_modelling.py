@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from bench.config import contracts
-from bench.config.contracts import Batch, New, Sampling, StoredTask, Trained
+from bench.config.contracts import STRETCHES, Batch, New, Sampling, StoredTask, Trained
 from bench.data import sequences, texts, vocabulary
 from bench.data.encodings import read_bytes, read_text
 from bench.data.files import prepare
@@ -22,9 +22,6 @@ from bench.tasks._kneser_ney import KneserNey
 from bench.tasks._sequences import checked_files
 
 ORDER = 5  # of the strongest n-gram model
-
-STRETCHES = 16
-"""Stretches of text that are read side by side where a state is carried over; only their first windows begin without."""
 
 
 class Task(StoredTask):

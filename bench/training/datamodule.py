@@ -1,11 +1,14 @@
 """Batches of one run, sliced from arrays: no loader processes, no per-item collation."""
 
+import math
 from collections.abc import Iterator
+from typing import TypeGuard
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
 
-from bench.config.contracts import Batch, Task
+from bench.config.contracts import STRETCHES, Batch, Task, TextTask
 from bench.config.settings import RunConfig
 from bench.errors import SealedSplitError
 from bench.training.ledger import Ledger
@@ -32,7 +35,8 @@ class _TrainBatches:
     """
 
     def __init__(self, task: Task, config: RunConfig, trainer: pl.Trainer, ledger: Ledger) -> None:
-        self.task, self.config, self.trainer, self.ledger = task, config, trainer, ledger
+        self.config, self.trainer, self.ledger = config, trainer, ledger
+        self._draw = task.stream_batch if carries_state(task, config) else task.train_batch
 
     def __len__(self) -> int:
         return len(self._chunks())
@@ -53,7 +57,7 @@ class _TrainBatches:
         return [range(1), *(range(start, min(start + size, steps)) for start in range(1, steps, size))]
 
     def _share(self, number: int) -> Share:
-        batch = self.task.train_batch(self.config.seed, number, self.config.train.batch_size)
+        batch = self._draw(self.config.seed, number, self.config.train.batch_size)
         tokens, ranks = int(batch.length.sum()), self.config.num_devices
         if ranks == 1:
             return Share(to_tensors(batch), 1.0, tokens)
@@ -62,6 +66,11 @@ class _TrainBatches:
         kept = Batch(batch.x[part], batch.length[part], batch.y[part], mask)
         weight = 1.0 if batch.mask is None or kept.mask is None else ranks * kept.mask.sum() / batch.mask.sum()
         return Share(to_tensors(kept), float(weight), tokens)
+
+
+def carries_state(task: Task, config: RunConfig) -> TypeGuard[TextTask]:
+    """Return whether the state of a run carries over from one window of a text to the next."""
+    return config.train.carry_state and isinstance(task, TextTask)
 
 
 class _SplitBatches:
@@ -82,6 +91,26 @@ class _SplitBatches:
         return iter(self.parts)
 
 
+class _StreamBatches(_SplitBatches):
+    """The windows of a split as STRETCHES long rows, cut into parts of about EVALUATION_STEPS steps in their order."""
+
+    def __init__(self, split: Batch) -> None:
+        count, steps = split.x.shape
+        windows = math.ceil(count / STRETCHES)  # of each row
+        rows = math.ceil(count / windows)
+        fill = ((0, rows * windows - count), (0, 0))
+        scored = np.ones(split.x.shape, dtype=bool) if split.mask is None else split.mask
+        filled = (np.pad(part, fill).reshape(rows, windows * steps) for part in (split.x, split.y, scored))
+        x, y, mask = map(torch.from_numpy, filled)
+        size = max(1, EVALUATION_STEPS // rows)
+        self.parts = []
+        for i in range(0, windows * steps, size):
+            part = slice(i, i + size)
+            length = torch.full((rows,), x[:, part].shape[1])
+            shown = None if mask[:, part].all() else mask[:, part]
+            self.parts.append((x[:, part], length, y[:, part], shown))
+
+
 class DataModule(pl.LightningDataModule):
     """The splits of one run; only a test run has a test split."""
 
@@ -89,7 +118,8 @@ class DataModule(pl.LightningDataModule):
         super().__init__()
         self.task, self.config, self.ledger = task, config, ledger
         self.val = task.split("val", config.train.num_val)
-        self._val_batches = _SplitBatches(self.val)
+        self._batches = _StreamBatches if carries_state(task, config) else _SplitBatches
+        self._val_batches = self._batches(self.val)
         self._test: Batch | None = None
 
     @property
@@ -112,7 +142,7 @@ class DataModule(pl.LightningDataModule):
 
     def test_dataloader(self) -> _SplitBatches:
         """Return the test split in parts. Raises SealedSplitError for a run that selects."""
-        return _SplitBatches(self.test)
+        return self._batches(self.test)
 
     def transfer_batch_to_device(
         self, batch: Tensors | list[Share], device: torch.device, dataloader_idx: int

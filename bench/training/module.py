@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bench.config import plugins
-from bench.config.contracts import Batch, Task
+from bench.config.contracts import Batch, Task, TextTask
 from bench.config.settings import RunConfig
+from bench.errors import BenchError
 from bench.training import layers
 
 LEARNING_RATE_BATCH = 32
@@ -54,6 +55,8 @@ class SequenceModule(pl.LightningModule):
             self.head: nn.Linear | layers.TiedHead = layers.TiedHead(read, self.embedding)
         else:
             self.head = nn.Linear(read, task.output_size)
+        if settings.carry_state:
+            _check_carries(task, self.encoder, config.space)
         self._weights = list(self.parameters())
         self.embedding_dropout = nn.Dropout(settings.embedding_dropout if task.tokens else 0.0)
         self.dropout = nn.Dropout(settings.dropout)
@@ -62,6 +65,8 @@ class SequenceModule(pl.LightningModule):
         self.train_steps = self.train_tokens = 0
         # Lightning prepares the exchange of gradients between ranks; a run of one process saves that time.
         self._backward = self.manual_backward if config.num_devices > 1 else torch.Tensor.backward
+        self._state: Any = None  # carried from one training window to the next; see `carry_state`
+        self._evaluation_state: Any = None
         self._outputs: list[Tensor] = []
         self._val_losses: list[tuple[Tensor, int]] = []  # of each batch of a split: mean loss, and number of targets
         self.val_loss = math.inf  # mean loss over the split that was evaluated last
@@ -95,6 +100,18 @@ class SequenceModule(pl.LightningModule):
             return F.mse_loss(answers.flatten(), y.flatten())
         return F.cross_entropy(answers.flatten(0, -2), y.flatten())
 
+    def _carried_loss(self, batch: Tensors) -> Tensor:
+        """Return the mean loss of windows that continue those of the batch before; gradients end between them."""
+        x, length_B, y, mask = batch
+        answers, state = self._resumed(x, length_B, _detached(self._state, x.device))
+        self._state = state
+        return self._loss(answers, y, mask)
+
+    def _resumed(self, x: Tensor, length_B: Tensor, state: Any) -> tuple[Tensor, Any]:
+        """Return raw outputs (B, L, C) of sequences that begin with a state, and the state after them."""
+        h_BLH, state = self.encoder(self.embedding_dropout(self.embed(x)), length_B, state)
+        return self.head(self.dropout(h_BLH)), state
+
     def training_step(self, batch: list[Share], batch_idx: int) -> None:
         """Make one optimiser step on each of several batches.
 
@@ -105,7 +122,8 @@ class SequenceModule(pl.LightningModule):
         assert isinstance(optimizer, torch.optim.Optimizer)
         assert scheduler is None or isinstance(scheduler, torch.optim.lr_scheduler.LRScheduler)
         for part, weight, tokens in batch:
-            loss = self.loss(part) if weight == 1 else weight * self.loss(part)
+            loss = self._carried_loss(part) if self.settings.carry_state else self.loss(part)
+            loss = loss if weight == 1 else weight * loss
             optimizer.zero_grad()
             self._backward(loss)
             nn.utils.clip_grad_norm_(self._weights, self.settings.gradient_clip)
@@ -119,7 +137,12 @@ class SequenceModule(pl.LightningModule):
     def validation_step(self, batch: Tensors, batch_idx: int) -> None:
         """Keep the outputs for a batch of a split: metrics are of the whole split, never averaged over batches."""
         x, length_B, y, mask = batch
-        answers = self(x, length_B).float()
+        if self.settings.carry_state:
+            state = None if batch_idx == 0 else self._evaluation_state
+            answers, self._evaluation_state = self._resumed(x, length_B, state)
+        else:
+            answers = self(x, length_B)
+        answers = answers.float()
         if self.task.keep == "nll":  # one number per token of the vocabulary at every step would fill the memory
             answers = F.cross_entropy(answers.flatten(0, 1), y.flatten(), reduction="none").view_as(y)
             loss = answers.mean() if mask is None else answers[mask].mean()
@@ -137,15 +160,20 @@ class SequenceModule(pl.LightningModule):
         self.val_loss = float(np.average([float(loss) for loss in losses], weights=counts))
         self._outputs.clear()
         self._val_losses.clear()
+        self._evaluation_state = None
+        if self.settings.carry_state:  # they are parts of long rows, in which windows follow each other
+            return self.task.score(np.concatenate(outputs, axis=1).reshape(-1, split.x.shape[1])[: len(split.x)], split)
         return self.task.score(np.concatenate(outputs), split)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Store the numbers of steps and tokens."""
+        """Store the numbers of steps and tokens, and the state that is carried over."""
         checkpoint["train_steps"], checkpoint["train_tokens"] = self.train_steps, self.train_tokens
+        checkpoint["carried_state"] = _detached(self._state)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Restore the numbers of steps and tokens."""
+        """Restore the numbers of steps and tokens, and the state that is carried over."""
         self.train_steps, self.train_tokens = checkpoint["train_steps"], checkpoint["train_tokens"]
+        self._state = checkpoint.get("carried_state")
 
     def configure_optimizers(self) -> Any:
         """Return Adam, or AdamW with weight decay (Kingma & Ba 2015; Loshchilov & Hutter 2019), and the schedule.
@@ -185,3 +213,20 @@ class SequenceModule(pl.LightningModule):
             name: sum(p.numel() for p in part.parameters() if p.requires_grad) if part is not None else 0
             for name, part in parts.items()
         }
+
+
+def _detached(state: Any, device: torch.device | None = None) -> Any:
+    """Return a state, made of tensors in lists and tuples, without its history of gradients; on `device` if given."""
+    if isinstance(state, Tensor):
+        return state.detach().to(device)
+    if isinstance(state, list | tuple):
+        return type(state)(_detached(part, device) for part in state)
+    return state
+
+
+def _check_carries(task: Task, encoder: nn.Module, space: str) -> None:
+    """Raise BenchError if the state of a model cannot be carried from window to window."""
+    if not isinstance(task, TextTask):
+        raise BenchError("carry_state: only for language modelling; remove it from the search space")
+    if not encoder.causal or encoder.state_size(2) != encoder.state_size(1):  # type: ignore[operator]
+        raise BenchError(f"carry_state: needs a causal model whose state has a fixed size, and {space} has none")

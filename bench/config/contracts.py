@@ -201,6 +201,20 @@ class TextTask(Protocol):
         """Return an n-gram model of the training part, with `nats(numbers)` and `probabilities(before)`."""
 
 
+@runtime_checkable
+class ForecastTask(Protocol):
+    """What a task adds if its windows and answers are rows of the same series.
+
+    The first `num_targets` channels of x are the targets and the others are features. An answer holds the rows of the
+    horizon one after the other, each with all targets: C = horizon * num_targets. Windows are not padded.
+    """
+
+    num_targets: int  # T, at least 1
+    horizon: int  # H, at least 1: rows after the window
+    num_steps: int  # rows of a window
+    input_size: int  # D: targets and features
+
+
 # Prediction
 
 

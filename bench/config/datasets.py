@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from bench.config import plugins
 from bench.config.contracts import Task
+from bench.config.settings import RunConfig
 from bench.config.strict import NAME, fingerprint, one_line, read_toml
 from bench.errors import DataMissingError, DeclarationError, did_you_mean
 
@@ -113,3 +114,14 @@ def make_task(task: str, length: int, arguments: dict[str, Any]) -> Task:
     """Return the task at one length. Raises DeclarationError for a length or an argument that it does not accept."""
     made: Task = plugins.load("tasks", task).Task(length, **arguments)
     return made
+
+
+def task_of(config: RunConfig) -> Task:
+    """Return the task of a run, with the training settings that concern the task. Raises DeclarationError.
+
+    These are settings that an argument of the task is named like: `look_back`, which no other task than a forecast has.
+    """
+    arguments = config.task_arguments
+    if config.train.look_back > 1 and "look_back" in plugins.declared("tasks", config.task, "Task").keyword:
+        arguments = arguments | {"look_back": config.train.look_back}
+    return make_task(config.task, config.length, arguments)

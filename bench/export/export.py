@@ -31,7 +31,7 @@ from torch import Tensor, nn
 
 import bench
 from bench.config.contracts import Batch, New, Sampling, Task
-from bench.config.datasets import make_task
+from bench.config.datasets import task_of
 from bench.data.files import checksum
 from bench.errors import BenchError, DeclarationError, StoreError, UnknownNameError
 from bench.export import predictor
@@ -42,7 +42,8 @@ from bench.tracking import models
 from bench.training.module import SequenceModule
 
 FACTS = ("tokens", "input_size", "output_size", "per_step", "num_steps", "loss", "keep", "metric", "goal")
-"""The declarations of a task that a module needs."""
+MORE_FACTS = ("num_targets", "horizon")
+"""The declarations of a task that a module needs: of every task, and of those that have them."""
 
 PRIVATE = ("ids", "groups", "remarks")
 """Keys of a task's `meta` that name examples and series of the training data; they are not exported."""
@@ -67,7 +68,7 @@ def export(
         BenchError: Nothing to export, `out` cannot be written, or a form gives other answers.
     """
     run = _find(sweep, dataset, length, model)
-    task = make_task(run.config.task, run.config.length, run.config.task_arguments)
+    task = task_of(run.config)
     trained = SequenceModule(task, run.config)
     trained.load_state_dict(_weights(sweep / "runs" / run.config.run / "weights.pt"))
     try:
@@ -155,7 +156,7 @@ def _settings(run: RunRecord, task: Task, out: Path) -> dict[str, Any]:
     return {
         "schema_version": 1,
         "run": run.config.model_dump(mode="json"),
-        "task": {name: getattr(task, name) for name in FACTS},
+        "task": {name: getattr(task, name) for name in (*FACTS, *MORE_FACTS) if hasattr(task, name)},
         "val": run.val,
         "test": run.test,
         "versions": {name: version(name) for name in REQUIRED},

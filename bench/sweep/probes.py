@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from bench.config.datasets import make_task
+from bench.config.datasets import task_of
 from bench.config.settings import RunConfig
 from bench.errors import DeclarationError
 from bench.results.record import RunRecord, write_json
@@ -37,7 +37,7 @@ def carry_out(engine: LocalEngine, runs: Sequence[tuple[RunConfig, Path]]) -> li
     for (config, folder), end in zip(runs, ends, strict=True):
         record = RunRecord.read(folder)
         if record is None:
-            task = make_task(config.task, config.length, config.task_arguments)
+            task = task_of(config)
             record = RunRecord.of_dead_run(config, task, end.cause or "no record", "the process ended")
         records.append(record)
     return records

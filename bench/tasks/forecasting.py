@@ -46,6 +46,8 @@ class Task(StoredTask):
         header: Whether the first line holds the names of the columns; else they are named "1", "2", ...
         splits: Shares of train, val and test, of which train and test are rounded down; or numbers of rows.
         season: Number of rows in a season, at least 1, for the seasonal naive baseline and MASE.
+        look_back: A model looks back on `look_back` times `length` rows, at least 1 time. The targets of all parts stay
+            those of `look_back` 1; rows before the first one of a group repeat it.
 
     Inputs are the targets and then the features; y holds the rows of the horizon one after the other, each with all
     targets. Both are standardised with mean and deviation of the training rows; `decode` undoes it.
@@ -83,17 +85,20 @@ class Task(StoredTask):
         header: bool = True,
         splits: Sequence[float] = (0.7, 0.1, 0.2),
         season: int | None = None,
+        look_back: int = 1,
     ) -> None:
         data_files = checked_files("forecasting", length, files, "row to look back on")
         if not target or isinstance(target, str):
             raise DeclarationError(f"forecasting: target: must be a list of at least one column, but found {target!r}")
-        for name, value in (("horizon", horizon), ("season", season)):
+        for name, value in (("horizon", horizon), ("season", season), ("look_back", look_back)):
             if value is not None and value < 1:
-                raise DeclarationError(f"forecasting: {name}: must be at least 1 row, but found {value}")
+                unit = "" if name == "look_back" else " row"
+                raise DeclarationError(f"forecasting: {name}: must be at least 1{unit}, but found {value}")
         check_splits("forecasting", splits, "rows")
-        self.length = self.num_steps = length
+        self.length, self.num_steps = length, look_back * length
         self.horizon, self.season, self.target = horizon, season, list(dict.fromkeys(target))
-        names, num_targets = list(dict.fromkeys([*self.target, *features])), len(self.target)
+        self.num_targets = num_targets = len(self.target)
+        names = list(dict.fromkeys([*self.target, *features]))
         self.input_size, self.output_size = len(names), horizon * num_targets
         form = TableFormat(delimiter, encoding, header, time=time, group=group)
         how = [vars(form), names, num_targets, list(splits), season]
@@ -128,15 +133,15 @@ class Task(StoredTask):
             counts = ", ".join(f"{part} {count:,}" for part, count in skipped.items())
             remarks.append(Remark("windows", f"windows skipped because a target is missing: {counts}"))
         remarks += _windows.groups_without_window(meta["groups"], arrays["starts"], np.concatenate(group_starts))
-        self.meta = meta | {"remarks": remarks, "left_out": skipped}
+        self.meta = meta | {"remarks": remarks, "left_out": skipped, "length": self.length}
         self.chance = self._mean_error("val")
 
     def take(self, part: str, places: np.ndarray) -> Batch:
         """Return the windows of a part at these places, in the order of rows."""
-        start, _ = self._rows(part, places)
-        x = self._values_ND[start[:, None] + np.arange(-self.length, 0)]
+        start, group = self._rows(part, places)
+        x = self._values_ND[np.maximum(start[:, None] + np.arange(-self.num_steps, 0), group[:, None])]
         y = self._values_ND[start[:, None] + np.arange(self.horizon), : len(self.target)]
-        return Batch(x, np.full(len(x), self.length), y.reshape(len(y), -1))
+        return Batch(x, np.full(len(x), self.num_steps), y.reshape(len(y), -1))
 
     def times(self, part: str, places: np.ndarray) -> np.ndarray | None:
         """Return the times of the targets, (B, H) datetime64[ns] in UTC; None for a table without times."""
@@ -199,7 +204,7 @@ class Task(StoredTask):
         restore: Callable[[np.ndarray, Batch], np.ndarray],
     ) -> np.ndarray:
         """Return answers on `test` of the ridge between the inputs and outputs that `pairs` makes of a batch."""
-        most = max(64, RIDGE_CELLS // max(self.length * self.input_size, self.output_size))
+        most = max(64, RIDGE_CELLS // max(self.num_steps * self.input_size, self.output_size))
         train, val = self.spread("train", most), self.split("val", size)
         (val_x, _), (test_x, _) = pairs(val), pairs(test)
         best, outputs = np.inf, np.zeros_like(test.y)
@@ -214,7 +219,7 @@ class Task(StoredTask):
         x_BTL = batch.x[..., : len(self.target)].astype(np.float64).transpose(0, 2, 1)
         last_BT1 = x_BTL[..., -1:]
         y_BTH = batch.y.reshape(len(batch.y), self.horizon, -1).transpose(0, 2, 1) - last_BT1
-        return (x_BTL - last_BT1).reshape(-1, self.length), y_BTH.reshape(-1, self.horizon)
+        return (x_BTL - last_BT1).reshape(-1, self.num_steps), y_BTH.reshape(-1, self.horizon)
 
     def _from_each_series(self, outputs: np.ndarray, batch: Batch) -> np.ndarray:
         last_BT1 = batch.x[:, -1, : len(self.target), None]
@@ -260,17 +265,21 @@ class Predictor(contracts.Predictor):
         return dict.fromkeys(keys, "text") | dict.fromkeys(self.meta["names"], "number")
 
     def read(self, path: Path, num_steps: int) -> New:
-        """Return the last `num_steps` rows of each group of a table. Raises DataError."""
+        """Return the last `num_steps` rows of each group of a table. Raises DataError.
+
+        Each group must have the rows of a window with `look_back` 1; earlier ones repeat its first row, as in training.
+        """
         form = TableFormat.of(self.arguments, time_form=self.meta.get("time_form"))
         table = read_table([path], self.meta["names"], form)
         starts = group_starts(table.groups)
         count = len(table.columns[self.meta["names"][0]])
         stops = np.r_[starts[1:], count]
-        _check_rows(path, table, stops - starts, num_steps)
+        _check_rows(path, table, stops - starts, self.meta.get("length", num_steps))
         values = np.empty((count, len(self.meta["names"])), dtype=np.float32)
-        seen, remarks = stops[:, None] + np.arange(-num_steps, 0), list(table.remarks)
+        seen = np.maximum(stops[:, None] + np.arange(-num_steps, 0), starts[:, None])
+        remarks = list(table.remarks)
         for place, name in enumerate(self.meta["names"]):
-            missing = int(np.isnan(table.columns[name][seen]).sum())
+            missing = int(np.isnan(table.columns[name][np.unique(seen)]).sum())
             if missing:
                 filled = f"{wording.count(missing, 'missing value')} in the last rows filled with the previous value"
                 remarks.append(Remark("missing", filled, name))

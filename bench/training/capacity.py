@@ -9,7 +9,7 @@ from collections.abc import Callable
 import torch
 
 from bench.config import plugins
-from bench.config.datasets import make_task
+from bench.config.datasets import task_of
 from bench.config.settings import RunConfig
 from bench.errors import BenchError, DeclarationError
 from bench.training import timing
@@ -63,7 +63,7 @@ def nearest(size: Callable[[int], float | None], target: float) -> tuple[int | N
 
 def size(config: RunConfig, knob: str, rule: str, width: int) -> float | None:
     """Return the size of a module of this width by a rule; None if the model refuses the width."""
-    task = make_task(config.task, config.length, config.task_arguments)
+    task = task_of(config)
     wide = config.model_copy(update={"model_arguments": config.model_arguments | {knob: width}})
     try:
         with torch.device("meta"):
@@ -71,7 +71,7 @@ def size(config: RunConfig, knob: str, rule: str, width: int) -> float | None:
     except ValueError:
         return None
     if rule == "state":
-        return float(module.encoder.state_size(task.num_steps))
+        return float(module.state_size)
     if rule == "flops":
         return float(timing.flops(module, task)["inference_flops_per_sequence"])
     counts = module.parameter_counts()

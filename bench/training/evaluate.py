@@ -104,7 +104,7 @@ def speed(config: RunConfig, task: Task, ledger: Ledger) -> dict[str, Any]:
         memory = PeakMemory(config.device)  # counts from here: the data are loaded already
         measured = timing.speed(module, batch, config)
         facts: dict[str, Any] = {"peak_memory_bytes": memory.bytes(), "parameters": module.parameter_counts()}
-        facts |= {"state_size": module.encoder.state_size(task.num_steps)}
+        facts |= {"state_size": module.state_size}
         facts |= {"kernels": timing.kernels(module, batch, config)}
         operations = {name: float(count) for name, count in timing.flops(module, task).items()}
         return facts | {"speed": measured | operations}

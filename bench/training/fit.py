@@ -31,7 +31,7 @@ def fit(config: RunConfig, task: Task, on_report: OnReport, folder: Path | None,
         module = SequenceModule(task, config)
         if task.causal and not module.encoder.causal:
             raise BenchError(f"{config.task} may not see the future, and {config.space} does: not applicable")
-        size = {"parameters": module.parameter_counts(), "state_size": module.encoder.state_size(task.num_steps)}
+        size: dict[str, Any] = {"parameters": module.parameter_counts(), "state_size": module.state_size}
         allowed, parameters = config.limits.parameters, sum(size["parameters"].values())
         if config.phase == "screen" and allowed is not None and parameters > allowed:
             message = f"{parameters:,} parameters, and --max-parameters is {allowed:,}"

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bench.config import plugins
-from bench.config.contracts import Batch, Task, TextTask
+from bench.config.contracts import Batch, ForecastTask, Task, TextTask
 from bench.config.settings import RunConfig
 from bench.errors import BenchError
 from bench.training import layers
@@ -45,16 +45,21 @@ class SequenceModule(pl.LightningModule):
         super().__init__()
         self.task = task
         self.settings = settings = config.train
-        width = settings.embedding_size if task.tokens else task.input_size
+        width, steps = settings.embedding_size if task.tokens else task.input_size, task.num_steps
         self.embedding = layers.embedding(task.input_size, width, settings.embedding_std) if task.tokens else None
+        self.window: layers.Window | None = None
+        if isinstance(task, ForecastTask) and layers.Window.is_asked_for(settings):
+            self.window = layers.Window(task, settings)
+            width, steps = self.window.width, self.window.steps
+        self.encoder_steps = steps  # of the longest training sequence
         model = plugins.load("models", config.model, config.source_hash).Model
-        self.encoder = model(width, task.num_steps, **config.model_arguments)
+        self.encoder = model(width, steps, **config.model_arguments)
         self.readout = layers.Readout(settings.readout, self.encoder)
         read = self.encoder.output_size if task.per_step else self.readout.size
         if settings.tied_embedding and task.keep == "nll" and self.embedding is not None:
             self.head: nn.Linear | layers.TiedHead = layers.TiedHead(read, self.embedding)
         else:
-            self.head = nn.Linear(read, task.output_size)
+            self.head = nn.Linear(read, task.output_size if self.window is None else self.window.output_size)
         if settings.carry_state:
             _check_carries(task, self.encoder, config.space)
         self._weights = list(self.parameters())
@@ -73,15 +78,24 @@ class SequenceModule(pl.LightningModule):
 
     def forward(self, x: Tensor, length_B: Tensor) -> Tensor:
         """Return raw outputs: (B, C), or (B, L, C) for a task with an answer at every step."""
+        if self.window is not None:
+            x, length_B, context = self.window(x, length_B)
         h_BLH, _ = self.encoder(self.embedding_dropout(self.embed(x)), length_B)
         h_BLH = self.dropout(h_BLH)
         answers: Tensor = self.head(h_BLH if self.task.per_step else self.readout(h_BLH, length_B))
-        return answers
+        return answers if self.window is None else self.window.restore(answers, context)
 
     @property
     def can_stream(self) -> bool:
         """Whether an answer needs only the last step and the state after the steps before it."""
-        return bool(self.encoder.causal) and (self.task.per_step or self.settings.readout == "summary")
+        reads_last = self.task.per_step or self.settings.readout == "summary"
+        return bool(self.encoder.causal) and reads_last and self.window is None
+
+    @property
+    def state_size(self) -> int:
+        """How many numbers the encoder keeps of one sequence of training length."""
+        series = 1 if self.window is None else self.window.series
+        return series * int(self.encoder.state_size(self.encoder_steps))
 
     def embed(self, x: Tensor) -> Tensor:
         """Return embedded tokens, or values as they are, (B, L, D)."""
@@ -207,12 +221,15 @@ class SequenceModule(pl.LightningModule):
         return 0.1 + 0.45 * (1 + math.cos(math.pi * progress))
 
     def parameter_counts(self) -> dict[str, int]:
-        """Return the numbers of trainable parameters of encoder, embedding and head."""
-        parts = {"encoder": self.encoder, "embedding": self.embedding, "head": self.head}
-        return {
+        """Return the numbers of trainable parameters of encoder, embedding and head; other layers count with the head.
+
+        Every parameter is counted once, also one that embedding and head share.
+        """
+        counts = {
             name: sum(p.numel() for p in part.parameters() if p.requires_grad) if part is not None else 0
-            for name, part in parts.items()
+            for name, part in (("encoder", self.encoder), ("embedding", self.embedding))
         }
+        return counts | {"head": sum(p.numel() for p in self._weights if p.requires_grad) - sum(counts.values())}
 
 
 def _detached(state: Any, device: torch.device | None = None) -> Any:

@@ -196,9 +196,13 @@ def flops(module: SequenceModule, task: Task) -> dict[str, int]:
 
     Matrix products and attention are counted as PyTorch counts them, on the meta device, where fused kernels are
     decomposed (elsewhere they count as zero). Counting a recurrence takes 10 ms a step. Therefore only 1, 2 and 3 steps
-    are counted: the operations of all models here are a polynomial of degree two in length, which these determine. The
-    module stays on the meta device, without its weights.
+    are counted: the operations of all models here are a polynomial of degree two in length, which these determine. A
+    module whose windows have a fixed number of steps is counted directly. The module stays on the meta device, without
+    its weights.
     """
+    if module.window is not None:
+        forward, training = count_flops(module.to("meta"), task, task.num_steps)
+        return {"inference_flops_per_sequence": forward, "train_flops_per_sequence": training}
     counts = [count_flops(module.to("meta"), task, steps) for steps in (1, 2, 3)]
     names = ("inference_flops_per_sequence", "train_flops_per_sequence")
     return {name: _extrapolate([count[i] for count in counts], task.num_steps) for i, name in enumerate(names)}

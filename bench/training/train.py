@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from bench.config.contracts import Task
-from bench.config.datasets import make_task
+from bench.config.datasets import task_of
 from bench.config.settings import RunConfig
 from bench.errors import BenchError
 from bench.results.record import Asked, RunRecord, Seconds, read_crashes
@@ -46,7 +46,7 @@ def run(
         return on_report(report)
 
     with ledger.spent_on("setup"):
-        task = make_task(config.task, config.length, config.task_arguments)
+        task = task_of(config)
     facts: dict[str, Any] = {"state": "complete"}
     try:
         facts |= _carry_out(config, task, metered, folder, ledger, changes_files)

@@ -36,8 +36,29 @@ def text(path: Path) -> Path:
     return path
 
 
+def two_loads(path: Path) -> Path:
+    hourly(path)
+    table = pd.read_csv(path)
+    table["b"], table["sun"] = table["load"].shift(3, fill_value=1.0) * 5 + 40, np.arange(len(table)) % 24 > 12
+    table["sun"] = table["sun"].astype(int)
+    table.to_csv(path, index=False)
+    return path
+
+
+RECIPES = {
+    "forecast by a recipe": {
+        "input_normalisation": "revin", "channel_independent": True, "linear_skip": True, "patch_size": 5,
+        "look_back": 2, "readout": "all",
+    },
+}  # fmt: skip
+"""Training settings of a kind."""
+
 KINDS = {
     "forecast": (lambda f: hourly(f / "load.csv"), {"horizon": 3, "lengths": [12]}),
+    "forecast by a recipe": (
+        lambda f: two_loads(f / "load.csv"),
+        {"horizon": 3, "lengths": [12], "target": ["load", "b"]},
+    ),
     "groups": (
         lambda f: long_table(f / "s.csv", "target", 30),
         {"task": "forecasting", "target": ["value"], "group": "id", "lengths": [2], "splits": [0.6, 0.2, 0.2]},
@@ -63,13 +84,13 @@ KINDS = {
 }
 
 
-def swept(folder: Path, card, length: int, space_name: str = "gru", seeds: int = 1) -> Path:
+def swept(folder: Path, card, length: int, space_name: str = "gru", seeds: int = 1, **settings) -> Path:
     """Return the folder of a sweep of one cell: a trial, its confirm runs and their test, made in this process."""
     sweep = folder / "results" / "sweeps" / "s"
     space = search_spaces.read(space_name)
     arguments, training = space.split(space.default)
     cell = f"{card.name}/L{length}/{space_name}"
-    train = TrainSettings(max_sequences=64, batch_size=16, num_epochs=1, num_val=40, num_test=40, **training)
+    train = TrainSettings(max_sequences=64, batch_size=16, num_epochs=1, num_val=40, num_test=40, **training | settings)
     config = RunConfig(
         sweep="s", run=f"{cell}/t0", phase="screen", number=0, dataset=card.name, task=card.task, length=length,
         task_arguments=card.arguments, space=space_name, model=space.model, model_arguments=arguments, train=train,
@@ -108,9 +129,11 @@ def exported(tmp_path_factory):
             own = own_data.make(SweepConfig(data=[file], **options))
             assert own is not None
             length = options["lengths"][0]
-            sweep = swept(folder, own.card, length)
+            recipe = RECIPES.get(kind, {})
+            sweep = swept(folder, own.card, length, **recipe)
             told = export(sweep, folder / "results", None, None, None, folder / "out")
-            known[kind] = file, make_task(own.card.task, length, own.card.arguments), folder / "out", told
+            look_back = {"look_back": recipe["look_back"]} if "look_back" in recipe else {}
+            known[kind] = file, make_task(own.card.task, length, own.card.arguments | look_back), folder / "out", told
         return known[kind]
 
     return make
@@ -164,8 +187,9 @@ def test_a_new_file_is_read_as_the_training_file_was(exported, kind):
             assert [row[f"p({each})"] for each in task.meta["classes"]] == pytest.approx(probabilities, abs=1e-4)
 
 
-def test_a_forecast_goes_on_from_the_last_row(exported, tmp_path):
-    file, task, out, _ = exported("forecast")
+@pytest.mark.parametrize("kind", ["forecast", "forecast by a recipe"])
+def test_a_forecast_goes_on_from_the_last_row(exported, tmp_path, kind):
+    file, task, out, _ = exported(kind)
     model = ExportedModel.load(out)
     batch = task.take("test", np.array([0]))
     expected = task.decode(model.outputs(batch.x, batch.length))[0, :, 0]
@@ -175,9 +199,24 @@ def test_a_forecast_goes_on_from_the_last_row(exported, tmp_path):
     new = tmp_path / "new.csv"
     new.write_text("\n".join(lines[:cut]) + "\n")
     found = model.predict(new)
-    assert list(found.columns) == ["timestamp", "load"]
+    assert list(found.columns) == ["timestamp", *task.target]
     assert [str(time) for time in found["timestamp"]] == [line.split(",")[0] for line in lines[cut : cut + 3]]
     assert found["load"].to_numpy() == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_longer_look_back_asks_for_no_more_rows(exported, tmp_path):
+    """The rows of one length suffice; the first one stands for those before it, as in training."""
+    file, task, out, _ = exported("forecast by a recipe")
+    head, *rows = file.read_text().splitlines()
+    new, model = tmp_path / "new.csv", ExportedModel.load(out)
+    new.write_text("\n".join([head, *rows[:12]]) + "\n")
+    batch = task.take("train", np.array([0]))
+    assert (batch.x[0, :12] == batch.x[0, 12]).all()
+    expected = task.decode(model.outputs(batch.x, batch.length))[0]
+    np.testing.assert_allclose(model.predict(new)[["load", "b"]], expected, rtol=1e-5)
+    new.write_text("\n".join([head, *rows[:11]]) + "\n")
+    with pytest.raises(DataError, match="must have at least 12 rows, but has 11"):
+        model.predict(new)
 
 
 def test_a_forecast_of_each_group(exported, tmp_path):

@@ -106,6 +106,35 @@ def test_windows_are_those_of_a_loop(folder, parts, unused, length, horizon, fea
 
 
 @quick
+@given(data=st.data(), length=st.integers(1, 5), look_back=st.integers(2, 4), horizon=st.integers(1, 3))
+def test_a_longer_look_back_keeps_the_targets_and_repeats_the_first_row(folder, data, length, look_back, horizon):
+    sizes = data.draw(st.lists(st.integers(1, 30), max_size=3)) + [40]
+    names = np.repeat([f"g{number}" for number in range(len(sizes))], sizes)
+    own = table(folder, id=names, v=np.random.default_rng(0).normal(size=len(names)))
+    arguments = {"files": own, "target": ["v"], "group": "id", "horizon": horizon, "splits": [0.5, 0.25, 0.25]}
+    task, longer = Task(length, **arguments), Task(length, **arguments, look_back=look_back)
+    assert (longer.length, longer.num_steps) == (length, look_back * length)
+    assert (task.counts, task.chance) == (longer.counts, longer.chance)
+    values, starts = task._values_ND, np.cumsum([0, *sizes])
+    for part in PARTS:
+        short, long = everything(task, part), everything(longer, part)
+        np.testing.assert_array_equal(long.y, short.y)
+        np.testing.assert_array_equal(long.x[:, -length:], short.x)
+        assert (long.length == look_back * length).all()
+        for x, row in zip(long.x, task._rows(part, np.arange(task.counts[part]))[0], strict=True):
+            first = starts[np.searchsorted(starts, row, side="right") - 1]
+            inside = values[max(first, row - look_back * length) : row]
+            np.testing.assert_array_equal(x[len(x) - len(inside) :], inside)
+            assert (x[: len(x) - len(inside)] == values[first]).all()
+
+
+@pytest.mark.parametrize("look_back", [0, -1])
+def test_a_look_back_that_cannot_be_is_refused(tmp_path, look_back):
+    with pytest.raises(DeclarationError, match=f"^forecasting: look_back: must be at least 1, but found {look_back}$"):
+        Task(2, files=table(tmp_path, v=range(30)), target=["v"], look_back=look_back)
+
+
+@quick
 @given(data=st.data(), length=st.integers(1, 4), horizon=st.integers(1, 4))
 def test_windows_cross_no_border_of_a_group(folder, data, length, horizon):
     sizes = data.draw(st.lists(st.integers(1, 30), min_size=1, max_size=5))

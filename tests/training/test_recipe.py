@@ -4,17 +4,18 @@ import hashlib
 import math
 from types import SimpleNamespace
 
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.config.datasets import make_task
+from bench.config.datasets import make_task, task_of
 from bench.results.record import Epoch
 from bench.training import layers, train, watch
 from bench.training.datamodule import to_tensors
 from bench.training.module import SequenceModule
-from tests.makers import run_config, write
+from tests.makers import hourly, run_config, write
 
 SHORT = {"max_sequences": 160, "batch_size": 16, "num_epochs": 2}
 
@@ -30,8 +31,13 @@ def bases(tmp_path_factory) -> dict[str, dict]:
     """The task of a run by kind."""
     folder = tmp_path_factory.mktemp("data")
     text = write(folder, "foxes.txt", "the quick brown fox jumps over the lazy dog\n" * 30)
+    load = hourly(folder / "load.csv", 200)
+    table = pd.read_csv(load)
+    table.assign(b=table["load"].shift(5, fill_value=0.5) * 3, c=table["load"].rolling(3, 1).max()).to_csv(load)
+    forecast = {"files": declared(load), "target": ["load", "b"], "features": ["c"], "horizon": 3}
     return {
         "latch": {"dataset": "latch"},
+        "forecast": {"task": "forecasting", "length": 12, "task_arguments": forecast},
         "language": {"task": "language_modelling", "length": 12, "task_arguments": {"files": declared(text)}},
     }
 
@@ -50,6 +56,12 @@ EFFECTS = [
     ("latch", {"embedding_std": 0.1}),
     ("latch", {"embedding_dropout": 0.5}),
     ("language", {"tied_embedding": True}),
+    ("forecast", {"look_back": 2}),
+    ("forecast", {"input_normalisation": "last"}),
+    ("forecast", {"input_normalisation": "revin"}),
+    ("forecast", {"channel_independent": True}),
+    ("forecast", {"linear_skip": True}),
+    ("forecast", {"patch_size": 4}),
 ]
 """Settings, and the kind of task on which they have an effect."""
 
@@ -119,6 +131,127 @@ def test_dropout_touches_the_outputs_of_the_encoder_and_not_its_inputs():
     first, second = module(x, length_B), module(x, length_B)
     assert not torch.equal(first, second)
     assert torch.equal(seen[0], x)
+
+
+# Windows of forecasts
+
+TASK = SimpleNamespace(num_targets=2, horizon=3, num_steps=10, input_size=3)
+WINDOWS = st.fixed_dictionaries(
+    {
+        "input_normalisation": st.sampled_from(["none", "last", "revin"]),
+        "channel_independent": st.booleans(),
+        "linear_skip": st.booleans(),
+        "patch_size": st.sampled_from([1, 3, 5, 10, 99]),
+    }
+)
+
+
+class Forecaster(torch.nn.Module):
+    """A window around the smallest encoder that reads everything: a linear map of all that it is given."""
+
+    def __init__(self, settings: dict, task=TASK) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.window = layers.Window(task, run_config(settings=settings).train)
+        self.map = torch.nn.Linear(self.window.steps * self.window.width, self.window.output_size)
+        for parameter in self.window.parameters():
+            torch.nn.init.uniform_(parameter, 0.5, 1.0)
+        self.double()
+
+    def forward(self, x_BLD, length_B):
+        inputs, steps, context = self.window(x_BLD, length_B)
+        assert inputs.shape[1:] == (self.window.steps, self.window.width)
+        assert (steps == self.window.steps).all()
+        assert len(steps) == len(inputs)
+        return self.window.restore(self.map(inputs.flatten(1)), context)
+
+
+def windows(count: int = 2, steps: int = 10) -> torch.Tensor:
+    return torch.randn(count, steps, 3, dtype=torch.double, generator=torch.Generator().manual_seed(1))
+
+
+@given(settings=WINDOWS, lengths=st.lists(st.integers(1, 14), min_size=1, max_size=3), padding=st.integers(0, 3))
+def test_padding_changes_no_forecast_and_a_short_window_begins_with_its_first_row_repeated(settings, lengths, padding):
+    model = Forecaster(settings)
+    x_BLD, length_B = windows(len(lengths), max(lengths) + padding), torch.tensor(lengths)
+    together = model(x_BLD, length_B)
+    assert together.shape == (len(lengths), 6)
+    for row, steps in enumerate(lengths):
+        alone = x_BLD[row : row + 1, :steps]
+        filled = torch.cat([alone[:, :1].expand(-1, 20, -1), alone], dim=1)[:, -10 if steps <= 10 else -20 :]
+        for x in (alone, filled):
+            found = model(x, torch.tensor([x.shape[1]]))
+            torch.testing.assert_close(together[row : row + 1], found)
+
+
+@given(settings=WINDOWS, shift=st.floats(-9, 9), scale=st.floats(0.5, 9))
+def test_a_normalised_forecast_moves_with_its_window(settings, shift, scale):
+    model, x_BLD, length_B = Forecaster(settings), windows(), torch.tensor([10, 10])
+    moved = x_BLD.clone()
+    moved[..., :2] += shift
+    before = model(x_BLD, length_B)
+    is_equal = torch.allclose(model(moved, length_B), before + shift, atol=1e-6)
+    assert is_equal == (settings["input_normalisation"] != "none" or abs(shift) < 1e-6)
+    if settings["input_normalisation"] == "revin":
+        moved[..., :2] = x_BLD[..., :2] * scale
+        torch.testing.assert_close(model(moved, length_B), before * scale, rtol=1e-3, atol=1e-3)
+
+
+@given(settings=WINDOWS)
+def test_only_a_model_of_each_series_treats_targets_alike_and_apart(settings):
+    model, x_BLD, length_B = Forecaster(settings), windows(), torch.tensor([10, 10])
+    forecast_BHT = model(x_BLD, length_B).view(2, 3, 2)
+    swapped = model(x_BLD[..., [1, 0, 2]], length_B).view(2, 3, 2)[..., [1, 0]]
+    assert torch.allclose(forecast_BHT, swapped) == settings["channel_independent"]
+    other = x_BLD.clone()
+    other[..., 1] = 0
+    changed_BHT = model(other, length_B).view(2, 3, 2)
+    assert torch.allclose(forecast_BHT[..., 0], changed_BHT[..., 0]) == settings["channel_independent"]
+    other = x_BLD.clone()
+    other[..., 2] += 1
+    assert not torch.allclose(forecast_BHT, model(other, length_B).view(2, 3, 2))  # features reach every target
+
+
+def test_a_linear_skip_begins_with_the_last_value_repeated():
+    for kind in ("none", "last", "revin"):
+        settings = {"input_normalisation": kind, "linear_skip": True}
+        window = layers.Window(TASK, run_config(settings=settings).train).double()
+        _, _, context = window(windows(), torch.tensor([10, 10]))
+        found = window.restore(torch.zeros(2, 6, dtype=torch.double), context)
+        torch.testing.assert_close(found.view(2, 3, 2), windows()[:, -1:, :2].expand(-1, 3, -1), rtol=1e-4, atol=1e-4)
+
+
+def test_a_constant_window_is_normalised_too():
+    model = Forecaster({"input_normalisation": "revin"})
+    assert model(torch.ones(1, 10, 3, dtype=torch.double), torch.tensor([10])).isfinite().all()
+
+
+@pytest.mark.parametrize(("patch", "steps"), [(1, 12), (4, 3), (5, 3), (12, 1), (50, 1)])
+def test_an_encoder_sees_patches_of_the_window(bases, patch, steps):
+    config = run_config(**bases["forecast"], settings={"patch_size": patch, "channel_independent": True})
+    module = SequenceModule(task_of(config), config)
+    assert module.encoder_steps == steps
+    assert module.encoder.forward_layers[0].input_size == 2 * min(patch, 12)  # the target and a feature
+    assert module.state_size == 2 * module.encoder.state_size(steps)
+    assert not module.can_stream
+    assert sum(module.parameter_counts().values()) == sum(weight.numel() for weight in module.parameters())
+
+
+def test_operations_and_speed_of_a_forecast_by_patches(bases):
+    config = run_config("speed", **bases["forecast"], settings={"patch_size": 4, "channel_independent": True})
+    record = train.run(config)
+    assert record.state == "complete", record.message
+    lstm, head = 2 * 4 * 8 * (2 * 4 + 8) * 3, 2 * 8 * 3
+    assert record.speed["inference_flops_per_sequence"] == 2 * (lstm + head)  # of two targets
+    assert record.speed["latency_p50_milliseconds"] > 0
+    assert "streaming_p50_milliseconds" not in record.speed
+
+
+def test_the_look_back_of_a_run_reaches_its_task(bases):
+    config = run_config(**bases["forecast"], settings={"look_back": 3})
+    assert task_of(config).num_steps == 36
+    assert train.run(config).asked.num_steps == 36
+    assert task_of(run_config(settings={"look_back": 3})).num_steps == 9  # latch has no such argument
 
 
 # The optimiser

@@ -330,7 +330,7 @@ def test_the_ledger_books_a_known_workload(monkeypatch, clock):
 @pytest.mark.parametrize("phase", ["speed", "baselines"])
 def test_a_run_that_trains_nothing_has_a_ledger_too(monkeypatch, clock, phase):
     """Making the task takes 30 ms; measuring or scoring takes 50 ms."""
-    monkeypatch.setattr(train, "make_task", slow(clock, 0.03, train.make_task))
+    monkeypatch.setattr(train, "task_of", slow(clock, 0.03, train.task_of))
     monkeypatch.setattr(timing, "speed", lambda *arguments: (clock(0.05), {})[1])
     monkeypatch.setattr(latch.Task, "baselines", slow(clock, 0.05, latch.Task.baselines))
     seconds = train.run(config(phase)).seconds

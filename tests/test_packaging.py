@@ -43,10 +43,11 @@ def run(python: Path, folder: Path, *words: str) -> str:
 
 
 def test_the_wheel_brings_its_data_and_is_what_is_imported(python, tmp_path):
-    code = "import bench, bench.config.plugins as p; print(bench.__file__); print(len(p.declarations('datasets')))"
-    place, count = run(python, tmp_path, "-c", code).split()
+    code = "import bench, bench.config.plugins as p; print(bench.__file__); print(len(p.declarations('datasets'))); print(len(list((p.shipped('search_spaces') / 'recipes').iterdir())))"
+    place, count, recipes = run(python, tmp_path, "-c", code).split()
     assert str(python.parents[1]) in place
     assert int(count) == len(list((ROOT / "datasets").glob("*.toml")))
+    assert int(recipes) == len(list((ROOT / "search_spaces" / "recipes").glob("*.toml")))
     assert (Path(place).parent / "py.typed").exists()
 
 

@@ -18,7 +18,7 @@ def tracked() -> list[str]:
 def test_the_data_folders_hold_no_code():
     # datasets/__init__.py would shadow the Hugging Face package of that name, which MLflow imports.
     for folder in ("datasets", "search_spaces"):
-        assert {path.suffix for path in (ROOT / folder).iterdir() if path.is_file()} <= {".toml", ".tsv"}
+        assert {path.suffix for path in (ROOT / folder).rglob("*") if path.is_file()} <= {".toml", ".tsv"}
 
 
 def test_no_file_is_named_for_having_no_subject():

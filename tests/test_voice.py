@@ -35,7 +35,7 @@ AVOID = {
 
 def prose() -> list[Path]:
     code = [path for path in (ROOT / "bench").rglob("*") if path.suffix in (".py", ".j2", ".toml")]
-    declared = [path for name in ("search_spaces", "datasets") for path in (ROOT / name).glob("*.toml")]
+    declared = [path for name in ("search_spaces", "datasets") for path in (ROOT / name).rglob("*.toml")]
     pages = [path for path in ROOT.rglob("*.md") if ".venv" not in str(path) and "site-packages" not in str(path)]
     shipped = {path for path in code if "_shipped" in path.parts}
     return sorted({*code, *declared, *pages, ROOT / "Makefile"} - shipped)

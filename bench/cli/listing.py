@@ -14,9 +14,14 @@ Rows = list[dict[str, Any]]
 
 def _models(results: Path) -> Rows:
     from bench.config import plugins, search_spaces
+    from bench.config.sections import KINDS
 
-    spaces = [search_spaces.read(name) for name in sorted(plugins.declarations("search_spaces"))]
-    return [{"name": space.name, "title": space.title, "tuned": ", ".join(space.tuned)} for space in spaces]
+    rows = []
+    for name in sorted(plugins.declarations("search_spaces")):
+        spaces = [search_spaces.read(name, kind=kind) for kind in KINDS]
+        tuned = dict.fromkeys(knob for space in spaces for knob in space.tuned)
+        rows.append({"name": name, "title": spaces[0].title, "tuned": ", ".join(tuned)})
+    return rows
 
 
 def _datasets(results: Path) -> Rows:

@@ -115,12 +115,15 @@ def declarations(kind: str, folder: Path | None = None) -> dict[str, Path]:
     """
     if folder is not None and not folder.is_dir():
         raise DeclarationError(f"--{kind.replace('_', '-')}: {folder} is not a directory")
-    shipped = _PACKAGE / "_shipped" / kind
-    if not shipped.is_dir():
-        shipped = _PACKAGE.parent / kind
-    found = {path.stem: path for path in sorted(shipped.glob("[!_]*.toml"))}
+    found = {path.stem: path for path in sorted(shipped(kind).glob("[!_]*.toml"))}
     found |= {path.stem: path for path in sorted((folder or Path(kind)).glob("[!_]*.toml"))}
     return found
+
+
+def shipped(kind: str) -> Path:
+    """Return the folder of the built-in declarations of `kind`: in the package, or beside it in a checkout."""
+    folder = _PACKAGE / "_shipped" / kind
+    return folder if folder.is_dir() else _PACKAGE.parent / kind
 
 
 def declaration(kind: str, name: str, folder: Path | None = None) -> Path:

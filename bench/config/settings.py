@@ -10,7 +10,7 @@ from bench.config.ids import CellId, RunId
 from bench.config.strict import Strict, one_line, read_text
 from bench.errors import DeclarationError
 
-BASELINES = ("mlp", "rnn", "lstm", "stacked_lstm", "bilstm", "gru", "transformer")
+BASELINES = ("mlp", "rnn", "lstm", "stacked_lstm", "bilstm", "gru", "cnn", "transformer", "bitransformer")
 """The order in which baselines are run and shown; any other search space comes after them."""
 
 

@@ -3,13 +3,14 @@
 Hochreiter & Schmidhuber, 1997, https://doi.org/10.1162/neco.1997.9.8.1735, with the forget gate of
 Gers et al., 2000, https://doi.org/10.1162/089976600300015015
 Forget bias from the length to be bridged (chrono): Tallec & Ollivier, 2018, https://arxiv.org/abs/1804.11188
-Both directions: Schuster & Paliwal, 1997, https://doi.org/10.1109/78.650093
 
 B batch, L length, D input_size, H hidden_size.
 """
 
 import torch
 from torch import Tensor, nn
+
+from bench.models import _directions
 
 State = list[tuple[Tensor, Tensor]]
 
@@ -19,8 +20,9 @@ class Model(nn.Module):
 
     `forget_bias` is the initial bias of the forget gate: a number, "chrono", or "default" for PyTorch's own, with which
     the cell halves at every step. `input_bias` is the initial bias of the input gate: a negative one keeps noise out
-    (Hochreiter & Schmidhuber 1997, section 4), and None leaves PyTorch's own. Chrono sets both. Each layer is an LSTM
-    of its own, so that a backward direction can be flipped inside each length.
+    (Hochreiter & Schmidhuber 1997, section 4), and None leaves PyTorch's own. Chrono sets both. `layer_dropout` is the
+    share of the outputs between two layers that is dropped in training. Each layer is an LSTM of its own, so that a
+    backward direction can be flipped inside each length.
     """
 
     def __init__(
@@ -33,6 +35,7 @@ class Model(nn.Module):
         bidirectional: bool = False,
         forget_bias: float | str = "default",
         input_bias: float | None = None,
+        layer_dropout: float = 0.0,
     ) -> None:
         super().__init__()
         if isinstance(forget_bias, str) and forget_bias not in ("default", "chrono"):
@@ -40,6 +43,7 @@ class Model(nn.Module):
         if input_bias is not None and forget_bias == "chrono":
             raise ValueError(f"input_bias: must be None with forget_bias 'chrono', but found {input_bias!r}")
         self.hidden_size, self.num_layers, self.bidirectional = hidden_size, num_layers, bidirectional
+        self.layer_dropout = layer_dropout
         self.output_size = self.summary_size = hidden_size * (2 if bidirectional else 1)
         self.causal = not bidirectional
         widths = [input_size] + [self.output_size] * (num_layers - 1)
@@ -55,25 +59,14 @@ class Model(nn.Module):
 
     def forward(self, x_BLD: Tensor, length_B: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """Return h_BLH and, unless bidirectional, each layer's hidden and cell state."""
-        h_BLH, states = x_BLD, []
-        # Padding is on the right. Running to the right, no valid step sees it; running to the left, all would.
-        flip_BL1 = _flip_inside(length_B, x_BLD.shape[1]) if self.bidirectional else None
-        for layer, lstm in enumerate(self.forward_layers):
-            forward_BLH, last = lstm(h_BLH, None if state is None else state[layer])
-            states.append(last)
-            if flip_BL1 is not None:
-                backward_BLH, _ = self.backward_layers[layer](_flip(h_BLH, flip_BL1))
-                h_BLH = torch.cat([forward_BLH, _flip(backward_BLH, flip_BL1)], dim=-1)
-            else:
-                h_BLH = forward_BLH
+        h_BLH, states = _directions.run(
+            self.forward_layers, self.backward_layers, x_BLD, length_B, state, self.layer_dropout
+        )
         return h_BLH, [] if self.bidirectional else states
 
     def summary(self, h_BLH: Tensor, length_B: Tensor) -> Tensor:
-        """Return the last valid step, (B, H); the backward direction ends at the first step, which is appended."""
-        last_BH = h_BLH[torch.arange(h_BLH.shape[0], device=h_BLH.device), length_B - 1]
-        if not self.bidirectional:
-            return last_BH
-        return torch.cat([last_BH[:, : self.hidden_size], h_BLH[:, 0, self.hidden_size :]], dim=-1)
+        """Return the last valid step, (B, H); if bidirectional, with the first step of the backward direction."""
+        return _directions.last_step(h_BLH, length_B, self.bidirectional)
 
     def state_size(self, length: int) -> int:
         """Return how many numbers all layers keep, hidden and cell; 0 if bidirectional, which has no state."""
@@ -96,14 +89,3 @@ def _set_bias(lstm: nn.LSTM, gate: slice, bias: Tensor | float) -> None:
     with torch.no_grad():
         # PyTorch adds two bias vectors: setting both to b would give 2 b.
         bias_ih[gate], bias_hh[gate] = bias, 0
-
-
-def _flip_inside(length_B: Tensor, steps: int) -> Tensor:
-    """Return the step to read in place of each step, (B, L, 1): reversed up to the length, unchanged after it."""
-    step_L = torch.arange(steps, device=length_B.device)
-    flip_BL = torch.where(step_L < length_B[:, None], length_B[:, None] - 1 - step_L, step_L)
-    return flip_BL[..., None]
-
-
-def _flip(h_BLH: Tensor, flip_BL1: Tensor) -> Tensor:
-    return h_BLH.gather(1, flip_BL1.expand_as(h_BLH))

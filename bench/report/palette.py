@@ -13,11 +13,13 @@ PALETTE = {
     "stacked_lstm": "#6570d6",
     "bilstm": "#12918a",
     "gru": "#4f9426",
+    "cnn": "#8a8100",
     "transformer": "#a857bd",
+    "bitransformer": "#c94f93",
 }
 """The colours of the built-in models: of medium lightness, so that they stand out from white and from black."""
 
-FURTHER = ("#c2528b", "#6f7f1c", "#7c6a5c", "#2f9a5f", "#8d62a8", "#c0602b", "#4b7f95")
+FURTHER = ("#b8606f", "#5c7f4c", "#7c6a5c", "#2f9a5f", "#8d62a8", "#c0602b", "#4b7f95")
 """The colours of all other models, in turn."""
 
 MARKERS = {
@@ -27,6 +29,8 @@ MARKERS = {
     "D": '<path d="M0-5 4.6 0 0 5-4.6 0z"/>',
     "v": '<path d="M0 4.6 4.4-3.6H-4.4z"/>',
     "P": '<path d="M-1.7-4.8h3.4v3.1h3.1v3.4H1.7v3.1h-3.4V1.7h-3.1v-3.4h3.1z"/>',
+    "<": '<path d="M-4.6 0 3.6-4.4V4.4z"/>',
+    ">": '<path d="M4.6 0-3.6 4.4V-4.4z"/>',
     "X": '<path d="M-1.7-4.8h3.4v3.1h3.1v3.4H1.7v3.1h-3.4V1.7h-3.1v-3.4h3.1z" transform="rotate(45)"/>',
 }
 """matplotlib's markers and their shapes in the legend, for readers who cannot distinguish the colours."""

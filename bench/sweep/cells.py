@@ -5,7 +5,7 @@ from functools import cached_property
 
 from bench.config import datasets, search_spaces
 from bench.config.budgets import Budget, train_settings
-from bench.config.contracts import Task
+from bench.config.contracts import Kind, Task
 from bench.config.datasets import Dataset
 from bench.config.ids import CellId
 from bench.config.search_spaces import SearchSpace
@@ -44,18 +44,16 @@ NotApplicable = list[tuple[Cell, str]]
 
 def make_cells(config: SweepConfig, budget: Budget, own: Own | None) -> tuple[list[Cell], NotApplicable]:
     """Return the cells of a sweep, and those that are not applicable. Raises BenchError."""
-    spaces = [search_spaces.read(name, config.search_spaces) for name in config.models or BASELINES]
-    names = [space.name for space in spaces]
-    for name in names:
-        if names.count(name) > 1:
-            raise DeclarationError(f"--models: {name} is there twice, and a row has one model; keep one, or rename it")
+    spaces_of: dict[Kind, list[SearchSpace]] = {"synthetic": _spaces(config, "synthetic")}
     cells: list[Cell] = []
     not_applicable: NotApplicable = []
     leaks: dict[str, str | None] = {}  # found once for each of the user's own models
     for dataset, lengths in _datasets(config, own):
         for length in lengths or dataset.lengths[:1]:
             task = dataset.at(length)
-            for space in spaces:
+            if task.kind not in spaces_of:
+                spaces_of[task.kind] = _spaces(config, task.kind)
+            for space in spaces_of[task.kind]:
                 cell = Cell(space, dataset, length, task)
                 reason = _looks_ahead(cell, leaks)
                 variants = [(space, reason)]
@@ -72,6 +70,16 @@ def make_cells(config: SweepConfig, budget: Budget, own: Own | None) -> tuple[li
         if ids.count(cell_id) > 1:
             raise DeclarationError(f"{cell_id} occurs twice; give each --dataset, --length and --match once")
     return cells, not_applicable
+
+
+def _spaces(config: SweepConfig, kind: Kind) -> list[SearchSpace]:
+    """Return the search spaces of a sweep for tasks of a kind. Raises BenchError."""
+    spaces = [search_spaces.read(name, config.search_spaces, kind) for name in config.models or BASELINES]
+    names = [space.name for space in spaces]
+    for name in names:
+        if names.count(name) > 1:
+            raise DeclarationError(f"--models: {name} is there twice, and a row has one model; keep one, or rename it")
+    return spaces
 
 
 def _looks_ahead(cell: Cell, leaks: dict[str, str | None]) -> str | None:

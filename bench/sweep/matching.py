@@ -10,7 +10,8 @@ from bench.sweep.engines.server import call
 def matched(space: SearchSpace, text: str, config: RunConfig) -> tuple[SearchSpace, str | None]:
     """Return a space at the width that a rule such as parameters=20k demands, and the reason if there is none.
 
-    `config` is a run of the space's default configuration. Raises DeclarationError.
+    The width is solved for the default configuration, of which `config` is a run. Other knobs that would change the
+    size, such as a second direction, keep their defaults. Raises DeclarationError.
     """
     rule = MatchRule.parse(text)
     if space.width is None:
@@ -22,6 +23,7 @@ def matched(space: SearchSpace, text: str, config: RunConfig) -> tuple[SearchSpa
     except BenchError as error:
         raise DeclarationError(f"--match {text}: {space.name}: {error}") from None
     if width is not None:
-        return space.matched(text, width), None
+        held = call("bench.training.capacity:resizing", config, space.matched(text, width), rule.measure, rule.target)
+        return space.matched(text, width, held), None
     reason = "has no state to match" if not nearest else f"no width comes nearer than {rule.measure} {nearest:,.0f}"
     return space.matched(text, 1), reason

@@ -166,7 +166,9 @@ def _search_remarks(plan: Plan) -> list[str]:
             )
         if plan.config.match:
             assert cell.space.width is not None
-            remarks.append(f"matched: {cell.id}: {cell.space.width} = {cell.space.fixed[cell.space.width]}")
+            held = f"; held at its default, because it changes the size: {', '.join(cell.space.held)}"
+            width = f"{cell.space.width} = {cell.space.fixed[cell.space.width]}"
+            remarks.append(f"matched: {cell.id}: {width}{held if cell.space.held else ''}")
     return remarks
 
 

@@ -9,6 +9,7 @@ from bench.config import plugins
 from bench.config.sweep_settings import SweepConfig
 from bench.errors import DeclarationError, StoreError
 from bench.results.record import read_spec, records, write_json
+from bench.sweep.cells import Cell
 from bench.sweep.environment import environment
 from bench.sweep.prepare import SEARCH_SETTINGS, Plan
 
@@ -70,7 +71,7 @@ def _terms(plan: Plan) -> dict[str, Any]:
         "cells": [str(cell.id) for cell in plan.cells],
     }
     for cell in plan.cells:
-        terms[f"search space {cell.space.name}"] = cell.space.hash
+        terms[_space_term(cell)] = cell.space.hash
         source = plugins.source("models", cell.space.model)
         digest = cell.space.source_hash or plugins.source_hash(source)
         terms[f"model file {source.name}"] = f"sha256 {digest[:12]}…"
@@ -121,7 +122,13 @@ def _compare(plan: Plan, old: dict[str, Any], new: dict[str, Any]) -> list[str]:
 
 def _own_spaces(plan: Plan) -> set[str]:
     """Return the terms of search spaces whose hash covers the code of a user's own model."""
-    return {f"search space {cell.space.name}" for cell in plan.cells if cell.space.source_hash}
+    return {_space_term(cell) for cell in plan.cells if cell.space.source_hash}
+
+
+def _space_term(cell: Cell) -> str:
+    """Return the term that freezes a search space, which depends on the kind of the task."""
+    term = f"search space {cell.space.name}"
+    return term if cell.space.kind == "synthetic" else f"{term} for {cell.space.kind}"
 
 
 def _changes(before: dict[str, str], now: dict[str, str]) -> str:

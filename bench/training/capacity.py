@@ -8,8 +8,9 @@ from collections.abc import Callable
 
 import torch
 
-from bench.config import plugins
+from bench.config import knobs, plugins
 from bench.config.datasets import task_of
+from bench.config.search_spaces import SearchSpace
 from bench.config.settings import RunConfig
 from bench.errors import BenchError, DeclarationError
 from bench.training import timing
@@ -63,11 +64,32 @@ def nearest(size: Callable[[int], float | None], target: float) -> tuple[int | N
 
 def size(config: RunConfig, knob: str, rule: str, width: int) -> float | None:
     """Return the size of a module of this width by a rule; None if the model refuses the width."""
+    return _size(config.model_copy(update={"model_arguments": config.model_arguments | {knob: width}}), rule)
+
+
+def resizing(config: RunConfig, space: SearchSpace, rule: str, target: float) -> list[str]:
+    """Return the knobs of a space of fixed width with a value that moves the size further from `target` than a tenth.
+
+    Each knob is changed alone. `config` is a run of the space's default configuration.
+    """
+    names = []
+    for name, entry in space.tuned.items():
+        for value in knobs.ends(entry):
+            arguments, train = space.split(space.default | {name: value})
+            settings = config.train.model_copy(update=train)
+            actual = _size(config.model_copy(update={"model_arguments": arguments, "train": settings}), rule)
+            if actual is not None and abs(actual - target) > TOLERANCE * target:
+                names.append(name)
+                break
+    return names
+
+
+def _size(config: RunConfig, rule: str) -> float | None:
+    """Return the size of a module by a rule; None if the model refuses its arguments."""
     task = task_of(config)
-    wide = config.model_copy(update={"model_arguments": config.model_arguments | {knob: width}})
     try:
         with torch.device("meta"):
-            module = SequenceModule(task, wide)
+            module = SequenceModule(task, config)
     except ValueError:
         return None
     if rule == "state":

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.config import search_spaces
+from bench.config import knobs, search_spaces
 from bench.errors import DeclarationError, UnknownNameError
 
 HEAD = 'title = "T"\nmodel = "lstm"\n'
@@ -140,7 +140,7 @@ def test_optuna_takes_every_point(space, number, seed):
 def test_no_knob_leaves_its_range(space, u):
     distributions = space.distributions()
     for knob, entry in space.tuned.items():
-        value = search_spaces._at(entry, u)
+        value = knobs.value_at(entry, u)
         assert distributions[knob]._contains(distributions[knob].to_internal_repr(value)), (knob, value)
 
 
@@ -295,3 +295,117 @@ def test_values_of_an_earlier_space_count_only_where_this_space_can_draw_them(va
     space = search_spaces.SearchSpace("s", "S", "lstm", {}, tuned)
     expected = space.default | value if inside else None
     assert space.values_of(value | {"unknown": 1}) == expected
+
+
+# Kinds and recipes
+
+REAL = 'weight_decay = { type = "float", low = 0.1, high = 0.3, default = 0.2 }'
+OF_KINDS = f"""{HEAD}
+[fixed]
+num_layers = 2
+forget_bias = 1.0
+[tune]
+hidden_size = {{ type = "categorical", choices = [8, 16], default = 8 }}
+input_bias = {{ type = "categorical", choices = [0.0, -1.0], default = 0.0, when = {{ forget_bias = [1.0] }} }}
+dropout = {{ type = "categorical", choices = [0.0, 0.5], default = 0.5, when = {{ hidden_size = [16] }} }}
+[text.fixed]
+hidden_size = 32
+[text.tune]
+num_layers = {{ type = "int", low = 1, high = 3, default = 1 }}
+[series.fixed]
+forget_bias = 3.0
+schedule = "constant"
+"""
+
+
+@pytest.fixture
+def of_kind(tmp_path):
+    (tmp_path / "recipes").mkdir()
+    (tmp_path / "recipes" / "text.toml").write_text(
+        f"[fixed]\nschedule = 'cosine'\nwarmup_fraction = 0.1\n[tune]\n{REAL}\n"
+    )
+    (tmp_path / "recipes" / "series.toml").write_text(
+        "[tune]\nschedule = { type = 'categorical', choices = ['cosine', 'constant'], default = 'cosine' }\n"
+    )
+    (tmp_path / "mine.toml").write_text(OF_KINDS)
+    return lambda kind: search_spaces.read("mine", tmp_path, kind)
+
+
+def test_a_kind_overrides_the_space_which_overrides_the_recipe(of_kind):
+    text, series, plain = of_kind("text"), of_kind("series"), of_kind("synthetic")
+    assert text.fixed == {"schedule": "cosine", "warmup_fraction": 0.1, "forget_bias": 1.0, "hidden_size": 32}
+    assert set(text.tuned) == {"weight_decay", "num_layers", "input_bias"}
+    assert series.fixed == {"num_layers": 2, "forget_bias": 3.0, "schedule": "constant"}
+    assert set(series.tuned) == {"hidden_size", "dropout"}
+    assert (plain.fixed, set(plain.tuned)) == (
+        {"num_layers": 2, "forget_bias": 1.0}, {"hidden_size", "input_bias", "dropout"}
+    )  # fmt: skip
+    assert len({text.hash, series.hash, plain.hash}) == 3
+
+
+def test_a_condition_on_a_fixed_knob_is_decided_at_once(of_kind):
+    assert "when" not in of_kind("text").tuned["input_bias"]  # forget_bias is 1.0
+    assert "dropout" not in of_kind("text").tuned  # hidden_size is 32
+    assert of_kind("series").tuned["dropout"]["when"] == {"hidden_size": [16]}
+
+
+def test_your_own_model_gets_the_recipe_and_overrides_it(tmp_path):
+    own(tmp_path)
+    recipe = search_spaces.read("lstm", kind="text").fixed.keys() - {"forget_bias"}
+    space = search_spaces.read(str(tmp_path / "mine.py"), kind="text")
+    assert recipe <= space.fixed.keys()
+    assert space.fixed["hidden_size"] == 8
+    assert space.tuned["learning_rate"]["low"] == 1e-4
+    assert {"weight_decay", "dropout", "embedding_dropout"} <= space.tuned.keys()
+
+
+def test_a_width_that_is_matched_holds_other_knobs_at_their_defaults(of_kind):
+    matched = of_kind("synthetic")
+    matched = search_spaces.replace(matched, width="hidden_size").matched("parameters=5k", 9, ["input_bias"])
+    assert matched.fixed == {"num_layers": 2, "forget_bias": 1.0, "hidden_size": 9, "input_bias": 0.0}
+    assert set(matched.tuned) == {"dropout"}
+    assert matched.split(matched.default)[1] == {}  # dropout waits for a width of 16
+
+
+KINDS_BROKEN = {
+    "a kind misspelled": ("[txt.fixed]\n", "txt: not a known key; did you mean 'text'?"),
+    "a kind that is no table": ("[text]\nhidden_size = 3\n", "text: must hold the tables fixed and tune only, but found"),
+    "a knob of no model": ("[text.fixed]\nhidden_sise = 3\n", "[text.fixed] hidden_sise: neither an argument of"),
+    "a knob declared wrongly": ("[text.tune]\nnum_layers = 3\n", "[text.tune] num_layers: must have type ="),
+    "fixed and tuned": (f"[text.fixed]\nweight_decay = 0.1\n[text.tune]\n{REAL}\n", "text.weight_decay: both fixed and tuned"),
+    "a setting training refuses": ("[text.fixed]\nreadout = 'first'\n", "readout: must be"),
+    "a condition on nothing": ("[text.tune]\nnum_layers = { type = 'int', low = 1, high = 2, default = 1, when = { layers = [1] } }\n", "[tune] num_layers: when: layers: must be a categorical knob of this space"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", KINDS_BROKEN)
+def test_a_mistake_in_a_kind_is_one_line_with_file_key_and_rule(tmp_path, case):
+    text, complaint = KINDS_BROKEN[case]
+    with pytest.raises(DeclarationError) as caught:
+        read(tmp_path, tune(RATE) + "[fixed]\nhidden_size = 8\n" + text)
+    assert str(caught.value).startswith(f"{tmp_path / 'mine.toml'}: ")
+    assert complaint in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("title = 'T'\n", "title: not a known key"),
+        ("[fixed]\nhidden_size = 3\n", "[fixed] hidden_size: not a training setting; a recipe holds those that all"),
+        ("[tune]\nlearning_rate = 3\n", "[tune] learning_rate: must have type ="),
+    ],
+)
+def test_a_mistake_in_a_recipe_names_its_file(tmp_path, text, complaint):
+    (tmp_path / "recipes").mkdir()
+    (tmp_path / "recipes" / "text.toml").write_text(text)
+    with pytest.raises(DeclarationError) as caught:
+        read(tmp_path, tune(RATE) + "[fixed]\nhidden_size = 8\n")
+    assert str(caught.value).startswith(f"{tmp_path / 'recipes' / 'text.toml'}: {complaint}")
+
+
+def test_an_argument_with_the_name_of_a_training_setting_is_refused(tmp_path):
+    with pytest.raises(
+        DeclarationError, match=r"mine.toml: dropout: both an argument of mine.py and a training setting"
+    ):
+        own(tmp_path, code=OWN.replace("scale=1.0", "dropout"))

@@ -8,6 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.config import plugins, search_spaces
+from bench.config.sections import KINDS
+from bench.config.settings import TUNABLE
 from bench.training import model_checks
 from bench.training.model_checks import PIECES, L
 
@@ -22,14 +24,32 @@ TESTED_BELOW = {  # with more cases, or slowly
 CHECKS = [check for check in model_checks.CHECKS if check not in TESTED_BELOW]
 
 
+def models() -> list[search_spaces.SearchSpace]:
+    """Return the search spaces whose knobs of the model differ, over all models and kinds of tasks."""
+    distinct = {}
+    for name in SPACES:
+        for kind in KINDS:
+            space = search_spaces.read(name, kind=kind)
+            tuned = {knob: entry for knob, entry in space.tuned.items() if knob not in TUNABLE}
+            distinct.setdefault(repr((name, space.split(space.default)[0], sorted(tuned.items()))), space)
+    return list(distinct.values())
+
+
 def test_every_model_has_a_search_space():
     assert {search_spaces.read(name).model for name in SPACES} == set(plugins.names("models"))
 
 
-@pytest.mark.parametrize("name", SPACES)
+@pytest.mark.parametrize("space", models(), ids=lambda space: f"{space.name}-{space.kind}")
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
-def test_a_model_passes_the_check(check, name):
-    check(search_spaces.read(name))
+def test_a_model_passes_the_check(check, space):
+    check(space)
+
+
+@pytest.mark.parametrize("space", models(), ids=lambda space: f"{space.name}-{space.kind}")
+def test_the_defaults_of_every_kind_keep_padding_and_streams(space):
+    model_checks.padding_changes_no_output(space)
+    model_checks.a_sequence_in_pieces_gives_the_same_outputs(space)
+    model_checks.the_state_has_the_declared_size(space)
 
 
 @pytest.mark.parametrize("name", SPACES)

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from bench.config import plugins, search_spaces
+from bench.config.sections import KINDS
 from bench.config.settings import BASELINES
 from bench.training.train import run
 from tests.makers import run_config
@@ -32,6 +33,24 @@ def ends(entry: dict) -> list:
 
 def test_the_baselines_are_the_search_spaces_that_are_shipped():
     assert set(BASELINES) == set(SPACES)
+
+
+def test_every_kind_of_task_has_a_recipe_and_no_other_is_there():
+    assert {path.stem for path in (plugins.shipped("search_spaces") / "recipes").iterdir()} == set(KINDS)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", SPACES)
+def test_a_space_is_small_enough_to_be_searched(name, kind):
+    assert 1 <= len(search_spaces.read(name, kind=kind).tuned) <= 8
+
+
+@pytest.mark.parametrize("kind", sorted(set(KINDS) - {"synthetic"}))
+@pytest.mark.parametrize("name", SPACES)
+def test_what_decides_on_real_data_is_tuned(name, kind):
+    space = search_spaces.read(name, kind=kind)
+    assert {"learning_rate", "weight_decay", space.width} <= set(space.tuned)
+    assert space.fixed["schedule"] == "cosine"
 
 
 @pytest.mark.parametrize(("name", "knob"), KNOBS)

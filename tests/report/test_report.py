@@ -475,7 +475,7 @@ print(time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 
 
 
 def write_large(folder: Path) -> Path:
-    """A sweep of 10,000 runs: seven models, six questions, the full budget's 60 trials, seeds and epochs."""
+    """A sweep of 10,000 runs: all models, six questions, the full budget's 60 trials, seeds and epochs."""
     builder = Builder(folder, QUESTIONS, models=BASELINES, trials=60, seeds=29)
     builder.epochs = [
         Epoch(steps=i, sequences=16 * i, train_seconds=0.1 * i, train_loss=1.0, val={"accuracy": 0.5})

@@ -170,7 +170,7 @@ def test_the_same_question_has_the_same_name_and_another_search_another(tmp_path
     assert make(tmp_path).name == make(tmp_path, workers=1, wall_time="1h").name
 
 
-def test_without_a_question_the_seven_baselines_are_asked(tmp_path):
+def test_without_a_question_all_baselines_are_asked(tmp_path):
     plan = plans.make(SweepConfig.build(None, {"results": tmp_path}))
     assert {cell.space.name for cell in plan.cells} == set(BASELINES)
 

@@ -81,7 +81,7 @@ def test_a_transformer_has_the_state_of_its_cache():
     assert (width, found) == (8, 2 * steps * 2 * 2 * 8)
 
 
-@pytest.mark.parametrize("name", ["mlp", "bilstm"])
+@pytest.mark.parametrize("name", ["mlp", "bilstm", "cnn", "bitransformer"])
 def test_what_carries_no_state_cannot_be_matched(name):
     space = search_spaces.read(name)
     assert capacity.solve(config(space), space.width, "state", 128) == (None, 0)
@@ -107,3 +107,13 @@ class Model(nn.Module):
     mine = config(search_spaces.read(str(tmp_path / "mine.py")))
     with pytest.raises(DeclarationError, match=r"--match flops: .*/mine.py: line 4: KeyError: 'x'"):
         capacity.solve(mine, "hidden_size", "flops", 1e6)
+
+
+def test_knobs_that_change_the_size_are_held_at_their_defaults():
+    space = search_spaces.read("gru", kind="series")
+    made = config(space, "digits", 8)
+    width, _ = capacity.solve(made, "hidden_size", "parameters", 20_000)
+    matched = space.matched("parameters=20k", width)
+    held = capacity.resizing(made.model_copy(update={"model_arguments": matched.fixed}), matched, "parameters", 20_000)
+    assert held == ["bidirectional"]
+    assert capacity.resizing(made, matched, "parameters", 40_000) != held  # then all knobs miss the target

@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "bench"
 FOLDERS = (
-    *("errors", "wording", "config", "data", "models", "tasks", "results", "training"),
+    *("errors", "wording", "config", "data", "models", "tasks", "baselines", "results", "training"),
     *("tracking", "sweep", "report", "export", "cli", "__main__"),
 )
 """Folders and top-level modules, lowest first: each imports only from itself and from those before it."""
@@ -23,8 +23,8 @@ HOMES = {
     "pandas": {"wording", "data", "results", "sweep", "report", "export", "cli"},
     "rich": {"cli"},
     "click": {"cli"},
-    "sklearn": {"tasks"},
-    "scipy": {"config", "results"},
+    "sklearn": {"tasks", "baselines"},
+    "scipy": {"config", "baselines", "results"},
     "pynvml": {"training", "sweep"},
     "matplotlib": {"report"},
     "jinja2": {"report"},
@@ -82,7 +82,7 @@ def test_no_private_name_of_another_folder_is_imported(path):
             assert not [part for part in parts if part.startswith("_") and part != "__version__"], name
 
 
-@pytest.mark.parametrize("kind", ["models", "tasks", "report/sections"])
+@pytest.mark.parametrize("kind", ["models", "tasks", "baselines", "report/sections"])
 def test_plugins_of_one_kind_do_not_import_each_other(kind):
     for path in (PACKAGE / kind).glob("[!_]*.py"):
         package = "bench." + kind.replace("/", ".")

@@ -21,7 +21,7 @@ Example:
 @click.option("--dataset", metavar="NAME", help="Dataset to export the best model of, if the sweep has several.")
 @click.option("--length", type=Number(Between(1, 10_000_000, "longer sequences fit in no memory")),
               help="Length to export the best model of, if the sweep has several.")  # fmt: skip
-@click.option("--model", metavar="NAME", help="Model to export.  [default: the best on validation]")
+@click.option("--model", metavar="NAME", help="Model or cheap baseline to export.  [default: the best on validation]")
 @click.option("--out", type=UsablePath(), metavar="FOLDER", required=True, help="Folder to create.")
 @RESULTS
 def export(
@@ -29,9 +29,9 @@ def export(
 ) -> None:
     """Export the best model of SWEEP, or of the latest sweep.
 
-    The new folder can be used without the sweep. It holds the weights (safetensors), the configuration, the
-    preprocessing, an MLflow model and an ONNX model. Each is checked to give the same answers as the training code.
-    The model is also registered in MLflow.
+    The best may be a cheap baseline. The new folder can be used without the sweep. It holds the weights (safetensors)
+    or the fitted baseline, the configuration, the preprocessing, an MLflow model and, of a network, an ONNX model. Each
+    is checked to give the same answers as the training code. A network is also registered in MLflow.
     """
     from bench.results import sweeps
 

@@ -20,13 +20,14 @@ _PACKAGE = Path(__file__).parents[1]
 _SINGULAR = {
     "models": "model",
     "tasks": "task",
+    "baselines": "cheap baseline",
     "search_spaces": "model",
     "datasets": "dataset",
 }
 
 
 def names(kind: str) -> list[str]:
-    """Return the code plugins of `kind` (models, tasks), sorted."""
+    """Return the code plugins of `kind` (models, tasks, baselines), sorted."""
     return sorted(path.stem for path in (_PACKAGE / kind).glob("[!_]*.py"))
 
 

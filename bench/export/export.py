@@ -1,5 +1,6 @@
-"""Writes the winner of a sweep into a folder that needs no sweep.
+"""Writes the best row of a sweep, a network or a cheap baseline, into a folder that needs no sweep.
 
+    baseline.npz           of a cheap baseline: all numbers that it was fitted to; or, of a network:
     weights.safetensors    of the confirmed run that is best on validation
     config.json            what it was trained with, its scores, and the SHA-256 of the other files
     preprocessing.json     vocabulary, classes and scale, from the training part alone
@@ -21,6 +22,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
@@ -30,15 +32,28 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 import bench
+from bench.config import baseline
+from bench.config.baseline import Baseline
 from bench.config.contracts import Batch, New, Sampling, Task
 from bench.config.datasets import task_of
 from bench.data.files import checksum
 from bench.errors import BenchError, DeclarationError, StoreError, UnknownNameError
 from bench.export import predictor
-from bench.export.predictor import CONFIG, META, ONNX, OWN_MODEL, WEIGHTS, ExportedModel, Served
-from bench.results.cell_runs import CellRuns, by_cell, winner
+from bench.export.predictor import (
+    BASELINE,
+    CONFIG,
+    META,
+    ONNX,
+    OWN_MODEL,
+    WEIGHTS,
+    ExportedModel,
+    ExportedNetwork,
+    Served,
+)
+from bench.results.cell_runs import Best, CellRuns, best_row, by_cell
 from bench.results.record import RunRecord, read_spec, records, write_json
 from bench.tracking import models
+from bench.training import cheap
 from bench.training.module import SequenceModule
 
 FACTS = ("tokens", "input_size", "output_size", "per_step", "num_steps", "loss", "keep", "metric", "goal")
@@ -49,17 +64,18 @@ PRIVATE = ("ids", "groups", "remarks")
 """Keys of a task's `meta` that name examples and series of the training data; they are not exported."""
 
 TOLERANCE = 1e-4  # of outputs, relative to the largest: float32 sums in another order
+CHECKED = 2  # windows on which an n-gram model is checked: it gives all tokens a probability at every step
 REQUIRED = ("torch", "pytorch-lightning", "numpy", "pandas", "pyarrow", "pydantic", "safetensors", "scipy")
 
 
 def export(
     sweep: Path, results: Path, dataset: str | None, length: int | None, model: str | None, out: Path
 ) -> list[str]:
-    """Write the winner of a dataset at a length, or one model's best run, into the folder `out`.
+    """Write the best of a dataset at a length, or one model or cheap baseline, into the folder `out`.
 
-    If a sweep has only one dataset, or a dataset only one length, it need not be named. Each form of the model is
-    checked to give the answers of the training code. The folder is written completely or not at all; MLflow comes
-    last, and the folder is kept if MLflow cannot be written.
+    Validation decides which row is the best. If a sweep has only one dataset, or a dataset only one length, it need not
+    be named. Each form of the model is checked to give the answers of the training code. The folder is written
+    completely or not at all; MLflow comes last, and the folder is kept if MLflow cannot be written.
 
     Returns:
         What was done, one line each.
@@ -67,10 +83,15 @@ def export(
     Raises:
         BenchError: Nothing to export, `out` cannot be written, or a form gives other answers.
     """
-    run = _find(sweep, dataset, length, model)
+    run, name = _find(sweep, dataset, length, model)
     task = task_of(run.config)
-    trained = SequenceModule(task, run.config)
-    trained.load_state_dict(_weights(sweep / "runs" / run.config.run / "weights.pt"))
+    stored = sweep / "runs" / run.config.run
+    trained: SequenceModule | Baseline
+    if name is not None:
+        trained = _read_baseline(name, stored / f"{name}{cheap.SUFFIX}")
+    else:
+        trained = SequenceModule(task, run.config)
+        trained.load_state_dict(_weights(stored / "weights.pt"))
     try:
         out = out.resolve()
         if out.exists() and any(out.iterdir()):
@@ -79,13 +100,16 @@ def export(
         with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as folder:
             part = Path(folder) / out.name
             part.mkdir()
-            lines = _write(part, run, task, trained)
+            if isinstance(trained, Baseline):
+                lines = _write_baseline(part, run, name or "", task, trained)
+            else:
+                lines = _write(part, run, task, trained)
             if out.exists():
                 out.rmdir()
             part.rename(out)
     except (OSError, SafetensorError) as error:  # safetensors reports a full disk as its own error
         raise StoreError(f"--out {out}: {getattr(error, 'strerror', None) or error}; choose another folder") from None
-    return lines + _register(out, results, run)
+    return lines + (_register(out, results, run) if name is None else [])
 
 
 def _write(out: Path, run: RunRecord, task: Task, trained: SequenceModule) -> list[str]:
@@ -96,7 +120,7 @@ def _write(out: Path, run: RunRecord, task: Task, trained: SequenceModule) -> li
     (out / META).write_text(json.dumps(meta, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
     if run.config.model.endswith(".py"):
         shutil.copy(run.config.model, out / OWN_MODEL)
-    expected = ExportedModel(trained, run.config, meta).outputs(batch.x, batch.length)
+    expected = ExportedNetwork(trained, run.config, meta).outputs(batch.x, batch.length)
     onnx = _export_onnx(trained.eval(), batch, expected, out / ONNX)
     write_json(out / CONFIG, _settings(run, task, out))
 
@@ -110,24 +134,75 @@ def _write(out: Path, run: RunRecord, task: Task, trained: SequenceModule) -> li
     return lines + ([_export_mlflow(restored, out, batch, expected)] if restored.predictor else [])
 
 
-def _find(sweep: Path, dataset: str | None, length: int | None, model: str | None) -> RunRecord:
-    """Return the confirmed run to export. Raises BenchError."""
-    spec = read_spec(sweep)
+def _write_baseline(out: Path, run: RunRecord, name: str, task: Task, trained: Baseline) -> list[str]:
+    """Write and check all files of the export of a cheap baseline; return what was done."""
+    steps = trained.num_steps or task.num_steps
+    batch = baseline.latest(baseline.windows(task, "val", run.config.train.num_val, steps), steps)
+    if task.keep == "nll":
+        batch = Batch(*(part[:CHECKED] for part in batch if part is not None))  # all tokens at every step
+    meta = {key: value for key, value in getattr(task, "meta", {}).items() if key not in PRIVATE}
+    trained.save(out / BASELINE)
+    (out / META).write_text(json.dumps(meta, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    fitted = run.fitted[name]
+    settings = _settings(run, task, out) | {"val": fitted.val, "test": fitted.test}
+    write_json(out / CONFIG, settings | {"baseline": {"name": name, "title": fitted.title, "chosen": fitted.chosen}})
+    expected, restored = trained.outputs(batch.x, batch.length), ExportedModel.load(out)
+    _compare(BASELINE, restored.outputs(batch.x, batch.length), expected, 0.0)
+    val, test = (scores[run.asked.metric] for scores in (fitted.val, fitted.test))
+    lines = [
+        f"{run.config.run}: {fitted.title}, {run.asked.metric}: validation {val:.4g}, test {test:.4g}",
+        f"{BASELINE}: {len(expected):,} validation sequences, the same answers to the last bit",
+        "model.onnx: not written: only networks have this form",
+    ]
+    if restored.predictor is None:
+        return lines
+    return [*lines, _export_mlflow(restored, out, batch, expected), "MLflow: not registered: only networks have runs"]
+
+
+def _find(sweep: Path, dataset: str | None, length: int | None, model: str | None) -> Best:
+    """Return the confirmed run, or the cheap baseline, to export. Raises BenchError."""
+    spec, runs_of_sweep = read_spec(sweep), list(records(sweep))
     cells: dict[str, dict[str, dict[str, CellRuns]]] = {}  # by dataset, length and model
-    for cell, runs in by_cell(records(sweep), spec["top_k"]).items():
+    for cell, runs in by_cell(runs_of_sweep, spec["top_k"]).items():
         cells.setdefault(cell.dataset, {}).setdefault(str(cell.length), {})[cell.space] = runs
     if not cells:
         raise StoreError(f"{sweep}: has no finished run yet; resume the sweep")
     dataset = _choice("dataset", dataset, cells)
     chosen = _choice("length", None if length is None else str(length), cells[dataset])
     of_model = cells[dataset][chosen]
-    if model is not None:
-        _choice("model", model, of_model)
-    run = winner([of_model[model]] if model is not None else of_model.values())
-    if run is None:
+    of_question = (run for run in runs_of_sweep if (run.config.dataset, str(run.config.length)) == (dataset, chosen))
+    cheap_run = next((run for run in of_question if run.config.phase == "baselines"), None)
+    if model is None:
+        best = best_row(of_model.values(), cheap_run)
+    else:
+        names = {} if cheap_run is None else _names(cheap_run)
+        _choice("model", model, [*of_model, *names])
+        if model in names and cheap_run is not None:
+            return Best(cheap_run, names[model])
+        best = best_row([of_model[model]], None)
+    if best is None:
         what = f"{model or 'any model'} on {dataset} at length {chosen}"
         raise StoreError(f"{sweep}: has no confirmed run of {what} yet; resume the sweep")
-    return run
+    return best
+
+
+def _names(run: RunRecord) -> dict[str, str]:
+    """Return the names of the files of the fitted baselines by their titles, and by themselves."""
+    fitted = {name: row for name, row in run.fitted.items() if row.state == "complete"}
+    return {row.title: name for name, row in fitted.items()} | {name: name for name in fitted}
+
+
+def _read_baseline(name: str, path: Path) -> Baseline:
+    """Return a fitted baseline of a sweep. Raises StoreError."""
+    fitted = baseline.make(name)
+    fix = "delete the record.json beside it and resume the sweep to fit it again"
+    try:
+        fitted.load(path)
+    except FileNotFoundError:
+        raise StoreError(f"{path}: missing; {fix}") from None
+    except (OSError, ValueError, EOFError, BadZipFile) as error:
+        raise StoreError(f"{path}: damaged ({(str(error).splitlines() or [''])[0]}); {fix}") from None
+    return fitted
 
 
 def _choice(kind: str, name: str | None, known: Iterable[str]) -> str:
@@ -161,7 +236,7 @@ def _settings(run: RunRecord, task: Task, out: Path) -> dict[str, Any]:
         "test": run.test,
         "versions": {name: version(name) for name in REQUIRED},
         "exported_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "sha256": {name: checksum(out / name) for name in (WEIGHTS, META, ONNX) if (out / name).exists()},
+        "sha256": {name: checksum(out / name) for name in (WEIGHTS, META, ONNX, BASELINE) if (out / name).exists()},
     }
 
 
@@ -267,12 +342,11 @@ def _export_mlflow(model: ExportedModel, out: Path, batch: Batch, expected: np.n
 def _example(model: ExportedModel) -> tuple[pd.DataFrame | None, pd.DataFrame]:
     """Return a table of new sequences, None if the model reads other files, and a table of answers, for their form."""
     assert model.predictor is not None
-    task = model.module.task
-    columns = model.predictor.example(task.num_steps)
+    columns = model.predictor.example(model.num_steps)
     if columns is not None:
         table = pd.DataFrame(columns)
         return table, Served(model).predict(table)
-    new = New(np.zeros((1, 1, task.input_size), dtype=np.float32), np.ones(1, dtype=np.int64), {"names": ["a"]})
+    new = New(np.zeros((1, 1, model.input_size), dtype=np.float32), np.ones(1, dtype=np.int64), {"names": ["a"]})
     return None, pd.DataFrame(model.predictor.answer(model, new, Sampling()))
 
 

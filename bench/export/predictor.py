@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
@@ -19,7 +20,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
-from bench.config import plugins
+from bench.config import baseline, plugins
+from bench.config.baseline import Baseline
 from bench.config.contracts import Predictor, Sampling
 from bench.config.settings import RunConfig
 from bench.errors import BenchError, DataError, DeclarationError, StoreError
@@ -27,17 +29,20 @@ from bench.training import generation
 from bench.training.module import SequenceModule
 
 BATCH = 256
-CONFIG, META, WEIGHTS, ONNX, OWN_MODEL = (
-    "config.json", "preprocessing.json", "weights.safetensors", "model.onnx", "model.py",
+CONFIG, META, WEIGHTS, ONNX, OWN_MODEL, BASELINE = (
+    "config.json", "preprocessing.json", "weights.safetensors", "model.onnx", "model.py", "baseline.npz",
 )  # fmt: skip
 FIX = "export the model again with `bench export`"
 
 
 class ExportedModel:
-    """A trained model with all that it needs to answer new files."""
+    """A network or a cheap baseline, with all that it needs to answer new files."""
 
-    def __init__(self, module: SequenceModule, config: RunConfig, meta: dict[str, Any]) -> None:
-        self.module, self.config, self.meta = module.eval(), config, meta
+    num_steps: int  # that it reads, at most
+    input_size: int  # channels of values, or size of the vocabulary
+
+    def __init__(self, config: RunConfig, meta: dict[str, Any]) -> None:
+        self.config, self.meta = config, meta
         self.remarks: list[str] = []  # about the folder, for the user
         task = plugins.load("tasks", config.task)
         # Synthetic tasks read no files and have no predictor.
@@ -55,21 +60,57 @@ class ExportedModel:
         known = settings.get("sha256", {})  # earlier versions have no checksums
         with _one_line(folder / CONFIG):
             config = RunConfig.model_validate(settings["run"])
-        if config.model.endswith(".py"):
+            is_baseline = settings.get("baseline") is not None
+        if config.model.endswith(".py") and not is_baseline:
             known = known | {OWN_MODEL: config.source_hash}
             config = config.model_copy(update={"model": str((folder / OWN_MODEL).absolute())})
-        for name in known.keys() & {META, WEIGHTS, OWN_MODEL}:
+        for name in known.keys() & {META, WEIGHTS, OWN_MODEL, BASELINE}:
             if known[name] and _checksum(folder / name) != known[name]:
                 raise StoreError(f"{folder / name}: damaged, its SHA-256 has changed since the export; {FIX}")
-        with _one_line(folder / CONFIG):
-            module = SequenceModule(SimpleNamespace(**settings["task"]), config)
-        with _one_line(folder / WEIGHTS):
-            module.load_state_dict(load_file(folder / WEIGHTS))
+        made = _baseline(folder, settings) if is_baseline else _network(folder, settings, config)
         with _one_line(folder / META):
-            model = cls(module, config, meta)
+            model: ExportedModel
+            if isinstance(made, Baseline):
+                model = ExportedBaseline(made, SimpleNamespace(**settings["task"]), config, meta)
+            else:
+                model = ExportedNetwork(made, config, meta)
         if ONNX in known and (folder / ONNX).exists() and _checksum(folder / ONNX) != known[ONNX]:
             model.remarks = [f"{folder / ONNX}: damaged; predictions do not use it, but to replace it, {FIX}"]
         return model
+
+    def outputs(self, x: np.ndarray, length: np.ndarray) -> np.ndarray:
+        """Return the raw outputs of prepared sequences: (B, C), or (B, L, C) if every step has a target."""
+        raise NotImplementedError
+
+    def generate(self, prompt: np.ndarray, sampling: Sampling, never: int | None) -> np.ndarray:
+        """Return the token numbers that continue a prompt (P,), without token `never`. Raises DeclarationError."""
+        raise NotImplementedError
+
+    def predict(self, path: Path, sampling: Sampling | None = None) -> pd.DataFrame:
+        """Return the table of predictions for a new file; `attrs["remarks"]` holds what to print. Raises BenchError.
+
+        `sampling` says how a language model continues each prompt; other models ignore it.
+        """
+        if self.predictor is None:
+            raise DeclarationError(f"{path}: a model of '{self.config.task}' reads no files; its data are synthetic")
+        sampling = generation.checked(sampling or Sampling())
+        try:
+            _check_path(path, self.predictor.folders)
+            new = self.predictor.read(path, self.num_steps)
+        except OSError as error:
+            raise DataError(f"{path}: {error.strerror or error}; give another file") from None
+        table = pd.DataFrame(self.predictor.answer(self, new, sampling))
+        table.attrs["remarks"] = [*self.remarks, *(remark.about(path.name) for remark in new.about.get("remarks", []))]
+        return table
+
+
+class ExportedNetwork(ExportedModel):
+    """A network with its weights."""
+
+    def __init__(self, module: SequenceModule, config: RunConfig, meta: dict[str, Any]) -> None:
+        super().__init__(config, meta)
+        self.module = module.eval()
+        self.num_steps, self.input_size = module.task.num_steps, module.task.input_size
 
     def outputs(self, x: np.ndarray, length: np.ndarray) -> np.ndarray:
         """Return the raw outputs of prepared sequences: (B, C), or (B, L, C) if every step has a target."""
@@ -87,22 +128,40 @@ class ExportedModel:
         """Return the token numbers that continue a prompt (P,), without token `never`. Raises DeclarationError."""
         return generation.generate(self.module, prompt[None], *sampling, never)[0]
 
-    def predict(self, path: Path, sampling: Sampling | None = None) -> pd.DataFrame:
-        """Return the table of predictions for a new file; `attrs["remarks"]` holds what to print. Raises BenchError.
 
-        `sampling` says how a language model continues each prompt; other models ignore it.
-        """
-        if self.predictor is None:
-            raise DeclarationError(f"{path}: a model of '{self.config.task}' reads no files; its data are synthetic")
-        sampling = generation.checked(sampling or Sampling())
-        try:
-            _check_path(path, self.predictor.folders)
-            new = self.predictor.read(path, self.module.task.num_steps)
-        except OSError as error:
-            raise DataError(f"{path}: {error.strerror or error}; give another file") from None
-        table = pd.DataFrame(self.predictor.answer(self, new, sampling))
-        table.attrs["remarks"] = [*self.remarks, *(remark.about(path.name) for remark in new.about.get("remarks", []))]
-        return table
+class ExportedBaseline(ExportedModel):
+    """A cheap baseline with what it was fitted to."""
+
+    def __init__(self, fitted: Baseline, task: Any, config: RunConfig, meta: dict[str, Any]) -> None:
+        super().__init__(config, meta)
+        self.fitted = fitted
+        self.num_steps, self.input_size = fitted.num_steps or task.num_steps, task.input_size
+
+    def outputs(self, x: np.ndarray, length: np.ndarray) -> np.ndarray:
+        """Return the raw outputs of prepared sequences: (B, C), or (B, L, C) if every step has a target."""
+        return self.fitted.outputs(x, length)
+
+    def generate(self, prompt: np.ndarray, sampling: Sampling, never: int | None) -> np.ndarray:
+        """Return the token numbers that continue a prompt (P,), without token `never`. Raises DeclarationError."""
+        return self.fitted.generate(prompt, sampling, never)
+
+
+def _network(folder: Path, settings: dict[str, Any], config: RunConfig) -> SequenceModule:
+    """Return the network of an exported folder. Raises StoreError."""
+    with _one_line(folder / CONFIG):
+        module = SequenceModule(SimpleNamespace(**settings["task"]), config)
+    with _one_line(folder / WEIGHTS):
+        module.load_state_dict(load_file(folder / WEIGHTS))
+    return module
+
+
+def _baseline(folder: Path, settings: dict[str, Any]) -> Baseline:
+    """Return the cheap baseline of an exported folder. Raises StoreError."""
+    with _one_line(folder / CONFIG):
+        fitted = baseline.make(settings["baseline"]["name"])
+    with _one_line(folder / BASELINE):
+        fitted.load(folder / BASELINE)
+    return fitted
 
 
 def write_table(table: pd.DataFrame, path: Path) -> None:
@@ -148,7 +207,16 @@ def _one_line(path: Path) -> Iterator[None]:
         raise StoreError(f"{path.parent}: has no {path.name}; give a folder that `bench export` wrote") from None
     except OSError as error:
         raise StoreError(f"{path}: {error.strerror or error}; {FIX}") from None
-    except (BenchError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, SafetensorError) as error:
+    except (
+        BenchError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        RuntimeError,
+        SafetensorError,
+        BadZipFile,
+    ) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise StoreError(f"{path}: damaged ({reason[:200]}); {FIX}") from None
 

@@ -1,5 +1,6 @@
 """What a leaderboard says, as sentences: no more than the seeds support."""
 
+import shlex
 from collections.abc import Iterator
 from typing import Any
 
@@ -31,6 +32,7 @@ def questions(board: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
 def mixed_conditions(board: pd.DataFrame) -> str | None:
     """Return which conditions differ between the runs of a sweep, as a sentence; None if none does."""
     differing = []
+    board = board[board["status"] != Status.BASELINE]  # fitted on the CPU, whatever device the models are on
     for name in CONDITIONS:
         values = list(dict.fromkeys(part for value in board[name].dropna() for part in str(value).split("; ")))
         if len(values) > 1:
@@ -66,10 +68,21 @@ def _cheap_first(group: pd.DataFrame) -> list[str]:
     cheap = as_good(group)
     if cheap is None:
         return []
-    score = f"({cheap['score']:.3f} {cheap['metric']})"
-    if cheap["model"] == "(chance)":
-        return [f"none of the models beats chance {score}"]
-    return [f"none of the models beats the cheap baseline {cheap['model'].strip('()')} {score}: use it"]
+    name, score = cheap["model"][1:-1], f"{cheap['score']:.3f} {cheap['metric']}"
+    if name == "chance":
+        return [f"none of the models beats chance ({score})"]
+    answer = f"none of the models beats the cheap baseline {name} ({score}{_lead(cheap, group)}): use it"
+    if is_known(cheap["size_bytes"]):  # it is stored
+        answer += f" (python -m bench export --model {shlex.quote(name)})"
+    return [answer]
+
+
+def _lead(cheap: "pd.Series[Any]", group: pd.DataFrame) -> str:
+    """Return by how much a cheap baseline is ahead of the best model, and its training time, for brackets."""
+    best = _best_score(group[group["score"].notna() & group["rank"].notna()])
+    ahead = abs(cheap["score"] - best)
+    lead = f", {ahead:.3f} ahead of the best model" if f"{ahead:.3f}" != "0.000" else ""
+    return lead + (f", {cheap['train_seconds']:.1f} s to train" if is_known(cheap["train_seconds"]) else "")
 
 
 def as_good(group: pd.DataFrame) -> "pd.Series[Any] | None":
@@ -77,10 +90,20 @@ def as_good(group: pd.DataFrame) -> "pd.Series[Any] | None":
     ranked = group[group["score"].notna() & group["rank"].notna()]
     if ranked.empty:
         return None
-    sign = 1 if ranked.iloc[0]["goal"] == "maximize" else -1
-    best = (sign * ranked["score"]).max() if ranked["solved"].notna().any() else sign * ranked.iloc[0]["score"]
-    cheap = group[(group["status"] == Status.BASELINE) & (sign * group["score"] >= best)]
+    sign = _sign(ranked)
+    cheap = group[(group["status"] == Status.BASELINE) & (sign * group["score"] >= sign * _best_score(ranked))]
     return None if cheap.empty else cheap.loc[(sign * cheap["score"]).idxmax()]
+
+
+def _best_score(ranked: pd.DataFrame) -> float:
+    """Return the score of the model in the first row, or the largest one where models are ordered by seeds solved."""
+    if ranked["solved"].notna().any():
+        return float(_sign(ranked) * (_sign(ranked) * ranked["score"]).max())
+    return float(ranked.iloc[0]["score"])
+
+
+def _sign(ranked: pd.DataFrame) -> int:
+    return 1 if ranked.iloc[0]["goal"] == "maximize" else -1
 
 
 def _best(ranked: pd.DataFrame, group: pd.DataFrame) -> list[str]:

@@ -8,6 +8,7 @@ import statistics
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 from bench.config.ids import CellId, RunId
 from bench.results.record import RunRecord
@@ -149,6 +150,43 @@ def winner(cells: Iterable[CellRuns]) -> RunRecord | None:
         if cell.chosen is not None and runs:
             standings.append((cell.standing(cell.chosen), max(runs, key=signed_val)))
     return max(standings, key=lambda pair: pair[0])[1] if standings else None
+
+
+class Best(NamedTuple):
+    """The row that validation puts first for a dataset at a length: a confirm run, or a cheap baseline by its name."""
+
+    run: RunRecord  # the confirm run, or the run of the cheap baselines
+    baseline: str | None = None
+
+
+def best_row(cells: Iterable[CellRuns], cheap: RunRecord | None) -> Best | None:
+    """Return the best of all models and cheap baselines by validation; None if nothing was confirmed or fitted.
+
+    A model stands with the mean validation score of its confirm runs, a baseline with that of its one fit. Of equals
+    the baseline is taken, because it costs less. Tasks that can be solved have no fitted baselines.
+    """
+    cells = list(cells)
+    run = winner(cells)
+    name = best_baseline(cheap) if cheap is not None else None
+    if cheap is None or name is None:
+        return None if run is None else Best(run)
+    if run is None:
+        return Best(cheap, name)
+    cell = next(cell for cell in cells if run in cell.confirmed)
+    assert cell.chosen is not None
+    score = cheap.asked.sign * cheap.fitted[name].val[cheap.asked.metric]
+    return Best(run) if cell.standing(cell.chosen)[-1] > score else Best(cheap, name)
+
+
+def best_baseline(cheap: RunRecord) -> str | None:
+    """Return the name of the fitted baseline that is best on validation; of equals the one with the larger prior."""
+    metric, sign = cheap.asked.metric, cheap.asked.sign
+    scores = {
+        name: (sign * fitted.val[metric], fitted.prior)
+        for name, fitted in cheap.fitted.items()
+        if fitted.state == "complete"
+    }
+    return max(scores, key=lambda name: scores[name], default=None)
 
 
 def _tested(record: RunRecord, test: dict[str, float]) -> RunRecord:

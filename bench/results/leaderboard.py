@@ -2,6 +2,7 @@
 
 import collections
 import json
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
@@ -16,7 +17,7 @@ from bench.errors import StoreError
 from bench.results import bill, scores
 from bench.results.cell_runs import CellRuns, by_cell
 from bench.results.metrics import METRICS
-from bench.results.record import RunRecord, all_records, outcome, read_spec, trials_of
+from bench.results.record import FittedBaseline, RunRecord, all_records, outcome, read_spec, trials_of
 from bench.results.selection import counted_test, counted_val
 from bench.wording import bare
 
@@ -54,15 +55,16 @@ COLUMNS = [
     ),
     *("ci_low", "ci_high", "ci_of", "num_seeds", "solved", "val_screening", "val_confirmation", "drop", "val_default"),
     *METRICS,
-    *("kernels", "device_seconds", "usd", "kwh", "energy_is", "num_trials", "num_failed", "num_pruned", "outcomes"),
-    *("num_crashes", "origin", "configuration", "config_file", "configurations_confirmed", "configurations_tested"),
-    *("sampler", "pruner", "max_sequences", "batch_size", *CONDITIONS, "mixed", "sweep"),
+    *("size_bytes", "kernels", "device_seconds", "usd", "kwh", "energy_is", "num_trials", "num_failed", "num_pruned"),
+    *("outcomes", "num_crashes", "origin", "configuration", "config_file", "configurations_confirmed"),
+    *("configurations_tested", "sampler", "pruner", "max_sequences", "batch_size", *CONDITIONS, "mixed", "sweep"),
 ]
 """The columns in their order; results/README.md defines them."""
 
 _COUNTS = (
     *("length", "steps", "rank", "num_seeds", "solved", "num_parameters", "state_size", "num_trials", "num_failed"),
     *("num_pruned", "num_crashes", "configurations_confirmed", "configurations_tested", "max_sequences", "batch_size"),
+    "size_bytes",
 )
 
 Row = dict[str, Any]
@@ -127,12 +129,41 @@ def _in_order(models: list[tuple[Row, list[RunRecord]]]) -> list[Row]:
 
 
 def _baseline_rows(cheap: Sequence[RunRecord], first: RunRecord) -> list[Row]:
+    """Return the rows of the cheap baselines, best first, those that failed last, and of chance."""
     asked = first.asked
     shared = {"steps": asked.num_steps, "metric": asked.metric, "goal": asked.goal, "status": Status.BASELINE}
-    named = [(name, score) for record in cheap for name, score in (record.baselines or {}).items()]
+    rows: list[Row] = []
+    for record in cheap:
+        in_full = {row["model"]: row for row in (_fitted_row(fitted, record) for fitted in record.fitted.values())}
+        named = {f"({name})": {"score": score} for name, score in (record.baselines or {}).items()}
+        rows += [{"model": name} | row for name, row in (named | in_full).items()]
+    rows.sort(key=lambda row: math.inf if row.get("score") is None else -asked.sign * row["score"])
     if asked.solved is not None:  # exact for drawn sequences; for stored ones computed on the validation part
-        named.append(("chance", asked.chance))
-    return [shared | {"model": f"({name})", "score": score} for name, score in named]
+        rows.append({"model": "(chance)", "score": asked.chance})
+    return [shared | row for row in rows]
+
+
+def _fitted_row(fitted: FittedBaseline, record: RunRecord) -> Row:
+    """Return the row of a cheap baseline that was fitted in full; its one fit needs no fresh seeds."""
+    price, memory = record.config.usd_per_hour, fitted.peak_memory_bytes
+    return {
+        "model": f"({fitted.title})",
+        "reason": fitted.reason,
+        "score": fitted.test.get(record.asked.metric),
+        "score_is": "one fit" if fitted.test else None,
+        "val_screening": fitted.val.get(record.asked.metric),
+        "inference_sequences_per_second": fitted.sequences_per_second,
+        "latency_p50_milliseconds": fitted.latency_p50_milliseconds,
+        "latency_p95_milliseconds": fitted.latency_p95_milliseconds,
+        "num_parameters": fitted.num_parameters,
+        "size_bytes": fitted.size_bytes,
+        "peak_memory_mib": memory / 2**20 if memory else None,
+        "train_seconds": fitted.fit_seconds,
+        "device_seconds": fitted.seconds,
+        "usd": None if price is None else price * fitted.seconds / 3600,
+        "configuration": json.dumps(fitted.chosen, sort_keys=True) if fitted.state == "complete" else None,
+        "config_file": f"runs/{record.config.run}/config.json",
+    } | _conditions([record])
 
 
 def _model_row(cell: CellId, runs: CellRuns | None, spec: Mapping[str, Any]) -> tuple[Row, list[RunRecord]]:

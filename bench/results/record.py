@@ -69,6 +69,28 @@ class Seconds(BaseModel):
     total: float = 0.0  # all of it, with what lies between the parts
 
 
+class FittedBaseline(BaseModel):
+    """What came of one cheap baseline: its scores, and what it costs to fit, to store and to ask."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    title: str  # its name in tables
+    state: Literal["complete", "failed"] = "complete"
+    reason: str | None = None  # why it failed, or on how many of the training examples it was fitted
+    chosen: dict[str, Any] = {}  # the point of its grid that is best on validation
+    prior: int = 0  # decides between equal validation scores: the larger is taken
+    val: dict[str, float] = {}
+    test: dict[str, float] = {}
+    fit_seconds: float | None = None  # on the CPU, its whole grid included
+    seconds: float = 0.0  # all that was spent on it, scoring and timing included
+    latency_p50_milliseconds: float | None = None  # to answer one sequence of training length
+    latency_p95_milliseconds: float | None = None
+    sequences_per_second: float | None = None  # on the test split
+    num_parameters: int | None = None  # fitted weights; None if it has none, such as a nearest neighbour
+    size_bytes: int | None = None  # of its file
+    peak_memory_bytes: int | None = None  # that fitting added to the process
+
+
 class RunRecord(BaseModel):
     """The facts of one run. `record.json` is written atomically, before Optuna or MLflow learn about the run."""
 
@@ -102,7 +124,8 @@ class RunRecord(BaseModel):
     inference_milliseconds: float | None = None  # to answer one sequence; beside other runs
     speed: dict[str, float] | None = None  # of an exclusive pass; see training/timing.py
     kernels: list[str] = []  # that the exclusive pass ran on
-    baselines: dict[str, float] | None = None  # cheap baselines on the test split
+    baselines: dict[str, float] | None = None  # cheap baselines on the test split, by title
+    fitted: dict[str, FittedBaseline] = {}  # the cheap baselines in full, by the name of their file
     environment: dict[str, Any] = {}
     crashes: list[str] = []  # causes of the attempts that died
     started_at: str = ""  # UTC, ISO 8601

@@ -22,7 +22,6 @@ from bench.data.splits import PARTS
 from bench.data.table_format import TableFormat
 from bench.data.texts import Examples
 from bench.errors import DataError, DeclarationError
-from bench.tasks._baselines import FITTED, logistic, nearest, resample, tf_idf
 from bench.tasks._sequences import StoredSequences, checked_files, class_scores
 
 TOKENS = ("word", "character", "byte")
@@ -119,24 +118,6 @@ class Task(StoredSequences):
     def score(self, outputs: np.ndarray, batch: Batch) -> dict[str, float]:
         """Return accuracy, and F1 averaged over the classes that occur in targets or answers."""
         return class_scores(outputs.argmax(-1), batch.y, self.output_size)
-
-    def baselines(self, size: int) -> dict[str, float]:
-        """Return the accuracy of the most frequent class and of cheap models, which read the same steps as others."""
-        batches = train, val, test = self.spread("train", FITTED), self.spread("val", FITTED), self.split("test", size)
-        scores = {"most frequent class": float((test.y == np.bincount(train.y).argmax()).mean())}
-        if self.tokens:
-            name, features = "TF-IDF + logistic regression", tf_idf(batches, self.meta["tokens"])
-        elif self.reader == "wav":
-            name = "logistic regression on mean and sd of log-mel"
-            features = [sequences.moments(batch) for batch in batches]
-        else:
-            # In the units of the files, because the published errors of the archives are.
-            scale = np.array(self.meta["scale"], dtype=np.float32)
-            shapes = [resample(batch.x * scale, batch.length, self.num_steps) for batch in (train, test)]
-            scores["1-NN Euclidean"] = float((nearest(shapes[0], train.y, shapes[1]) == test.y).mean())
-            name = "logistic regression on summary features"
-            features = [sequences.summary_features(batch, self.num_steps) for batch in batches]
-        return scores | {name: logistic(features, train.y, val.y, test.y)}
 
 
 def decode(outputs: np.ndarray, classes: list[str]) -> tuple[list[str], np.ndarray]:

@@ -58,18 +58,6 @@ class Task(StoredTask):
         """Return the share of right answers."""
         return {"accuracy": float((outputs.argmax(-1) == batch.y).mean())}
 
-    def baselines(self, size: int) -> dict[str, float]:
-        """Return the accuracy of the most frequent digit, and of logistic regression on the pixels."""
-        from sklearn.linear_model import LogisticRegression
-
-        train, test = self.take("train", np.arange(self.counts["train"])), self.split("test", size)
-        majority = np.bincount(train.y).argmax()
-        model = LogisticRegression(max_iter=1_000).fit(train.x.reshape(len(train.x), -1), train.y)
-        return {
-            "most frequent digit": float((test.y == majority).mean()),
-            "logistic regression": float(model.score(test.x.reshape(len(test.x), -1), test.y)),
-        }
-
 
 @functools.cache
 def _load() -> tuple[np.ndarray, np.ndarray]:

@@ -6,7 +6,7 @@ https://arxiv.org/abs/2205.13504; MASE: Hyndman & Koehler, 2006, https://doi.org
 B batch, L look-back, H horizon, D input columns, T target columns, N rows.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,8 @@ import numpy as np
 
 from bench import wording
 from bench.config import contracts
-from bench.config.contracts import Batch, New, Sampling, StoredTask, Trained, spread
+from bench.config.contracts import Batch, New, Sampling, StoredTask, Trained
+from bench.data import sequences
 from bench.data.files import prepare
 from bench.data.remarks import Remark
 from bench.data.splits import PARTS, check_splits
@@ -23,11 +24,7 @@ from bench.data.tables import Table, carry_forward, group_starts, read_table
 from bench.data.timestamps import months_of
 from bench.errors import DataError, DeclarationError
 from bench.tasks import _windows
-from bench.tasks._baselines import ridges
 from bench.tasks._sequences import checked_files
-
-ALPHAS = (1.0, 10.0, 100.0, 1e3, 1e4, 1e5)  # of the ridge; the best on val is taken
-RIDGE_CELLS = 1 << 24  # numbers the ridge is fitted on, at most: 128 MiB
 
 
 class Task(StoredTask):
@@ -143,6 +140,19 @@ class Task(StoredTask):
         y = self._values_ND[start[:, None] + np.arange(self.horizon), : len(self.target)]
         return Batch(x, np.full(len(x), self.num_steps), y.reshape(len(y), -1))
 
+    def reaching_back(self, part: str, places: np.ndarray, steps: int) -> Batch:
+        """Return the same windows with their last `steps` rows, or with all rows of the group where those are fewer."""
+        start, group = self._rows(part, places)
+        length = np.minimum(start - group, steps)
+        x = sequences.padded(self._values_ND, start - length, length)
+        y = self._values_ND[start[:, None] + np.arange(self.horizon), : len(self.target)]
+        return Batch(x, length, y.reshape(len(y), -1))
+
+    def rows_of_train(self, most: int) -> np.ndarray:
+        """Return the targets of the first training rows, `most` at most and of one group, (N, T), standardised."""
+        first, beyond, group = self._ranges["train"][0]
+        return self._values_ND[group : min(beyond + self.horizon - 1, group + most), : len(self.target)]
+
     def times(self, part: str, places: np.ndarray) -> np.ndarray | None:
         """Return the times of the targets, (B, H) datetime64[ns] in UTC; None for a table without times."""
         if self._times is None:
@@ -168,63 +178,11 @@ class Task(StoredTask):
             scores["mase"] = float((scaled[varies] / self._naive[varies]).mean())
         return scores
 
-    def baselines(self, size: int) -> dict[str, float]:
-        """Return the mse of the training mean, the last row, the row a season before, and two linear maps.
-
-        The ridge reads all columns of the window. The map of each series is the same for all targets and reads one
-        at a time, less its last value, as NLinear of Zeng et al. does.
-        """
-        test = self.split("test", size)
-        places = spread(self.counts["test"], size)
-        answers = {"train mean": np.zeros_like(test.y), "repeat last": self._repeat(places, 1)}
-        if self.season is not None:
-            answers["seasonal naive"] = self._repeat(places, self.season)
-        answers["ridge on the window"] = self._ridge(test, size, _all_columns, lambda outputs, batch: outputs)
-        answers["linear map of each series"] = self._ridge(test, size, self._each_series, self._from_each_series)
-        return {name: self.score(outputs, test)["mse"] for name, outputs in answers.items()}
-
     def _rows(self, part: str, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the first target row of each window, and the first row of its group; both (B,)."""
         number = np.searchsorted(self._before[part], places, side="right") - 1
         first, _, group = self._ranges[part][number].T
         return first + places - self._before[part][number], group
-
-    def _repeat(self, places: np.ndarray, season: int) -> np.ndarray:
-        """Return the last `season` rows again and again, also from before the window; else the last row; (B, H T)."""
-        start, group = self._rows("test", places)
-        seasons = np.where(start - season >= group, season, 1)[:, None]
-        rows = start[:, None] - seasons + np.arange(self.horizon) % seasons
-        return self._values_ND[rows, : len(self.target)].reshape(len(rows), -1)
-
-    def _ridge(
-        self,
-        test: Batch,
-        size: int,
-        pairs: Callable[[Batch], tuple[np.ndarray, np.ndarray]],
-        restore: Callable[[np.ndarray, Batch], np.ndarray],
-    ) -> np.ndarray:
-        """Return answers on `test` of the ridge between the inputs and outputs that `pairs` makes of a batch."""
-        most = max(64, RIDGE_CELLS // max(self.num_steps * self.input_size, self.output_size))
-        train, val = self.spread("train", most), self.split("val", size)
-        (val_x, _), (test_x, _) = pairs(val), pairs(test)
-        best, outputs = np.inf, np.zeros_like(test.y)
-        for weights, offset in ridges(*pairs(train), ALPHAS):
-            error = float(((restore(val_x @ weights + offset, val) - val.y) ** 2).mean())
-            if error < best:
-                best, outputs = error, restore(test_x @ weights + offset, test)
-        return outputs
-
-    def _each_series(self, batch: Batch) -> tuple[np.ndarray, np.ndarray]:
-        """Return (B T, L) and (B T, H): each target separately, both as differences from its last value."""
-        x_BTL = batch.x[..., : len(self.target)].astype(np.float64).transpose(0, 2, 1)
-        last_BT1 = x_BTL[..., -1:]
-        y_BTH = batch.y.reshape(len(batch.y), self.horizon, -1).transpose(0, 2, 1) - last_BT1
-        return (x_BTL - last_BT1).reshape(-1, self.num_steps), y_BTH.reshape(-1, self.horizon)
-
-    def _from_each_series(self, outputs: np.ndarray, batch: Batch) -> np.ndarray:
-        last_BT1 = batch.x[:, -1, : len(self.target), None]
-        outputs_BTH = outputs.reshape(len(batch.x), -1, self.horizon) + last_BT1
-        return outputs_BTH.transpose(0, 2, 1).reshape(len(batch.x), -1)
 
     def _mean_error(self, part: str) -> float:
         """Return the mse of the training mean over all windows of a part, without gathering them."""
@@ -234,11 +192,6 @@ class Task(StoredTask):
             sums = np.cumsum(np.r_[0.0, (rows**2).sum(1)])
             total += float((sums[self.horizon :] - sums[: -self.horizon]).sum())
         return total / (self.counts[part] * self.output_size)
-
-
-def _all_columns(batch: Batch) -> tuple[np.ndarray, np.ndarray]:
-    """Return (B, L D) and (B, H T): all columns and steps at once."""
-    return batch.x.reshape(len(batch.x), -1).astype(np.float64), batch.y.astype(np.float64)
 
 
 def decode(outputs: np.ndarray, meta: dict[str, Any], num_targets: int) -> np.ndarray:

@@ -15,10 +15,10 @@ from bench.config.contracts import STRETCHES, Batch, New, Sampling, StoredTask, 
 from bench.data import sequences, texts, vocabulary
 from bench.data.encodings import read_bytes, read_text
 from bench.data.files import prepare
+from bench.data.kneser_ney import KneserNey
 from bench.data.remarks import Remark
 from bench.data.splits import PARTS, check_splits, named_files
 from bench.errors import DataError, DeclarationError
-from bench.tasks._kneser_ney import KneserNey
 from bench.tasks._sequences import checked_files
 
 ORDER = 5  # of the strongest n-gram model
@@ -118,16 +118,6 @@ class Task(StoredTask):
         """Return nats and bits per token, and perplexity, from negative log likelihoods (B, L) in nats."""
         nats = float(outputs.mean(dtype=np.float64))
         return {"nats": nats, "bits": nats / math.log(2), "perplexity": math.exp(min(nats, 700.0))}
-
-    def baselines(self, size: int) -> dict[str, float]:
-        """Return the nats per token of n-gram models on the test windows; each token sees all before it there."""
-        batch = self.split("test", size)
-        scores = {"uniform": math.log(self.output_size), "unigram": self._unigram(batch.y)}
-        windows = np.concatenate([batch.x, batch.y[:, -1:]], axis=1)  # (B, L + 1), with the token after each window
-        for order in (2, ORDER):
-            model = self.n_gram_model(order)
-            scores[f"Kneser-Ney {order}-gram"] = float(np.mean([model.nats(row) for row in windows]))
-        return scores
 
     def n_gram_model(self, order: int) -> KneserNey:
         """Return an n-gram model of the training part."""

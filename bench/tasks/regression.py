@@ -19,10 +19,7 @@ from bench.data.splits import PARTS, check_splits, split_borders
 from bench.data.table_format import TableFormat
 from bench.data.tables import Table, group_starts, read_table
 from bench.errors import DataError, DeclarationError
-from bench.tasks._baselines import FITTED
 from bench.tasks._sequences import StoredSequences, checked_files
-
-ALPHAS = (0.1, 1.0, 10.0, 100.0, 1e3)  # of the ridge; the best on val is taken
 
 
 class Task(StoredSequences):
@@ -95,22 +92,6 @@ class Task(StoredSequences):
         variance = float(batch.y.var(dtype=np.float64))
         r2 = 1 - float((error**2).mean()) / variance if variance > 0 else 0.0
         return {"r2": r2, "mae": float(np.abs(error).mean()) * self.meta["scale"]}
-
-    def baselines(self, size: int) -> dict[str, float]:
-        """Return the r2 of the training mean, and of a ridge regression on summary features of the sequences."""
-        from sklearn.linear_model import Ridge
-
-        train, val, test = self.spread("train", FITTED), self.split("val", size), self.split("test", size)
-        features = [sequences.summary_features(batch, self.num_steps) for batch in (train, val, test)]
-        mean = np.zeros((len(test.y), 1))
-        best, outputs = -np.inf, mean
-        for alpha in ALPHAS:
-            model = Ridge(alpha=alpha).fit(features[0], train.y)
-            r2 = self.score(model.predict(features[1])[:, None], val)["r2"]
-            if r2 > best:
-                best, outputs = r2, model.predict(features[2])[:, None]
-        answers = {"mean": mean, "ridge on summary features": outputs}
-        return {name: self.score(answer, test)["r2"] for name, answer in answers.items()}
 
 
 def decode(outputs: np.ndarray, meta: dict[str, Any]) -> np.ndarray:

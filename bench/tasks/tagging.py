@@ -90,19 +90,6 @@ class Task(StoredTask):
         """Return accuracy, and F1 averaged over the labels that occur in targets or answers."""
         return self._scores(outputs.argmax(-1), batch)
 
-    def baselines(self, size: int) -> dict[str, float]:
-        """Return the accuracy of the most frequent label in training, overall and of each token."""
-        train, test = self.take("train", np.arange(self.counts["train"])), self.split("test", size)
-        assert train.mask is not None
-        counts = np.zeros((self.input_size, self.output_size), dtype=np.int64)
-        np.add.at(counts, (train.x[train.mask], train.y[train.mask]), 1)
-        label_of_token = np.where(counts.any(1), counts.argmax(1), self._most_frequent)
-        answers = {
-            "most frequent label": np.full_like(test.y, self._most_frequent),
-            "most frequent label of each token": label_of_token[test.x],
-        }
-        return {name: self._scores(answer, test)["accuracy"] for name, answer in answers.items()}
-
     def _scores(self, answers: np.ndarray, batch: Batch) -> dict[str, float]:
         assert batch.mask is not None
         return class_scores(answers[batch.mask], batch.y[batch.mask], self.output_size)

@@ -1,4 +1,4 @@
-"""Runs that do not select: the test split, cheap baselines, and the exclusive timing."""
+"""Runs that do not select: the test split, and the exclusive timing."""
 
 import logging
 import warnings
@@ -75,23 +75,6 @@ def _load_weights(module: SequenceModule, folder: Path, task: Task, ledger: Ledg
 
 def _load(module: SequenceModule, folder: Path) -> None:
     module.load_state_dict(torch.load(folder / "weights.pt", map_location="cpu", weights_only=True))
-
-
-def baselines(config: RunConfig, task: Task, folder: Path | None, ledger: Ledger) -> dict[str, Any]:
-    """Score the cheap baselines on the test split; those of a language model also write texts, at temperature 1."""
-    with ledger.spent_on("evaluate"):
-        scores = {name: float(value) for name, value in task.baselines(config.train.num_test).items()}
-        if not isinstance(task, TextTask):
-            return {"baselines": scores}
-        orders = {"uniform": 0, "unigram": 1, f"Kneser-Ney {generation.ORDER}-gram": generation.ORDER}
-        texts = {name: generation.n_gram_samples(task, order, seed=0) for name, order in orders.items()}
-        if folder is not None:
-            write_json(folder / "samples.json", texts)
-        tests = {
-            name: {task.metric: scores[name]} | {f"{measure}_t1.0": value for measure, value in measures.items()}
-            for name, measures in generation.measures(texts, task).items()
-        }
-        return {"baselines": scores, "tests": tests}
 
 
 def speed(config: RunConfig, task: Task, ledger: Ledger) -> dict[str, Any]:

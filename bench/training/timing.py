@@ -55,7 +55,7 @@ def speed(module: SequenceModule, batch: Tensors, config: RunConfig) -> dict[str
     result: dict[str, float] = {"batch_size": size}
     for name, act in (("train", train_step), ("inference", infer)):
         module.train(name == "train")
-        seconds = _repeat(act, config.device, MAX_REPEATS)
+        seconds = repeat(act, config.device, MAX_REPEATS)
         low, median, high = np.quantile(seconds, (0.25, 0.5, 0.75))
         result[f"{name}_step_milliseconds"] = 1e3 * float(median)
         result[f"{name}_sequences_per_second"] = size / float(median)
@@ -65,7 +65,7 @@ def speed(module: SequenceModule, batch: Tensors, config: RunConfig) -> dict[str
     if module.can_stream:
         single["streaming"] = _one_step(module, x, length, config)
     for name, act in single.items():
-        seconds = _repeat(act, config.device, MAX_SINGLE_REPEATS, MIN_SINGLE_REPEATS)
+        seconds = repeat(act, config.device, MAX_SINGLE_REPEATS, MIN_SINGLE_REPEATS)
         result |= {f"{name}_p{q}_milliseconds": 1e3 * float(np.percentile(seconds, q)) for q in (50, 95)}
         result[f"{name}_repeats"] = len(seconds)
     return result
@@ -76,7 +76,7 @@ def latency(module: SequenceModule, batch: Tensors, config: RunConfig) -> float:
     was_training = module.training
     module.to(config.device).eval()
     x, length = batch[0].to(config.device), batch[1].to(config.device)
-    seconds = _repeat(_one_sequence(module, x, length, config), config.device, MAX_SINGLE_REPEATS)
+    seconds = repeat(_one_sequence(module, x, length, config), config.device, MAX_SINGLE_REPEATS)
     module.train(was_training)
     return 1e3 * float(np.median(seconds))
 
@@ -116,7 +116,8 @@ def _precision(config: RunConfig) -> Any:
     return torch.autocast(config.device, torch.bfloat16, enabled=config.precision == "bf16-mixed")
 
 
-def _repeat(act: Callable[[], None], device: str, most: int, least: int = 5) -> list[float]:
+def repeat(act: Callable[[], None], device: str, most: int, least: int = 5) -> list[float]:
+    """Return the seconds of repeats, for about a quarter of a second but `least` to `most` times, after warming up."""
     gc.collect()
     end = time.perf_counter() + WARM_UP_SECONDS
     for _ in range(3):

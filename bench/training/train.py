@@ -17,7 +17,7 @@ from bench.config.datasets import task_of
 from bench.config.settings import RunConfig
 from bench.errors import BenchError
 from bench.results.record import Asked, RunRecord, Seconds, read_crashes
-from bench.training import ddp, evaluate, fit
+from bench.training import cheap, ddp, evaluate, fit
 from bench.training.energy import EnergyMeter, cpu_seconds
 from bench.training.ledger import Ledger, PeakMemory, environment, prepare_process
 from bench.training.watch import OnReport, Report
@@ -104,7 +104,7 @@ def _carry_out(
     if config.phase == "test":
         return evaluate.test(config, task, folder, ledger, changes_files)
     if config.phase == "baselines":
-        return evaluate.baselines(config, task, folder, ledger)
+        return cheap.baselines(config, task, folder, ledger)
     if config.phase == "speed":
         return evaluate.speed(config, task, ledger)
     return fit.fit(config, task, on_report, folder, ledger)

@@ -13,13 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.config.datasets import DataFile
-from bench.data import signals
 from bench.data.files import folders, locate
 from bench.data.splits import split_parts
 from bench.errors import DataError, DataMissingError, DeclarationError
-from bench.tasks._baselines import nearest, resample
 from bench.tasks._sequences import class_scores
 from bench.tasks.classification import Task
+from tests.baselines.fitting import reached
 
 quick = settings(max_examples=60, deadline=None)
 CARDS = Path(__file__).parents[2] / "datasets"
@@ -180,7 +179,7 @@ def test_a_folder_of_recordings(tmp_path):
     task = Task(5, files=[entry], reader="wav", label=1, splits={"by": "index", "test": [3], "val_share": 0.34})
     assert (task.input_size, task.num_steps, task.counts) == (40, 5, {"train": 8, "val": 4, "test": 4})
     assert all(name.endswith("_3.wav") for name in task.meta["ids"][-4:])
-    assert task.baselines(ALL)["logistic regression on mean and sd of log-mel"] == 1.0
+    assert reached("logistic_on_summary", task) == 1.0
     task = Task(5, files=[entry], reader="wav", label=1, splits={"by": "speaker", "test": "tom", "val_share": 0.25})
     assert all("_tom_" in name for name in task.meta["ids"][-8:])
     assert not any("_tom_" in name for name in task.meta["ids"][:-8])
@@ -414,36 +413,7 @@ def test_decode(split_files):
     np.testing.assert_allclose(probabilities, [[0.25, 0.75], [1, 0]])
 
 
-def test_resampling_by_straight_lines():
-    x = np.array([[0.0, 2, 4, 0], [1, 2, 0, 0]])[..., None]
-    found = resample(x, np.array([3, 2]), 5)
-    np.testing.assert_allclose(found[..., 0], [[0, 1, 2, 3, 4], [1, 1.25, 1.5, 1.75, 2]])
-    assert resample(x, np.array([4, 4]), 4).shape == (2, 4, 1)
-
-
-def test_the_nearest_by_hand():
-    train = np.array([[0.0, 0], [3, 4]])[..., None]
-    assert nearest(train, np.array([7, 8]), np.array([[1.0, 1], [2, 3]])[..., None]).tolist() == [7, 8]
-
-
 # The real files
-
-
-@pytest.mark.parametrize(
-    ("name", "error"),
-    [  # UCR archive 2018, DataSummary.csv: error of 1-NN with Euclidean distance
-        ("ItalyPowerDemand", 0.0447),
-        ("ArrowHead", 0.2000),
-        ("GunPoint", 0.0867),
-        ("OSULeaf", 0.4793),
-        ("ACSF1", 0.4600),
-        ("BasicMotions", 0.4000),  # of the UEA archive; recomputed, not published, for raw values
-    ],
-)
-def test_the_published_errors_of_the_nearest_neighbour(name, error):
-    train, test = (signals.read_ts(real(f"{name}/{name}_{part}.ts")) for part in ("TRAIN", "TEST"))
-    answers = nearest(np.stack(train.items), np.array(train.labels), np.stack(test.items))
-    assert (answers != np.array(test.labels)).mean() == pytest.approx(error, abs=5e-5)
 
 
 @pytest.mark.parametrize(
@@ -507,11 +477,10 @@ def test_each_recording_of_the_digits_is_for_test_in_one_of_six_folds():
 
 
 def test_what_baselines_reach():
-    assert card("japanese_vowels", 29).baselines(ALL)["1-NN Euclidean"] == pytest.approx(0.949, abs=0.002)
-    assert card("sst2", 50).baselines(ALL)["TF-IDF + logistic regression"] == pytest.approx(0.797, abs=0.01)
-    digits = "logistic regression on mean and sd of log-mel"
-    assert card("fsdd", 100).baselines(ALL)[digits] == pytest.approx(0.96, abs=0.01)
-    assert card("fsdd_speaker", 100).baselines(ALL)[digits] < 0.6  # a speaker never heard
+    assert reached("nearest_neighbour", card("japanese_vowels", 29)) == pytest.approx(0.949, abs=0.002)
+    assert reached("tf_idf_logistic", card("sst2", 50)) == pytest.approx(0.797, abs=0.01)
+    assert reached("logistic_on_summary", card("fsdd", 100)) > 0.97
+    assert reached("logistic_on_summary", card("fsdd_speaker", 100)) < 0.65  # a speaker never heard
 
 
 # The cards

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.linear_model import Ridge
 
+from bench.baselines._linear import ridges
 from bench.config import datasets
 from bench.config.contracts import Batch, Sampling
 from bench.config.datasets import make_task
@@ -18,8 +19,8 @@ from bench.data import files
 from bench.data.splits import split_borders
 from bench.errors import DataError, DataMissingError, DeclarationError
 from bench.tasks import forecasting
-from bench.tasks._baselines import ridges
 from bench.tasks.forecasting import Task
+from tests.baselines.fitting import fit, reached, score
 
 quick = settings(max_examples=40, deadline=None)
 ALL = 10**6
@@ -269,10 +270,9 @@ def test_scores_by_hand(tmp_path):
     assert found["mse"] == pytest.approx((1 / scale) ** 2 / 6, rel=1e-4)
     assert found["mae"] == pytest.approx(1 / scale / 6, rel=1e-4)
     assert found["mase"] == pytest.approx(1 / 6 / naive, rel=1e-4)
-    baselines = task.baselines(ALL)
-    assert baselines["seasonal naive"] == pytest.approx(np.mean([4, 4, 0, 4, 0, 0]) / scale**2, rel=1e-4)
-    assert baselines["repeat last"] == pytest.approx(np.mean([64, 4, 100, 0, 100, 0]) / scale**2, rel=1e-4)
-    assert baselines["train mean"] == pytest.approx(task.score(np.zeros_like(test.y), test)["mse"])
+    assert reached("seasonal_naive", task) == pytest.approx(np.mean([4, 4, 0, 4, 0, 0]) / scale**2, rel=1e-4)
+    assert reached("repeat_last", task) == pytest.approx(np.mean([64, 4, 100, 0, 100, 0]) / scale**2, rel=1e-4)
+    assert reached("constant", task) == pytest.approx(task.score(np.zeros_like(test.y), test)["mse"])
 
 
 def test_the_seasonal_naive_forecast_goes_round_and_may_look_further_back_than_the_window(tmp_path):
@@ -280,7 +280,7 @@ def test_the_seasonal_naive_forecast_goes_round_and_may_look_further_back_than_t
     own = table(tmp_path, v=v)
     for length, horizon in ((2, 4), (7, 12)):
         task = Task(length, files=own, target=["v"], horizon=horizon, season=5, splits=[30, 15, 15])
-        assert task.baselines(ALL)["seasonal naive"] == pytest.approx(0, abs=1e-12)
+        assert reached("seasonal_naive", task) == pytest.approx(0, abs=1e-12)
     assert task.score(everything(task, "test").y, everything(task, "test")).keys() == {"mse", "mae"}  # nothing to scale
 
 
@@ -288,7 +288,7 @@ def test_the_seasonal_naive_forecast_goes_round_and_may_look_further_back_than_t
 def test_the_ridge_is_that_of_scikit_learn(shape):
     rng = np.random.default_rng(0)
     x, y, other = rng.normal(2, 1, shape), rng.normal(size=(shape[0], 3)), rng.normal(size=(5, shape[1]))
-    for alpha, (weights, offset) in zip(forecasting.ALPHAS, ridges(x, y, forecasting.ALPHAS), strict=True):
+    for alpha, (weights, offset) in zip((1.0, 100.0, 1e5), ridges(x, y, (1.0, 100.0, 1e5)), strict=True):
         expected = Ridge(alpha=alpha, solver="svd").fit(x, y).predict(other)
         np.testing.assert_allclose(other @ weights + offset, expected, atol=1e-8)
 
@@ -298,15 +298,14 @@ def test_the_ridge_finds_a_linear_rule(tmp_path):
     for _ in range(400):
         v.append(1.9 * v[-1] - v[-2])  # a sine
     task = Task(4, files=table(tmp_path, v=v), target=["v"], horizon=3)
-    found = task.baselines(ALL)
-    assert found["ridge on the window"] < 1e-3 < 0.1 < found["repeat last"]
+    assert reached("ridge_on_window", task) < 1e-3 < 0.1 < reached("repeat_last", task)
 
 
 def test_a_split_of_fewer_windows_has_its_baselines_on_the_same(tmp_path):
     task = Task(3, files=table(tmp_path, v=np.random.default_rng(0).normal(size=200)), target=["v"], horizon=2)
     few = task.split("test", 10)
     last = np.repeat(few.x[:, -1:, 0], 2, axis=1)
-    assert task.baselines(10)["repeat last"] == pytest.approx(task.score(last, few)["mse"])
+    assert score(fit("repeat_last", task), task, size=10) == pytest.approx(task.score(last, few)["mse"])
 
 
 # New files
@@ -465,7 +464,7 @@ def test_the_linear_map_of_each_series_scores_as_published_ones():
     # LTSF-Linear, ETTh1, horizon 96 from 336: DLinear 0.375 / 0.399, trained by gradient descent; ours is solved.
     task = real("etth1", 336, horizon=96)
     test = everything(task, "test")
-    found = task.score(task._ridge(test, ALL, task._each_series, task._from_each_series), test)
+    found = task.score(fit("linear_map", task).outputs(test.x, test.length), test)
     assert found["mse"] == pytest.approx(0.375, abs=0.01)
     assert found["mae"] == pytest.approx(0.399, abs=0.01)
 

@@ -41,7 +41,7 @@ def batch(task):
 
 def test_seconds_are_taken_after_a_warm_up(clock):
     pauses = iter([60.0, 60.0, 60.0, *[0.05, 0.05, 9.0, 0.05, 0.05]])
-    assert timing._repeat(lambda: clock(next(pauses)), "cpu", 30) == pytest.approx([0.05, 0.05, 9.0, 0.05, 0.05])
+    assert timing.repeat(lambda: clock(next(pauses)), "cpu", 30) == pytest.approx([0.05, 0.05, 9.0, 0.05, 0.05])
 
 
 def test_speed_is_of_steps_of_the_batch_given():

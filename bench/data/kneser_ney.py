@@ -51,6 +51,10 @@ class KneserNey:
 
     def nats(self, numbers: np.ndarray) -> float:
         """Return the mean negative log likelihood of all tokens (N,) after the first, in nats."""
+        return float(self.nats_of_each(numbers).mean())
+
+    def nats_of_each(self, numbers: np.ndarray) -> np.ndarray:
+        """Return the negative log likelihood of each token (N,) after the first, in nats, (N - 1,)."""
         probability = np.full(len(numbers), 1.0 / self.size)
         context = np.zeros(len(numbers), dtype=np.int64)  # index of the context of each token, -1 if it is unseen
         for n, level in enumerate(self.levels, 1):
@@ -61,7 +65,7 @@ class KneserNey:
             mixed = (kept + level.given[context] * probability[scored]) / np.maximum(total, 1)
             probability[scored] = np.where(total > 0, mixed, probability[scored])
             context = index[:-1]
-        return float(-np.log(probability[1:]).mean())
+        return np.asarray(-np.log(probability[1:]))
 
     def probabilities(self, before: Sequence[int]) -> np.ndarray:
         """Return the probability of every token after the tokens `before`, (size,); they sum to 1."""

@@ -1,0 +1,19 @@
+"""Sequences of unequal length as vectors of one length.
+
+B batch, L steps, D channels.
+"""
+
+import numpy as np
+
+
+def resample(x: np.ndarray, length: np.ndarray, steps: int) -> np.ndarray:
+    """Return sequences (B, L, D) of `length` (B,) steps, interpolated linearly to (B, steps, D)."""
+    if (length == steps).all():
+        return x[:, :steps]
+    at = np.linspace(0, 1, steps)[None] * (length[:, None] - 1)
+    before = np.floor(at).astype(np.int64)
+    after = np.minimum(before + 1, length[:, None] - 1)
+    weight = (at - before)[..., None].astype(x.dtype)
+    row = np.arange(len(x))[:, None]
+    resampled: np.ndarray = x[row, before] * (1 - weight) + x[row, after] * weight
+    return resampled

@@ -1,0 +1,136 @@
+"""The run of the cheap baselines: each is fitted, scored, timed and stored, and a failure of one leaves the others."""
+
+import signal
+import threading
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import numpy as np
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+from bench.config import baseline
+from bench.config.baseline import Baseline
+from bench.config.contracts import Batch, SplitName, StoredTask, Task, TextTask
+from bench.config.settings import RunConfig
+from bench.results.record import FittedBaseline, write_json
+from bench.training import generation
+from bench.training.ledger import Ledger, PeakMemory
+from bench.training.timing import MAX_SINGLE_REPEATS, repeat
+
+SECONDS = 60.0  # that fitting one baseline may take
+SUFFIX = ".npz"  # of the file that holds a fitted baseline, beside the run's record
+
+
+class TooSlowError(Exception):
+    """A baseline was not fitted in its time."""
+
+
+def baselines(config: RunConfig, task: Task, folder: Path | None, ledger: Ledger) -> dict[str, Any]:
+    """Fit, score and time the cheap baselines, and those that the task itself knows; store the fitted ones.
+
+    Baselines are always fitted on the CPU. Those of a language model also write texts, at temperature 1.
+    """
+    with ledger.spent_on("evaluate"), threadpool_limits(config.threads):
+        scores = {name: float(value) for name, value in task.baselines(config.train.num_test).items()}
+        fitted = {name: _fitted(name, found, config, task, folder) for name, found in baseline.applicable(task).items()}
+        scores |= {row.title: row.test[task.metric] for row in fitted.values() if row.test}
+        facts: dict[str, Any] = {"baselines": scores, "fitted": fitted}
+        return facts | _texts(task, folder, scores) if isinstance(task, TextTask) else facts
+
+
+def _fitted(name: str, found: Baseline, config: RunConfig, task: Task, folder: Path | None) -> FittedBaseline:
+    """Return what came of one baseline; a failure is a row with a reason."""
+    start = time.perf_counter()
+    facts: dict[str, Any] = {"title": found.title, "prior": found.prior}
+    try:
+        facts |= _measured(name, found, config, task, folder)
+    except Exception as error:  # noqa: BLE001 - one baseline must not take the others with it
+        if not isinstance(error, TooSlowError):
+            traceback.print_exc()
+        kind = "" if isinstance(error, TooSlowError) else f"{type(error).__name__}: "
+        message = (str(error).strip().splitlines() or ["no message"])[0]
+        facts |= {"state": "failed", "reason": f"{kind}{message}"[:300]}
+    return FittedBaseline(**facts, seconds=time.perf_counter() - start)
+
+
+def _measured(name: str, found: Baseline, config: RunConfig, task: Task, folder: Path | None) -> dict[str, Any]:
+    assert isinstance(task, StoredTask)
+    memory, history = PeakMemory("cpu"), found.history(task)
+    train = baseline.windows(task, "train", found.most(task), history)
+    val, test = (baseline.windows(task, part, size, history) for part, size in _splits(config))
+    start = time.perf_counter()
+    with _within(SECONDS):
+        found.fit(train, val, task)
+    facts: dict[str, Any] = {"fit_seconds": time.perf_counter() - start, "peak_memory_bytes": memory.bytes()}
+    facts |= {"chosen": found.chosen, "num_parameters": found.num_parameters}
+    if len(train.x) < task.counts["train"]:
+        facts["reason"] = f"fitted on {len(train.x):,} of {task.counts['train']:,} training examples"
+    val, test = (baseline.latest(batch, found.num_steps or history) for batch in (val, test))
+    facts["val"] = task.score(found.scored(val, task), val)
+    start = time.perf_counter()
+    outputs = found.scored(test, task)
+    facts["sequences_per_second"] = len(test.x) / (time.perf_counter() - start)
+    facts["test"] = task.score(outputs, test)
+    facts |= _latency(found, val, task)
+    if folder is not None:
+        path = folder / f"{name}{SUFFIX}"
+        found.save(path)
+        facts["size_bytes"] = path.stat().st_size
+    return facts
+
+
+def _splits(config: RunConfig) -> tuple[tuple[SplitName, int], tuple[SplitName, int]]:
+    return ("val", config.train.num_val), ("test", config.train.num_test)
+
+
+def _latency(found: Baseline, batch: Batch, task: Task) -> dict[str, float]:
+    """Return the median and the 95th percentile of the milliseconds for the longest sequence of a batch, alone."""
+    row = slice(longest := int(batch.length.argmax()), longest + 1)
+    steps = int(batch.length[longest])
+    mask = None if batch.mask is None else batch.mask[row, :steps]
+    y = batch.y[row, :steps] if task.per_step else batch.y[row]
+    one = Batch(batch.x[row, :steps], batch.length[row], y, mask)
+    seconds = repeat(lambda: _discard(found.scored(one, task)), "cpu", MAX_SINGLE_REPEATS)
+    return {f"latency_p{q}_milliseconds": 1e3 * float(np.percentile(seconds, q)) for q in (50, 95)}
+
+
+def _discard(outputs: np.ndarray) -> None:
+    """Make an action of a function."""
+
+
+@contextmanager
+def _within(seconds: float) -> Iterator[None]:
+    """Raise TooSlowError in the block after `seconds`; outside the main thread, where Python has no alarm, never."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def ring(number: int, frame: FrameType | None) -> None:
+        raise TooSlowError(f"not fitted within {seconds:g} s")
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def _texts(task: TextTask, folder: Path | None, scores: dict[str, float]) -> dict[str, Any]:
+    """Return measures of the texts that n-gram models write, and store the texts."""
+    orders = {"uniform": 0, "unigram": 1, f"Kneser-Ney {generation.ORDER}-gram": generation.ORDER}
+    texts = {name: generation.n_gram_samples(task, order, seed=0) for name, order in orders.items() if name in scores}
+    if folder is not None:
+        write_json(folder / "samples.json", texts)
+    return {
+        "tests": {
+            name: {"nats": scores[name]} | {f"{measure}_t1.0": value for measure, value in measures.items()}
+            for name, measures in generation.measures(texts, task).items()
+        }
+    }

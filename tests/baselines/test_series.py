@@ -1,0 +1,104 @@
+"""Baselines of series: by hand, against scikit-learn, and against what was published of MiniRocket and 1-NN."""
+
+import numpy as np
+import pytest
+
+from bench.baselines import minirocket
+from bench.baselines._linear import ridges, temperature
+from bench.baselines._shapes import resample
+from bench.baselines.nearest_neighbour import nearest
+from bench.data import files, signals
+
+
+def real(path: str):
+    found = next((folder / path for folder in files.folders() if (folder / path).exists()), None)
+    return found or pytest.skip(f"{path}: not in a data folder")
+
+
+def read(name: str):
+    """Return the training and the test part of an archive: values (N, L, D), lengths (N,) and classes (N,) by number."""
+    parts = [signals.read_ts(real(f"{name}/{name}_{part}.ts")) for part in ("TRAIN", "TEST")]
+    classes = sorted(set(parts[0].labels))
+    for part in parts:
+        length = np.array([len(item) for item in part.items])
+        x = np.zeros((len(length), length.max(), part.items[0].shape[1]), dtype=np.float32)
+        for row, item in zip(x, part.items, strict=True):
+            row[: len(item)] = item
+        yield x, length, np.array([classes.index(label) for label in part.labels])
+
+
+def test_resampling_by_straight_lines():
+    x = np.array([[0.0, 2, 4, 0], [1, 2, 0, 0]])[..., None]
+    found = resample(x, np.array([3, 2]), 5)
+    np.testing.assert_allclose(found[..., 0], [[0, 1, 2, 3, 4], [1, 1.25, 1.5, 1.75, 2]])
+    assert resample(x, np.array([4, 4]), 4).shape == (2, 4, 1)
+
+
+def test_the_nearest_by_hand():
+    assert nearest(np.array([[0.0, 0], [3, 4]]), np.array([[1.0, 1], [2, 3]])).tolist() == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("name", "error"),
+    [  # UCR archive 2018, DataSummary.csv: error of 1-NN with Euclidean distance
+        ("ItalyPowerDemand", 0.0447),
+        ("ArrowHead", 0.2000),
+        ("GunPoint", 0.0867),
+        ("OSULeaf", 0.4793),
+        ("ACSF1", 0.4600),
+        ("BasicMotions", 0.4000),  # of the UEA archive; recomputed, not published, for raw values
+    ],
+)
+def test_the_published_errors_of_the_nearest_neighbour(name, error):
+    (x, _, y), (test_x, _, test_y) = read(name)
+    answers = y[nearest(x.reshape(len(x), -1), test_x.reshape(len(test_x), -1))]
+    assert (answers != test_y).mean() == pytest.approx(error, abs=5e-5)
+
+
+def test_a_kernel_answers_as_its_convolution_does():
+    rng = np.random.default_rng(0)
+    x, channels = rng.normal(size=(2, 30, 3)).astype(np.float32), rng.random((84, 3)) < 0.5
+    length = np.array([30, 21])
+    found = minirocket._convolved(x, length, 2, channels)
+    for kernel in (0, 17, 83):
+        taps = np.full(9, -1.0)
+        taps[minirocket.TWOS[kernel]] = 2.0
+        for row in range(2):
+            summed = x[row, : length[row]][:, channels[kernel]].sum(1)
+            around = np.concatenate([np.zeros(8), summed, np.zeros(8 + 30 - length[row])])
+            expected = [sum(taps[tap] * around[step + 2 * tap] for tap in range(9)) for step in range(length[row])]
+            np.testing.assert_allclose(found[row, kernel, : length[row]], expected, atol=1e-4)
+
+
+def test_flags_are_counted_eight_at_a_time():
+    flags = np.random.default_rng(0).random((3, 8 * 300)) < 0.5
+    assert minirocket._count(flags).tolist() == flags.sum(1).tolist()
+    assert minirocket._count(np.ones((1, 8 * 600), dtype=bool)).tolist() == [8 * 600]
+
+
+def test_features_are_shares_of_the_valid_steps():
+    x, length, _ = next(read("PickupGestureWiimoteZ"))
+    kernels = minirocket._kernels(x, length, np.random.default_rng(0))
+    features = minirocket._features(x[:5], length[:5], kernels)
+    assert features.shape == (5, 84 * (10_000 // 84))
+    assert features.min() >= 0
+    assert features.max() <= 1
+    alone = minirocket._features(x[:1, : length[0]], length[:1], kernels)
+    np.testing.assert_allclose(alone, features[:1], atol=1e-6)  # padding changes nothing
+
+
+@pytest.mark.parametrize("shape", [(40, 6), (6, 40)])
+def test_the_ridge_is_that_of_scikit_learn(shape):
+    from sklearn.linear_model import Ridge
+
+    rng, alphas = np.random.default_rng(0), (1.0, 100.0, 1e5)
+    x, y, other = rng.normal(2, 1, shape), rng.normal(size=(shape[0], 3)), rng.normal(size=(5, shape[1]))
+    for alpha, (weights, offset) in zip(alphas, ridges(x, y, alphas), strict=True):
+        expected = Ridge(alpha=alpha, solver="svd").fit(x, y).predict(other)
+        np.testing.assert_allclose(other @ weights + offset, expected, atol=1e-8)
+
+
+def test_outputs_without_an_error_are_not_certain():
+    outputs, y = np.eye(2)[[0, 1] * 5], np.array([0, 1] * 5)
+    shares = 1 / (1 + np.exp(-temperature(outputs, y)))
+    assert shares == pytest.approx(1 - 1 / 11 / 2, abs=0.01)  # one more example, whose class may be either

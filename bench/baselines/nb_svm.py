@@ -41,7 +41,7 @@ class Baseline(baseline.Baseline):
         train_x, val_x = (self._occurs(part.x, part.length) for part in (train, val))
         ratios = [_log_ratio(train_x, train.y == number) for number in range(task.output_size)]
         best: tuple[float, ...] = ()
-        for strength in STRENGTHS:
+        for strength in STRENGTHS["svm"]:
             pairs = [
                 _against_others(train_x, train.y == number, ratio, strength) for number, ratio in enumerate(ratios)
             ]

@@ -256,7 +256,10 @@ class _Coordinator:
         run_id = cell.id.baselines()
         if RunRecord.read(self.plan.folder / "runs" / str(run_id)) is not None:
             return None
-        return self._job(cell, run_config(self.plan, cell, run_id, "baselines", cell.space.default))
+        config = run_config(self.plan, cell, run_id, "baselines", cell.space.default)
+        # Baselines read the windows of the question, whatever the default of the first model is.
+        train = config.train.model_copy(update={"look_back": 1})
+        return self._job(cell, config.model_copy(update={"train": train}))
 
     def _speed_jobs(self) -> Iterator[Job | None]:
         for cell in self.plan.cells:

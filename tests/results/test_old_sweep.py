@@ -31,7 +31,7 @@ def test_the_leaderboard_has_the_scores_it_had(results):
     with (results / "sweeps" / NAME / "leaderboard.csv").open() as file:
         old = {row["model"]: row for row in csv.DictReader(file)}
     board = leaderboard.build(results / "sweeps" / NAME).set_index("model")
-    assert list(board.index) == list(old)
+    assert sorted(board.index) == sorted(old)  # cheap baselines were not in order of their scores
     for model, row in old.items():
         assert board.loc[model, "score"] == pytest.approx(float(row["score"]), abs=1e-12)
         for column in ("rank", "solved", "num_parameters", "sequences_to_solve", "device_seconds"):

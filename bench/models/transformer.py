@@ -92,7 +92,7 @@ class Model(nn.Module):
 
 
 class _Block(nn.Module):
-    def __init__(self, width: int, num_heads: int, feedforward_multiplier: int, dropout: float) -> None:
+    def __init__(self, width: int, num_heads: int, feedforward_multiplier: int, dropout: float = 0.0) -> None:
         super().__init__()
         self.num_heads, self.dropout = num_heads, dropout
         self.norm_1, self.norm_2 = nn.LayerNorm(width), nn.LayerNorm(width)
@@ -106,7 +106,7 @@ class _Block(nn.Module):
         h_BLH: Tensor,
         turn: tuple[Tensor, Tensor] | None,
         seen: tuple[Tensor, Tensor] | None,
-        valid_B11L: Tensor | None,
+        valid_B11L: Tensor | None = None,
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """Return the outputs, and keys and values of all steps; with `valid_B11L`, each attends to all valid ones."""
         batch, length, width = h_BLH.shape

@@ -6,21 +6,26 @@ import pytest
 import torch
 from torch import nn
 
-from bench.models import gru, lstm, rnn, transformer
+from bench.config import datasets
+from bench.errors import DataMissingError
+from bench.models import cnn, gru, lstm, rnn, transformer
+from bench.training.datamodule import to_tensors
 
 
 @pytest.mark.parametrize("num_layers", [1, 2])
-def test_both_directions_equal_packed_pytorch(num_layers):
+@pytest.mark.parametrize(("model", "kind"), [(lstm, nn.LSTM), (gru, nn.GRU), (rnn, nn.RNN)])
+def test_both_directions_equal_packed_pytorch(model, kind, num_layers):
     torch.manual_seed(0)
-    ours = lstm.Model(3, 9, hidden_size=4, num_layers=num_layers, bidirectional=True)
-    theirs = nn.LSTM(3, 4, num_layers, batch_first=True, bidirectional=True)
+    ours = model.Model(3, 9, hidden_size=4, num_layers=num_layers, bidirectional=True)
+    theirs = kind(3, 4, num_layers, batch_first=True, bidirectional=True)
     for layer in range(num_layers):
         for suffix, cell in (("", ours.forward_layers[layer]), ("_reverse", ours.backward_layers[layer])):
-            for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
-                getattr(theirs, f"{kind}_l{layer}{suffix}").data.copy_(getattr(cell, f"{kind}_l0"))
+            for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
+                getattr(theirs, f"{name}_l{layer}{suffix}").data.copy_(getattr(cell, f"{name}_l0"))
     x_BLD, length_B = torch.randn(3, 9, 3), torch.tensor([9, 4, 1])
     packed = nn.utils.rnn.pack_padded_sequence(x_BLD, length_B, batch_first=True, enforce_sorted=False)
-    expected, (last, _) = theirs(packed)
+    expected, last = theirs(packed)
+    last = last[0] if kind is nn.LSTM else last  # without the cells
     expected, _ = nn.utils.rnn.pad_packed_sequence(expected, batch_first=True)
     h_BLH, _ = ours(x_BLD, length_B)
     for row, length in enumerate(length_B):
@@ -42,6 +47,121 @@ def test_a_block_equals_attention_in_plain_operations():
     h = h_BLH + block.attention_out(torch.cat(heads, -1))
     expected = h + block.feedforward_out(nn.functional.gelu(block.feedforward_in(block.norm_2(h))))
     torch.testing.assert_close(block(h_BLH, None, None)[0], expected, atol=1e-6, rtol=0)
+
+
+def test_a_transformer_in_both_directions_equals_that_of_pytorch():
+    torch.manual_seed(0)
+    arguments = {"num_layers": 2, "num_heads": 2, "head_size": 4, "position": "none", "bidirectional": True}
+    ours = transformer.Model(3, 6, **arguments).eval()
+    layer = nn.TransformerEncoderLayer(8, 2, 32, 0.0, "gelu", batch_first=True, norm_first=True)
+    theirs = nn.TransformerEncoder(layer, 2, norm=nn.LayerNorm(8), enable_nested_tensor=False).eval()
+    names = {
+        "qkv": "self_attn.in_proj_", "attention_out": "self_attn.out_proj.", "feedforward_in": "linear1.",
+        "feedforward_out": "linear2.", "norm_1": "norm1.", "norm_2": "norm2.",
+    }  # fmt: skip
+    weights = dict(ours.norm.named_parameters(prefix="norm"))
+    for number, block in enumerate(ours.blocks):
+        for name, their_name in names.items():
+            for kind, parameter in getattr(block, name).named_parameters():
+                weights[f"layers.{number}.{their_name}{kind}"] = parameter
+    theirs.load_state_dict(weights)
+    x_BLD, length_B = torch.randn(3, 6, 3), torch.tensor([6, 4, 1])
+    padding_BL = torch.arange(6) >= length_B[:, None]
+    expected = theirs(ours.embed(x_BLD), src_key_padding_mask=padding_BL)
+    h_BLH, _ = ours(x_BLD, length_B)
+    torch.testing.assert_close(h_BLH[~padding_BL], expected[~padding_BL], atol=1e-6, rtol=0)
+    means = torch.stack([row[:length].mean(0) for row, length in zip(expected, length_B, strict=True)])
+    torch.testing.assert_close(ours.summary(h_BLH, length_B), means, atol=1e-6, rtol=0)
+
+
+class Inception(nn.Module):
+    """The module of Fawaz et al. 2020, section 3.1, in the modules of PyTorch."""
+
+    def __init__(self, width: int, out: int) -> None:
+        super().__init__()
+        self.bottleneck = nn.Conv1d(width, out // 4, 1, bias=False) if width > 1 else nn.Identity()
+        inner = out // 4 if width > 1 else 1
+        self.convolutions = nn.ModuleList(
+            nn.Conv1d(inner, out // 4, kernel, padding="same", bias=False) for kernel in (39, 19, 9)
+        )
+        self.after_maximum = nn.Sequential(nn.MaxPool1d(3, 1, 1), nn.Conv1d(width, out // 4, 1, bias=False))
+        self.norm = nn.BatchNorm1d(out)
+
+    def forward(self, x):
+        narrow = self.bottleneck(x)
+        parts = [convolution(narrow) for convolution in self.convolutions]
+        return self.norm(torch.cat([*parts, self.after_maximum(x)], dim=1)).relu()
+
+
+def copy(theirs: nn.Module, ours: nn.Module) -> None:
+    """Give a module the weights of another whose parameters and buffers come in the same order."""
+    source = [tensor for tensor in ours.state_dict().values()]
+    target = [tensor for name, tensor in theirs.state_dict().items() if not name.endswith("num_batches_tracked")]
+    assert [tensor.shape for tensor in source] == [tensor.shape for tensor in target]
+    for one, other in zip(source, target, strict=True):
+        other.copy_(one)
+
+
+def randomised(model: nn.Module) -> nn.Module:
+    """Return a model whose scales and shifts have become those of a trained one."""
+    for tensor in model.state_dict().values():
+        if tensor.dim() == 1:
+            tensor.uniform_(0.5, 1.5)
+    return model
+
+
+@pytest.mark.filterwarnings("ignore:Using padding='same'")
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("design", ["fcn", "inception"])
+def test_a_convolutional_network_equals_one_in_the_modules_of_pytorch(design, training):
+    torch.manual_seed(0)
+    ours = randomised(cnn.Model(1, 50, hidden_size=8, design=design).train(training))
+    if design == "fcn":
+        blocks = [
+            nn.Sequential(nn.Conv1d(width, out, kernel, padding="same", bias=False), nn.BatchNorm1d(out), nn.ReLU())
+            for width, out, kernel in ((1, 8, 8), (8, 16, 5), (16, 8, 3))
+        ]
+        theirs = nn.Sequential(*blocks).train(training)
+        copy(theirs, ours)
+    else:
+        inner = nn.Sequential(*(Inception(width, 8) for width in (1, 8, 8))).train(training)
+        shortcut = nn.Sequential(nn.Conv1d(1, 8, 1, bias=False), nn.BatchNorm1d(8)).train(training)
+        copy(inner, ours.blocks[0].inner)
+        copy(shortcut[0], ours.blocks[0].shortcut)
+        copy(shortcut[1], ours.blocks[0].norm)
+
+        def theirs(x):
+            return (inner(x) + shortcut(x)).relu()
+
+    x_BLD, length_B = torch.randn(5, 50, 1), torch.full((5,), 50)
+    h_BLH, _ = ours(x_BLD, length_B)
+    with torch.no_grad():
+        expected_BLH = theirs(x_BLD.transpose(1, 2)).transpose(1, 2)
+    torch.testing.assert_close(h_BLH, expected_BLH, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(ours.summary(h_BLH, length_B), expected_BLH.mean(1), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.slow
+def test_a_fully_convolutional_network_solves_gunpoint():
+    """Wang et al. 2017, table 1: error 0.000 on GunPoint, whose 150 test series the archive defines."""
+    try:
+        task = datasets.read("gunpoint").at(150)
+    except DataMissingError as error:
+        pytest.skip(str(error))
+    torch.manual_seed(0)
+    model, head = cnn.Model(1, 150, hidden_size=128), nn.Linear(128, 2)
+    optimizer = torch.optim.Adam([*model.parameters(), *head.parameters()], lr=1e-3)
+    for number in range(300):
+        x_BLD, length_B, y_B, _ = to_tensors(task.train_batch(0, number, 16))
+        loss = nn.functional.cross_entropy(head(model.summary(model(x_BLD, length_B)[0], length_B)), y_B)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    model.eval()
+    x_BLD, length_B, y_B, _ = to_tensors(task.split("test", 150))
+    with torch.no_grad():
+        answers = head(model.summary(model(x_BLD, length_B)[0], length_B)).argmax(1)
+    assert (answers == y_B).float().mean() >= 0.99
 
 
 def test_attention_with_rotary_positions_depends_on_distance_alone():

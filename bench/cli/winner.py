@@ -22,10 +22,17 @@ Example:
 @click.option("--length", type=Number(Between(1, 10_000_000, "longer sequences fit in no memory")),
               help="Length to export the best model of, if the sweep has several.")  # fmt: skip
 @click.option("--model", metavar="NAME", help="Model or cheap baseline to export.  [default: the best on validation]")
+@click.option("--ensemble", is_flag=True, help="Average the answers of all confirmed seeds: better, but slower.")
 @click.option("--out", type=UsablePath(), metavar="FOLDER", required=True, help="Folder to create.")
 @RESULTS
 def export(
-    sweep: str | None, dataset: str | None, length: int | None, model: str | None, out: Path, results: Path
+    sweep: str | None,
+    dataset: str | None,
+    length: int | None,
+    model: str | None,
+    ensemble: bool,
+    out: Path,
+    results: Path,
 ) -> None:
     """Export the best model of SWEEP, or of the latest sweep.
 
@@ -39,7 +46,7 @@ def export(
     wait("loading torch and MLflow")
     from bench.export.export import export as write_export
 
-    for line in write_export(folder, results, dataset, length, model, out):
+    for line in write_export(folder, results, dataset, length, model, out, ensemble):
         click.echo(line)
     click.echo(f"next         python -m bench predict {shlex.quote(str(out))} FILE --out predictions.csv", err=True)
 

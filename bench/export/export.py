@@ -1,7 +1,7 @@
 """Writes the best row of a sweep, a network or a cheap baseline, into a folder that needs no sweep.
 
     baseline.npz           of a cheap baseline: all numbers that it was fitted to; or, of a network:
-    weights.safetensors    of the confirmed run that is best on validation
+    weights.safetensors    of the confirmed run that is best on validation, or of all seeds of an ensemble
     config.json            what it was trained with, its scores, and the SHA-256 of the other files
     preprocessing.json     vocabulary, classes and scale, from the training part alone
     model.onnx             if the architecture can be traced: x, length -> outputs
@@ -16,7 +16,7 @@ import json
 import shutil
 import tempfile
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import redirect_stdout
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -34,7 +34,7 @@ from torch import Tensor, nn
 import bench
 from bench.config import baseline
 from bench.config.baseline import Baseline
-from bench.config.contracts import Batch, New, Sampling, Task
+from bench.config.contracts import Batch, New, Sampling, Task, TextTask
 from bench.config.datasets import task_of
 from bench.data.files import checksum
 from bench.errors import BenchError, DeclarationError, StoreError, UnknownNameError
@@ -54,7 +54,10 @@ from bench.results.cell_runs import Best, CellRuns, best_row, by_cell
 from bench.results.record import RunRecord, read_spec, records, write_json
 from bench.tracking import models
 from bench.training import cheap
+from bench.training.datamodule import to_tensors
+from bench.training.ensemble import Ensemble
 from bench.training.module import SequenceModule
+from bench.training.timing import latency
 
 FACTS = ("tokens", "input_size", "output_size", "per_step", "num_steps", "loss", "keep", "metric", "goal")
 MORE_FACTS = ("num_targets", "horizon")
@@ -69,12 +72,18 @@ REQUIRED = ("torch", "pytorch-lightning", "numpy", "pandas", "pyarrow", "pydanti
 
 
 def export(
-    sweep: Path, results: Path, dataset: str | None, length: int | None, model: str | None, out: Path
+    sweep: Path,
+    results: Path,
+    dataset: str | None,
+    length: int | None,
+    model: str | None,
+    out: Path,
+    is_ensemble: bool = False,
 ) -> list[str]:
     """Write the best of a dataset at a length, or one model or cheap baseline, into the folder `out`.
 
     Validation decides which row is the best. If a sweep has only one dataset, or a dataset only one length, it need not
-    be named. Each form of the model is checked to give the answers of the training code. The folder is written
+    be named. An ensemble averages the answers of all seeds that confirmed the best network's configuration. Each form of the model is checked to give the answers of the training code. The folder is written
     completely or not at all; MLflow comes last, and the folder is kept if MLflow cannot be written.
 
     Returns:
@@ -85,13 +94,19 @@ def export(
     """
     run, name = _find(sweep, dataset, length, model)
     task = task_of(run.config)
-    stored = sweep / "runs" / run.config.run
-    trained: SequenceModule | Baseline
+    trained: SequenceModule | Ensemble | Baseline
+    seeds: list[RunRecord] = []
     if name is not None:
-        trained = _read_baseline(name, stored / f"{name}{cheap.SUFFIX}")
+        if is_ensemble:
+            raise DeclarationError(
+                f"--ensemble: the best row is the cheap baseline {name}; name a network with --model"
+            )
+        trained = _read_baseline(name, sweep / "runs" / run.config.run / f"{name}{cheap.SUFFIX}")
+    elif is_ensemble:
+        seeds = _seeds(sweep, run)
+        trained = _ensemble(sweep, seeds, task)
     else:
-        trained = SequenceModule(task, run.config)
-        trained.load_state_dict(_weights(stored / "weights.pt"))
+        trained = _module(sweep, run, task)
     try:
         out = out.resolve()
         if out.exists() and any(out.iterdir()):
@@ -103,7 +118,7 @@ def export(
             if isinstance(trained, Baseline):
                 lines = _write_baseline(part, run, name or "", task, trained)
             else:
-                lines = _write(part, run, task, trained)
+                lines = _write(part, run, seeds, task, trained)
             if out.exists():
                 out.rmdir()
             part.rename(out)
@@ -112,8 +127,10 @@ def export(
     return lines + (_register(out, results, run) if name is None else [])
 
 
-def _write(out: Path, run: RunRecord, task: Task, trained: SequenceModule) -> list[str]:
-    """Write and check all files of an export; return what was done."""
+def _write(
+    out: Path, run: RunRecord, seeds: Sequence[RunRecord], task: Task, trained: SequenceModule | Ensemble
+) -> list[str]:
+    """Write and check all files of an export, of one run or of an ensemble of `seeds`; return what was done."""
     batch = task.split("val", run.config.train.num_val)
     meta = {key: value for key, value in getattr(task, "meta", {}).items() if key not in PRIVATE}
     save_file({name: tensor.contiguous() for name, tensor in trained.state_dict().items()}, out / WEIGHTS)
@@ -122,7 +139,8 @@ def _write(out: Path, run: RunRecord, task: Task, trained: SequenceModule) -> li
         shutil.copy(run.config.model, out / OWN_MODEL)
     expected = ExportedNetwork(trained, run.config, meta).outputs(batch.x, batch.length)
     onnx = _export_onnx(trained.eval(), batch, expected, out / ONNX)
-    write_json(out / CONFIG, _settings(run, task, out))
+    members = {"ensemble": [seed.config.run for seed in seeds]} if seeds else {}
+    write_json(out / CONFIG, _settings(run, task, out) | members)
 
     restored = ExportedModel.load(out)
     _compare(WEIGHTS, restored.outputs(batch.x, batch.length), expected, 0.0)
@@ -131,7 +149,41 @@ def _write(out: Path, run: RunRecord, task: Task, trained: SequenceModule) -> li
         f"{WEIGHTS}: {len(expected):,} validation sequences, the same answers to the last bit",
         onnx,
     ]
+    if isinstance(trained, Ensemble):
+        lines.insert(1, _price(trained, batch, expected, run, task))
     return lines + ([_export_mlflow(restored, out, batch, expected)] if restored.predictor else [])
+
+
+def _price(ensemble: Ensemble, batch: Batch, outputs: np.ndarray, run: RunRecord, task: Task) -> str:
+    """Return a line with the score of an ensemble and how much longer it takes to answer."""
+    both = [latency(module, to_tensors(batch), run.config) for module in (ensemble.members[0], ensemble)]
+    score = task.score(outputs, batch)[task.metric]
+    return (
+        f"ensemble of {len(ensemble.members)} seeds: {task.metric}: validation {score:.4g}; "
+        f"{both[1]:.2g} ms for one sequence, {both[1] / both[0]:.1f} times as long as one seed"
+    )
+
+
+def _seeds(sweep: Path, run: RunRecord) -> list[RunRecord]:
+    """Return the complete confirm runs of a run's configuration."""
+    confirmed = (record for record in records(sweep) if record.config.phase == "confirm" and record.state == "complete")
+    return [record for record in confirmed if record.config.id.trial == run.config.id.trial]
+
+
+def _module(sweep: Path, run: RunRecord, task: Task) -> SequenceModule:
+    """Return a run's module with its trained weights. Raises StoreError."""
+    module = SequenceModule(task, run.config)
+    module.load_state_dict(_weights(sweep / "runs" / run.config.run / "weights.pt"))
+    return module
+
+
+def _ensemble(sweep: Path, seeds: Sequence[RunRecord], task: Task) -> Ensemble:
+    """Return the average of several runs. Raises DeclarationError for fewer than two, and for a language model."""
+    if isinstance(task, TextTask):
+        raise DeclarationError("--ensemble: not supported for language models; export without it")
+    if len(seeds) < 2:
+        raise DeclarationError("--ensemble: needs at least two confirmed seeds, but found one; use --confirm-seeds 3")
+    return Ensemble([_module(sweep, run, task) for run in seeds])
 
 
 def _write_baseline(out: Path, run: RunRecord, name: str, task: Task, trained: Baseline) -> list[str]:
@@ -263,7 +315,7 @@ def _compare(form: str, outputs: np.ndarray, expected: np.ndarray, tolerance: fl
 class _Forward(nn.Module):
     """A module without what Lightning adds to it."""
 
-    def __init__(self, module: SequenceModule) -> None:
+    def __init__(self, module: SequenceModule | Ensemble) -> None:
         super().__init__()
         self.answer: Callable[[Tensor, Tensor], Tensor] = module.forward
         self.parts = nn.ModuleList(module.children())
@@ -273,7 +325,7 @@ class _Forward(nn.Module):
         return self.answer(x, length)
 
 
-def _export_onnx(module: SequenceModule, batch: Batch, expected: np.ndarray, path: Path) -> str:
+def _export_onnx(module: SequenceModule | Ensemble, batch: Batch, expected: np.ndarray, path: Path) -> str:
     """Write model.onnx and check it, also on shorter batches than it was traced with; return what was done."""
     try:
         _trace(module, batch.x[:3], batch.length[:3], path)
@@ -289,7 +341,7 @@ def _export_onnx(module: SequenceModule, batch: Batch, expected: np.ndarray, pat
     return f"{path.name}: answers differ by {difference:.1g} at most"
 
 
-def _trace(module: SequenceModule, x: np.ndarray, length: np.ndarray, path: Path) -> None:
+def _trace(module: SequenceModule | Ensemble, x: np.ndarray, length: np.ndarray, path: Path) -> None:
     axes = {"x": {0: "batch", 1: "steps"}, "length": {0: "batch"}}
     axes["answers"] = axes["x"] if module.task.per_step else axes["length"]
     # A module that cannot be traced is printed as a whole graph.

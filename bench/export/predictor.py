@@ -26,6 +26,7 @@ from bench.config.contracts import Predictor, Sampling
 from bench.config.settings import RunConfig
 from bench.errors import BenchError, DataError, DeclarationError, StoreError
 from bench.training import generation
+from bench.training.ensemble import Ensemble
 from bench.training.module import SequenceModule
 
 BATCH = 256
@@ -107,7 +108,7 @@ class ExportedModel:
 class ExportedNetwork(ExportedModel):
     """A network with its weights."""
 
-    def __init__(self, module: SequenceModule, config: RunConfig, meta: dict[str, Any]) -> None:
+    def __init__(self, module: SequenceModule | Ensemble, config: RunConfig, meta: dict[str, Any]) -> None:
         super().__init__(config, meta)
         self.module = module.eval()
         self.num_steps, self.input_size = module.task.num_steps, module.task.input_size
@@ -126,6 +127,7 @@ class ExportedNetwork(ExportedModel):
 
     def generate(self, prompt: np.ndarray, sampling: Sampling, never: int | None) -> np.ndarray:
         """Return the token numbers that continue a prompt (P,), without token `never`. Raises DeclarationError."""
+        assert isinstance(self.module, SequenceModule)  # ensembles of language models are not exported
         return generation.generate(self.module, prompt[None], *sampling, never)[0]
 
 
@@ -146,10 +148,14 @@ class ExportedBaseline(ExportedModel):
         return self.fitted.generate(prompt, sampling, never)
 
 
-def _network(folder: Path, settings: dict[str, Any], config: RunConfig) -> SequenceModule:
-    """Return the network of an exported folder. Raises StoreError."""
+def _network(folder: Path, settings: dict[str, Any], config: RunConfig) -> SequenceModule | Ensemble:
+    """Return the network of an exported folder, or the ensemble. Raises StoreError."""
+    module: SequenceModule | Ensemble
     with _one_line(folder / CONFIG):
-        module = SequenceModule(SimpleNamespace(**settings["task"]), config)
+        task, members = SimpleNamespace(**settings["task"]), settings.get("ensemble")
+        module = SequenceModule(task, config)
+        if members:
+            module = Ensemble([module, *(SequenceModule(task, config) for _ in members[1:])])
     with _one_line(folder / WEIGHTS):
         module.load_state_dict(load_file(folder / WEIGHTS))
     return module

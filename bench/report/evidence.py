@@ -15,9 +15,9 @@ import pandas as pd
 from bench.config.ids import CellId
 from bench.config.sweep_settings import INDEPENDENT_SAMPLERS
 from bench.results import bill, stats
-from bench.results.cell_runs import by_cell
+from bench.results.cell_runs import CellRuns, by_cell
 from bench.results.record import RunRecord, outcome
-from bench.results.selection import counted_val, is_feasible, losses, objective, pareto
+from bench.results.selection import counted_test, counted_val, is_feasible, losses, objective, pareto
 from bench.sweep.estimate import Estimate
 
 
@@ -74,8 +74,10 @@ def default_against_tuned(records: Sequence[RunRecord], top_k: int) -> pd.DataFr
     The tuned configuration is the one that screening put first. Screening has not seen the seeds that judge it here, so
     gain and drop are free of selection bias. Columns: dataset, length, model, metric, default, tuned, gain (positive is
     better) with its 95 % interval low and high (paired by seed; NaN below two seeds), default_solved, tuned_solved,
-    seeds, screened (score in screening), drop (by how much that was better than on fresh seeds), picked (trial that
-    screening put first), chosen (trial that the cell chose in the end).
+    seeds, ensemble (validation score of the average of the chosen configuration's seeds), test and ensemble_test (test
+    scores of the chosen configuration: the mean over its seeds, and of their average), screened (score in screening),
+    drop (by how much that was better than on fresh seeds), picked (trial that screening put first), chosen (trial that
+    the cell chose in the end).
     """
     rows = []
     for cell, runs in by_cell(records, top_k).items():
@@ -87,8 +89,20 @@ def default_against_tuned(records: Sequence[RunRecord], top_k: int) -> pd.DataFr
         if seeds:
             pairs = [(before[seed], after[seed]) for seed in seeds]
             trials = {"screened": picked.val_score, "picked": picked.config.number, "chosen": chosen.config.number}
-            rows.append(_names(cell) | _gain(pairs, picked.val_score) | trials)
+            rows.append(_names(cell) | _gain(pairs, picked.val_score) | trials | _average(runs))
     return pd.DataFrame(rows)
+
+
+def _average(runs: CellRuns) -> dict[str, Any]:
+    """Return how the average of the chosen configuration's seeds compares with their mean; NaN where not known."""
+    tested = [score for run in runs.confirmed if (score := counted_test(run)) is not None]
+    metric = runs.records[0].asked.metric
+    parts = runs.ensemble or {}
+    return {
+        "ensemble": parts["val"][metric] if parts else math.nan,
+        "test": statistics.fmean(tested) if tested else math.nan,
+        "ensemble_test": parts["test"][metric] if parts else math.nan,
+    }
 
 
 def _gain(pairs: Sequence[tuple[RunRecord, RunRecord]], screened: float | None) -> dict[str, Any]:

@@ -76,6 +76,15 @@ class CellRuns:
         return [record for record in self.records if record.config.phase == "test"]
 
     @cached_property
+    def ensemble(self) -> dict[str, dict[str, float]] | None:
+        """The metrics of the average of the chosen configuration's seeds, on val and test; None for fewer than two."""
+        averages = [
+            run for run in self.tests if run.ensemble and self.chosen and run.config.id.trial == self.chosen.config.id
+        ]
+        largest = max(averages, key=lambda run: len(run.tests), default=None)
+        return largest.ensemble if largest else None
+
+    @cached_property
     def speed(self) -> RunRecord | None:
         """The exclusive pass of the chosen configuration."""
         passes = (record for record in self.records if record.config.phase == "speed")

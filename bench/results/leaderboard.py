@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from bench.config.ids import CellId, RunId
-from bench.config.settings import BASELINES
+from bench.config.settings import BASELINES, TUNABLE, TrainSettings
 from bench.errors import StoreError
 from bench.results import bill, scores
 from bench.results.cell_runs import CellRuns, by_cell
@@ -54,6 +54,7 @@ COLUMNS = [
         "score_is",
     ),
     *("ci_low", "ci_high", "ci_of", "num_seeds", "solved", "val_screening", "val_confirmation", "drop", "val_default"),
+    *("val_ensemble", "score_ensemble"),
     *METRICS,
     *("size_bytes", "kernels", "device_seconds", "usd", "kwh", "energy_is", "num_trials", "num_failed", "num_pruned"),
     *("outcomes", "num_crashes", "origin", "configuration", "config_file", "configurations_confirmed"),
@@ -66,6 +67,8 @@ _COUNTS = (
     *("num_pruned", "num_crashes", "configurations_confirmed", "configurations_tested", "max_sequences", "batch_size"),
     "size_bytes",
 )
+
+_ENSEMBLE_PARTS = (("val", "val"), ("score", "test"))
 
 Row = dict[str, Any]
 
@@ -263,9 +266,9 @@ def _choice(runs: CellRuns, tested: Sequence[RunRecord]) -> Row:
     chosen = runs.chosen
     if chosen is None:
         return {}
-    train = chosen.config.train.model_dump()
-    knobs = ("learning_rate", "gradient_clip", "weight_decay", "dropout", "embedding_size", "schedule")
-    configuration = chosen.config.model_arguments | {name: train[name] for name in (*knobs, "warmup_fraction")}
+    train = chosen.config.train.model_dump(include=TUNABLE)
+    unused = {name for name, value in train.items() if value == TrainSettings.model_fields[name].default}
+    configuration = chosen.config.model_arguments | {name: train[name] for name in train.keys() - unused}
     tests = [run for run in runs.tests if run.tests and run.config.id.trial == chosen.config.id]
     confirmed = _mean_val(tested)
     row: Row = {
@@ -277,6 +280,8 @@ def _choice(runs: CellRuns, tested: Sequence[RunRecord]) -> Row:
         "configuration": json.dumps(configuration, sort_keys=True),
         "config_file": "; ".join(f"runs/{run.config.run}/config.json" for run in tests) or None,
     }
+    if runs.ensemble is not None:
+        row |= {f"{name}_ensemble": runs.ensemble[part][chosen.asked.metric] for name, part in _ENSEMBLE_PARTS}
     if confirmed is not None and chosen.val_score is not None:
         row["drop"] = chosen.asked.sign * (chosen.val_score - confirmed)
     return row

@@ -108,6 +108,8 @@ class RunRecord(BaseModel):
     val_loss: float | None = None  # of the best epoch; it breaks ties of the metric
     test: dict[str, float] | None = None  # of a confirm run, filled in from the test run; see cell_runs.py
     tests: dict[str, dict[str, float]] = {}  # by confirm run, in its best epoch; of baselines: by cheap sampler
+    # Of a test run: metrics of the average of its runs on val and test, if there are several; see training/ensemble.py.
+    ensemble: dict[str, dict[str, float]] = {}
     solved: bool | None = None  # None: the task is a matter of degree
     sequences_to_solve: int | None = None
     seconds_to_solve: float | None = None  # of training, validations not counted

@@ -2,19 +2,23 @@
 
 import logging
 import warnings
+from collections.abc import Iterable
 from contextlib import nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
 import torch
+from pytorch_lightning import Trainer
 
-from bench.config.contracts import Task, TextTask
+from bench.config.contracts import Batch, Task, TextTask
 from bench.config.settings import RunConfig
 from bench.errors import BenchError
 from bench.results.record import write_json
 from bench.training import generation, timing
 from bench.training.datamodule import DataModule, to_tensors
+from bench.training.ensemble import Average
 from bench.training.fit import fit, make_trainer
 from bench.training.ledger import Ledger, PeakMemory
 from bench.training.module import SequenceModule
@@ -23,7 +27,7 @@ _LOGGER = logging.getLogger(__name__)
 
 
 def test(config: RunConfig, task: Task, folder: Path | None, ledger: Ledger, changes_files: bool) -> dict[str, Any]:
-    """Evaluate the test split with the weights that each of the confirm runs had in its best epoch.
+    """Evaluate the test split with the weights that each of the confirm runs had in its best epoch, and their average.
 
     A language model also writes texts, with the weights of the first run: one seed shows what its texts look like, and
     they do not count in a ranking. Texts, and weights that had to be trained again, are stored beside the confirm runs
@@ -34,24 +38,45 @@ def test(config: RunConfig, task: Task, folder: Path | None, ledger: Ledger, cha
     with ledger.spent_on("setup"):
         data, module = DataModule(task, config, ledger), SequenceModule(task, config)
         trainer = make_trainer(config)
-        split = data.test
+        val, test = (data.val, data.val_dataloader()), (data.test, data.test_dataloader())
+        averages = {"val": Average(task), "test": Average(task)}
     tests: dict[str, dict[str, float]] = {}
     for run_id in config.opens_test_of:
         trained = folder.parent / Path(run_id).name
         _load_weights(module, trained, task, ledger, changes_files)
         with ledger.spent_on("evaluate"), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            trainer.test(module, datamodule=data, verbose=False)
-            tests[run_id] = module.evaluated(split)
-        if isinstance(task, TextTask) and run_id == config.opens_test_of[0]:
-            with ledger.spent_on("evaluate"):
-                module.to(config.device)  # Lightning has moved it to the CPU
-                texts = {t: generation.samples(module, task, t, seed=0) for t in generation.TEMPERATURES}
-                for temperature, measures in generation.measures(texts, task).items():
-                    tests[run_id] |= {f"{name}_t{temperature}": value for name, value in measures.items()}
-                if changes_files:
-                    write_json(trained / "samples.json", texts)
-    return {"tests": tests, "parameters": module.parameter_counts()}
+            outputs = _outputs(trainer, module, *test)
+            tests[run_id] = task.score(outputs, data.test)
+            if len(config.opens_test_of) > 1:
+                averages["test"].add(outputs)
+                averages["val"].add(_outputs(trainer, module, *val))
+            if isinstance(task, TextTask) and run_id == config.opens_test_of[0]:
+                tests[run_id] |= _texts(module, task, config.device, trained if changes_files else None)
+    facts: dict[str, Any] = {"tests": tests, "parameters": module.parameter_counts()}
+    if len(tests) > 1:
+        splits = {"val": data.val, "test": data.test}
+        facts["ensemble"] = {name: task.score(average.outputs, splits[name]) for name, average in averages.items()}
+    return facts
+
+
+def _outputs(trainer: Trainer, module: SequenceModule, split: Batch, batches: Iterable[Any]) -> np.ndarray:
+    """Return the outputs for a split, as `Task.score` gets them."""
+    trainer.test(module, batches, verbose=False)
+    return module.kept_outputs(split)
+
+
+def _texts(module: SequenceModule, task: TextTask, device: str, folder: Path | None) -> dict[str, float]:
+    """Return the measures of texts that a language model writes; the texts are stored in `folder`, if given."""
+    module.to(device)  # Lightning has moved it to the CPU
+    texts = {t: generation.samples(module, task, t, seed=0) for t in generation.TEMPERATURES}
+    if folder is not None:
+        write_json(folder / "samples.json", texts)
+    return {
+        f"{name}_t{temperature}": value
+        for temperature, measures in generation.measures(texts, task).items()
+        for name, value in measures.items()
+    }
 
 
 def _load_weights(module: SequenceModule, folder: Path, task: Task, ledger: Ledger, changes_files: bool) -> None:

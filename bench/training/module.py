@@ -169,6 +169,10 @@ class SequenceModule(pl.LightningModule):
 
     def evaluated(self, split: Batch) -> dict[str, float]:
         """Return the task's metrics of the outputs kept since the last call, and set `val_loss`."""
+        return self.task.score(self.kept_outputs(split), split)
+
+    def kept_outputs(self, split: Batch) -> np.ndarray:
+        """Return the outputs kept since the last call, as `Task.score` gets them, and set `val_loss`."""
         outputs = [part.cpu().numpy() for part in self._outputs]
         losses, counts = zip(*self._val_losses, strict=True)
         self.val_loss = float(np.average([float(loss) for loss in losses], weights=counts))
@@ -176,8 +180,8 @@ class SequenceModule(pl.LightningModule):
         self._val_losses.clear()
         self._evaluation_state = None
         if self.settings.carry_state:  # they are parts of long rows, in which windows follow each other
-            return self.task.score(np.concatenate(outputs, axis=1).reshape(-1, split.x.shape[1])[: len(split.x)], split)
-        return self.task.score(np.concatenate(outputs), split)
+            return np.concatenate(outputs, axis=1).reshape(-1, split.x.shape[1])[: len(split.x)]
+        return np.concatenate(outputs)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Store the numbers of steps and tokens, and the state that is carried over."""

@@ -71,7 +71,7 @@ def speed(module: SequenceModule, batch: Tensors, config: RunConfig) -> dict[str
     return result
 
 
-def latency(module: SequenceModule, batch: Tensors, config: RunConfig) -> float:
+def latency(module: nn.Module, batch: Tensors, config: RunConfig) -> float:
     """Return the median milliseconds of inference on one sequence."""
     was_training = module.training
     module.to(config.device).eval()
@@ -81,7 +81,7 @@ def latency(module: SequenceModule, batch: Tensors, config: RunConfig) -> float:
     return 1e3 * float(np.median(seconds))
 
 
-def _one_sequence(module: SequenceModule, x: Tensor, length: Tensor, config: RunConfig) -> Callable[[], None]:
+def _one_sequence(module: nn.Module, x: Tensor, length: Tensor, config: RunConfig) -> Callable[[], None]:
     longest = int(length.argmax())
     steps = int(length[longest])
     one, length_1 = x[longest : longest + 1, :steps].contiguous(), length[longest : longest + 1]

@@ -67,7 +67,8 @@ def _drawing(findings: Findings, where: str, rows: list[dict[str, Any]]) -> Draw
 
 def _table(rows: list[dict[str, Any]]) -> Table:
     solve = any(is_known(row["tuned_solved"]) for row in rows)  # otherwise the columns would be empty
-    head = ["question", "model", "default", "tuned", "gain", "95 % interval", "seeds"]
+    head = ["question", "model", "default", "tuned", "gain", "95 % interval", "seeds", "ensemble", "test"]
+    head += ["test of ensemble"]
     head += ["default solved", "tuned solved"] * solve
     head += ["tuned is", "in screening", "drop", "chosen"]
     cells = [
@@ -79,6 +80,9 @@ def _table(rows: list[dict[str, Any]]) -> Table:
             signed(row["gain"]) if row["picked"] else "0",
             interval(row["low"], row["high"]) if row["picked"] else DASH,
             str(row["seeds"]),
+            score(row["ensemble"]),
+            score(row["test"]),
+            score(row["ensemble_test"]),
             *[whole(row["default_solved"]), whole(row["tuned_solved"])] * solve,
             f"t{row['picked']}" if row["picked"] else "default",
             score(row["screened"]),
@@ -87,7 +91,10 @@ def _table(rows: list[dict[str, Any]]) -> Table:
         ]
         for row in rows
     ]
-    caption = "Mean validation scores on fresh seeds; a positive gain is an improvement"
+    caption = (
+        "Mean validation scores on fresh seeds; a positive gain is an improvement. An ensemble averages the answers of "
+        "all seeds of the chosen configuration; it is slower by the number of seeds, and `export --ensemble` writes it"
+    )
     return Table(caption, head, cells).filled().folded()
 
 

@@ -1,0 +1,53 @@
+"""The average of a configuration's seeds, exported as one model."""
+
+import json
+
+import numpy as np
+import pytest
+
+from bench.config.sweep_settings import SweepConfig
+from bench.data import own_data
+from bench.errors import DeclarationError
+from bench.export.export import export
+from bench.export.predictor import ExportedModel
+from bench.training.ensemble import Average
+from tests.export.test_export import KINDS, swept
+
+
+def exported(tmp_path, kind: str, seeds: int = 2):
+    maker, options = KINDS[kind]
+    file = maker(tmp_path)
+    own = own_data.make(SweepConfig(data=[file], **options))
+    sweep = swept(tmp_path, own.card, options["lengths"][0], seeds=seeds)
+    lines = export(sweep, tmp_path / "results", None, None, None, tmp_path / "out", is_ensemble=True)
+    return file, sweep, tmp_path / "out", lines
+
+
+@pytest.mark.parametrize("kind", ["forecast", "text"])
+def test_it_answers_with_the_average_of_its_seeds(tmp_path, kind):
+    file, sweep, out, lines = exported(tmp_path, kind)
+    assert lines[1].startswith("ensemble of 2 seeds")
+    assert "times as long as one seed" in lines[1]
+    model = ExportedModel.load(out)
+    assert len(model.module.members) == 2
+    assert len(json.loads((out / "config.json").read_text())["ensemble"]) == 2
+    new = model.predictor.read(file, model.module.task.num_steps)
+    average = Average(model.module.task)
+    together = model.outputs(new.x, new.length)
+    ensemble = model.module
+    for member in ensemble.members:
+        model.module = member
+        average.add(model.outputs(new.x, new.length))
+    np.testing.assert_allclose(together, average.outputs, atol=1e-5)
+    model.module = ensemble
+    assert len(model.predict(file))
+    assert (out / "model.onnx").exists()
+    assert "mlflow_model: loads, and gives the same answers" in lines
+
+
+def test_it_needs_two_seeds_and_no_language_model(tmp_path):
+    with pytest.raises(DeclarationError, match="needs at least two confirmed seeds"):
+        exported(tmp_path, "forecast", seeds=1)
+    (tmp_path / "language").mkdir()
+    with pytest.raises(DeclarationError, match="not supported for language models"):
+        exported(tmp_path / "language", "language")

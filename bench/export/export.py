@@ -83,8 +83,10 @@ def export(
     """Write the best of a dataset at a length, or one model or cheap baseline, into the folder `out`.
 
     Validation decides which row is the best. If a sweep has only one dataset, or a dataset only one length, it need not
-    be named. An ensemble averages the answers of all seeds that confirmed the best network's configuration. Each form of the model is checked to give the answers of the training code. The folder is written
-    completely or not at all; MLflow comes last, and the folder is kept if MLflow cannot be written.
+    be named. An ensemble averages the answers of all seeds that confirmed the best network's configuration.
+
+    Each form of the model is checked to give the answers of the training code. The folder is written completely or not
+    at all; MLflow comes last, and the folder is kept if MLflow cannot be written.
 
     Returns:
         What was done, one line each.

@@ -29,7 +29,7 @@ _STREAMS = {"train": 0, "val": 1, "test": 2}
 class Batch(NamedTuple):
     """The sequences of one batch or of one split, padded on the right with zeros."""
 
-    x: np.ndarray  # tokens (B, L) int64, or values (B, L, D) float32
+    x: np.ndarray  # tokens (B, L) int64, or values (B, L, D) float32; with features of tokens (B, L, 1 + F) int64
     length: np.ndarray  # (B,) int64: number of valid steps, at least 1
     y: np.ndarray  # (B,) or (B, L): classes int64, or targets float32; (B, C) for several targets
     mask: np.ndarray | None = None  # (B, L) bool: steps that are scored; None if a sequence has one target
@@ -153,6 +153,7 @@ class Task(Protocol):
     kind: Kind  # whose training recipe applies, search_spaces/recipes/KIND.toml; "series": classes or numbers of values
     num_steps: int  # steps of the longest training sequence
     keep: Literal["outputs", "nll"]  # what score() gets: raw outputs, or the negative log likelihood of each step
+    feature_sizes: tuple[int, ...]  # vocabularies of the features that follow a token in x; () if x is (B, L)
 
     def train_batch(self, seed: int, number: int, size: int) -> Batch:
         """Return training batch `number`, from 0 on, with `size` sequences: a pure function of the arguments."""
@@ -298,6 +299,7 @@ class StoredTask:
     """
 
     keep: Literal["outputs", "nll"] = "outputs"
+    feature_sizes: tuple[int, ...] = ()
     kind: Kind
     counts: dict[str, int]
 
@@ -350,6 +352,7 @@ class SyntheticTask:
     """
 
     keep: Literal["outputs", "nll"] = "outputs"
+    feature_sizes: tuple[int, ...] = ()
     kind: Kind = "synthetic"
     length: int
     arguments: dict[str, Any]

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from bench.config import plugins
 from bench.config.contracts import Task
-from bench.config.settings import RunConfig
+from bench.config.settings import RunConfig, TrainSettings
 from bench.config.strict import NAME, fingerprint, one_line, read_toml
 from bench.errors import DataMissingError, DeclarationError, did_you_mean
 
@@ -119,9 +119,11 @@ def make_task(task: str, length: int, arguments: dict[str, Any]) -> Task:
 def task_of(config: RunConfig) -> Task:
     """Return the task of a run, with the training settings that concern the task. Raises DeclarationError.
 
-    These are settings that an argument of the task is named like: `look_back`, which no other task than a forecast has.
+    Each is passed on to the tasks that have an argument of its name, unless it has its default.
     """
-    arguments = config.task_arguments
-    if config.train.look_back > 1 and "look_back" in plugins.declared("tasks", config.task, "Task").keyword:
-        arguments = arguments | {"look_back": config.train.look_back}
-    return make_task(config.task, config.length, arguments)
+    fields = TrainSettings.model_fields
+    values = {name: getattr(config.train, name) for name in ("look_back", "word_features")}
+    changed = {name: value for name, value in values.items() if value != fields[name].default}
+    known = plugins.declared("tasks", config.task, "Task").keyword if changed else set()
+    changed = {name: value for name, value in changed.items() if name in known}
+    return make_task(config.task, config.length, config.task_arguments | changed)

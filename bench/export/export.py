@@ -60,7 +60,7 @@ from bench.training.module import SequenceModule
 from bench.training.timing import latency
 
 FACTS = ("tokens", "input_size", "output_size", "per_step", "num_steps", "loss", "keep", "metric", "goal")
-MORE_FACTS = ("num_targets", "horizon")
+MORE_FACTS = ("causal", "feature_sizes", "num_targets", "horizon")
 """The declarations of a task that a module needs: of every task, and of those that have them."""
 
 PRIVATE = ("ids", "groups", "remarks")

@@ -11,7 +11,7 @@ import numpy as np
 
 from bench.config import contracts
 from bench.config.contracts import Batch, New, Sampling, StoredTask, Trained
-from bench.data import sequences, tagged, texts, vocabulary
+from bench.data import morphology, sequences, tagged, texts, vocabulary
 from bench.data.files import prepare
 from bench.data.remarks import Remark
 from bench.data.splits import PARTS, by_content, check_splits, digest, named_files
@@ -37,6 +37,8 @@ class Task(StoredTask):
         min_count: Tokens that occur less often in training are read as <unk>, in training too.
         delimiter: Of tables; detected by default.
         encoding: Of the files; detected by default.
+        word_features: Whether the suffixes and the shape of each token follow it in x, which is then (B, L, 1 + F).
+            A token that is read as <unk> has them too.
 
     Task(4, files=[...], splits={"train": ...}), a sentence "the cat sat" with labels DET (0), NOUN (1), VERB (2)
     x  the cat sat <pad>
@@ -58,17 +60,20 @@ class Task(StoredTask):
         min_count: int = 2,
         delimiter: str | None = None,
         encoding: str | None = None,
+        word_features: bool = False,
     ) -> None:
         data_files = checked_files("tagging", length, files)
         if min_count < 1:
             raise DeclarationError(f"tagging: min_count: must be at least 1, but found {min_count}")
         rule = _checked(splits, [Path(file.path).name for file in data_files])
         form = TableFormat(delimiter, encoding, group=group)
-        how = [token, label, rule, min_count, vars(form)]
+        how = [token, label, rule, min_count, vars(form), list(morphology.SUFFIXES)]
         prepared = prepare("tagging", data_files, how, lambda p: _make(p, rule, token, label, min_count, form))
-        self.meta: dict[str, Any] = prepared.meta
+        self.meta: dict[str, Any] = prepared.meta if word_features else prepared.meta | {"features": []}
         arrays = prepared.arrays
         self._parts = {part: [arrays[f"{part}_{name}"] for name in ("x", "y", "stop")] for part in PARTS}
+        self._features = {part: arrays[f"{part}_features"] for part in PARTS} if word_features else {}
+        self.feature_sizes = tuple(len(names) for names in self.meta["features"])
         self.length = length
         self.counts = {part: len(stop) for part, (_, _, stop) in self._parts.items()}
         self.input_size, self.output_size = len(self.meta["vocabulary"]), len(self.meta["labels"])
@@ -84,7 +89,8 @@ class Task(StoredTask):
         start = np.where(places > 0, stop[places - 1], 0)
         length = np.minimum(stop[places] - start, self.num_steps)
         mask = np.arange(int(length.max())) < length[:, None]
-        return Batch(sequences.padded(x, start, length), length, sequences.padded(y, start, length), mask)
+        tokens = _with_features(x, self._features.get(part), start, length)
+        return Batch(tokens, length, sequences.padded(y, start, length), mask)
 
     def score(self, outputs: np.ndarray, batch: Batch) -> dict[str, float]:
         """Return accuracy, and F1 averaged over the labels that occur in targets or answers."""
@@ -93,6 +99,14 @@ class Task(StoredTask):
     def _scores(self, answers: np.ndarray, batch: Batch) -> dict[str, float]:
         assert batch.mask is not None
         return class_scores(answers[batch.mask], batch.y[batch.mask], self.output_size)
+
+
+def _with_features(x: np.ndarray, features: np.ndarray | None, start: np.ndarray, length: np.ndarray) -> np.ndarray:
+    """Return tokens (B, L), or tokens and their features (B, L, 1 + F)."""
+    tokens = sequences.padded(x, start, length)
+    if features is None:
+        return tokens
+    return np.stack([tokens, *(sequences.padded(column, start, length) for column in features.T)], axis=-1)
 
 
 def _checked(splits: Mapping[str, str] | Sequence[float], names: list[str]) -> dict[str, str] | list[float]:
@@ -121,19 +135,21 @@ def _make(
     else:
         parts = _split(list(read.values()), rule, paths[0])
     words = vocabulary.make(parts["train"].tokens, "word", min_count=min_count)
+    features = morphology.vocabularies(parts["train"].tokens, min_count)
     labels = sorted(set(parts["train"].labels))
     _check_labels(parts, labels, rule, paths, label)
     number = {name: place for place, name in enumerate(labels)}
     arrays, unknown = {}, []
     for part, each in parts.items():
         arrays[f"{part}_x"] = vocabulary.encode(each.tokens, words)
+        arrays[f"{part}_features"] = morphology.encode(each.tokens, features)
         arrays[f"{part}_y"] = np.array([number[mark] for mark in each.labels], dtype=np.int64)
         arrays[f"{part}_stop"] = np.array(each.stop, dtype=np.int64)
         unknown.append(f"{part} {int((arrays[f'{part}_x'] == 0).sum()) / len(each.tokens):.1%}")
     remarks = [remark for each in read.values() for remark in each.remarks] + _repeated(parts)
     rule_of_unknown = f"tokens that occur fewer than {min_count} times in training are read as <unk>"
     remarks.append(Remark("unknown", f"{rule_of_unknown}: {', '.join(unknown)}"))
-    meta: dict[str, Any] = {"vocabulary": words, "labels": labels, "remarks": remarks}
+    meta: dict[str, Any] = {"vocabulary": words, "features": features, "labels": labels, "remarks": remarks}
     meta["sequences"] = {part: len(each.stop) for part, each in parts.items()}
     meta["tokens"] = {part: len(each.tokens) for part, each in parts.items()}
     return arrays, meta
@@ -224,7 +240,9 @@ class Predictor(contracts.Predictor):
             "steps": np.concatenate([np.arange(1, b - a + 1) for a, b in bounds]),
         }
         numbers = vocabulary.encode(found.tokens, self.meta["vocabulary"])
-        return New(sequences.padded(numbers, starts, stops - starts), stops - starts, about)
+        features = self.meta.get("features")  # exports of earlier versions have none
+        encoded = morphology.encode(found.tokens, features) if features else None
+        return New(_with_features(numbers, encoded, starts, stops - starts), stops - starts, about)
 
     def answer(self, model: Trained, new: New, sampling: Sampling) -> dict[str, Any]:
         """Return a row for each step: sequence, step from 1, token, likeliest label and its probability."""

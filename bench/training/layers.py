@@ -12,6 +12,8 @@ from torch.nn import functional as F
 from bench.config.contracts import ForecastTask
 from bench.config.settings import TrainSettings
 
+MIN_KERNEL = 7  # steps, of a stem
+
 
 def valid(length_B: Tensor, steps: int) -> Tensor:
     """Return which steps are no padding, (B, L) bool."""
@@ -68,6 +70,29 @@ class TiedHead(nn.Module):
     def forward(self, h: Tensor) -> Tensor:
         """Return logits (..., V) of outputs (..., H)."""
         return F.linear(h if self.projection is None else self.projection(h), self.weight, self.bias)
+
+
+class Stem(nn.Module):
+    """A strided convolution before the encoder, which sees shorter sequences of local shapes.
+
+    Steps outside a sequence count as zero, also padding, so that padding changes no valid output. A sequence of l steps
+    becomes one of ceil(l / stride). The kernel is centred: an output sees `kernel // 2` steps on either side.
+    """
+
+    def __init__(self, input_size: int, channels: int, stride: int) -> None:
+        super().__init__()
+        self.stride, self.kernel = stride, max(MIN_KERNEL, 2 * stride + 1)
+        self.convolution = nn.Conv1d(input_size, channels, self.kernel, stride, padding=self.kernel // 2)
+
+    def steps(self, steps: int) -> int:
+        """Return the number of steps that the encoder sees."""
+        return math.ceil(steps / self.stride)
+
+    def forward(self, x_BLD: Tensor, length_B: Tensor) -> tuple[Tensor, Tensor]:
+        """Return (B, ceil(L / stride), channels), and the lengths of the sequences in it."""
+        x_BLD = x_BLD.masked_fill(~valid(length_B, x_BLD.shape[1])[..., None], 0.0)
+        h_BCL = F.gelu(self.convolution(x_BLD.transpose(1, 2)))
+        return h_BCL.transpose(1, 2), (length_B + self.stride - 1) // self.stride
 
 
 class Window(nn.Module):

@@ -47,10 +47,18 @@ class SequenceModule(pl.LightningModule):
         self.settings = settings = config.train
         width, steps = settings.embedding_size if task.tokens else task.input_size, task.num_steps
         self.embedding = layers.embedding(task.input_size, width, settings.embedding_std) if task.tokens else None
+        sizes = getattr(task, "feature_sizes", ()) if task.tokens else ()  # exports of earlier versions lack it
+        self.features = nn.ModuleList(layers.embedding(size, width, settings.embedding_std) for size in sizes)
         self.window: layers.Window | None = None
         if isinstance(task, ForecastTask) and layers.Window.is_asked_for(settings):
             self.window = layers.Window(task, settings)
             width, steps = self.window.width, self.window.steps
+        self.stem: layers.Stem | None = None
+        if settings.stem_channels and not (
+            task.tokens or task.per_step or task.causal or isinstance(task, ForecastTask)
+        ):
+            self.stem = layers.Stem(width, settings.stem_channels, settings.stem_stride)
+            width, steps = settings.stem_channels, self.stem.steps(steps)
         self.encoder_steps = steps  # of the longest training sequence
         model = plugins.load("models", config.model, config.source_hash).Model
         self.encoder = model(width, steps, **config.model_arguments)
@@ -80,7 +88,10 @@ class SequenceModule(pl.LightningModule):
         """Return raw outputs: (B, C), or (B, L, C) for a task with an answer at every step."""
         if self.window is not None:
             x, length_B, context = self.window(x, length_B)
-        h_BLH, _ = self.encoder(self.embedding_dropout(self.embed(x)), length_B)
+        x_BLD = self.embedding_dropout(self.embed(x))
+        if self.stem is not None:
+            x_BLD, length_B = self.stem(x_BLD, length_B)
+        h_BLH, _ = self.encoder(x_BLD, length_B)
         h_BLH = self.dropout(h_BLH)
         answers: Tensor = self.head(h_BLH if self.task.per_step else self.readout(h_BLH, length_B))
         return answers if self.window is None else self.window.restore(answers, context)
@@ -89,7 +100,7 @@ class SequenceModule(pl.LightningModule):
     def can_stream(self) -> bool:
         """Whether an answer needs only the last step and the state after the steps before it."""
         reads_last = self.task.per_step or self.settings.readout == "summary"
-        return bool(self.encoder.causal) and reads_last and self.window is None
+        return bool(self.encoder.causal) and reads_last and self.window is None and self.stem is None
 
     @property
     def state_size(self) -> int:
@@ -98,9 +109,13 @@ class SequenceModule(pl.LightningModule):
         return series * int(self.encoder.state_size(self.encoder_steps))
 
     def embed(self, x: Tensor) -> Tensor:
-        """Return embedded tokens, or values as they are, (B, L, D)."""
-        embedded: Tensor = x if self.embedding is None else self.embedding(x)
-        return embedded
+        """Return embedded tokens, with their features added, or values as they are, (B, L, D)."""
+        if self.embedding is None:
+            return x
+        if not len(self.features):
+            embedded: Tensor = self.embedding(x)
+            return embedded
+        return self.embedding(x[..., 0]) + sum(part(x[..., place]) for place, part in enumerate(self.features, 1))
 
     def loss(self, batch: Tensors) -> Tensor:
         """Return the mean loss over the steps that the mask selects."""
@@ -231,8 +246,9 @@ class SequenceModule(pl.LightningModule):
         """
         counts = {
             name: sum(p.numel() for p in part.parameters() if p.requires_grad) if part is not None else 0
-            for name, part in (("encoder", self.encoder), ("embedding", self.embedding))
+            for name, part in (("encoder", self.encoder), ("embedding", self.embedding), ("features", self.features))
         }
+        counts["embedding"] += counts.pop("features")
         return counts | {"head": sum(p.numel() for p in self._weights if p.requires_grad) - sum(counts.values())}
 
 

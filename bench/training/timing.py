@@ -204,14 +204,17 @@ def flops(module: SequenceModule, task: Task) -> dict[str, int]:
     if module.window is not None:
         forward, training = count_flops(module.to("meta"), task, task.num_steps)
         return {"inference_flops_per_sequence": forward, "train_flops_per_sequence": training}
-    counts = [count_flops(module.to("meta"), task, steps) for steps in (1, 2, 3)]
+    stride = 1 if module.stem is None else module.stem.stride
+    counts = [count_flops(module.to("meta"), task, stride * steps) for steps in (1, 2, 3)]
     names = ("inference_flops_per_sequence", "train_flops_per_sequence")
-    return {name: _extrapolate([count[i] for count in counts], task.num_steps) for i, name in enumerate(names)}
+    return {name: _extrapolate([count[i] for count in counts], module.encoder_steps) for i, name in enumerate(names)}
 
 
 def count_flops(module: SequenceModule, task: Task, steps: int) -> tuple[int, int]:
     """Return the operations of the forward pass, and of forward and backward, on one sequence of `steps` steps."""
-    shape = (1, steps) if task.tokens else (1, steps, task.input_size)
+    shape: tuple[int, ...] = (1, steps, task.input_size)
+    if task.tokens:
+        shape = (1, steps, 1 + len(task.feature_sizes)) if task.feature_sizes else (1, steps)
     x = torch.empty(shape, dtype=torch.long if task.tokens else torch.float32, device="meta")
     shape_of_y = (1, steps) if task.per_step else (1,)
     classes = task.loss == "cross_entropy"

@@ -50,6 +50,8 @@ RECIPES = {
         "input_normalisation": "revin", "channel_independent": True, "linear_skip": True, "patch_size": 5,
         "look_back": 2, "readout": "all",
     },
+    "tagging by a recipe": {"word_features": True},
+    "numbers by a recipe": {"stem_channels": 4, "stem_stride": 2, "readout": "all"},
 }  # fmt: skip
 """Training settings of a kind."""
 
@@ -78,6 +80,11 @@ KINDS = {
     "tagged table": (
         lambda f: tagged(f / "words.csv"),
         {"task": "tagging", "group": "sentence", "label": "label", "lengths": [5]},
+    ),
+    "tagging by a recipe": (lambda f: tagged(f / "words.conllu"), {"lengths": [4]}),
+    "numbers by a recipe": (
+        lambda f: long_table(f / "l.csv", "label"),
+        {"label": "label", "group": "id", "lengths": [6]},
     ),
     "language": (lambda f: text(f / "foxes.txt"), {"lengths": [24]}),
     "words": (lambda f: text(f / "foxes.txt"), {"lengths": [6], "tokens": "word"}),
@@ -132,8 +139,8 @@ def exported(tmp_path_factory):
             recipe = RECIPES.get(kind, {})
             sweep = swept(folder, own.card, length, **recipe)
             told = export(sweep, folder / "results", None, None, None, folder / "out")
-            look_back = {"look_back": recipe["look_back"]} if "look_back" in recipe else {}
-            known[kind] = file, make_task(own.card.task, length, own.card.arguments | look_back), folder / "out", told
+            concerned = {name: recipe[name] for name in ("look_back", "word_features") if name in recipe}
+            known[kind] = file, make_task(own.card.task, length, own.card.arguments | concerned), folder / "out", told
         return known[kind]
 
     return make
@@ -169,7 +176,9 @@ def known_answers(task, out: Path) -> tuple[ExportedModel, dict[str, np.ndarray]
     return model, found
 
 
-@pytest.mark.parametrize("kind", ["regression", "numbers", "long", "ts", "arrays", "wav", "text", "bytes"])
+@pytest.mark.parametrize(
+    "kind", ["regression", "numbers", "numbers by a recipe", "long", "ts", "arrays", "wav", "text", "bytes"]
+)
 def test_a_new_file_is_read_as_the_training_file_was(exported, kind):
     """The training file, handed in as a new one, gets the answers that its prepared arrays get."""
     file, task, out, _ = exported(kind)
@@ -242,7 +251,7 @@ def test_what_a_reader_remarks_of_a_new_file_is_told(exported, tmp_path, kind):
         assert "1 of 2 sequences are longer than" in remarks[1]
 
 
-@pytest.mark.parametrize("kind", ["tagging", "tagged table"])
+@pytest.mark.parametrize("kind", ["tagging", "tagging by a recipe", "tagged table"])
 def test_every_step_gets_a_label(exported, kind, tmp_path):
     file, task, out, _ = exported(kind)
     model = ExportedModel.load(out)
@@ -257,7 +266,7 @@ def test_every_step_gets_a_label(exported, kind, tmp_path):
     assert list(found["step"]) == [1, 2, 3, 4, 5, 6, 1, 2]
     assert ((found["probability"] > 0) & (found["probability"] <= 1)).all()
     first = model.predictor.read(new, 6)
-    assert first.x.shape == (2, 6)
+    assert first.x.shape[:2] == (2, 6)
 
 
 def test_texts_go_on_from_prompts(exported, tmp_path):

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bench.baselines import tag_of_token
 from bench.config import datasets
 from bench.data.tagged import read_conllu
 from bench.errors import BenchError, DataMissingError
@@ -62,6 +63,35 @@ def test_sentences_by_hand(small):
     assert batch.y.tolist() == [[1, 2, 0], [0, 1, 2]]
     assert batch.mask.tolist() == [[True, True, False], [True, True, True]]
     assert batch.length.tolist() == [2, 3]
+
+
+def test_features_follow_their_word(write):
+    files = write(
+        train__conllu=conllu("Walking/V walked/V x-1/N", "Talking/V talked/V x-2/N"),
+        val__conllu=conllu("Hopping/V x-3/N"),
+        test__conllu=conllu("hopped/V"),
+    )
+    task = Task(4, files=files, splits=SPLITS, word_features=True)
+    assert [len(names) for names in task.meta["features"]] == list(task.feature_sizes)
+    batch = task.split("val", 1)
+    assert batch.x.shape == (1, 2, 5)
+    assert batch.x[0, :, 0].tolist() == [0, 0]  # both words are unknown
+    found = [
+        [names[number] for names, number in zip(task.meta["features"], row[1:], strict=True)] for row in batch.x[0]
+    ]
+    assert found == [["g", "ng", "ing", "Xx"], ["<unk>", "<unk>", "<unk>", "x-d"]]
+    plain = Task(4, files=files, splits=SPLITS)
+    assert plain.feature_sizes == ()
+    np.testing.assert_array_equal(plain.split("val", 1).x, batch.x[..., 0])
+    scores = []
+    for each in (task, plain):
+        fitted = tag_of_token.Baseline()
+        fitted.fit(each.take("train", np.arange(2)), each.split("val", 1), each)
+        val = each.split("val", 1)
+        scores.append(each.score(fitted.outputs(val.x, val.length), val))
+    assert scores[0] == scores[1]
+    padded = task.take("train", np.arange(2)).x
+    np.testing.assert_array_equal(padded[..., 0], plain.take("train", np.arange(2)).x)
 
 
 def test_long_sentences_are_cut_off(small):

@@ -11,11 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.config.datasets import make_task, task_of
+from bench.config.settings import TUNABLE
 from bench.results.record import Epoch
 from bench.training import layers, train, watch
 from bench.training.datamodule import to_tensors
 from bench.training.module import SequenceModule
-from tests.makers import hourly, run_config, write
+from tests.makers import hourly, run_config, tagged, write
 
 SHORT = {"max_sequences": 160, "batch_size": 16, "num_epochs": 2}
 
@@ -35,8 +36,11 @@ def bases(tmp_path_factory) -> dict[str, dict]:
     table = pd.read_csv(load)
     table.assign(b=table["load"].shift(5, fill_value=0.5) * 3, c=table["load"].rolling(3, 1).max()).to_csv(load)
     forecast = {"files": declared(load), "target": ["load", "b"], "features": ["c"], "horizon": 3}
+    tags = tagged(folder / "words.conllu")
     return {
         "latch": {"dataset": "latch"},
+        "adding": {"dataset": "adding", "length": 30},
+        "tagging": {"task": "tagging", "length": 5, "task_arguments": {"files": declared(tags)}},
         "forecast": {"task": "forecasting", "length": 12, "task_arguments": forecast},
         "language": {"task": "language_modelling", "length": 12, "task_arguments": {"files": declared(text)}},
     }
@@ -56,6 +60,10 @@ EFFECTS = [
     ("latch", {"embedding_std": 0.1}),
     ("latch", {"embedding_dropout": 0.5}),
     ("language", {"tied_embedding": True}),
+    ("language", {"carry_state": True}),
+    ("tagging", {"word_features": True}),
+    ("adding", {"stem_channels": 4}),
+    ("adding", {"stem_channels": 4, "stem_stride": 2}),
     ("forecast", {"look_back": 2}),
     ("forecast", {"input_normalisation": "last"}),
     ("forecast", {"input_normalisation": "revin"}),
@@ -63,7 +71,7 @@ EFFECTS = [
     ("forecast", {"linear_skip": True}),
     ("forecast", {"patch_size": 4}),
 ]
-"""Settings, and the kind of task on which they have an effect."""
+"""Settings, the last of which has an effect, and the kind of task."""
 
 
 def losses(base: dict, **settings) -> list[float]:
@@ -74,7 +82,12 @@ def losses(base: dict, **settings) -> list[float]:
 
 @pytest.mark.parametrize(("kind", "change"), EFFECTS, ids=lambda value: str(value) if isinstance(value, dict) else "")
 def test_a_setting_changes_training(bases, kind, change):
-    assert losses(bases[kind], **change) != losses(bases[kind])
+    *others, setting = change
+    assert losses(bases[kind], **change) != losses(bases[kind], **{name: change[name] for name in others})
+
+
+def test_the_effect_of_every_tunable_setting_is_tested():
+    assert {list(change)[-1] for _, change in EFFECTS} == TUNABLE
 
 
 # Layers
@@ -131,6 +144,52 @@ def test_dropout_touches_the_outputs_of_the_encoder_and_not_its_inputs():
     first, second = module(x, length_B), module(x, length_B)
     assert not torch.equal(first, second)
     assert torch.equal(seen[0], x)
+
+
+# Stems
+
+
+@given(
+    lengths=st.lists(st.integers(1, 20), min_size=1, max_size=4),
+    padding=st.integers(0, 5),
+    stride=st.integers(1, 6),
+    garbage=st.floats(-1e3, 1e3),
+)
+def test_padding_changes_no_output_of_a_stem(lengths, padding, stride, garbage):
+    torch.manual_seed(0)
+    stem, length_B = layers.Stem(2, 3, stride).double(), torch.tensor(lengths)
+    steps = max(lengths) + padding
+    x_BLD = torch.randn(len(lengths), steps, 2, dtype=torch.double)
+    for row, length in enumerate(lengths):
+        x_BLD[row, length:] = garbage
+    h_BLH, strided_B = stem(x_BLD, length_B)
+    assert h_BLH.shape == (len(lengths), stem.steps(steps), 3)
+    for row, length in enumerate(lengths):
+        alone, (strided,) = stem(x_BLD[row : row + 1, :length], length_B[row : row + 1])
+        assert strided == strided_B[row] == alone.shape[1] == math.ceil(length / stride)
+        torch.testing.assert_close(h_BLH[row : row + 1, :strided], alone)
+
+
+@pytest.mark.parametrize("stride", [1, 2, 4])
+def test_an_encoder_behind_a_stem_sees_fewer_steps(stride):
+    config = run_config("speed", dataset="adding", length=30, settings={"stem_channels": 4, "stem_stride": stride})
+    task = task_of(config)
+    module = SequenceModule(task, config)
+    steps, width = math.ceil(task.num_steps / stride), module.stem.kernel
+    assert module.encoder_steps == steps
+    assert module.encoder.forward_layers[0].input_size == 4
+    assert not module.can_stream
+    record = train.run(config)
+    assert record.state == "complete", record.message
+    assert "streaming_p50_milliseconds" not in record.speed
+    convolution, lstm, head = 2 * 4 * width * task.input_size, 2 * 4 * 8 * (4 + 8), 2 * 8 * task.output_size
+    assert record.speed["inference_flops_per_sequence"] == steps * (convolution + lstm) + head
+
+
+@pytest.mark.parametrize("kind", ["latch", "tagging", "forecast", "language"])
+def test_only_sequences_of_numbers_with_one_answer_have_a_stem(bases, kind):
+    config = run_config(**bases[kind], settings={"stem_channels": 4})
+    assert SequenceModule(task_of(config), config).stem is None
 
 
 # Windows of forecasts
@@ -252,6 +311,29 @@ def test_the_look_back_of_a_run_reaches_its_task(bases):
     assert task_of(config).num_steps == 36
     assert train.run(config).asked.num_steps == 36
     assert task_of(run_config(settings={"look_back": 3})).num_steps == 9  # latch has no such argument
+
+
+# Features of words
+
+
+def test_the_features_of_words_are_added_to_the_words(bases):
+    config = run_config(**bases["tagging"], settings={"word_features": True, "embedding_size": 4})
+    task = task_of(config)
+    module = SequenceModule(task, config)
+    x, *_ = to_tensors(task.split("val", 3))
+    assert x.shape[2] == 1 + len(task.feature_sizes) == 5
+    tables = [module.embedding, *module.features]
+    expected = sum(table.weight[x[..., place]] for place, table in enumerate(tables))
+    torch.testing.assert_close(module.embed(x), expected)
+    assert module.parameter_counts()["embedding"] == 4 * (task.input_size + sum(task.feature_sizes))
+
+
+def test_speed_and_operations_of_a_tagger_with_features(bases):
+    plain, featured = (
+        train.run(run_config("speed", **bases["tagging"], settings={"word_features": on})).speed for on in (False, True)
+    )
+    assert featured.keys() == plain.keys()  # it streams as the plain one does
+    assert featured["inference_flops_per_sequence"] == plain["inference_flops_per_sequence"]  # a table costs no product
 
 
 # The optimiser

@@ -72,7 +72,7 @@ def classifier(
             if kind == "logistic":
                 model = LogisticRegression(C=strength, max_iter=60, tol=1e-3)
             else:
-                model = LinearSVC(C=strength, max_iter=100, tol=1e-2)
+                model = LinearSVC(C=strength, max_iter=100, tol=1e-2, random_state=0)
             weights, offset = _of_all_classes(model, train, y, num_classes)
             value = score(weights, offset)
             if value > most:

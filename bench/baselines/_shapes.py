@@ -1,4 +1,4 @@
-"""Sequences of unequal length as vectors of one length.
+"""Sequences and windows of unequal length as those of one length.
 
 B batch, L steps, D channels.
 """
@@ -17,3 +17,9 @@ def resample(x: np.ndarray, length: np.ndarray, steps: int) -> np.ndarray:
     row = np.arange(len(x))[:, None]
     resampled: np.ndarray = x[row, before] * (1 - weight) + x[row, after] * weight
     return resampled
+
+
+def last_rows(x: np.ndarray, length: np.ndarray, rows: int) -> np.ndarray:
+    """Return the last rows of windows (B, L, D) of `length` rows, (B, rows, D); a shorter one repeats its first row."""
+    steps = np.maximum(length[:, None] - rows + np.arange(rows), 0)
+    return np.asarray(x[np.arange(len(x))[:, None], steps])

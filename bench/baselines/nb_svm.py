@@ -78,7 +78,7 @@ def _against_others(occurs: Any, is_class: np.ndarray, ratio: np.ndarray, streng
         return np.zeros(len(ratio)), 1.0 if is_class.all() else -1.0
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # a fit near the optimum is good enough for a baseline
-        model = LinearSVC(C=strength, max_iter=100, tol=1e-2).fit(occurs @ diags(ratio), is_class)
+        model = LinearSVC(C=strength, max_iter=100, tol=1e-2, random_state=0).fit(occurs @ diags(ratio), is_class)
     weights = model.coef_[0]
     mixed = (1 - BETA) * np.abs(weights).mean() + BETA * weights
     return ratio * mixed, float(BETA * model.intercept_[0])

@@ -6,6 +6,7 @@ B batch, L look-back, H horizon, D input columns, T target columns.
 import numpy as np
 
 from bench.baselines._linear import ridges
+from bench.baselines._shapes import last_rows
 from bench.config import baseline
 from bench.config.contracts import Batch, Task
 
@@ -24,22 +25,28 @@ class Baseline(baseline.Baseline):
         """Return whether the task is a forecast."""
         return task.kind == "forecasting"
 
+    @staticmethod
+    def most(task: Task) -> int:
+        """Return how many training windows fit into 128 MiB."""
+        return max(64, CELLS // max(task.num_steps * task.input_size, task.output_size))
+
     def fit(self, train: Batch, val: Batch, task: Task) -> None:
         """Fit a ridge for each penalty and keep the best."""
-        rows = baseline.evenly(train, max(64, CELLS // max(train.x[0].size, task.output_size)))
+        numbers = {"num_steps": np.array(task.num_steps)}
+        train_x, val_x = (_flat(part.x, part.length, task.num_steps) for part in (train, val))
         best = np.inf
-        for alpha, (weights, offset) in zip(ALPHAS, ridges(_flat(rows.x), rows.y, ALPHAS), strict=True):
-            error = float(((_flat(val.x) @ weights + offset - val.y) ** 2).mean())
+        for alpha, (weights, offset) in zip(ALPHAS, ridges(train_x, train.y, ALPHAS), strict=True):
+            error = float(((val_x @ weights + offset - val.y) ** 2).mean())
             if error < best or not self.arrays:
                 best, self.chosen = error, {"alpha": alpha}
-                self.arrays = {"weights": weights.astype(np.float32), "offset": offset.astype(np.float32)}
+                self.arrays = numbers | {"weights": weights.astype(np.float32), "offset": offset.astype(np.float32)}
 
     def outputs(self, x: np.ndarray, length: np.ndarray) -> np.ndarray:
         """Return the forecast, (B, H T)."""
-        answers: np.ndarray = _flat(x) @ self.arrays["weights"] + self.arrays["offset"]
-        return answers
+        flat = _flat(x, length, int(self.arrays["num_steps"]))
+        return np.asarray(flat @ self.arrays["weights"] + self.arrays["offset"])
 
 
-def _flat(x: np.ndarray) -> np.ndarray:
-    """Return windows (B, L, D) as (B, L D)."""
-    return x.reshape(len(x), -1)
+def _flat(x: np.ndarray, length: np.ndarray, rows: int) -> np.ndarray:
+    """Return the last rows of windows (B, L, D) as (B, rows D)."""
+    return last_rows(x, length, rows).reshape(len(x), -1)

@@ -150,13 +150,6 @@ def standing(task: Task, outputs: np.ndarray, batch: Batch) -> float:
     return score if task.goal == "maximize" else -score
 
 
-def evenly(batch: Batch, size: int) -> Batch:
-    """Return a batch, or `size` of its sequences, evenly spaced."""
-    rows = spread(len(batch.x), size)
-    mask = None if batch.mask is None else batch.mask[rows]
-    return Batch(batch.x[rows], batch.length[rows], batch.y[rows], mask)
-
-
 def forecast_sizes(task: Any) -> dict[str, int]:
     """Return the number of target columns and the horizon of a forecast."""
     return {"targets": len(task.target), "horizon": task.horizon}

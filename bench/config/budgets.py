@@ -145,4 +145,4 @@ def _stored_work(budget: Budget, task: Any) -> dict[str, Any]:
         "num_val": budget.num_scored,
         "num_test": budget.num_scored,
     }
-    return work | ({"patience": budget.patience} if "patience" in TrainSettings.model_fields else {})
+    return work | {"patience": budget.patience}

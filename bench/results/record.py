@@ -21,6 +21,9 @@ State = Literal["complete", "pruned", "failed"]
 CAUSES = ("non_finite", "diverged", "out_of_memory", "timeout", "stall", "killed", "error", "bad_result")
 """Why a run failed; and `signal N` or `exit N`, where its process did."""
 
+PAUSED = "halving"
+"""The cause of a pruned run that successive halving paused: it may continue from its checkpoint, or was dropped."""
+
 
 class Asked(BaseModel):
     """What the task asked, so that a record can be understood without it."""
@@ -159,6 +162,29 @@ class RunRecord(BaseModel):
         price = self.config.usd_per_hour
         return None if price is None else price * self.seconds.total / 3600
 
+    @property
+    def is_paused(self) -> bool:
+        """Whether successive halving paused this run. If nothing continues it, it was dropped there."""
+        return self.state == "pruned" and self.cause == PAUSED
+
+    @property
+    def share(self) -> float:
+        """The share of the steps of a full run that was made, 0 to 1."""
+        return min(1.0, self.train_steps / self.config.train.max_steps)
+
+    def continuing(self, earlier: "RunRecord") -> "RunRecord":
+        """Return this record with the costs of the stretches before the pause that `earlier` is the record of."""
+        parts = self.seconds.model_dump()
+        seconds = {name: value + getattr(earlier.seconds, name) for name, value in parts.items()}
+        for name in ("crashed", "total"):  # the attempts that died before the pause are in both records
+            seconds[name] -= earlier.seconds.crashed
+        update: dict[str, Any] = {"seconds": Seconds(**seconds), "started_at": earlier.started_at or self.started_at}
+        for name in ("cpu_seconds", "energy_joules"):
+            before, now = getattr(earlier, name), getattr(self, name)
+            update[name] = None if before is None or now is None else before + now
+        peaks = [peak for peak in (earlier.peak_memory_bytes, self.peak_memory_bytes) if peak is not None]
+        return self.model_copy(update=update | {"peak_memory_bytes": max(peaks, default=None)})
+
     @classmethod
     def of_dead_run(
         cls, config: RunConfig, task: Task, cause: str, message: str, crashes: Sequence[Mapping[str, Any]] = ()
@@ -199,9 +225,11 @@ class RunRecord(BaseModel):
 
 
 def outcome(run: RunRecord) -> str:
-    """Return the word for how a run ended: complete, pruned, over the limit, or the cause of its failure."""
+    """Return the word for how a run ended: complete, pruned, dropped, over the limit, or the cause of its failure."""
     if run.state == "failed":
         return run.cause or "error"
+    if run.is_paused:
+        return "dropped"
     return "over the limit" if run.cause == "limit" else run.state
 
 

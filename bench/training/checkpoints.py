@@ -37,8 +37,9 @@ class Checkpoints(pl.Callback):
                     path.unlink()
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        """Write a checkpoint if the last one is old, and remove that one."""
-        is_due = time.monotonic() - self._last > self.config.checkpoint_seconds
+        """Write a checkpoint if the last one is old or the run pauses here, and remove the last one."""
+        is_pause = len(self.history.epochs) == self.config.pause_after
+        is_due = is_pause or time.monotonic() - self._last > self.config.checkpoint_seconds
         if self.folder is None or not is_due or trainer.should_stop:
             return
         with self.ledger.spent_on("logging"):

@@ -47,7 +47,8 @@ def fit(config: RunConfig, task: Task, on_report: OnReport, folder: Path | None,
     with ledger.spent_on("train"), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Lightning's advice on loggers, workers and intervals that are chosen here
         trainer.fit(module, datamodule=data, ckpt_path=checkpoints.latest, weights_only=True)
-    checkpoints.remove()
+    if not watch.is_paused:
+        checkpoints.remove()
     facts = watch.facts(module) | size | {"checkpoint_ignored": checkpoints.is_any_damaged}
     if facts["state"] == "complete":
         if config.limits.inference_ms is not None or "latency" in config.objectives:
@@ -68,7 +69,7 @@ def make_trainer(config: RunConfig, num_devices: int = 1, callbacks: Sequence[pl
         devices=num_devices,
         strategy=ddp.strategy(config.device) if num_devices > 1 else "auto",
         precision=config.precision,
-        max_epochs=config.train.num_epochs,
+        max_epochs=min(config.train.num_epochs, config.pause_after or config.train.num_epochs),
         callbacks=[_KeepSignals(), *callbacks],
         logger=False,
         enable_checkpointing=False,

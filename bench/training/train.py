@@ -6,6 +6,7 @@ Knows neither Optuna nor MLflow. The caller follows a run through `on_report` an
 import logging
 import time
 import traceback
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import torch
 from bench.config.contracts import Task
 from bench.config.datasets import task_of
 from bench.config.settings import RunConfig
-from bench.errors import BenchError
+from bench.errors import BenchError, StoreError
 from bench.results.record import Asked, RunRecord, Seconds, read_crashes
 from bench.training import cheap, ddp, evaluate, fit
 from bench.training.energy import EnergyMeter, cpu_seconds
@@ -74,6 +75,7 @@ def run_in_folder(folder: Path, on_report: OnReport, submitted: float) -> None:
     the start of the process is on the bill.
     """
     config = RunConfig.read(folder / "config.json")
+    earlier = _paused(folder)
 
     def work(rank: int) -> None:
         waited = time.monotonic() - submitted
@@ -87,6 +89,8 @@ def run_in_folder(folder: Path, on_report: OnReport, submitted: float) -> None:
         seconds["total"] = time.monotonic() - submitted + crashed
         update = {"crashes": [crash["cause"] for crash in crashes]}
         record = record.model_copy(update=update | {"seconds": record.seconds.model_copy(update=seconds)})
+        if earlier is not None:
+            record = record.continuing(earlier)
         record.write(folder)
         if rank > 0:
             raise SystemExit(1)  # the other ranks would wait for this one forever
@@ -95,6 +99,14 @@ def run_in_folder(folder: Path, on_report: OnReport, submitted: float) -> None:
         ddp.spread(config.num_devices, work)
     else:
         work(0)
+
+
+def _paused(folder: Path) -> RunRecord | None:
+    """Return the record of a run that was paused here and now continues; None if it begins."""
+    with suppress(StoreError):  # the run then bears only the costs of its last stretch
+        record = RunRecord.read(folder, epochs=False)
+        return record if record is not None and record.is_paused else None
+    return None
 
 
 def _carry_out(

@@ -10,7 +10,7 @@ import torch
 
 from bench.config.contracts import Task
 from bench.config.settings import RunConfig
-from bench.results.record import Epoch
+from bench.results.record import PAUSED, Epoch
 from bench.training import ddp
 from bench.training.datamodule import DataModule
 from bench.training.ledger import Ledger
@@ -104,7 +104,7 @@ class Watch(pl.Callback):
     ) -> None:
         self.config, self.data, self.on_report, self.ledger, self.history = config, data, on_report, ledger, history
         self.ended: dict[str, str] = {}  # state, cause and message of a run that was ended early
-        self._is_burnt_in = False
+        self._is_burnt_in = self._is_over = False
         self._last_tick = time.monotonic()
 
     @property
@@ -158,6 +158,7 @@ class Watch(pl.Callback):
         with self.ledger.spent_on("waiting" if self.config.ask_pruner else "logging"):
             keep_going = ddp.agree(trainer, self.on_report(Report("epoch", steps, scores[module.task.metric])))
         if trainer.should_stop:
+            self._is_over = True
             return
         divergence = self.history.divergence()
         if not keep_going:
@@ -175,7 +176,13 @@ class Watch(pl.Callback):
 
     def _end(self, trainer: pl.Trainer, state: str, cause: str, message: str) -> None:
         self.ended = {"state": state, "cause": cause, "message": message}
-        trainer.should_stop = True
+        trainer.should_stop = self._is_over = True
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether the run has stopped where it was to pause, and may continue from its checkpoint."""
+        epochs, pause = len(self.history.epochs), self.config.pause_after
+        return pause is not None and not self._is_over and pause <= epochs < self.config.train.num_epochs
 
     def facts(self, module: SequenceModule) -> dict[str, Any]:
         """Return the fields of the record that training decides."""
@@ -188,6 +195,9 @@ class Watch(pl.Callback):
             "train_tokens": module.train_tokens,
             "solved": None if module.task.solved is None else history.is_solved,
         } | self.ended
+        if self.is_paused:
+            share = f"{len(history.epochs)} of {self.config.train.num_epochs} validations"
+            facts |= {"state": "pruned", "cause": PAUSED, "message": f"paused after {share}"}
         if history.epochs:
             best = history.epochs[history.best_epoch]
             facts |= {"best_epoch": history.best_epoch, "val": best.val, "val_loss": best.val_loss}

@@ -4,13 +4,14 @@ import hashlib
 import json
 import math
 import time
+from pathlib import Path
 
 import pytest
 import torch
 
 from bench.config.datasets import make_task
 from bench.errors import SealedSplitError
-from bench.results.record import Epoch
+from bench.results.record import PAUSED, Epoch, RunRecord
 from bench.tasks import latch
 from bench.training import ddp, generation, timing, train, watch
 from bench.training.datamodule import DataModule, to_tensors
@@ -271,6 +272,58 @@ def test_an_interrupted_run_resumes_as_if_it_had_not_been(tmp_path):
     torch.testing.assert_close(*weights, rtol=0, atol=0)
     assert not list((tmp_path / "parts").glob("checkpoint*"))
     assert not parts.checkpoint_ignored
+
+
+def paused(folder: Path, run_config, *pauses: int | None) -> list[RunRecord]:
+    """Carry out a run as its process does, in stretches that end after so many validations; return their records."""
+    folder.mkdir()
+    records = []
+    for pause in pauses:
+        stretch = run_config.model_copy(update={"pause_after": pause})
+        (folder / "config.json").write_text(stretch.model_dump_json())
+        train.run_in_folder(folder, lambda report: True, time.monotonic())
+        records.append(RunRecord.read(folder))
+    return records
+
+
+def test_a_paused_run_continues_as_if_it_had_not_been_paused(tmp_path):
+    run_config = config("confirm", dataset="digits", settings=LONG)
+    (tmp_path / "whole").mkdir()
+    whole = train.run(run_config, folder=tmp_path / "whole")
+    first, second, last = paused(tmp_path / "parts", run_config, 1, 3, None)
+    assert [(record.state, record.cause) for record in (first, second)] == [("pruned", PAUSED)] * 2
+    assert (first.message, first.share, second.share) == ("paused after 1 of 6 validations", 1 / 6, 3 / 6)
+    assert losses(first) == losses(whole)[:1]
+    assert (last.state, losses(last), last.val) == ("complete", losses(whole), whole.val)
+    weights = [torch.load(tmp_path / name / "weights.pt", weights_only=True) for name in ("whole", "parts")]
+    torch.testing.assert_close(*weights, rtol=0, atol=0)
+    assert not list((tmp_path / "parts").glob("checkpoint*"))
+    # The bill of a run is that of all its stretches.
+    assert first.seconds.total < second.seconds.total < last.seconds.total
+    assert last.started_at == first.started_at
+
+
+def test_a_run_whose_checkpoint_was_written_but_not_its_record_pauses_at_once(tmp_path):
+    run_config = config(dataset="digits", settings=LONG)
+    first, second = paused(tmp_path / "parts", run_config, 1, 3)
+    first.write(tmp_path / "parts")  # as if the process had died between its checkpoint and its record
+    (tmp_path / "parts" / "config.json").write_text(second.config.model_dump_json())
+    train.run_in_folder(tmp_path / "parts", lambda report: True, time.monotonic())
+    again = RunRecord.read(tmp_path / "parts")
+    assert again.is_paused
+    assert losses(again) == losses(second)
+    assert list((tmp_path / "parts").glob("checkpoint-*.ckpt"))
+
+
+def test_a_paused_run_without_its_checkpoint_runs_again_from_the_start(tmp_path):
+    run_config = config(dataset="digits", settings=LONG)
+    (tmp_path / "a").mkdir()
+    paused(tmp_path / "parts", run_config, 3)
+    for path in (tmp_path / "parts").glob("checkpoint-*.ckpt"):
+        path.unlink()
+    (tmp_path / "parts" / "config.json").write_text(run_config.model_dump_json())
+    train.run_in_folder(tmp_path / "parts", lambda report: True, time.monotonic())
+    assert losses(RunRecord.read(tmp_path / "parts")) == losses(train.run(run_config, folder=tmp_path / "a"))
 
 
 @pytest.mark.parametrize("damage", ["flipped", "truncated", "empty"])

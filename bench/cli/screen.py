@@ -94,14 +94,17 @@ class Screen:
         """Show how far the sweep is."""
         plan = status.plan
         self._progress.update(self._cells, completed=status.finished_cells, total=len(plan.cells))
-        self._progress.update(self._runs, completed=min(status.finished_runs, plan.num_runs), total=plan.num_runs)
+        total = plan.num_runs
+        done = status.finished_runs if total is None else min(status.finished_runs, total)
+        self._progress.update(self._runs, completed=done, total=total)
         if self._live is not None:
             self._live.update(Group(self._progress, self._details(status)))
         elif time.monotonic() - self._last_line > LINE_SECONDS:
             self._last_line = time.monotonic()
             self.say(
                 f"{status.phase}: {status.finished_cells}/{len(plan.cells)} cells, "
-                f"{status.finished_runs}/{plan.num_runs} runs, {status.failed} failed, {_left(status)}; {_best(status)}"
+                f"{done}{'' if total is None else f'/{total}'} runs, {status.failed} failed, {_left(status)}; "
+                f"{_best(status)}"
             )
 
     def _details(self, status: "Status") -> Any:

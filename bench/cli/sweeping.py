@@ -1,6 +1,7 @@
 """The commands that take the settings of a sweep: sweep, plan and speed."""
 
 import shlex
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,11 +48,11 @@ def sweep(file: Path | None, as_json: bool, **options: Any) -> None:
 
     screen = Screen()
     plan = _prepare(file, options, screen)
-    from bench.sweep import coordinator
+    from bench.sweep import coordinator, timed
     from bench.sweep.stop import leave
 
     with screen:
-        outcome = coordinator.run(plan, screen)
+        outcome = coordinator.run(plan, screen, began=time.monotonic() - timed.process_seconds())
     _show_end(plan, outcome, as_json)
     leave(outcome.exit_code)
 
@@ -148,19 +149,18 @@ def _prepare(file: Path | None, options: dict[str, Any], screen: "Screen") -> "P
 
 
 def _plan_line(plan: "Plan") -> str:
-    from bench.wording import count
+    from bench.wording import count, duration
 
-    budget = plan.budget
+    budget, threads = plan.budget, count(plan.config.threads, "thread")
+    where = f"{len(plan.slots)} at a time on {plan.device}, {threads} each; results in {plan.folder}"
+    if plan.seconds is not None:
+        return f"sweep {plan.name}: {count(len(plan.cells), 'cell')} in {duration(plan.seconds)}; runs {where}"
     search = count(budget.trials, "trial")
     if budget.confirm_seeds:
         best = "the best and the default" if budget.top_k == 1 else f"the best {budget.top_k} and the default"
         search += f", then {count(budget.confirm_seeds, 'fresh seed')} for {best}"
-    threads = count(plan.config.threads, "thread")
-    return (
-        f"sweep {plan.name}: {count(len(plan.cells), 'cell')} x ({search}) = at most {count(plan.num_runs, 'run')}, "
-        f"{len(plan.slots)} at a time on {plan.device}, {threads} each; "
-        f"results in {plan.folder}"
-    )
+    runs = count(plan.num_runs or 0, "run")
+    return f"sweep {plan.name}: {count(len(plan.cells), 'cell')} x ({search}) = at most {runs}, {where}"
 
 
 def _work_lines(plan: "Plan") -> list[str]:

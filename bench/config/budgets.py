@@ -3,7 +3,7 @@
 from typing import Annotated, Any
 
 from bench.config.bounds import Between
-from bench.config.contracts import StoredTask, Task, TextTask
+from bench.config.contracts import StoredTask, Task
 from bench.config.settings import Count, Large, Part, TrainSettings
 from bench.config.strict import Strict
 
@@ -104,6 +104,23 @@ BUDGETS = {
 }
 
 
+SHORT = 1800.0
+"""Seconds of a budget of time below which tasks that models solve abruptly get the runs of budget quick."""
+
+
+def named(name: str, seconds: float | None) -> Budget:
+    """Return the budget of a name, or the limits that hold for runs within a budget of time.
+
+    Stored examples then have full runs up to those of budget standard; the time decides how many runs there are.
+    """
+    if seconds is None:
+        return BUDGETS[name]
+    drawn = BUDGETS["quick" if seconds < SHORT else "standard"]
+    update = {key: getattr(drawn, key) for key in ("max_sequences", "num_epochs", "num_val", "num_test")}
+    update |= {"title": "spent within a time", "trials": 10_000, "top_k": 1, "confirm_seeds": 10}
+    return BUDGETS["standard"].model_copy(update=update)
+
+
 def train_settings(budget: Budget, task: Task, values: dict[str, Any]) -> TrainSettings:
     """Return the settings of a run on a task under a budget, with the tuned and fixed `values` of a search space."""
     stored = isinstance(task, StoredTask) and budget.passes is not None
@@ -132,7 +149,7 @@ def _stored_work(budget: Budget, task: Any) -> dict[str, Any]:
     """Return the steps, the batch and the validations of a run on stored examples."""
     examples = task.num_train
     batch = max(1, min(SMALL_BATCH if examples < SMALL_DATA else LARGE_BATCH, examples // 2))
-    passes = budget.language_passes if isinstance(task, TextTask) else budget.passes
+    passes = budget.language_passes if task.kind == "language" else budget.passes
     steps = min(max((passes or 0.0) * examples / batch, budget.min_steps), budget.max_steps)
     if budget.most_sequences is not None:
         steps = min(steps, budget.most_sequences // batch)

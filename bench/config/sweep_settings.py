@@ -21,6 +21,9 @@ INDEPENDENT_SAMPLERS = ("sobol", "random")
 
 Pruner = Literal["none", "median", "asha", "hyperband"]
 
+SHORTEST_SECONDS = 20.0
+"""The shortest budget of time: starting a sweep takes several seconds of it."""
+
 DEFAULT_SWEEP = (
     ("latch", (32, 64)),
     ("adding", (25, 50)),
@@ -222,8 +225,8 @@ class SweepConfig(Strict):
     )
 
     budget: str = setting(
-        BUDGET, "Effort for each model; `bench list budgets` explains the names.", "smoke|quick|standard|full",
-        default="quick",
+        BUDGET, "Effort for each model, as `bench list budgets` explains, or the time of the whole sweep, such as 10m.",
+        "smoke|quick|standard|full|TIME", default="quick",
     )  # fmt: skip
     trials: Annotated[int, Between(1, 10_000, "a search of more trials does not end")] | None = setting(
         BUDGET, "Configurations to try for each cell; overrides the budget."
@@ -294,9 +297,21 @@ class SweepConfig(Strict):
             if first["loc"] and first["loc"][0] in given:
                 raise DeclarationError(f"{flag(str(first['loc'][0]))}: {mistake(first)}") from None
             raise DeclarationError(one_line(file or "sweep", error, cls)) from None
-        if config.budget not in BUDGETS:
+        if config.budget not in BUDGETS and not config.budget[:1].isdigit():
             raise UnknownNameError("budget", config.budget, BUDGETS)
+        try:
+            seconds = config.budget_seconds
+        except ValueError as error:
+            raise DeclarationError(f"--budget: {error}") from None
+        if seconds is not None and not SHORTEST_SECONDS <= seconds <= 100 * YEAR:
+            rule = f"must be a time from {SHORTEST_SECONDS:.0f} s to 100 years, or a name from `bench list budgets`"
+            raise DeclarationError(f"--budget {config.budget}: {rule}")
         return config
+
+    @property
+    def budget_seconds(self) -> float | None:
+        """The budget if it is a time, in seconds; None if it is a name. Raises ValueError if it is neither."""
+        return None if self.budget in BUDGETS else float(_seconds(self.budget))
 
 
 def flag(name: str) -> str:

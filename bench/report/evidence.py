@@ -58,7 +58,9 @@ def expected_performance(records: Sequence[RunRecord], unbiased: bool = True) ->
     rows = []
     for names, runs in _runs(records):
         drawn = [r for r in runs if r.config.phase == "screen" and r.config.origin in INDEPENDENT_SAMPLERS]
-        if not drawn or any(run.config.ask_pruner or run.state == "pruned" for run in drawn):
+        if not drawn or any(run.config.ask_pruner or run.config.bracket is not None for run in drawn):
+            continue
+        if any(run.state == "pruned" for run in drawn):
             continue
         sign = drawn[0].asked.sign
         scores = [sign * score for run in drawn if (score := counted_val(run)) is not None]
@@ -170,6 +172,27 @@ def study_bill(records: Sequence[RunRecord], cpu_watts: float | None) -> pd.Data
     for names, runs in _runs(records):
         models.setdefault(names["model"], []).extend(runs)
     return pd.DataFrame([{"model": model} | cost(runs, cpu_watts) for model, runs in models.items()])
+
+
+def halving(records: Sequence[RunRecord]) -> pd.DataFrame:
+    """Return the trials of successive halving, one row each, in the order in which they were dropped.
+
+    Columns: dataset, length, model, trial, origin, bracket, share (of a full run; 1 of a trial that reached
+    its end), state (complete, dropped, or how it failed), metric, goal, score (best validation until then),
+    device_seconds.
+    """
+    rows = []
+    for names, runs in _runs(records):
+        for run in runs:
+            if run.config.bracket is None or run.config.phase != "screen":
+                continue
+            share = run.share if run.is_paused else 1.0
+            row = {"trial": run.config.number, "origin": run.config.origin, "bracket": run.config.bracket}
+            row |= {"share": share, "state": outcome(run), "score": run.val_score}
+            row |= {"metric": run.asked.metric, "goal": run.asked.goal}
+            rows.append(names | row | {"device_seconds": run.device_seconds})
+    rows.sort(key=lambda row: (row["dataset"], row["length"], row["bracket"], row["share"]))
+    return pd.DataFrame(rows)
 
 
 def work_of_a_run(records: Sequence[RunRecord]) -> pd.DataFrame:

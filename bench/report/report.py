@@ -19,6 +19,7 @@ from bench.report.sections import (
     predicted_against_actual,
     score_by_length,
     speed_by_length,
+    successive_halving,
     the_bill,
 )
 from bench.results import answers
@@ -29,6 +30,7 @@ from bench.wording import bare, count, is_or_are
 SECTIONS = (
     score_by_length,
     outcomes_by_cause,
+    successive_halving,
     the_bill,
     expected_performance,
     default_against_tuned,

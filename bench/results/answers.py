@@ -53,6 +53,9 @@ def _answer(group: pd.DataFrame) -> str:
     else:
         is_solve = ranked["solved"].notna().any()
         parts = [*_cheap_first(group), *(_solved(ranked, group) if is_solve else _best(ranked, group))]
+        dropped = group[group["status"] == Status.DROPPED]
+        if len(dropped):
+            parts.append(f"dropped before a full run: {_with_reasons(dropped)}")
         if len(unfinished):
             parts.append(f"unfinished: {_with_reasons(unfinished)}")
     if len(failed):

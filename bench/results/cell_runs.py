@@ -12,7 +12,10 @@ from typing import NamedTuple
 
 from bench.config.ids import CellId, RunId
 from bench.results.record import RunRecord
-from bench.results.selection import best_trials, counted_val, is_feasible, signed_val
+from bench.results.selection import best_trials, counted_val, is_feasible, quality
+
+FEWEST_SEEDS = 3
+"""Fresh seeds on which configurations of successive halving are compared, if one of them has as many."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,13 +45,30 @@ class CellRuns:
         return next((record for record in self.screened if record.config.number == 0), None)
 
     @cached_property
+    def is_halved(self) -> bool:
+        """Whether the trials were searched by successive halving, which pauses most of them."""
+        return any(record.config.bracket is not None for record in self.screened)
+
+    @cached_property
     def best(self) -> list[RunRecord]:
-        """The `top_k` trials that screening puts first, best first."""
-        return best_trials(self.screened, self.top_k)
+        """The `top_k` trials that screening puts first, best first.
+
+        If successive halving let no trial of the cell run to its end, the best of those that came farthest.
+        """
+        best = best_trials(self.screened, self.top_k)
+        if best or not self.is_halved:
+            return best
+        paused = [run for run in self.screened if run.is_paused and run.val_score is not None and is_feasible(run)]
+        return sorted(paused, key=lambda run: (round(run.share, 3), quality(run)), reverse=True)[:1]
 
     @cached_property
     def to_confirm(self) -> list[RunRecord]:
-        """The trials whose configurations are trained again on fresh seeds: the best ones and the default."""
+        """The trials whose configurations are trained again on fresh seeds: the best ones and the default.
+
+        After successive halving, the best one, and those that were the best in an earlier bracket.
+        """
+        if self.is_halved:
+            return [*self.best, *(run for run in self.screened if run not in self.best and self.confirm_runs(run))]
         default = self.default
         if not self.best or default is None or default.state != "complete" or default in self.best:
             return self.best
@@ -63,6 +83,10 @@ class CellRuns:
         None if no trial is complete and within the limits.
         """
         candidates = [record for record in self.to_confirm if is_feasible(record)]
+        if self.is_halved:  # a configuration on one seed is not compared with another on three
+            seeds = {id(run): len(self.confirm_runs(run)) for run in candidates}
+            enough = min(FEWEST_SEEDS, max(seeds.values(), default=0))
+            candidates = [run for run in candidates if seeds[id(run)] >= enough]
         return max(candidates or self.best, key=self.standing, default=None)
 
     @cached_property
@@ -157,7 +181,7 @@ def winner(cells: Iterable[CellRuns]) -> RunRecord | None:
     for cell in cells:
         runs = [run for run in cell.confirmed if run.state == "complete"]
         if cell.chosen is not None and runs:
-            standings.append((cell.standing(cell.chosen), max(runs, key=signed_val)))
+            standings.append((cell.standing(cell.chosen), max(runs, key=quality)))
     return max(standings, key=lambda pair: pair[0])[1] if standings else None
 
 

@@ -27,6 +27,7 @@ class Status(StrEnum):
 
     COMPLETE = "complete"
     FAILED = "failed"
+    DROPPED = "dropped"  # successive halving ended its runs early, and no time was left to train them in full
     UNFINISHED = "unfinished"
     NOT_APPLICABLE = "not_applicable"
     BASELINE = "baseline"  # a cheap baseline, or chance
@@ -199,6 +200,8 @@ def _model_row(cell: CellId, runs: CellRuns | None, spec: Mapping[str, Any]) -> 
 def _status(runs: CellRuns, spec: Mapping[str, Any]) -> tuple[Status, str | None]:
     """Return whether a cell is complete, and why if it is not."""
     ended_by = spec.get("ended_by")
+    if runs.is_halved and runs.chosen is not None and not runs.confirmed:
+        return Status.DROPPED, _dropped(runs.chosen)
     if runs.chosen is None:
         if len(runs.screened) < trials_of(spec, runs.records[0].config.cell) and not (runs.screened and ended_by):
             return Status.UNFINISHED, ended_by
@@ -210,12 +213,20 @@ def _status(runs: CellRuns, spec: Mapping[str, Any]) -> tuple[Status, str | None
         if failed:
             return Status.FAILED, f"test run: {_listed(record.cause or 'error' for record in failed)}"
         return Status.UNFINISHED, ended_by
-    if len(runs.confirmed) < spec["confirm_seeds"]:
+    if len(runs.confirmed) < spec["confirm_seeds"] and not runs.is_halved:  # there, time decides how many there are
         return Status.UNFINISHED, ended_by
     all_failed = runs.confirmed and all(record.state == "failed" for record in runs.confirmed)
     if all_failed and runs.chosen.asked.solved is None:
         return Status.FAILED, _listed(record.cause or record.state for record in runs.confirmed)
     return Status.COMPLETE, None
+
+
+def _dropped(best: RunRecord) -> str:
+    """Return how far the best configuration of a cell came before successive halving dropped it, and its score."""
+    score = f"at {best.val_score:.3g} {best.asked.metric} on validation"
+    if best.state == "complete":
+        return f"trained in full {score}; no time was left for fresh seeds"
+    return f"dropped after 1/{round(1 / best.share)} of a run {score}"
 
 
 def _listed(causes: Any) -> str:

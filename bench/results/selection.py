@@ -1,5 +1,6 @@
 """What decides between runs: their validation scores, objectives and limits, never the test split."""
 
+import math
 from collections.abc import Iterable, Sequence
 
 from bench.results.record import RunRecord
@@ -78,7 +79,12 @@ def _best(screened: Sequence[RunRecord]) -> RunRecord:
             continue
         if best is None or CLEARLY_FEWER * record.sequences_to_solve <= (best.sequences_to_solve or 0):
             best = record
-    return best or max(screened, key=signed_val)
+    return best or max(screened, key=quality)
+
+
+def quality(record: RunRecord) -> tuple[float, float]:
+    """Return what orders runs with a validation score: the score, and among equals a smaller loss; more is better."""
+    return signed_val(record), -math.inf if record.val_loss is None else -record.val_loss
 
 
 def signed_val(record: RunRecord) -> float:

@@ -7,6 +7,7 @@ lines: the next one tells the study what the records say, and runs again what ha
 import math
 import os
 import signal
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -21,6 +22,7 @@ from bench.sweep.cells import Cell
 from bench.sweep.engines.local import Event, Job, LocalEngine
 from bench.sweep.engines.machine import check_gpus
 from bench.sweep.environment import commit
+from bench.sweep.halving import RUNGS
 from bench.sweep.lock import locked, remove_leftovers
 from bench.sweep.meter import Meter
 from bench.sweep.next_step import Confirm, Done, Test, Trial, Wait, next_step
@@ -29,6 +31,7 @@ from bench.sweep.status import Display, Outcome, Status
 from bench.sweep.stop import Stop
 from bench.sweep.studies import Studies
 from bench.sweep.terms import freeze, note_end
+from bench.sweep.timed_search import TimedSearch, Timing
 from bench.tracking import projection
 from bench.tracking.writer import Writer
 from bench.wording import count
@@ -40,8 +43,12 @@ SEARCH = ("screen", "confirm", "test")
 """The phases of the runs that the search itself makes."""
 
 
-def run(plan: Plan, display: Display, engine: LocalEngine | None = None) -> Outcome:
-    """Carry out or resume a sweep. Raises SweepLockedError, HardwareError, DeclarationError, StoreError."""
+def run(plan: Plan, display: Display, engine: LocalEngine | None = None, began: float | None = None) -> Outcome:
+    """Carry out or resume a sweep. Raises SweepLockedError, HardwareError, DeclarationError, StoreError.
+
+    `began` is the monotonic time from which a budget of time counts, by default now.
+    """
+    began = time.monotonic() if began is None else began
     if plan.device == "cuda":
         check_gpus(plan.slots)
     plan.folder.mkdir(parents=True, exist_ok=True)
@@ -53,7 +60,12 @@ def run(plan: Plan, display: Display, engine: LocalEngine | None = None) -> Outc
                 display.say(remark)
             engine.start_server()
             with Stop() as stop:
-                return _Coordinator(plan, display, engine, stop).run()
+                timing = None
+                if plan.seconds is not None:
+                    timing = Timing(plan, began)
+                    timing.measure(engine, display)
+                    plan = timing.plan
+                return _Coordinator(plan, display, engine, stop, timing).run()
     finally:
         engine.close()
 
@@ -68,8 +80,10 @@ def sync(folder: Path, results: Path, say: Callable[[str], None]) -> int:
 
 
 class _Coordinator:
-    def __init__(self, plan: Plan, display: Display, engine: LocalEngine, stop: Stop) -> None:
-        self.plan, self.display, self.engine, self.stop = plan, display, engine, stop
+    def __init__(
+        self, plan: Plan, display: Display, engine: LocalEngine, stop: Stop, timing: Timing | None = None
+    ) -> None:
+        self.plan, self.display, self.engine, self.stop, self.timing = plan, display, engine, stop, timing
         self.status, self.meter, self.studies = Status(plan), Meter(plan), Studies(plan)
         self.tracker = Writer(plan.config.results, plan.folder, display.say)
         self.commit = commit()
@@ -87,6 +101,7 @@ class _Coordinator:
         try:
             self._resume()
             self._work(self._search_jobs())
+            self._finish_halved()
             if not self.stop:
                 self._say_what_is_confirmed()
             if not self.stop and self.status.any_success:
@@ -106,6 +121,8 @@ class _Coordinator:
                     self.tracker.write_cell(cell.id, "interrupted", {})
         else:
             note_end(self.plan, self.ended_by)
+        if self.timing is not None:
+            self.timing.note(at_once=True)
         state = "interrupted" if self.stop else "complete" if self.status.any_success else "failed"
         self.tracker.write_sweep(datasets, state)
         # A sweep that is stopped does not wait for MLflow: the next start, or `sync`, writes what is missing.
@@ -116,7 +133,10 @@ class _Coordinator:
 
     def _resume(self) -> None:
         """Read the records of earlier sessions, and tell the studies what they do not know yet."""
+        halved = {cell.id for cell in self.plan.cells if self.plan.is_halved(cell)}
         for record in all_records(self.plan.folder):
+            if record.config.cell in halved and record.config.phase in SEARCH:  # its epochs decide what continues
+                record = RunRecord.read(self._folder(record)) or record
             self.meter.add(record, of_earlier_session=True)
             if record.config.phase in SEARCH and record.config.cell in self.runs:
                 # A coordinator may have been killed between the end of the run and this check.
@@ -130,10 +150,11 @@ class _Coordinator:
                 else:
                     self.studies.give_back(cell, number)
             self.missing[cell.id] = self.studies.missing(cell, set(ended))
-            self.tracker.write_missing(runs)
-        total = max(self.plan.num_runs, self.status.finished_runs)
+            self.tracker.write_missing(CellRuns(tuple(r for r in runs.records if not r.is_paused), runs.top_k))
         if self.status.finished_runs:
-            self.display.say(f"Resuming {self.plan.name}: {self.status.finished_runs} of at most {total} runs are done")
+            total = self.plan.num_runs
+            most = "" if total is None else f" of at most {max(total, self.status.finished_runs)}"
+            self.display.say(f"Resuming {self.plan.name}: {self.status.finished_runs}{most} runs are done")
 
     def _search_jobs(self) -> Iterator[Job | None]:
         """Yield runs as slots come free; None while all that is left depends on runs under way.
@@ -143,6 +164,8 @@ class _Coordinator:
         """
         groups: dict[tuple[str, int], list[Cell]] = {}
         for cell in self.plan.cells:
+            if self.plan.is_halved(cell):
+                continue
             # Where the budget may end the sweep anywhere, all cells advance together.
             group = ("all", 0) if self.meter.is_limited else (cell.dataset.name, cell.length)
             groups.setdefault(group, []).append(cell)
@@ -158,6 +181,8 @@ class _Coordinator:
         self.status.phase = "last runs"
         while (job := self._next_job(open_cells)) is not None or open_cells:
             yield job
+        if self.timing is not None:
+            yield from TimedSearch(self, self.timing).jobs()
 
     def _next_job(self, open_cells: list[Cell]) -> Job | None:
         """Return the next run of the open cells, if one can start now; remove the cells that are done."""
@@ -183,20 +208,20 @@ class _Coordinator:
             seeds,
             missing=self.missing[cell.id],
             fits=lambda reserved: self._fits(cell, reserved),
-            has_weights=lambda run: (self._folder(run) / "weights.pt").exists(),
+            has_weights=self.has_weights,
         )
         match step:
             case Trial(number):
-                return self._trial_job(cell, number)
+                return self.trial_job(cell, number)
             case Wait():
                 return step
         # The search of this cell is over: no later estimate of the budget reopens it.
         self.trials[cell.id] = min(self.trials[cell.id], len(self.runs[cell.id].screened))
         match step:
             case Confirm(trial, index, old):
-                return self._confirm_job(cell, trial, index, old)
+                return self.confirm_job(cell, trial, index, old)
             case Test(chosen, runs):
-                return self._test_job(cell, chosen, runs)
+                return self.test_job(cell, chosen, runs)
         return step
 
     def _running(self, cell: Cell) -> set[RunId]:
@@ -227,7 +252,12 @@ class _Coordinator:
             text += "; give a larger budget to the same command to confirm the others"
         self.display.say(f"Budget: {text}.")
 
-    def _trial_job(self, cell: Cell, number: int | None) -> Job:
+    def has_weights(self, run: RunRecord) -> bool:
+        """Return whether the weights of a confirm run are there."""
+        return (self._folder(run) / "weights.pt").exists()
+
+    def trial_job(self, cell: Cell, number: int | None, configurations: int | None = None) -> Job:
+        """Return a trial that is drawn, or `number` again; with `configurations`, one of successive halving."""
         known = self.runs[cell.id].records
         if number is None:
             draw = self.studies.ask(cell, known)
@@ -235,18 +265,28 @@ class _Coordinator:
             self.missing[cell.id].remove(number)
             draw = self.studies.ask_again(cell, number, known)
         crash_point("after_ask")
-        fields = {"number": draw.number, "origin": draw.origin, "ask_pruner": self.studies.prunes(cell)}
+        fields: dict[str, object] = {"number": draw.number, "origin": draw.origin}
+        if configurations is None:
+            fields["ask_pruner"] = self.studies.prunes(cell)
+        else:
+            fields |= {"bracket": draw.number // configurations, "pause_after": RUNGS[0]}
         return self._job(cell, run_config(self.plan, cell, cell.id.trial(draw.number), "screen", draw.values, **fields))
 
-    def _confirm_job(self, cell: Cell, trial: RunRecord, index: int, old: RunRecord | None) -> Job:
+    def continue_job(self, cell: Cell, trial: RunRecord, pause_after: int | None) -> Job:
+        """Return the next stretch of a paused trial."""
+        return self._job(cell, trial.config, pause_after=pause_after)
+
+    def confirm_job(self, cell: Cell, trial: RunRecord, index: int, old: RunRecord | None) -> Job:
+        """Return the run of a trial's configuration on fresh seed `index`; an `old` record of it is superseded."""
         if old is not None:
             self.runs[cell.id] = self.runs[cell.id].without(old)
             (self._folder(old) / "record.json").unlink(missing_ok=True)
         seed = self.plan.config.seed * SEEDS_A_SWEEP + 1 + index
-        run_id = trial.config.id.confirmation(index)
-        return self._job(cell, trial.config, run=str(run_id), phase="confirm", number=index, seed=seed)
+        update = {"run": str(trial.config.id.confirmation(index)), "phase": "confirm", "number": index, "seed": seed}
+        return self._job(cell, trial.config, **update)
 
-    def _test_job(self, cell: Cell, chosen: RunRecord, runs: tuple[RunRecord, ...]) -> Job:
+    def test_job(self, cell: Cell, chosen: RunRecord, runs: tuple[RunRecord, ...]) -> Job:
+        """Return the run that opens the test split for confirm runs of the chosen configuration."""
         done = {test.config.id for test in self.runs[cell.id].tests}
         run_id = next(name for i in range(len(done) + 1) if (name := chosen.config.id.test(i)) not in done)
         opened = tuple(run.config.run for run in runs)
@@ -264,7 +304,7 @@ class _Coordinator:
     def _speed_jobs(self) -> Iterator[Job | None]:
         for cell in self.plan.cells:
             chosen = self.runs[cell.id].chosen
-            if chosen is None:
+            if chosen is None or (self.plan.is_halved(cell) and not self.runs[cell.id].confirmed):
                 continue
             run_id = chosen.config.id.speed()
             if RunRecord.read(self.plan.folder / "runs" / str(run_id)) is None:
@@ -273,7 +313,10 @@ class _Coordinator:
     def _job(self, cell: Cell, config: RunConfig, **update: object) -> Job:
         """Write the config.json of a run; `update` changes the configuration of the trial that it follows."""
         if update:
-            update = {"ask_pruner": False, "source_hash": cell.space.source_hash} | update
+            fixed: dict[str, object] = {"ask_pruner": False, "source_hash": cell.space.source_hash}
+            if update.get("phase"):
+                fixed |= {"bracket": None, "pause_after": None}
+            update = fixed | update
         config = config.model_copy(update={"commit": self.commit} | update)
         folder = self.plan.folder / "runs" / config.run
         folder.mkdir(parents=True, exist_ok=True)
@@ -322,12 +365,14 @@ class _Coordinator:
 
     def _outcome(self, event: Event, cell: Cell, config: RunConfig) -> RunRecord | None:
         """Return the record of a run that ended; None if it runs again, now or at the next start."""
-        folder = event.job.folder
+        folder, earlier = event.job.folder, None
         try:
             record = RunRecord.read(folder)
             cause, message = "bad_result", ""
         except StoreError as error:
             record, cause, message = None, "bad_result", str(error)
+        if record is not None and record.is_paused and record.config.pause_after != config.pause_after:
+            record, earlier = None, record  # the process died before it replaced the record of its last pause
         if record is not None:
             return record
         if self.stop:
@@ -345,6 +390,8 @@ class _Coordinator:
                 return None
         crashes = read_crashes(folder) or [{"cause": cause, "seconds": event.seconds}]
         record = RunRecord.of_dead_run(config, cell.task, cause, message, crashes)
+        if earlier is not None:
+            record = record.continuing(earlier)
         record.write(folder)
         return record
 
@@ -367,7 +414,8 @@ class _Coordinator:
         if config.phase == "test":
             self._on_tested(cell, record)
         if config.phase in ("screen", "confirm"):
-            self.tracker.write_record(record)
+            if not record.is_paused:  # else it is written when it has ended, or was dropped
+                self.tracker.write_record(record)
             self.status.time(event.seconds, self.engine.concurrency)
         if record.state == "failed":
             self.display.say(f"failed: {config.run}: {record.cause}: {record.message}")
@@ -392,9 +440,30 @@ class _Coordinator:
                 (self._folder(run) / "weights.pt").unlink(missing_ok=True)  # only the chosen one's are kept
 
     def _count(self, record: RunRecord) -> None:
-        self.runs[record.config.cell] = self.runs[record.config.cell].plus(record)
+        runs = self.runs[record.config.cell]
+        is_new = all(record.config.run != known.config.run for known in runs.records)
+        self.runs[record.config.cell] = (runs if is_new else runs.without(record)).plus(record)
         if record.config.phase != "test":
-            self.status.count(record)
+            self.status.count(record, is_new)
+
+    def abandon(self) -> None:
+        """Kill what is under way; it has no record and stays open."""
+        self.engine.close()
+        self._release_trials()
+        self.jobs.clear()
+        self.status.running.clear()
+
+    def _finish_halved(self) -> None:
+        """Finish the cells of successive halving: write the trials it dropped, and remove their checkpoints."""
+        for cell in self.plan.cells:
+            if self.stop or not self.plan.is_halved(cell):
+                continue
+            for run in self.runs[cell.id].screened:
+                if run.is_paused:
+                    self.tracker.write_record(run)
+                    for path in self._folder(run).glob("checkpoint-*.ckpt"):
+                        path.unlink(missing_ok=True)
+            self._finish_cell(cell)
 
     def _finish_cell(self, cell: Cell) -> None:
         self.status.finished.add(cell.id)

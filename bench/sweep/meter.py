@@ -20,7 +20,8 @@ class Meter:
         config = plan.config
         self._slots, self._usd_per_hour = len(plan.slots), plan.usd_per_hour
         self._devices = config.gpus_per_run
-        self._allowed = {"wall time": config.wall_time, "device time": config.device_time, "money": config.max_usd}
+        wall_time = config.wall_time if plan.seconds is None else _abrupt_share(plan)
+        self._allowed = {"wall time": wall_time, "device time": config.device_time, "money": config.max_usd}
         self.is_limited = any(self._allowed.values())
         self._earlier: list[RunRecord] = []
         self._device_seconds = self._run_seconds = 0.0
@@ -64,6 +65,13 @@ class Meter:
                 limit = f"{allowed:g} USD" if name == "money" else duration(allowed)
                 return f"{name} of {limit} would be exceeded by a further run"
         return None
+
+
+def _abrupt_share(plan: Plan) -> float | None:
+    """Return the part of a budget of time that questions get which are not halved; None if there are none."""
+    questions = plan.questions.values()
+    abrupt = sum(not plan.is_halved(cells[0]) for cells in questions)
+    return plan.seconds * abrupt / len(questions) if abrupt and plan.seconds else None
 
 
 def _average(runs: Iterable[RunRecord]) -> float:

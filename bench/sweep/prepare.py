@@ -1,11 +1,12 @@
 """What a sweep will do: read and checked before anything is spent."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from bench.config import prices
-from bench.config.budgets import BUDGETS, Budget, train_settings
+from bench.config.budgets import Budget, named, of_steps, train_settings
 from bench.config.contracts import Task
 from bench.config.ids import CellId, RunId
 from bench.config.settings import BASELINES, Limits, Phase, RunConfig, TrainSettings
@@ -43,16 +44,38 @@ class Plan:
     device: str
     usd_per_hour: float | None  # of the machine
     own: Own | None = None  # a file of the user's
+    full_steps: Mapping[str, int] = field(default_factory=dict)  # of a timed sweep: by question, once it is known
 
     @property
-    def num_runs(self) -> int:
-        """Trials and confirm runs, if nothing fails and the default is never among the best."""
+    def seconds(self) -> float | None:
+        """The budget of time; None if the budget is a named one."""
+        return self.config.budget_seconds
+
+    @property
+    def questions(self) -> dict[str, list[Cell]]:
+        """The cells by question: a dataset at one length, under one rule of capacity."""
+        questions: dict[str, list[Cell]] = {}
+        for cell in self.cells:
+            questions.setdefault(question_of(cell), []).append(cell)
+        return questions
+
+    def is_halved(self, cell: Cell) -> bool:
+        """Whether a cell is searched by successive halving. Tasks that models solve abruptly are not."""
+        return self.seconds is not None and cell.task.solved is None
+
+    @property
+    def num_runs(self) -> int | None:
+        """Trials and confirm runs, if nothing fails and the default is never among the best; None if time decides."""
+        if self.seconds is not None:
+            return None
         trials = [self.trials_of(cell) for cell in self.cells]
         return sum(count + min(self.budget.top_k + 1, count) * self.budget.confirm_seeds for count in trials)
 
     def settings(self, cell: Cell) -> TrainSettings:
         """Return what the budget makes of a run of a cell: its steps, batch and validations."""
-        return train_settings(self.budget, cell.task, {})
+        settings = train_settings(self.budget, cell.task, {})
+        steps = self.full_steps.get(question_of(cell))
+        return settings if steps is None else of_steps(settings, steps)
 
     @property
     def limits(self) -> Limits:
@@ -67,6 +90,12 @@ class Plan:
     def first_points(self, cell: Cell) -> Points:
         """Return what a cell tries before any configuration is drawn: its default, then the best of earlier sweeps."""
         return [("default", cell.space.default), *self.warm_starts.get(cell.id, [])][: self.budget.trials]
+
+
+def question_of(cell: Cell) -> str:
+    """Return the name of the question that a cell answers, such as names/L20 or names/L20@parameters=20k."""
+    match = cell.space.name.partition("@")[2]
+    return f"{cell.dataset.name}/L{cell.length}" + (f"@{match}" if match else "")
 
 
 def make(config: SweepConfig) -> Plan:
@@ -108,7 +137,7 @@ def _budget(config: SweepConfig) -> Budget:
     changed = {key: getattr(config, key) for key in ("trials", "top_k", "confirm_seeds", "max_sequences")}
     update = {key: value for key, value in changed.items() if value is not None}
     update |= {"most_sequences": config.max_sequences}
-    budget = BUDGETS[config.budget].model_copy(update=update)
+    budget = named(config.budget, config.budget_seconds).model_copy(update=update)
     if budget.confirm_seeds >= SEEDS_A_SWEEP:
         raise DeclarationError(f"--confirm-seeds {budget.confirm_seeds}: below {SEEDS_A_SWEEP}")
     return budget
@@ -130,8 +159,24 @@ def _check_work(config: SweepConfig, cell: Cell, settings: TrainSettings) -> Non
 def _check_search(config: SweepConfig) -> None:
     if len(set(config.objectives)) < len(config.objectives) or "quality" not in config.objectives:
         raise DeclarationError(f"--objectives {','.join(config.objectives)}: quality and others, each once")
+    if config.budget_seconds is not None:
+        _check_timed(config)
     if config.sampler == "cmaes" and len(config.objectives) > 1:
         raise DeclarationError("--sampler cmaes searches for one objective; give --objectives quality, or another")
+
+
+def _check_timed(config: SweepConfig) -> None:
+    """Raise DeclarationError for a setting that a budget of time decides itself."""
+    changed = config.model_dump(exclude_defaults=True)
+    for name in ("trials", "top_k", "wall_time", "device_time", "max_usd", "pruner"):
+        if name in changed:
+            option = f"--{name.replace('_', '-')}"
+            raise DeclarationError(
+                f"{option}: --budget {config.budget} is a time and decides this itself; leave it out"
+            )
+    if config.objectives != ["quality"]:
+        rule = f"--budget {config.budget} is a time, and it is spent on quality alone; choose a named budget"
+        raise DeclarationError(f"--objectives {','.join(config.objectives)}: {rule}")
 
 
 def remarks(plan: Plan) -> list[str]:
@@ -220,7 +265,7 @@ def run_config(
         space=cell.space.name,
         model=cell.space.model,
         model_arguments=model_arguments,
-        train=train_settings(plan.budget, cell.task, train),
+        train=TrainSettings(**plan.settings(cell).model_dump() | train),
         device=plan.device,  # type: ignore[arg-type]
         threads=plan.config.threads,
         precision=plan.config.precision,

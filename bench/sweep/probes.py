@@ -44,12 +44,16 @@ def carry_out(engine: LocalEngine, runs: Sequence[tuple[RunConfig, Path]]) -> li
 
 
 class Prober:
-    """Carries out probes as a sweep does its runs, in a temporary folder. A context manager."""
+    """Carries out probes as a sweep does its runs, in a temporary folder. A context manager.
 
-    def __init__(self, plan: Plan) -> None:
+    With an `engine`, it uses that one and leaves it open.
+    """
+
+    def __init__(self, plan: Plan, engine: LocalEngine | None = None) -> None:
         if plan.device == "cuda":
             check_gpus(plan.slots)
-        self._engine = LocalEngine(plan.slots, stall_seconds=STALL_SECONDS)
+        self._is_own = engine is None
+        self._engine = engine or LocalEngine(plan.slots, stall_seconds=STALL_SECONDS)
         self._folder = Path(tempfile.mkdtemp(prefix="bench-plan-"))
         self.start_seconds = 0.0
         """Seconds in which the server started, once for all probes."""
@@ -62,7 +66,8 @@ class Prober:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._engine.close()
+        if self._is_own:
+            self._engine.close()
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def probe(self, configs: Sequence[RunConfig]) -> list[RunRecord]:

@@ -29,14 +29,14 @@ class Status:
         """How many cells have nothing left to do."""
         return len(self.finished)
 
-    def count(self, record: RunRecord) -> None:
-        """Count a trial or a confirm run that ended."""
-        self.finished_runs += 1
+    def count(self, record: RunRecord, is_new: bool = True) -> None:
+        """Count a trial or a confirm run that ended; one that continued after a pause is not new."""
+        self.finished_runs += is_new
         if record.state == "failed":
             self.failed += 1
             self.failures_in_a_row += 1
             return
-        self.any_success |= record.state == "complete"
+        self.any_success |= record.state == "complete" or record.is_paused
         self.failures_in_a_row = 0
         score, sign = record.val_score, record.asked.sign
         key = f"{record.config.dataset} {record.config.length}"
@@ -45,6 +45,8 @@ class Status:
 
     def time(self, seconds: float, concurrency: int) -> None:
         """Predict the time left from the runs of this session, of which one more took `seconds`."""
+        if self.plan.num_runs is None:
+            return  # the budget of time says what is left
         self.run_seconds.append(seconds)
         left = max(0, self.plan.num_runs - self.finished_runs)
         self.seconds_left = left * sum(self.run_seconds) / len(self.run_seconds) / concurrency

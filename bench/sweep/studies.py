@@ -23,6 +23,9 @@ from bench.sweep.prepare import Plan
 PRUNER_STARTUP_TRIALS = 10
 """The first trials of a cell are never pruned, nor is any trial in the first quarter of its steps."""
 
+STARTUP_TRIALS = 10
+"""The trials of a cell that a timed sweep draws evenly before proposals begin."""
+
 GRACE = 4
 REDUCTION = 2  # asha and hyperband: half of the trials that reach a rung (a quarter, a half) continue
 
@@ -113,8 +116,10 @@ class Studies:
             trial.set_constraint(name, excess)
         if record.cause is not None:
             trial.set_user_attr("cause", record.cause)
-        values = _values(record, self.plan.config.objectives) if record.state == "complete" else None
-        study.tell(number, values, state=STATES[record.state])
+        # The study learns the score of a paused trial on the first rung, where all trials of a cell are compared.
+        is_scored = record.state == "complete" or record.is_paused
+        values = _values(record, self.plan.config.objectives) if is_scored else None
+        study.tell(number, values, state=TrialState.COMPLETE if is_scored else STATES[record.state])
         if cell.id in self._shadows:
             self._shadows[cell.id].end(record)
 
@@ -159,13 +164,19 @@ class Studies:
 
     def _origin(self, cell: Cell, number: int) -> str:
         first = self.plan.first_points(cell)
-        return first[number][0] if number < len(first) else self.plan.config.sampler
+        return first[number][0] if number < len(first) else sampler_of(self.plan, cell, number)
 
 
 def _values(record: RunRecord, objectives: Sequence[str]) -> float | list[float]:
     values = [selection.objective(record, name) for name in objectives]
     known = [float("inf") if value is None else value for value in values]
     return known[0] if len(known) == 1 else known
+
+
+def sampler_of(plan: Plan, cell: Cell, number: int) -> str:
+    """Return which sampler draws a trial: by default TPE in halved cells, once it has scores to learn from."""
+    learns = plan.is_halved(cell) and plan.config.sampler == "sobol" and number >= STARTUP_TRIALS
+    return "tpe" if learns else plan.config.sampler
 
 
 class _Shadow:
@@ -211,14 +222,16 @@ class _Sampler(optuna.samplers.BaseSampler):
     """
 
     def __init__(self, cell: Cell, plan: Plan) -> None:
-        self.space, self.name, self.seed = cell.space, plan.config.sampler, plan.config.seed
+        self.space, self.cell, self.plan, self.seed = cell.space, cell, plan, plan.config.seed
         self.points = [values for _, values in plan.first_points(cell)]
         self.configurations = cell.space.configurations() or []
+        self.name: str = plan.config.sampler
         self._inner: optuna.samplers.BaseSampler | None = None
 
     def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
         self._inner = None
-        if trial.number >= len(self.points) and self.name not in ("sobol",):
+        self.name = sampler_of(self.plan, self.cell, trial.number)
+        if trial.number >= len(self.points) and self.name != "sobol":
             self._inner = _make(self.name, 1_000_003 * self.seed + trial.number)
             self._inner.before_trial(study, trial)
 

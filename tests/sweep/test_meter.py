@@ -30,7 +30,7 @@ def test_seeds_for_the_best_of_every_cell_are_reserved(allowed, is_enough):
     """15 s are spent; a run of 5 s is next, and two seeds of 5 s are reserved for each cell, less the one that ran."""
     runs = {A: CellRuns((run_of(A), run_of(A, "confirm")), 1), B: CellRuns((run_of(B),), 1)}
     plan = SimpleNamespace(
-        slots=[{}], usd_per_hour=None,
+        slots=[{}], usd_per_hour=None, seconds=None,
         config=SimpleNamespace(gpus_per_run=1, wall_time=None, device_time=allowed, max_usd=None),
     )  # fmt: skip
     meter = Meter(plan)

@@ -7,6 +7,7 @@ from bench.wording import count, shortened, was_or_were
 
 CAUSES = {
     "complete": "The run trained to its end, or until it had solved the task.",
+    "dropped": "Successive halving paused the run, and others were better at the same point, so it did not continue.",
     "pruned": "The pruner ended the run early, because others were better at the same point.",
     "over the limit": "The configuration exceeds a limit of the sweep, so it was not trained or not chosen.",
     "non_finite": "The loss or the score became infinite or not a number. The usual cause is too high a learning rate.",
@@ -47,12 +48,15 @@ def make(findings: Findings) -> Section:
 def _lead(findings: Findings, totals: dict[str, int]) -> str:
     runs = count(totals["runs"], "trial and confirm run", "trials and confirm runs")
     over = totals.get("over the limit", 0)
-    failed = totals["runs"] - totals["complete"] - totals["pruned"] - over
+    dropped = totals.get("dropped", 0)
+    failed = totals["runs"] - totals["complete"] - totals["pruned"] - over - dropped
     if totals["complete"] == totals["runs"]:
         lead = f"All {runs} are complete; none was pruned and none failed."
     else:
         limit = f"{over:,} {was_or_were(over)} over a limit, " if over else ""
         pruned = f"{totals['pruned']:,} {was_or_were(totals['pruned'])} pruned"
+        if dropped:
+            pruned += f", {dropped:,} {was_or_were(dropped)} dropped by successive halving"
         lead = f"Of {runs}, {totals['complete']:,} ended complete, {pruned}, {limit}and {failed:,} failed."
     crashes = sum(len(run.crashes) for run in findings.runs)
     if crashes:

@@ -1,0 +1,236 @@
+"""The search of a sweep with a budget of time: asks `halving` what comes next, and the clock whether it fits."""
+
+import math
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any, Protocol
+
+from bench.config.budgets import passes
+from bench.config.ids import CellId
+from bench.config.settings import RunConfig
+from bench.results.cell_runs import CellRuns
+from bench.results.record import RunRecord
+from bench.sweep import halving, timed
+from bench.sweep.cells import Cell
+from bench.sweep.engines.local import Job, LocalEngine
+from bench.sweep.estimate import EXCLUSIVE_SECONDS
+from bench.sweep.halving import RUNGS, Bracket, Continue, Draw, Entrant
+from bench.sweep.next_step import Confirm, Done, Test, Wait
+from bench.sweep.prepare import Plan
+from bench.sweep.status import Display, Status
+from bench.sweep.timed import Journal, Pace, Speeds
+from bench.wording import count, duration
+
+NOTE_SECONDS = 1.0
+"""Between two notes of the time spent, of which a kill loses so much at most."""
+
+
+class Host(Protocol):
+    """The coordinator, as far as the search needs it."""
+
+    plan: Plan
+    status: Status
+    display: Display
+    runs: dict[CellId, CellRuns]
+    jobs: dict[str, tuple[Cell, RunConfig]]  # under way
+    missing: dict[CellId, list[int]]
+
+    def trial_job(self, cell: Cell, number: int | None, configurations: int | None = None) -> Job:
+        """Return a trial that is drawn, or `number` again; with `configurations`, one of successive halving."""
+
+    def continue_job(self, cell: Cell, trial: RunRecord, pause_after: int | None) -> Job:
+        """Return the next stretch of a paused trial."""
+
+    def confirm_job(self, cell: Cell, trial: RunRecord, index: int, old: RunRecord | None) -> Job:
+        """Return the run of a trial's configuration on fresh seed `index`."""
+
+    def test_job(self, cell: Cell, chosen: RunRecord, runs: tuple[RunRecord, ...]) -> Job:
+        """Return the test run of confirm runs."""
+
+    def has_weights(self, run: RunRecord) -> bool:
+        """Return whether the weights of a confirm run are there."""
+
+    def abandon(self) -> None:
+        """Kill what is under way; it has no record and stays open."""
+
+
+class Timing:
+    """The plans and the clock of a timed sweep, and the plan of the sweep that follows from them."""
+
+    def __init__(self, plan: Plan, began: float) -> None:
+        assert plan.seconds is not None
+        self.plan, self.journal = plan, Journal(plan.folder)
+        self.pace = Pace(plan.seconds, self.journal.spent, began)
+        # A machine that took long to load this program takes long to end it.
+        self.pace.closing += timed.END_SHARE * self.pace.elapsed - timed.END_SHARE * self.pace.spent
+        self._noted = -math.inf
+
+    @property
+    def questions(self) -> dict[str, list[Cell]]:
+        """The questions that are searched by successive halving."""
+        return {name: cells for name, cells in self.plan.questions.items() if self.plan.is_halved(cells[0])}
+
+    def measure(self, engine: LocalEngine, display: Display) -> None:
+        """Probe the cells of an unplanned question, and decide how long full runs are and how many begin."""
+        new = {name: cells for name, cells in self.questions.items() if name not in self.journal.plans}
+        cells = [cell for group in new.values() for cell in group]
+        costs = timed.measure(self.plan, cells, engine) if cells else {}
+        share = self.pace.share(len(self.plan.questions), 0.0)
+        for name, group in new.items():
+            known = {cell.id: costs[cell.id] for cell in group if cell.id in costs}
+            if known:
+                kept: float = sum(sorted(EXCLUSIVE_SECONDS + cost.start for cost in known.values())[-2:])
+                self.journal.plans[name] = timed.plan_question(
+                    known,
+                    self.plan.settings(group[0]),
+                    len(self.plan.slots),
+                    timed.USED * max(0.0, share - kept),
+                    self.plan.budget.confirm_seeds,
+                )
+        steps = {name: made.steps for name, made in self.journal.plans.items()}
+        self.plan = replace(self.plan, full_steps=steps)
+        self.note(at_once=True)
+        for name in self.questions:
+            display.say(self._planned(name))
+
+    def note(self, at_once: bool = False) -> None:
+        """Write how much time is spent."""
+        if at_once or time.monotonic() - self._noted > NOTE_SECONDS:
+            self._noted = time.monotonic()
+            self.journal.write(self.pace.elapsed)
+
+    def _planned(self, name: str) -> str:
+        made = self.journal.plans.get(name)
+        if made is None:
+            return f"{name}: no model could be trained for a few steps; see the failed runs"
+        cell = self.questions[name][0]
+        settings = self.plan.settings(cell)
+        number = passes(cell.task, settings)
+        over = "" if number is None else f", {number:.3g} passes over the training data"
+        return (
+            f"{name}: a full run has {settings.max_steps:,} steps of {settings.batch_size} sequences{over}; "
+            f"{count(made.configurations, 'configuration')} of each model begin"
+        )
+
+
+class TimedSearch:
+    """Yields the runs of a timed sweep, one question after another; None while all that is left must wait."""
+
+    def __init__(self, host: Host, timing: Timing) -> None:
+        self.host, self.timing, self.pace = host, timing, timing.pace
+        self._cells: dict[CellId, Cell] = {}
+        self._ends: dict[str, float] = {}  # expected end of the runs under way
+        self._speeds: Speeds | None = None
+
+    def jobs(self) -> Iterator[Job | None]:
+        """Yield runs as slots come free."""
+        questions = self.timing.questions
+        for index, (name, cells) in enumerate(questions.items()):
+            seconds = self.pace.share(len(questions) - index, self._speed_seconds())
+            self.pace.deadline = time.monotonic() + seconds
+            if name in self.timing.journal.plans and seconds > 0:
+                self._begin(name, cells)
+                yield from self._question(name)
+        while self.host.jobs:
+            self._end_what_is_late("the cheap baselines", self.pace.end)
+            yield None
+
+    def _begin(self, name: str, cells: list[Cell]) -> None:
+        self._cells = {cell.id: cell for cell in cells}
+        plan, made = self.host.plan, self.timing.journal.plans[name]
+        self._rules = made.rules(plan.budget.confirm_seeds, len(plan.slots))
+        self._speeds = Speeds(made, plan.settings(cells[0]), self.host.runs, len(plan.slots))
+
+    def _question(self, name: str) -> Iterator[Job | None]:
+        while True:
+            self.timing.note()
+            self.host.status.seconds_left = max(0.0, self.pace.end - time.monotonic())
+            self._end_what_is_late(name, self.pace.deadline)
+            if len(self.host.jobs) >= len(self.host.plan.slots):
+                yield None
+                continue
+            entrants = self._entrants()
+            step = halving.next_step(entrants, self._rules, self._fits, self.host.has_weights)
+            self.host.status.phase = self._phase(name, entrants, step)
+            if isinstance(step, Done):
+                return
+            yield None if isinstance(step, Wait) else self._job(step)
+
+    def _end_what_is_late(self, name: str, deadline: float) -> None:
+        """End what is still under way when the time of a question is over, although it was expected to fit."""
+        if time.monotonic() > deadline + timed.END_SECONDS and self.host.jobs:
+            number = count(len(self.host.jobs), "run")
+            self.host.display.say(f"{name}: the time is over; {number} under way ended without a result")
+            self.host.abandon()
+
+    def _entrants(self) -> list[Entrant]:
+        running: dict[CellId, set[Any]] = {}
+        for _, config in self.host.jobs.values():
+            if config.phase in ("screen", "confirm", "test"):
+                running.setdefault(config.cell, set()).add(config.id)
+        return [
+            Entrant(
+                cell.id,
+                self.host.runs[cell.id],
+                frozenset(running.get(cell.id, ())),
+                cell.num_configurations,
+                tuple(self.host.missing[cell.id]),
+            )
+            for cell in self._cells.values()
+        ]
+
+    def _job(self, step: Draw | Continue | Confirm | Test) -> Job:
+        assert self._speeds is not None
+        seconds = self._delay() + self._speeds.seconds(step)
+        match step:
+            case Draw(cell, number):
+                job = self.host.trial_job(self._cells[cell], number, self._rules.configurations)
+            case Continue(trial, epochs):
+                pause = None if epochs == RUNGS[-1] else epochs
+                job = self.host.continue_job(self._cells[trial.config.cell], trial, pause)
+            case Confirm(trial, index, old):
+                job = self.host.confirm_job(self._cells[trial.config.cell], trial, index, old)
+            case Test(chosen, runs):
+                job = self.host.test_job(self._cells[chosen.config.cell], chosen, runs)
+        self._ends[job.id] = time.monotonic() + seconds
+        return job
+
+    def _fits(self, step: Draw | Continue | Confirm | Bracket) -> bool:
+        """Return whether a step, and what must follow it, end before the question does."""
+        assert self._speeds is not None
+        speeds, cells = self._speeds, set(timed.confirmed_cells(self._own_runs()))
+        if isinstance(step, Bracket):
+            seconds = speeds.bracket(self._rules.most_seeds)
+        else:
+            seconds = speeds.seconds(step) + speeds.after(step)
+            cells.add(step.cell if isinstance(step, Draw) else step.trial.config.cell)
+        return time.monotonic() + self._delay() + seconds + speeds.speed(cells) <= self.pace.deadline
+
+    def _own_runs(self) -> Mapping[CellId, CellRuns]:
+        return {cell: self.host.runs[cell] for cell in self._cells}
+
+    def _speed_seconds(self) -> float:
+        """Return the seconds kept for the exclusive passes of the questions that are done."""
+        return 0.0 if self._speeds is None else self._speeds.speed(timed.confirmed_cells(self.host.runs))
+
+    def _delay(self) -> float:
+        """Return the seconds until a slot is expected to be free; runs that take unknown time do not end."""
+        ends = sorted(self._ends.get(run, math.inf) for run in self.host.jobs)
+        return 0.0 if len(ends) < len(self.host.plan.slots) else max(0.0, ends[0] - time.monotonic())
+
+    def _phase(self, name: str, entrants: list[Entrant], step: halving.Step) -> str:
+        bracket = halving.num_brackets(entrants, self._rules)
+        match step:
+            case Draw():
+                part = f"bracket {bracket}, {count(self._rules.configurations, 'configuration')} of each model begin"
+            case Continue(_, epochs):
+                share = "the end" if epochs == RUNGS[-1] else f"1/{RUNGS[-1] // epochs}"
+                part = f"bracket {bracket}, the best continue to {share} of a run"
+            case Confirm():
+                part = "the best are trained again on fresh seeds"
+            case Test():
+                part = "the test split is opened"
+            case _:
+                return self.host.status.phase
+        return f"{name}: {part}, {duration(max(0.0, self.pace.end - time.monotonic()))} left"

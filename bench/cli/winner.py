@@ -23,6 +23,7 @@ Example:
               help="Length to export the best model of, if the sweep has several.")  # fmt: skip
 @click.option("--model", metavar="NAME", help="Model or cheap baseline to export.  [default: the best on validation]")
 @click.option("--ensemble", is_flag=True, help="Average the answers of all confirmed seeds: better, but slower.")
+@click.option("--refit", is_flag=True, help="Train the model again on the training and validation split together.")
 @click.option("--out", type=UsablePath(), metavar="FOLDER", required=True, help="Folder to create.")
 @RESULTS
 def export(
@@ -31,6 +32,7 @@ def export(
     length: int | None,
     model: str | None,
     ensemble: bool,
+    refit: bool,
     out: Path,
     results: Path,
 ) -> None:
@@ -46,7 +48,7 @@ def export(
     wait("loading torch and MLflow")
     from bench.export.export import export as write_export
 
-    for line in write_export(folder, results, dataset, length, model, out, ensemble):
+    for line in write_export(folder, results, dataset, length, model, out, ensemble, refit):
         click.echo(line)
     click.echo(f"next         python -m bench predict {shlex.quote(str(out))} FILE --out predictions.csv", err=True)
 

@@ -318,11 +318,24 @@ class StoredTask:
 
     def train_batch(self, seed: int, number: int, size: int) -> Batch:
         """Return the next examples in an order that is drawn anew for every pass over the training part."""
-        count = self.counts["train"]
+        return self._next(("train",), seed, number, size)
+
+    def refit_batch(self, seed: int, number: int, size: int) -> Batch:
+        """Return the next examples of the training and validation part together, as `train_batch` does."""
+        return self._next(("train", "val"), seed, number, size)
+
+    def _next(self, parts: tuple[str, ...], seed: int, number: int, size: int) -> Batch:
+        counts = [self.counts[part] for part in parts]
         places = np.arange(number * size, (number + 1) * size)
-        passes = np.unique(places // count)
-        order = np.concatenate([_order(seed, int(each), count) for each in passes])
-        return self.take("train", order[places - passes[0] * count])
+        passes = np.unique(places // sum(counts))
+        order = np.concatenate([_order(seed, int(each), sum(counts)) for each in passes])
+        drawn, batches = order[places - passes[0] * sum(counts)], []
+        for part, count in zip(parts, counts, strict=True):
+            of_part = drawn[(drawn >= 0) & (drawn < count)]
+            if len(of_part):
+                batches.append(self.take(part, of_part))
+            drawn = drawn - count
+        return batches[0] if len(batches) == 1 else joined(batches)
 
     def split(self, name: SplitName, size: int) -> Batch:
         """Return a split, or `size` of its examples, evenly spaced."""
@@ -331,6 +344,21 @@ class StoredTask:
     def spread(self, part: str, size: int) -> Batch:
         """Return a part, also train, or `size` of its examples, evenly spaced."""
         return self.take(part, spread(self.counts[part], size))
+
+
+def joined(batches: Sequence[Batch]) -> Batch:
+    """Return several batches as one, padded to the longest of their sequences."""
+    steps = max(batch.x.shape[1] for batch in batches)
+
+    def padded(values: np.ndarray, per_step: bool) -> np.ndarray:
+        fill = ((0, 0), (0, steps - values.shape[1])) if per_step else ()
+        return np.pad(values, (*fill, *(((0, 0),) * (values.ndim - len(fill))))) if fill else values
+
+    masks = [batch.mask for batch in batches if batch.mask is not None]
+    x = np.concatenate([padded(batch.x, True) for batch in batches])
+    y = np.concatenate([padded(batch.y, bool(masks)) for batch in batches])
+    mask = np.concatenate([padded(part, True) for part in masks]) if masks else None
+    return Batch(x, np.concatenate([batch.length for batch in batches]), y, mask)
 
 
 def spread(count: int, size: int) -> np.ndarray:

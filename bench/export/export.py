@@ -16,7 +16,7 @@ import json
 import shutil
 import tempfile
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import redirect_stdout
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -34,11 +34,12 @@ from torch import Tensor, nn
 import bench
 from bench.config import baseline
 from bench.config.baseline import Baseline
-from bench.config.contracts import Batch, New, Sampling, Task, TextTask
+from bench.config.contracts import Batch, New, Sampling, Task
 from bench.config.datasets import task_of
 from bench.data.files import checksum
 from bench.errors import BenchError, DeclarationError, StoreError, UnknownNameError
-from bench.export import predictor
+from bench.export import network, predictor
+from bench.export.network import Network
 from bench.export.predictor import (
     BASELINE,
     CONFIG,
@@ -54,10 +55,8 @@ from bench.results.cell_runs import Best, CellRuns, best_row, by_cell
 from bench.results.record import RunRecord, read_spec, records, write_json
 from bench.tracking import models
 from bench.training import cheap
-from bench.training.datamodule import to_tensors
 from bench.training.ensemble import Ensemble
 from bench.training.module import SequenceModule
-from bench.training.timing import latency
 
 FACTS = ("tokens", "input_size", "output_size", "per_step", "num_steps", "loss", "keep", "metric", "goal")
 MORE_FACTS = ("causal", "feature_sizes", "num_targets", "horizon")
@@ -79,11 +78,13 @@ def export(
     model: str | None,
     out: Path,
     is_ensemble: bool = False,
+    is_refit: bool = False,
 ) -> list[str]:
     """Write the best of a dataset at a length, or one model or cheap baseline, into the folder `out`.
 
     Validation decides which row is the best. If a sweep has only one dataset, or a dataset only one length, it need not
-    be named. An ensemble averages the answers of all seeds that confirmed the best network's configuration.
+    be named. An ensemble averages the answers of all seeds that confirmed the best network's configuration. A refit
+    trains it again on the training and validation part together.
 
     Each form of the model is checked to give the answers of the training code. The folder is written completely or not
     at all; MLflow comes last, and the folder is kept if MLflow cannot be written.
@@ -96,19 +97,14 @@ def export(
     """
     run, name = _find(sweep, dataset, length, model)
     task = task_of(run.config)
-    trained: SequenceModule | Ensemble | Baseline
-    seeds: list[RunRecord] = []
-    if name is not None:
-        if is_ensemble:
-            raise DeclarationError(
-                f"--ensemble: the best row is the cheap baseline {name}; name a network with --model"
-            )
-        trained = _read_baseline(name, sweep / "runs" / run.config.run / f"{name}{cheap.SUFFIX}")
-    elif is_ensemble:
-        seeds = _seeds(sweep, run)
-        trained = _ensemble(sweep, seeds, task)
+    trained: Network | Baseline
+    if name is None:
+        trained = network.read(sweep, run, task, is_ensemble, is_refit)
+    elif is_ensemble or is_refit:
+        option = "--ensemble" if is_ensemble else "--refit"
+        raise DeclarationError(f"{option}: the best is the cheap baseline {name}; name a network with --model")
     else:
-        trained = _module(sweep, run, task)
+        trained = _read_baseline(name, sweep / "runs" / run.config.run / f"{name}{cheap.SUFFIX}")
     try:
         out = out.resolve()
         if out.exists() and any(out.iterdir()):
@@ -120,7 +116,7 @@ def export(
             if isinstance(trained, Baseline):
                 lines = _write_baseline(part, run, name or "", task, trained)
             else:
-                lines = _write(part, run, seeds, task, trained)
+                lines = _write(part, run, task, trained)
             if out.exists():
                 out.rmdir()
             part.rename(out)
@@ -129,20 +125,18 @@ def export(
     return lines + (_register(out, results, run) if name is None else [])
 
 
-def _write(
-    out: Path, run: RunRecord, seeds: Sequence[RunRecord], task: Task, trained: SequenceModule | Ensemble
-) -> list[str]:
-    """Write and check all files of an export, of one run or of an ensemble of `seeds`; return what was done."""
+def _write(out: Path, run: RunRecord, task: Task, trained: Network) -> list[str]:
+    """Write and check all files of the export of a network; return what was done."""
+    module = trained.module
     batch = task.split("val", run.config.train.num_val)
     meta = {key: value for key, value in getattr(task, "meta", {}).items() if key not in PRIVATE}
-    save_file({name: tensor.contiguous() for name, tensor in trained.state_dict().items()}, out / WEIGHTS)
+    save_file({name: tensor.contiguous() for name, tensor in module.state_dict().items()}, out / WEIGHTS)
     (out / META).write_text(json.dumps(meta, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
     if run.config.model.endswith(".py"):
         shutil.copy(run.config.model, out / OWN_MODEL)
-    expected = ExportedNetwork(trained, run.config, meta).outputs(batch.x, batch.length)
-    onnx = _export_onnx(trained.eval(), batch, expected, out / ONNX)
-    members = {"ensemble": [seed.config.run for seed in seeds]} if seeds else {}
-    write_json(out / CONFIG, _settings(run, task, out) | members)
+    expected = ExportedNetwork(module, run.config, meta).outputs(batch.x, batch.length)
+    onnx = _export_onnx(module.eval(), batch, expected, out / ONNX)
+    write_json(out / CONFIG, _settings(run, task, out) | trained.facts)
 
     restored = ExportedModel.load(out)
     _compare(WEIGHTS, restored.outputs(batch.x, batch.length), expected, 0.0)
@@ -151,41 +145,8 @@ def _write(
         f"{WEIGHTS}: {len(expected):,} validation sequences, the same answers to the last bit",
         onnx,
     ]
-    if isinstance(trained, Ensemble):
-        lines.insert(1, _price(trained, batch, expected, run, task))
+    lines[1:1] = network.remarks(trained, run, task, batch, expected)
     return lines + ([_export_mlflow(restored, out, batch, expected)] if restored.predictor else [])
-
-
-def _price(ensemble: Ensemble, batch: Batch, outputs: np.ndarray, run: RunRecord, task: Task) -> str:
-    """Return a line with the score of an ensemble and how much longer it takes to answer."""
-    both = [latency(module, to_tensors(batch), run.config) for module in (ensemble.members[0], ensemble)]
-    score = task.score(outputs, batch)[task.metric]
-    return (
-        f"ensemble of {len(ensemble.members)} seeds: {task.metric}: validation {score:.4g}; "
-        f"{both[1]:.2g} ms for one sequence, {both[1] / both[0]:.1f} times as long as one seed"
-    )
-
-
-def _seeds(sweep: Path, run: RunRecord) -> list[RunRecord]:
-    """Return the complete confirm runs of a run's configuration."""
-    confirmed = (record for record in records(sweep) if record.config.phase == "confirm" and record.state == "complete")
-    return [record for record in confirmed if record.config.id.trial == run.config.id.trial]
-
-
-def _module(sweep: Path, run: RunRecord, task: Task) -> SequenceModule:
-    """Return a run's module with its trained weights. Raises StoreError."""
-    module = SequenceModule(task, run.config)
-    module.load_state_dict(_weights(sweep / "runs" / run.config.run / "weights.pt"))
-    return module
-
-
-def _ensemble(sweep: Path, seeds: Sequence[RunRecord], task: Task) -> Ensemble:
-    """Return the average of several runs. Raises DeclarationError for fewer than two, and for a language model."""
-    if isinstance(task, TextTask):
-        raise DeclarationError("--ensemble: not supported for language models; export without it")
-    if len(seeds) < 2:
-        raise DeclarationError("--ensemble: needs at least two confirmed seeds, but found one; use --confirm-seeds 3")
-    return Ensemble([_module(sweep, run, task) for run in seeds])
 
 
 def _write_baseline(out: Path, run: RunRecord, name: str, task: Task, trained: Baseline) -> list[str]:
@@ -267,18 +228,6 @@ def _choice(kind: str, name: str | None, known: Iterable[str]) -> str:
     if name is not None and name not in names:
         raise UnknownNameError(f"{kind} of this sweep", name, names)
     return name or names[0]
-
-
-def _weights(path: Path) -> dict[str, Tensor]:
-    """Return the weights of a run. Raises StoreError."""
-    fix = "delete the record.json beside it and resume the sweep to train the run again"
-    try:
-        weights: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise StoreError(f"{path}: missing; {fix}") from None
-    except Exception as error:  # noqa: BLE001 - torch raises anything for a damaged file
-        raise StoreError(f"{path}: damaged ({(str(error).splitlines() or [type(error).__name__])[0]}); {fix}") from None
-    return weights
 
 
 def _settings(run: RunRecord, task: Task, out: Path) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Batches of one run, sliced from arrays: no loader processes, no per-item collation."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TypeGuard
 
 import numpy as np
@@ -21,6 +21,10 @@ EVALUATION_STEPS = 16_384
 """Steps (sequences x length) of an evaluation batch: large enough to be fast, small enough for long sequences."""
 
 
+Draw = Callable[[int, int, int], Batch]
+"""Returns training batch `number` with `size` sequences, from (seed, number, size)."""
+
+
 def to_tensors(batch: Batch) -> Tensors:
     """Return a batch as tensors that share its memory, without a mask that hides nothing."""
     mask = None if batch.mask is None or batch.mask.all() else torch.from_numpy(batch.mask)
@@ -34,9 +38,8 @@ class _TrainBatches:
     in the mean over all parts. The first call of an epoch makes one step, so that the very first step can be timed.
     """
 
-    def __init__(self, task: Task, config: RunConfig, trainer: pl.Trainer, ledger: Ledger) -> None:
-        self.config, self.trainer, self.ledger = config, trainer, ledger
-        self._draw = task.stream_batch if carries_state(task, config) else task.train_batch
+    def __init__(self, draw: Draw, config: RunConfig, trainer: pl.Trainer, ledger: Ledger) -> None:
+        self._draw, self.config, self.trainer, self.ledger = draw, config, trainer, ledger
 
     def __len__(self) -> int:
         return len(self._chunks())
@@ -112,11 +115,15 @@ class _StreamBatches(_SplitBatches):
 
 
 class DataModule(pl.LightningDataModule):
-    """The splits of one run; only a test run has a test split."""
+    """The splits of one run; only a test run has a test split.
 
-    def __init__(self, task: Task, config: RunConfig, ledger: Ledger) -> None:
+    Training batches come from `draw(seed, number, size)`, by default those of the task's training part.
+    """
+
+    def __init__(self, task: Task, config: RunConfig, ledger: Ledger, draw: Draw | None = None) -> None:
         super().__init__()
         self.task, self.config, self.ledger = task, config, ledger
+        self._draw = draw or (task.stream_batch if carries_state(task, config) else task.train_batch)
         self.val = task.split("val", config.train.num_val)
         self._batches = _StreamBatches if carries_state(task, config) else _SplitBatches
         self._val_batches = self._batches(self.val)
@@ -134,7 +141,7 @@ class DataModule(pl.LightningDataModule):
     def train_dataloader(self) -> _TrainBatches:
         """Return the training batches of one epoch."""
         assert self.trainer is not None
-        return _TrainBatches(self.task, self.config, self.trainer, self.ledger)
+        return _TrainBatches(self._draw, self.config, self.trainer, self.ledger)
 
     def val_dataloader(self) -> _SplitBatches:
         """Return the validation split in parts."""

@@ -5,12 +5,12 @@ import threading
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytorch_lightning as pl
 import torch
 
-from bench.config.contracts import Task
+from bench.config.contracts import StoredTask, Task
 from bench.config.settings import RunConfig
 from bench.errors import BenchError
 from bench.training import ddp, launchers, timing
@@ -58,6 +58,24 @@ def fit(config: RunConfig, task: Task, on_report: OnReport, folder: Path | None,
             with ledger.spent_on("logging"):
                 torch.save(history.best_weights, folder / "weights.pt")
     return facts
+
+
+def refit(config: RunConfig, task: StoredTask, epochs: int, ledger: Ledger) -> SequenceModule:
+    """Train a configuration on the training and validation part together, for a number of epochs; return the module.
+
+    An epoch has as many steps as in the run that `config` describes, and the schedule of the learning rate is that of
+    the run. Nothing is left to select by, so that the weights are those of the last step.
+    """
+    torch.manual_seed(config.seed)
+    module = SequenceModule(cast(Task, task), config)
+    data = DataModule(cast(Task, task), config, ledger, task.refit_batch)
+    trainer = make_trainer(config)
+    trainer.fit_loop.max_epochs, trainer.limit_val_batches = epochs, 0
+    module.train()
+    with ledger.spent_on("train"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        trainer.fit(module, datamodule=data)
+    return module.eval()
 
 
 def make_trainer(config: RunConfig, num_devices: int = 1, callbacks: Sequence[pl.Callback] = ()) -> pl.Trainer:

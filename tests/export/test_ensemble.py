@@ -1,4 +1,4 @@
-"""The average of a configuration's seeds, exported as one model."""
+"""Ensembles of a configuration's seeds, and models that are trained again on train and val, as exports."""
 
 import json
 
@@ -14,12 +14,14 @@ from bench.training.ensemble import Average
 from tests.export.test_export import KINDS, swept
 
 
-def exported(tmp_path, kind: str, seeds: int = 2):
+def exported(tmp_path, kind: str, seeds: int = 2, **options_of_export):
     maker, options = KINDS[kind]
     file = maker(tmp_path)
     own = own_data.make(SweepConfig(data=[file], **options))
     sweep = swept(tmp_path, own.card, options["lengths"][0], seeds=seeds)
-    lines = export(sweep, tmp_path / "results", None, None, None, tmp_path / "out", is_ensemble=True)
+    lines = export(
+        sweep, tmp_path / "results", None, None, None, tmp_path / "out", **{"is_ensemble": True} | options_of_export
+    )
     return file, sweep, tmp_path / "out", lines
 
 
@@ -51,3 +53,26 @@ def test_it_needs_two_seeds_and_no_language_model(tmp_path):
     (tmp_path / "language").mkdir()
     with pytest.raises(DeclarationError, match="not supported for language models"):
         exported(tmp_path / "language", "language")
+
+
+def test_a_refit_trains_on_train_and_val_for_the_best_steps(tmp_path):
+    file, sweep, out, lines = exported(tmp_path, "forecast", is_ensemble=False, is_refit=True)
+    assert lines[1].startswith("refit on train and val: 4 steps, as many as were best on validation; test ")
+    settings = json.loads((out / "config.json").read_text())
+    assert settings["refit_epochs"] == 1
+    refitted = ExportedModel.load(out)
+    export(sweep, tmp_path / "results", None, None, None, tmp_path / "plain")
+    plain = ExportedModel.load(tmp_path / "plain")
+    assert not np.allclose(refitted.predict(file).iloc[:, -1], plain.predict(file).iloc[:, -1])
+
+
+def test_a_refit_ensemble_trains_every_seed_again(tmp_path):
+    _, _, out, lines = exported(tmp_path, "text", is_refit=True)
+    assert lines[1].startswith("ensemble of 2 seeds")
+    assert lines[2].startswith("refit on train and val")
+    assert len(ExportedModel.load(out).module.members) == 2
+
+
+def test_a_refit_of_a_language_model_is_refused(tmp_path):
+    with pytest.raises(DeclarationError, match="--refit: not supported for language_modelling"):
+        exported(tmp_path, "language", is_ensemble=False, is_refit=True)

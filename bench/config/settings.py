@@ -48,8 +48,9 @@ class TrainSettings(Strict):
     patience: Part = 0.0  # share of the run without a better validation after which the run ends; 0: it never does
     dropout: Part = 0.0  # of the encoder's outputs, before readout and head
     # What the head of a task with one answer for each sequence reads: the encoder's own summary; the mean or maximum of
-    # its outputs over the valid steps; or summary, mean and maximum side by side ("all").
-    readout: Literal["summary", "mean", "max", "all"] = "summary"
+    # its outputs over the valid steps; summary, mean and maximum side by side ("all"); or, for forecasts alone, whose
+    # windows have a fixed number of steps, the outputs of all steps side by side ("flat").
+    readout: Literal["summary", "mean", "max", "all", "flat"] = "summary"
 
     # Tokens. Tasks whose inputs are numbers ignore these.
     embedding_size: Count = 32  # width of a token's embedding

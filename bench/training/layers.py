@@ -31,13 +31,15 @@ def embedding(size: int, width: int, std: float) -> nn.Embedding:
 class Readout:
     """What the head reads of a sequence; see `readout` of TrainSettings. It has no parameters of its own."""
 
-    def __init__(self, kind: str, encoder: nn.Module) -> None:
+    def __init__(self, kind: str, encoder: nn.Module, steps: int) -> None:
         self.kind, self.encoder = kind, encoder
         summary, outputs = int(encoder.summary_size), int(encoder.output_size)  # type: ignore[arg-type]
-        self.size = {"summary": summary, "all": summary + 2 * outputs}.get(kind, outputs)
+        self.size = {"summary": summary, "all": summary + 2 * outputs, "flat": steps * outputs}.get(kind, outputs)
 
     def __call__(self, h_BLH: Tensor, length_B: Tensor) -> Tensor:
         """Return one vector for each sequence, (B, size), from the outputs of the encoder."""
+        if self.kind == "flat":
+            return h_BLH.flatten(1)
         parts = []
         if self.kind in ("summary", "all"):
             parts.append(self.encoder.summary(h_BLH, length_B))  # type: ignore[operator]
@@ -138,6 +140,7 @@ class Window(nn.Module):
             or settings.channel_independent
             or settings.linear_skip
             or settings.patch_size > 1
+            or settings.readout == "flat"
         )
 
     def forward(self, x_BLD: Tensor, length_B: Tensor) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor, Tensor]]:

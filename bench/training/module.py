@@ -62,7 +62,9 @@ class SequenceModule(pl.LightningModule):
         self.encoder_steps = steps  # of the longest training sequence
         model = plugins.load("models", config.model, config.source_hash).Model
         self.encoder = model(width, steps, **config.model_arguments)
-        self.readout = layers.Readout(settings.readout, self.encoder)
+        if settings.readout == "flat" and self.window is None and not task.per_step:
+            raise BenchError("readout: 'flat' is for forecasts only; choose another in the search space")
+        self.readout = layers.Readout(settings.readout, self.encoder, steps)
         read = self.encoder.output_size if task.per_step else self.readout.size
         if settings.tied_embedding and task.keep == "nll" and self.embedding is not None:
             self.head: nn.Linear | layers.TiedHead = layers.TiedHead(read, self.embedding)

@@ -70,6 +70,7 @@ EFFECTS = [
     ("forecast", {"channel_independent": True}),
     ("forecast", {"linear_skip": True}),
     ("forecast", {"patch_size": 4}),
+    ("forecast", {"readout": "flat"}),
 ]
 """Settings, the last of which has an effect, and the kind of task."""
 
@@ -99,7 +100,7 @@ def test_padding_changes_no_readout(kind, lengths, padding):
     encoder = SimpleNamespace(
         summary_size=3, output_size=3, summary=lambda h, length: h[torch.arange(len(h)), length - 1]
     )
-    readout, length_B = layers.Readout(kind, encoder), torch.tensor(lengths)
+    readout, length_B = layers.Readout(kind, encoder, 9), torch.tensor(lengths)
     h_BLH = torch.randn(len(lengths), max(lengths) + padding, 3, generator=torch.Generator().manual_seed(0))
     together = readout(h_BLH, length_B)
     assert together.shape == (len(lengths), readout.size)
@@ -110,7 +111,7 @@ def test_padding_changes_no_readout(kind, lengths, padding):
 
 def test_the_readout_of_all_is_last_mean_and_maximum():
     encoder = SimpleNamespace(summary_size=1, output_size=1, summary=lambda h, length: h[:, 1])
-    found = layers.Readout("all", encoder)(torch.tensor([[[4.0], [-2.0], [99.0]]]), torch.tensor([2]))
+    found = layers.Readout("all", encoder, 3)(torch.tensor([[[4.0], [-2.0], [99.0]]]), torch.tensor([2]))
     assert found.tolist() == [[-2.0, 1.0, 4.0]]
 
 
@@ -311,6 +312,14 @@ def test_the_look_back_of_a_run_reaches_its_task(bases):
     assert task_of(config).num_steps == 36
     assert train.run(config).asked.num_steps == 36
     assert task_of(run_config(settings={"look_back": 3})).num_steps == 9  # latch has no such argument
+
+
+def test_a_flat_readout_is_of_the_fixed_windows_of_forecasts_alone(bases):
+    config = run_config(**bases["forecast"], settings={"readout": "flat", "patch_size": 4})
+    assert SequenceModule(task_of(config), config).readout.size == 3 * 8
+    record = train.run(run_config(settings={"readout": "flat"}))
+    assert record.state == "failed"
+    assert record.message.endswith("readout: 'flat' is for forecasts only; choose another in the search space")
 
 
 # Features of words

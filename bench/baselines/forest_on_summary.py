@@ -13,13 +13,13 @@ from bench.config import baseline
 from bench.config.contracts import Batch, Task
 from bench.data.sequences import summary_features
 
-TREES = 200
+TREES = 100
 LEAVES = (1, 3)  # smallest numbers of training sequences in a leaf
 FEWEST = 1e-3  # smallest probability of a class: an answer is never certain
 
 
 class Baseline(baseline.Baseline):
-    """200 trees, whose smallest leaf is the best on validation; stored are the nodes of all trees."""
+    """100 trees, whose smallest leaf is the best on validation; stored are the nodes of all trees."""
 
     title = "random forest on summary features"
     prior = 1

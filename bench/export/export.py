@@ -180,6 +180,9 @@ def _find(sweep: Path, dataset: str | None, length: int | None, model: str | Non
     cells: dict[str, dict[str, dict[str, CellRuns]]] = {}  # by dataset, length and model
     for cell, runs in by_cell(runs_of_sweep, spec["top_k"]).items():
         cells.setdefault(cell.dataset, {}).setdefault(str(cell.length), {})[cell.space] = runs
+    for run in runs_of_sweep:  # also those of a sweep whose models are not confirmed yet
+        if run.fitted:
+            cells.setdefault(run.config.dataset, {}).setdefault(str(run.config.length), {})
     if not cells:
         raise StoreError(f"{sweep}: has no finished run yet; resume the sweep")
     dataset = _choice("dataset", dataset, cells)

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bench.baselines import exponential_smoothing, forest_on_summary
+from bench.baselines import exponential_smoothing, forest_on_summary, minirocket
 from bench.config import baseline, plugins
 from bench.config.baseline import Baseline
 from bench.config.datasets import make_task
@@ -86,6 +86,7 @@ def quick():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(forest_on_summary, "TREES", 10)
         patch.setattr(exponential_smoothing, "STEPS", 10)
+        patch.setattr(minirocket, "FEATURES", 840)
         yield
 
 

@@ -29,6 +29,7 @@ class NGrams(baseline.Baseline):
 
     def fit(self, train: Batch, val: Batch, task: Task) -> None:
         """Take the text of the training part."""
+        self._model = None
         tokens = task.parts["train"]  # type: ignore[attr-defined]
         kind = np.uint8 if task.output_size <= 2**8 else np.uint16 if task.output_size <= 2**16 else np.int64
         self.arrays = {"tokens": tokens.astype(kind), "size": np.array(task.output_size)}

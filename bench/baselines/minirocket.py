@@ -20,7 +20,7 @@ FEATURES = 10_000  # about; of those that 84 kernels divide, the largest number 
 DILATIONS = 32  # of one kernel, at most
 ALPHAS = tuple(np.logspace(-3, 3, 10))
 CELLS = 1 << 22  # convolutions that are computed at once: 16 MiB
-EXAMPLES, STEPS = 4_000, 1_000_000  # that it is fitted on, at most: the ridge takes the cube of the examples
+EXAMPLES, STEPS = 2_000, 1_000_000  # that it is fitted on, at most: the ridge takes the cube of the examples
 
 
 class Baseline(baseline.Baseline):

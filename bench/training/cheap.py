@@ -102,7 +102,7 @@ def _discard(outputs: np.ndarray) -> None:
 
 @contextmanager
 def _within(seconds: float) -> Iterator[None]:
-    """Raise TooSlowError after `seconds` of CPU time in the block; never outside the main thread, which has the alarm."""
+    """Raise TooSlowError after `seconds` of CPU time in the block; only the main thread has such an alarm."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

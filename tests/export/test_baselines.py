@@ -1,0 +1,164 @@
+"""A cheap baseline is exported like a network: the best row by default, any by name, and it answers new files."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from bench.config.contracts import Sampling
+from bench.config.settings import RunConfig, TrainSettings
+from bench.config.sweep_settings import SweepConfig
+from bench.data import own_data
+from bench.errors import StoreError, UnknownNameError
+from bench.export import export as exporting
+from bench.export.export import export
+from bench.export.predictor import ExportedBaseline, ExportedModel
+from bench.results import cell_runs, leaderboard
+from bench.results.record import RunRecord, write_json
+from bench.training.train import run
+from tests.export.test_export import KINDS, swept
+
+FORMS = {  # the kind of file, the baseline, and the columns of its answers
+    "forecast": ("seasonal_naive", ["timestamp", "load"]),
+    "regression": ("forest_on_summary", ["id", "target"]),
+    "ts": ("minirocket", None),
+    "text": ("nb_svm", None),
+    "tagging": ("tag_of_token", None),
+    "language": ("kneser_ney_5", ["prompt", "text", "unknown_tokens"]),
+}
+
+
+def fitted(folder: Path, card, length: int) -> Path:
+    """Return the folder of a sweep of which only the cheap baselines have run."""
+    sweep = folder / "results" / "sweeps" / "s"
+    name = f"{card.name}/L{length}/_baselines"
+    config = RunConfig(
+        sweep="s", run=name, phase="baselines", number=0, dataset=card.name, task=card.task, length=length,
+        task_arguments=card.arguments, space="gru", model="gru", model_arguments={},
+        train=TrainSettings(max_sequences=64, batch_size=16, num_epochs=1, num_val=40, num_test=40), seed=0,
+    )  # fmt: skip
+    (sweep / "runs" / name).mkdir(parents=True)
+    record = run(config, folder=sweep / "runs" / name)
+    assert record.state == "complete", record.message
+    record.write(sweep / "runs" / name)
+    spec = {"top_k": 1, "trials": 1, "confirm_seeds": 1, "spec": {"cells": [f"{card.name}/L{length}/gru"]}}
+    if not (sweep / "sweep.json").exists():
+        write_json(sweep / "sweep.json", spec)
+    return sweep
+
+
+@pytest.fixture
+def plain(monkeypatch):
+    """Leave out the MLflow model, which takes seconds."""
+    monkeypatch.setattr(exporting, "_export_mlflow", lambda *_: "mlflow_model: left out")
+
+
+def own(folder: Path, kind: str):
+    maker, options = KINDS[kind]
+    file = maker(folder)
+    made = own_data.make(SweepConfig(data=[file], **options))
+    assert made is not None
+    return file, made.card, options["lengths"][0]
+
+
+@pytest.mark.parametrize("kind", FORMS)
+def test_a_baseline_by_name_answers_a_new_file(tmp_path, plain, kind):
+    name, columns = FORMS[kind]
+    file, card, length = own(tmp_path, kind)
+    sweep = fitted(tmp_path, card, length)
+    told = export(sweep, tmp_path / "results", None, None, name, tmp_path / "out")
+    assert "the same answers to the last bit" in told[1]
+    settings = json.loads((tmp_path / "out" / "config.json").read_text())
+    record = RunRecord.read(sweep / "runs" / card.name / f"L{length}" / "_baselines")
+    assert settings["baseline"]["name"] == name
+    assert settings["test"] == record.fitted[name].test
+    model = ExportedModel.load(tmp_path / "out")
+    assert isinstance(model, ExportedBaseline)
+    found = model.predict(file, Sampling(5))
+    assert len(found) > 0
+    assert columns is None or list(found.columns) == columns
+    assert not found.isna().any().any()
+
+
+def test_without_a_name_validation_decides_between_models_and_baselines(tmp_path, plain):
+    _, card, length = own(tmp_path, "forecast")
+    sweep = swept(tmp_path, card, length)
+    fitted(tmp_path, card, length)
+    records = list(exporting.records(sweep))
+    cheap = next(record for record in records if record.config.phase == "baselines")
+    cells = list(cell_runs.by_cell(records, 1).values())
+    best = cell_runs.best_row(cells, cheap)
+    values = {name: row.val["mse"] for name, row in cheap.fitted.items()}
+    network = next(record for record in records if record.config.phase == "confirm").val["mse"]
+    assert best.baseline == min(values, key=values.get)
+    assert values[best.baseline] < network  # a network of four steps
+    told = export(sweep, tmp_path / "results", None, None, None, tmp_path / "out")
+    assert cheap.fitted[best.baseline].title in told[0]
+    assert export(sweep, tmp_path / "results", None, None, "gru", tmp_path / "gru")[0].startswith(
+        f"{card.name}/L12/gru"
+    )
+    # The other way round: a model that is better on validation is taken.
+    worse = {name: row.model_copy(update={"val": {"mse": 1e6}}) for name, row in cheap.fitted.items()}
+    assert cell_runs.best_row(cells, cheap.model_copy(update={"fitted": worse})).baseline is None
+
+
+def test_of_equals_the_larger_prior_and_then_the_baseline_is_taken(tmp_path, plain):
+    _, card, length = own(tmp_path, "ts")
+    sweep = swept(tmp_path, card, length)
+    fitted(tmp_path, card, length)
+    records = list(exporting.records(sweep))
+    cheap = next(record for record in records if record.config.phase == "baselines")
+    cells = list(cell_runs.by_cell(records, 1).values())
+    score = next(record for record in records if record.config.phase == "confirm").val["accuracy"]
+    same = {name: row.model_copy(update={"val": {"accuracy": score}}) for name, row in cheap.fitted.items()}
+    assert cell_runs.best_row(cells, cheap.model_copy(update={"fitted": same})).baseline == "minirocket"
+
+
+def test_titles_are_names_too_and_others_are_refused(tmp_path, plain):
+    _, card, length = own(tmp_path, "forecast")
+    sweep = fitted(tmp_path, card, length)
+    assert "repeat last" in export(sweep, tmp_path / "results", None, None, "repeat last", tmp_path / "out")[0]
+    with pytest.raises(UnknownNameError, match="did you mean"):
+        export(sweep, tmp_path / "results", None, None, "repeat lst", tmp_path / "other")
+
+
+@pytest.mark.parametrize("content", [None, b"", b"no archive"])
+def test_a_missing_or_damaged_file_is_one_line(tmp_path, plain, content):
+    _, card, length = own(tmp_path, "forecast")
+    sweep = fitted(tmp_path, card, length)
+    export(sweep, tmp_path / "results", None, None, "repeat_last", tmp_path / "out")
+    for path, act in (
+        (sweep / "runs" / card.name / f"L{length}" / "_baselines" / "repeat_last.npz",
+         lambda: export(sweep, tmp_path / "results", None, None, "repeat_last", tmp_path / "again")),
+        (tmp_path / "out" / "baseline.npz", lambda: ExportedModel.load(tmp_path / "out")),
+    ):  # fmt: skip
+        path.unlink() if content is None else path.write_bytes(content)
+        with pytest.raises(StoreError) as error:
+            act()
+        assert "\n" not in str(error.value)
+
+
+@pytest.mark.slow
+def test_the_mlflow_model_of_a_baseline_gives_the_same_answers(tmp_path):
+    _, card, length = own(tmp_path, "forecast")
+    sweep = fitted(tmp_path, card, length)
+    told = export(sweep, tmp_path / "results", None, None, "seasonal_naive", tmp_path / "out")
+    assert told[3] == "mlflow_model: loads, and gives the same answers"
+
+
+def test_the_leaderboard_has_their_figures(tmp_path):
+    _, card, length = own(tmp_path, "forecast")
+    sweep = fitted(tmp_path, card, length)
+    record = RunRecord.read(sweep / "runs" / card.name / f"L{length}" / "_baselines")
+    priced = record.config.model_copy(update={"usd_per_hour": 3.6})
+    record.model_copy(update={"config": priced}).write(sweep / "runs" / record.config.run)
+    board = leaderboard.build(sweep).set_index("model")
+    row, facts = board.loc["(linear map of each series)"], record.fitted["linear_map"]
+    assert row["score"] == facts.test["mse"]
+    assert row["val_screening"] == facts.val["mse"]
+    assert row["train_seconds"] == facts.fit_seconds
+    assert row["latency_p95_milliseconds"] == facts.latency_p95_milliseconds
+    assert (row["num_parameters"], row["size_bytes"]) == (facts.num_parameters, facts.size_bytes)
+    assert row["usd"] == pytest.approx(facts.seconds / 1000)
+    assert row["hardware"] == record.environment["hardware"]
+    assert list(board["score"].dropna()) == sorted(board["score"].dropna())

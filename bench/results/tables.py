@@ -23,6 +23,7 @@ SHOWN = {
     "train_step_milliseconds": "ms a step",
     "inference_sequences_per_second": "inference seq/s",
     "peak_memory_mib": "MiB",
+    "train_seconds": "train s",
     "device_seconds": "device s",
 }
 """The columns that fit a screen, and their headings."""
@@ -35,6 +36,7 @@ _FORMATS = {
     "train_step_milliseconds": ".2f",
     "inference_sequences_per_second": ",.0f",
     "peak_memory_mib": ".0f",
+    "train_seconds": ".1f",
     "device_seconds": ".1f",
 }
 

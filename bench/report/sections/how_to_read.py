@@ -27,7 +27,8 @@ GLOSSARY = (
     ),
     (
         "Cheap baseline",
-        "A simple method that needs no tuning, scored on the same test split. If no model beats it, use it.",
+        "A simple method that is fitted in seconds, with settings chosen on validation, and scored on the same test "
+        "split. If no model beats it, use it: `bench export` writes it.",
     ),
     ("Device time", "Wall time of a run times its devices, including attempts that crashed."),
 )

@@ -16,8 +16,10 @@ CAPTION = (
     "score has none. Thin grey lines are cheap baselines and chance."
 )
 NOTE = (
-    "Models that are statistically tied share a rank. Names in brackets are cheap baselines and chance, which only "
-    "have a score. Device seconds are the total cost of a row, failed runs included."
+    "Models that are statistically tied share a rank. Names in brackets are cheap baselines, fitted once without a "
+    "seed, and chance: compare their score with the interval of a model. Train s is the time of a training run, or of "
+    "the whole fit of a baseline with all settings it tries. Device seconds are the total cost of a row, failed "
+    "runs included."
 )
 
 

@@ -91,7 +91,7 @@ Exit codes:
 
 COMMANDS = (
     *(sweeping.sweep, sweeping.plan, results.leaderboard, results.report, winner.export, winner.predict),
-    *(listing.list_, check.check, sweeping.speed, check.run, check.fetch, results.ui, results.sync),
+    *(listing.list_, check.check, sweeping.speed, check.run, check.fetch, results.ui, results.sync, results.portfolio),
 )
 for command in COMMANDS:
     main.add_command(command)

@@ -110,3 +110,33 @@ def sync(sweeps: tuple[str, ...], results: Path) -> None:
             note(str(error))
             continue
         click.echo(f"{folder.name}: {count} runs are in MLflow")
+
+
+@click.command()
+@click.argument("sweeps", nargs=-1, required=True)
+@RESULTS
+@click.option("--out", type=UsablePath(), metavar="FOLDER", required=True,
+              help="Folder of search spaces; the files go into its folder portfolios.")  # fmt: skip
+def portfolio(sweeps: tuple[str, ...], results: Path, out: Path) -> None:
+    """Choose the configurations that new sweeps try after the default, from recorded SWEEPS.
+
+    A configuration is a candidate if it was tried on every dataset of a kind: run the sweeps with the same --seed and
+    --trials. Validation scores decide. The output compares the portfolio with random order on datasets left out.
+    """
+    from bench.errors import StoreError
+    from bench.results import sweeps as stored
+    from bench.results.record import write_atomically
+
+    folders = stored.find(results, sweeps, note)
+    from bench.sweep import portfolio as choice
+
+    chosen = choice.make(folders)
+    for line in choice.summary(chosen):
+        click.echo(line)
+    try:
+        (out / "portfolios").mkdir(parents=True, exist_ok=True)
+        for kind, text in choice.to_toml(chosen):
+            write_atomically(out / "portfolios" / f"{kind}.toml", text)
+    except OSError as error:
+        raise StoreError(f"--out {out}: {error.strerror or error}; choose another folder") from None
+    click.echo(f"wrote {out / 'portfolios'}", err=True)

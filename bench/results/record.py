@@ -35,6 +35,7 @@ class Asked(BaseModel):
     chance: float
     solved: float | None  # from which value of the metric on; None: a matter of degree
     num_steps: int  # of the longest training sequence
+    kind: str | None = None  # of the task, see contracts.Task; records of earlier versions lack it
     num_train: int | None = None  # stored training examples; None: sequences are drawn at random, or it was not noted
 
     @property

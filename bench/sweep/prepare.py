@@ -19,7 +19,7 @@ from bench.results.record import read_spec
 from bench.sweep import warm_starts
 from bench.sweep.cells import Cell, make_cells
 from bench.sweep.engines.machine import make_slots
-from bench.sweep.warm_starts import Points
+from bench.sweep.warm_starts import PORTFOLIO, Points
 from bench.wording import count
 
 SEARCH_SETTINGS = {"max_sequences", "sampler", "pruner", "objectives", "warm_start", "gpus_per_run", "max_run_seconds"}
@@ -88,7 +88,7 @@ class Plan:
         return min(self.budget.trials, cell.num_configurations or self.budget.trials)
 
     def first_points(self, cell: Cell) -> Points:
-        """Return what a cell tries before any configuration is drawn: its default, then the best of earlier sweeps."""
+        """Return what a cell tries before any is drawn: its default, the best of earlier sweeps, its portfolio."""
         return [("default", cell.space.default), *self.warm_starts.get(cell.id, [])][: self.budget.trials]
 
 
@@ -124,7 +124,7 @@ def make(config: SweepConfig) -> Plan:
         budget=budget,
         cells=cells,
         not_applicable=not_applicable,
-        warm_starts=warm_starts.find(sweeps, config.warm_start, cells) if points is None else points,
+        warm_starts=warm_starts.find(sweeps, config, cells) if points is None else points,
         slots=slots,
         device=device,
         usd_per_hour=usd_per_hour,
@@ -219,9 +219,10 @@ def _search_remarks(plan: Plan) -> list[str]:
 
 def _warm_start_remarks(plan: Plan) -> list[str]:
     names = ", ".join(plan.config.warm_start)
-    if plan.config.warm_start and not plan.warm_starts:
+    counts = {cell: sum(origin != PORTFOLIO for origin, _ in points) for cell, points in plan.warm_starts.items()}
+    if plan.config.warm_start and not any(counts.values()):
         return [f"warm start: nothing of {names} fits these cells"]
-    remarks = [f"warm start: {cell}: {len(points)} from {names}" for cell, points in plan.warm_starts.items()]
+    remarks = [f"warm start: {cell}: {number} from {names}" for cell, number in counts.items() if number]
     for name in plan.config.warm_start:
         earlier = plan.config.results / "sweeps" / name
         if (earlier / "sweep.json").exists() and read_spec(earlier)["spec"]["seed"] == plan.config.seed:

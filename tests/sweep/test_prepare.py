@@ -6,13 +6,15 @@ from pathlib import Path
 
 import pytest
 
+from bench.config.ids import CellId
 from bench.config.settings import BASELINES
 from bench.config.sweep_settings import SweepConfig
 from bench.data import own_data
 from bench.errors import BenchError
-from bench.results.record import Asked, RunRecord
+from bench.results.cell_runs import CellRuns
+from bench.results.record import Asked, RunRecord, records
 from bench.sweep import prepare as plans
-from bench.sweep import terms
+from bench.sweep import terms, warm_starts
 from tests.makers import hourly
 
 
@@ -139,6 +141,48 @@ def test_a_warm_start_tries_what_earlier_sweeps_found(tmp_path):
     assert same in plans.remarks(plan)
     other = make(tmp_path, datasets=["latch"], lengths=[16], warm_start=["far"], seed=1)
     assert not any("same seeds" in line for line in plans.remarks(other))
+
+
+def test_a_warm_start_works_across_datasets_and_models(tmp_path):
+    earlier(tmp_path, "latch", 32, 0.8, learning_rate=2e-3, forget_bias=1.0)
+    lstm = make(tmp_path, datasets=["parity"], lengths=[16], models=["lstm"], warm_start=["latch"])
+    assert [origin for origin, _ in lstm.first_points(lstm.cells[0])] == [
+        "default", "warm start from latch/latch/L32/lstm/t1",
+    ]  # fmt: skip
+    assert lstm.first_points(lstm.cells[0])[1][1]["forget_bias"] == 1.0
+    gru = make(tmp_path, datasets=["latch"], lengths=[16], models=["gru"], warm_start=["latch"])
+    # A GRU has no forget gate: it takes the training settings, and keeps its own arguments.
+    assert gru.first_points(gru.cells[0])[1][1] == gru.cells[0].space.default | {"learning_rate": 2e-3}
+
+
+def test_the_same_model_goes_before_other_models_and_the_same_dataset_before_others(tmp_path):
+    earlier(tmp_path, "latch", 32, 0.8, learning_rate=2e-3)
+    cell = make(tmp_path, datasets=["latch"], lengths=[16]).cells[0]
+    best = next(records(tmp_path / "sweeps" / "latch"))
+
+    def known(dataset: str, length: int, space: str) -> tuple[CellId, CellRuns]:
+        config = best.config.model_copy(update={"run": f"{dataset}/L{length}/{space}/t0", "number": 0})
+        return CellId(dataset, length, space), CellRuns((best.model_copy(update={"config": config}),), 1)
+
+    order = [("latch", 32, "lstm"), ("latch", 512, "lstm"), ("parity", 16, "lstm"), ("latch", 16, "gru")]
+    found = warm_starts.nearest(dict(known(*names) for names in reversed(order)), cell)
+    assert [run.config.run for run in found] == [f"{dataset}/L{length}/{space}/t0" for dataset, length, space in order]
+
+
+def test_the_portfolio_follows_the_warm_starts(tmp_path):
+    spaces = tmp_path / "spaces"
+    (spaces / "portfolios").mkdir(parents=True)
+    (spaces / "portfolios" / "synthetic.toml").write_text("[[lstm]]\nvalues = { learning_rate = 0.004 }\n")
+    earlier(tmp_path, "near", 32, 0.8, learning_rate=2e-3)
+    plan = make(tmp_path, datasets=["latch"], lengths=[16], warm_start=["near"], search_spaces=spaces, trials=8)
+    points = plan.first_points(plan.cells[0])
+    assert [(origin.split()[0], values["learning_rate"]) for origin, values in points] == [
+        ("default", 1e-2), ("warm", 2e-3), ("portfolio", 4e-3),
+    ]  # fmt: skip
+    assert any("1 from near" in line for line in plans.remarks(plan))
+    without = make(tmp_path, datasets=["latch"], lengths=[16], search_spaces=spaces)
+    assert [origin for origin, _ in without.first_points(without.cells[0])] == ["default", "portfolio"]
+    assert not any("warm start" in line for line in plans.remarks(without))
 
 
 def test_a_warm_start_is_frozen_with_the_sweep(tmp_path):

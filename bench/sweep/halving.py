@@ -152,8 +152,7 @@ def rungs(entrants: Sequence[Entrant], bracket: int, rules: Rules) -> list[Rung]
     first, last = bracket * rules.configurations, (bracket + 1) * rules.configurations
     members = [run for entrant in entrants for run in entrant.runs.screened if first <= run.config.number < last]
     running = frozenset[RunId]().union(*(entrant.running for entrant in entrants))
-    planned = sum(entrant.target(bracket + 1, rules) - entrant.target(bracket, rules) for entrant in entrants)
-    sizes = [max(rules.finalists, math.ceil(planned / ETA**level)) for level in (1, 2, 3)]
+    sizes = [max(rules.finalists, math.ceil(len(members) / ETA**level)) for level in (1, 2, 3)]
     result: list[Rung] = []
     for level, (epochs, size) in enumerate(zip(RUNGS, sizes, strict=False)):
         on_the_way = [run for run in members if _reached(run) < epochs and run.config.id in running]
@@ -193,6 +192,7 @@ def _bracket_step(entrants: Sequence[Entrant], bracket: int, rules: Rules, fits:
             step = Draw(entrant.cell, entrant.missing[0] if entrant.missing else None)
             if fits(step):
                 return step
+            break  # all models have the same number of configurations, also where time ends the drawing
     trials = {run for entrant in entrants for run in entrant.running if run == run.trial}
     recorded = {run.config.id for entrant in entrants for run in entrant.runs.screened}
     if trials - recorded:

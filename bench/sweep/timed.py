@@ -77,18 +77,21 @@ def epoch_cost(cost: RunCost, settings: TrainSettings, slower: float = SLOWER) -
     return cost.epoch + cost.evaluation + slower * settings.steps_per_epoch * cost.step
 
 
-def bracket_seconds(costs: Mapping[CellId, RunCost], settings: TrainSettings, configurations: int, slots: int) -> float:
-    """Return the wall seconds of a bracket in `slots` slots."""
+def bracket_seconds(
+    costs: Mapping[CellId, RunCost], settings: TrainSettings, configurations: int, slots: int, first_rung: bool = True
+) -> float:
+    """Return the wall seconds of a bracket in `slots` slots, with its first rung or without it."""
     models = len(costs)
     start = statistics.fmean(cost.start + cost.first_epoch for cost in costs.values())
     epoch = statistics.fmean(epoch_cost(cost, settings) for cost in costs.values())
     planned, last = configurations * models, finalists(slots)
     later = [max(last, math.ceil(planned / ETA**level)) for level in (1, 2, 3)]
     runs = [planned, *(min(planned, number) for number in (max(later[0], models), *later[1:]))]
-    seconds = 0.0
-    for number, before, until in zip(runs, (0, *RUNGS), RUNGS, strict=False):
-        seconds += math.ceil(number / slots) * (start + (until - before) * epoch)
-    return seconds
+    stretches = list(zip(runs, (0, *RUNGS), RUNGS, strict=False))
+    return sum(
+        math.ceil(number / slots) * (start + (until - before) * epoch)
+        for number, before, until in stretches[0 if first_rung else 1 :]
+    )
 
 
 def confirm_seconds(
@@ -222,9 +225,10 @@ class Speeds:
     settings: TrainSettings  # of a full run
     runs: Mapping[CellId, CellRuns]
     slots: int
+    beside: float = 0.0  # seconds between two runs of a slot, in which the coordinator notes one and draws the next
 
     def seconds(self, step: Draw | Continue | Confirm | Test) -> float:
-        """Return the expected seconds of a step."""
+        """Return the expected seconds of a step, until its slot is free again."""
         match step:
             case Draw(cell):
                 return self._start(cell) + RUNGS[0] * self._epoch(cell)
@@ -235,11 +239,16 @@ class Speeds:
             case Test(chosen, runs):
                 return self._test(chosen.config.cell, len(runs))
 
-    def after(self, step: Draw | Continue | Confirm) -> float:
-        """Return the expected seconds of what must follow a step, so that it leads to a tested score."""
+    def after(self, step: Draw | Continue | Confirm, configurations: int) -> float:
+        """Return the expected seconds of what must follow a step, so that it leads to a tested score.
+
+        `configurations` of each model have begun in the bracket of a trial.
+        """
         match step:
-            case Draw(cell):
-                return (2 * FULL - RUNGS[0]) * self._epoch(cell) + self._test(cell, 1)
+            case Draw():
+                costs, slots = self._costs(), self.slots
+                later = bracket_seconds(costs, self.settings, configurations, slots, first_rung=False)
+                return later + confirm_seconds(costs, self.settings, 1, slots, min(FEWEST_SEEDS, slots))
             case Continue(trial, epochs):
                 rest = (FULL - epochs) + FULL
                 return rest * self._epoch_of(trial) + self._test(trial.config.cell, self.slots)
@@ -248,9 +257,7 @@ class Speeds:
 
     def bracket(self, seeds: int) -> float:
         """Return the expected wall seconds of a further bracket and of the confirmation of its best configuration."""
-        costs = self.plan.costs
-        factor = self._factor()
-        slower = {cell: cost._replace(step=cost.step * factor) for cell, cost in costs.items()}
+        slower = self._costs()
         after = confirm_seconds(slower, self.settings, 1, self.slots, min(FEWEST_SEEDS, seeds))
         return bracket_seconds(slower, self.settings, self.plan.configurations, self.slots) + after
 
@@ -258,6 +265,14 @@ class Speeds:
         """Return the seconds of the exclusive passes of cells."""
         step = self.settings.steps_per_epoch
         return sum(EXCLUSIVE_SECONDS + self._start(cell) + EXCLUSIVE_STEPS * self._epoch(cell) / step for cell in cells)
+
+    def _costs(self) -> dict[CellId, RunCost]:
+        """Return the costs of the probes, made as slow as runs have been since."""
+        factor = self._factor()
+        return {
+            cell: cost._replace(step=cost.step * factor, start=cost.start + self.beside)
+            for cell, cost in self.plan.costs.items()
+        }
 
     def _factor(self) -> float:
         """Return how much slower runs were than their probes, in the median; 1 if there are none."""
@@ -293,10 +308,10 @@ class Speeds:
         """Return the seconds of a run beside its epochs."""
         runs = [run for run in self._trained(cell) if run.epochs]
         if runs:
-            return statistics.median(start_seconds(run) for run in runs)
+            return self.beside + statistics.median(start_seconds(run) for run in runs)
         costs = self.plan.costs
         known = [costs[cell]] if cell in costs else list(costs.values())
-        return statistics.fmean(cost.start + cost.first_epoch for cost in known)
+        return self.beside + statistics.fmean(cost.start + cost.first_epoch for cost in known)
 
     def _test(self, cell: CellId, seeds: int) -> float:
         runs = [run for run in self._trained(cell) if run.epochs]

@@ -1,13 +1,14 @@
 """The search of a sweep with a budget of time: asks `halving` what comes next, and the clock whether it fits."""
 
 import math
+import statistics
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Protocol
 
 from bench.config.budgets import passes
-from bench.config.ids import CellId
+from bench.config.ids import CellId, RunId
 from bench.config.settings import RunConfig
 from bench.results.cell_runs import CellRuns
 from bench.results.record import RunRecord
@@ -121,6 +122,8 @@ class TimedSearch:
         self.host, self.timing, self.pace = host, timing, timing.pace
         self._cells: dict[CellId, Cell] = {}
         self._ends: dict[str, float] = {}  # expected end of the runs under way
+        self._begun: dict[str, tuple[float, float]] = {}  # when they were asked for, and the seconds they had before
+        self._beside: list[float] = []  # seconds that slots were not used before and after a run
         self._speeds: Speeds | None = None
 
     def jobs(self) -> Iterator[Job | None]:
@@ -145,6 +148,7 @@ class TimedSearch:
     def _question(self, name: str) -> Iterator[Job | None]:
         while True:
             self.timing.note()
+            self._measure_beside()
             self.host.status.seconds_left = max(0.0, self.pace.end - time.monotonic())
             self._end_what_is_late(name, self.pace.deadline)
             if len(self.host.jobs) >= len(self.host.plan.slots):
@@ -180,8 +184,20 @@ class TimedSearch:
             for cell in self._cells.values()
         ]
 
+    def _measure_beside(self) -> None:
+        """Measure how long slots are not used around a run, from the runs that have ended."""
+        for run in [run for run in self._begun if run not in self.host.jobs]:
+            began, before = self._begun.pop(run)
+            records = self.host.runs[RunId.parse(run).cell].records
+            seconds = next((record.seconds.total for record in records if record.config.run == run), None)
+            if seconds is not None:
+                self._beside.append(max(0.0, time.monotonic() - began - (seconds - before)))
+        if self._speeds is not None and self._beside:
+            self._speeds.beside = statistics.median(self._beside[-20:])
+
     def _job(self, step: Draw | Continue | Confirm | Test) -> Job:
         assert self._speeds is not None
+        began = time.monotonic()
         seconds = self._delay() + self._speeds.seconds(step)
         match step:
             case Draw(cell, number):
@@ -194,6 +210,7 @@ class TimedSearch:
             case Test(chosen, runs):
                 job = self.host.test_job(self._cells[chosen.config.cell], chosen, runs)
         self._ends[job.id] = time.monotonic() + seconds
+        self._begun[job.id] = began, step.trial.seconds.total if isinstance(step, Continue) else 0.0
         return job
 
     def _fits(self, step: Draw | Continue | Confirm | Bracket) -> bool:
@@ -203,7 +220,9 @@ class TimedSearch:
         if isinstance(step, Bracket):
             seconds = speeds.bracket(self._rules.most_seeds)
         else:
-            seconds = speeds.seconds(step) + speeds.after(step)
+            begun = sum(len(runs.screened) for runs in self._own_runs().values()) / len(self._cells)
+            configurations = math.ceil(begun % self._rules.configurations) + 1
+            seconds = speeds.seconds(step) + speeds.after(step, configurations)
             cells.add(step.cell if isinstance(step, Draw) else step.trial.config.cell)
         return time.monotonic() + self._delay() + seconds + speeds.speed(cells) <= self.pace.deadline
 

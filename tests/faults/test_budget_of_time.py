@@ -1,0 +1,73 @@
+"""A sweep with a budget of time: it ends on time, and loses nothing when it is killed."""
+
+import json
+import time
+
+import pytest
+
+from bench.results.record import records
+
+pytestmark = pytest.mark.slow
+WORDS = ('budget="20s"', 'datasets=["digits"]', 'models=["gru", "mlp", "rnn"]')
+
+
+def by_phase(sweep) -> dict[str, list]:
+    phases: dict[str, list] = {}
+    for record in records(sweep.folder):
+        phases.setdefault(record.config.phase, []).append(record)
+    return phases
+
+
+def check(sweep) -> None:
+    """Assert that trials were halved, and that the best were confirmed and tested."""
+    phases = by_phase(sweep)
+    screened = phases["screen"]
+    assert len({record.config.run for record in screened}) == len(screened)
+    per_model = {}
+    for record in screened:
+        if record.config.bracket == 0:
+            per_model.setdefault(record.config.space, []).append(record)
+    assert len(per_model) == 3
+    begun = {len(runs) for runs in per_model.values()}
+    assert max(begun) - min(begun) <= 1  # a busy machine may end the drawing early
+    assert any(run.state == "complete" for run in screened)
+    opened = {run for record in phases["test"] for run in record.config.opens_test_of}
+    assert {record.config.space for record in phases["confirm"] if record.config.run in opened}
+    assert not list((sweep.folder / "runs").rglob("checkpoint*"))
+    sweep.check_tracked()
+
+
+def test_a_budget_of_time_ends_on_time(stub_sweep):
+    began = time.monotonic()
+    status, output = stub_sweep.finish(*WORDS, BENCH_STUB_SECONDS="0.05")
+    took = time.monotonic() - began
+    assert status == 0, output
+    assert 12 < took < 60  # the process may wait for a busy machine
+    assert "of each model begin" in output
+    spent = json.loads((stub_sweep.folder / "timing.json").read_text())["spent"]
+    assert 14 < spent < 25
+    check(stub_sweep)
+
+
+@pytest.mark.parametrize("seconds", [3.0, 7.0])
+def test_a_sweep_that_is_killed_continues_with_the_time_that_is_left(stub_sweep, seconds):
+    for _ in range(2):
+        coordinator = stub_sweep.start(*WORDS, BENCH_STUB_SECONDS="0.05")
+        stub_sweep.wait_for("runs/*/*/*/t*/record.json")
+        time.sleep(seconds)
+        coordinator.kill()
+        coordinator.wait()
+        stub_sweep.check_dead()
+    before = {r.config.run: (r.state, r.train_steps) for r in records(stub_sweep.folder)}
+    steps = json.loads((stub_sweep.folder / "timing.json").read_text())["questions"]
+    status, output = stub_sweep.finish(*WORDS, BENCH_STUB_SECONDS="0.05")
+    assert status == 0, output
+    assert "Resuming s" in output
+    after = {r.config.run: (r.state, r.train_steps) for r in records(stub_sweep.folder)}
+    for run, (state, made) in before.items():  # nothing is lost, and a run only ever goes further
+        assert after[run][1] >= made
+        assert state != "complete" or after[run] == (state, made)
+    timing = json.loads((stub_sweep.folder / "timing.json").read_text())
+    assert timing["questions"] == steps
+    assert timing["spent"] < 30
+    check(stub_sweep)

@@ -107,6 +107,30 @@ def grid(entry: dict[str, Any]) -> Sequence[Any] | None:
     return [min(high, low + step * index) for index in range(min(round((high - low) / step), MOST_ENUMERATED) + 1)]
 
 
+GRID_POINTS = 5
+"""Values of a continuous or a wide knob in a grid search."""
+
+
+def gridded(entry: dict[str, Any]) -> dict[str, Any]:
+    """Return a knob with the few values that a grid search tries.
+
+    Choices, and knobs of at most GRID_POINTS values, keep all of them. Other knobs get GRID_POINTS values at equal
+    distances from low to high, on a log scale if the knob has one, and their default.
+    """
+    values = grid(entry)
+    if entry["type"] == "categorical" or (values is not None and len(values) <= GRID_POINTS):
+        return entry
+    low, high = entry["low"], entry["high"]
+    shares = [index / (GRID_POINTS - 1) for index in range(GRID_POINTS)]
+    points = [low * (high / low) ** u if entry.get("log") else low + u * (high - low) for u in shares]
+    if values is not None:
+        points = [min(values, key=lambda value: abs(value - point)) for point in points]
+    else:
+        points = [float(f"{min(max(point, low), high):.6g}") for point in points]
+    kept = {key: value for key, value in entry.items() if key in ("default", "when")}
+    return kept | {"type": "categorical", "choices": sorted({*points, entry["default"]})}
+
+
 def value_at(entry: dict[str, Any], u: float) -> Any:
     """Return the value of a knob at u in [0, 1)."""
     if entry["type"] == "categorical":

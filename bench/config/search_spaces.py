@@ -90,6 +90,10 @@ class SearchSpace:
             distinct.setdefault(repr(self.split(point)), point)  # a knob whose `when` does not hold makes no difference
         return list(distinct.values())
 
+    def gridded(self) -> SearchSpace:
+        """Return this space with the few values of each knob that a grid search tries."""
+        return replace(self, tuned={name: knobs.gridded(entry) for name, entry in self.tuned.items()})
+
     def sobol_point(self, index: int, seed: int) -> dict[str, Any]:
         """Return point `index` (from 0) of the scrambled Sobol sequence of `seed`.
 

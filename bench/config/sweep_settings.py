@@ -15,7 +15,7 @@ from bench.config.settings import Devices, Large, Length, Objective, Precision, 
 from bench.config.strict import NAME, Strict, UsablePath, mistake, one_line, read_toml
 from bench.errors import DeclarationError, UnknownNameError
 
-Sampler = Literal["sobol", "random", "tpe", "gp", "cmaes", "nsga2"]
+Sampler = Literal["sobol", "random", "grid", "tpe", "gp", "cmaes", "nsga2"]
 INDEPENDENT_SAMPLERS = ("sobol", "random")
 """Samplers whose draws do not depend on earlier scores: expected-performance curves are valid only for these."""
 
@@ -196,7 +196,10 @@ class SweepConfig(Strict):
     search_spaces: UsablePath | None = setting(
         MODELS, "Folder of search spaces, searched before the built-in one.", "FOLDER"
     )
-    sampler: Sampler = setting(MODELS, "How configurations are drawn.", default="sobol")
+    sampler: Sampler = setting(
+        MODELS, "How configurations are drawn. `grid` tries every combination, with 5 values of a continuous knob.",
+        default="sobol",
+    )  # fmt: skip
     pruner: Pruner = setting(
         MODELS, "How weak trials are stopped early. Pruning is off for tasks that models solve abruptly.",
         default="none",

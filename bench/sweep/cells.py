@@ -60,7 +60,7 @@ def make_cells(config: SweepConfig, budget: Budget, own: Own | None) -> tuple[li
                 if config.match and not reason:
                     variants = [matched(space, text, _default(cell, budget)) for text in config.match]
                 for fitted, reason in variants:
-                    variant = replace(cell, space=fitted)
+                    variant = replace(cell, space=fitted.gridded() if config.sampler == "grid" else fitted)
                     if reason:
                         not_applicable.append((variant, reason))
                     else:

@@ -1,6 +1,6 @@
 """What a sweep will do: read and checked before anything is spent."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,7 @@ from bench.config import prices
 from bench.config.budgets import Budget, named, of_steps, train_settings
 from bench.config.contracts import Task
 from bench.config.ids import CellId, RunId
+from bench.config.knobs import MOST_ENUMERATED
 from bench.config.settings import BASELINES, Limits, Phase, RunConfig, TrainSettings
 from bench.config.strict import fingerprint
 from bench.config.sweep_settings import INDEPENDENT_SAMPLERS, SweepConfig
@@ -112,6 +113,8 @@ def make(config: SweepConfig) -> Plan:
         names = ",".join(config.models or BASELINES)
         reason = f": {not_applicable[0][1]}" if not_applicable else ""
         raise DeclarationError(f"--models {names}: not applicable to these datasets{reason}")
+    if config.sampler == "grid":
+        budget = _grid_budget(config, budget, cells)
     for cell in cells:
         _check_work(config, cell, train_settings(budget, cell.task, {}))
     name = config.name or _default_name(config, cells, own)
@@ -143,6 +146,20 @@ def _budget(config: SweepConfig) -> Budget:
     return budget
 
 
+def _grid_budget(config: SweepConfig, budget: Budget, cells: Sequence[Cell]) -> Budget:
+    """Return the budget of a grid search: all points of each cell, unless --trials says how many.
+
+    Raises DeclarationError for a grid that is too large to be enumerated.
+    """
+    for cell in cells:
+        if cell.num_configurations is None:
+            rule = f"the grid of {cell.id} has more than {MOST_ENUMERATED:,} points"
+            raise DeclarationError(f"--sampler grid: {rule}; tune fewer knobs with --search-spaces, or use sobol")
+    if config.trials is not None:
+        return budget
+    return budget.model_copy(update={"trials": max(cell.num_configurations or 1 for cell in cells)})
+
+
 def _check_work(config: SweepConfig, cell: Cell, settings: TrainSettings) -> None:
     """Raise DeclarationError if a run of a cell cannot have the batch or the validations of its budget."""
     batch, epochs = settings.batch_size, settings.num_epochs
@@ -161,6 +178,9 @@ def _check_search(config: SweepConfig) -> None:
         raise DeclarationError(f"--objectives {','.join(config.objectives)}: quality and others, each once")
     if config.budget_seconds is not None:
         _check_timed(config)
+        if config.sampler == "grid":
+            rule = f"--budget {config.budget} is a time, which ends before a grid does; choose another of the two"
+            raise DeclarationError(f"--sampler grid: {rule}")
     if config.sampler == "cmaes" and len(config.objectives) > 1:
         raise DeclarationError("--sampler cmaes searches for one objective; give --objectives quality, or another")
 

@@ -231,7 +231,7 @@ class _Sampler(optuna.samplers.BaseSampler):
     def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
         self._inner = None
         self.name = sampler_of(self.plan, self.cell, trial.number)
-        if trial.number >= len(self.points) and self.name != "sobol":
+        if trial.number >= len(self.points) and self.name not in ("sobol", "grid"):
             self._inner = _make(self.name, 1_000_003 * self.seed + trial.number)
             self._inner.before_trial(study, trial)
 
@@ -265,6 +265,9 @@ class _Sampler(optuna.samplers.BaseSampler):
             return dict(self._inner.sample_relative(study, trial, search_space))
         if trial.number < len(self.points) and not attempt:
             return dict(self.points[trial.number])
+        if self.name == "grid":  # the points in an order drawn once; those that were tried are drawn again by number
+            order = random.Random(self.seed).sample(range(len(self.configurations)), len(self.configurations))
+            return dict(self.configurations[order[(trial.number - len(self.points) + attempt) % len(order)]])
         return self.space.sobol_point(max(0, trial.number - len(self.points)) + attempt, self.seed)
 
     def _key(self, values: dict[str, Any]) -> str:

@@ -34,7 +34,6 @@ def check(sweep) -> None:
     opened = {run for record in phases["test"] for run in record.config.opens_test_of}
     assert {record.config.space for record in phases["confirm"] if record.config.run in opened}
     assert not list((sweep.folder / "runs").rglob("checkpoint*"))
-    sweep.check_tracked()
 
 
 def test_a_budget_of_time_ends_on_time(stub_sweep):
@@ -42,7 +41,7 @@ def test_a_budget_of_time_ends_on_time(stub_sweep):
     status, output = stub_sweep.finish(*WORDS, BENCH_STUB_SECONDS="0.05")
     took = time.monotonic() - began
     assert status == 0, output
-    assert 12 < took < 60  # the process may wait for a busy machine
+    assert 12 < took < 60  # loading and writing to MLflow may wait for a busy machine
     assert "of each model begin" in output
     spent = json.loads((stub_sweep.folder / "timing.json").read_text())["spent"]
     assert 14 < spent < 25

@@ -63,6 +63,49 @@ def test_every_sampler_begins_with_the_default_and_stays_in_range(tmp_path, samp
     assert len({draw.values["learning_rate"] for draw in draws}) > 10
 
 
+def test_a_grid_is_tried_whole_and_each_point_once(tmp_path):
+    space = tmp_path / "spaces" / "small.toml"
+    space.parent.mkdir()
+    rate = '{ type = "float", low = 1e-4, high = 1e-2, log = true, default = 2e-3 }'
+    clip = '{ type = "categorical", choices = [0.5, 1.0], default = 1.0 }'
+    space.write_text(
+        f'title = "Small"\nmodel = "lstm"\n[fixed]\nhidden_size = 8\n'
+        f"[tune]\nlearning_rate = {rate}\ngradient_clip = {clip}\n"
+    )
+    options = {
+        "sampler": "grid",
+        "models": ["small"],
+        "search_spaces": space.parent,
+        "trials": None,
+        "datasets": ["latch"],
+    }
+    plan = make(tmp_path, **options)
+    assert plan.budget.trials == 12  # 5 points and the default, each with 2 choices
+    draws = follow(plan, 5) + follow(plan, 7)  # interrupted in between
+    points = {(draw.values["learning_rate"], draw.values["gradient_clip"]) for draw in draws}
+    assert len(points) == 12
+    rates = sorted({rate for rate, _ in points})
+    assert rates == pytest.approx([1e-4, 10**-3.5, 1e-3, 2e-3, 10**-2.5, 1e-2], rel=1e-5)
+    assert (draws[0].origin, draws[1].origin) == ("default", "grid")
+    assert make(tmp_path, **options | {"trials": 3}).budget.trials == 3
+
+
+def test_a_grid_that_is_too_large_is_refused(tmp_path):
+    space = tmp_path / "spaces" / "large.toml"
+    space.parent.mkdir()
+    knob = '{ type = "float", low = 1e-4, high = 0.5, log = true, default = 2e-3 }'
+    names = ("learning_rate", "weight_decay", "dropout", "warmup_fraction", "embedding_dropout", "gradient_clip")
+    space.write_text(
+        'title = "Large"\nmodel = "lstm"\n[fixed]\nhidden_size = 8\n[tune]\n'
+        + "".join(f"{name} = {knob}\n" for name in names)
+    )
+    options = {"sampler": "grid", "models": ["large"], "search_spaces": space.parent, "trials": None}
+    with pytest.raises(
+        DeclarationError, match=r"--sampler grid: the grid of digits/L8/large has more than 10,000 points"
+    ):
+        make(tmp_path, **options)
+
+
 @pytest.mark.parametrize("sampler", ["sobol", "random"])
 def test_interrupted_draws_are_those_of_an_uninterrupted_sweep(tmp_path, sampler):
     whole = follow(make(tmp_path / "a", sampler=sampler), 6)

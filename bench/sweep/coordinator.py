@@ -126,7 +126,8 @@ class _Coordinator:
         state = "interrupted" if self.stop else "complete" if self.status.any_success else "failed"
         self.tracker.write_sweep(datasets, state)
         # A sweep that is stopped, or whose time is over, does not wait for MLflow: `sync` writes what is missing.
-        tracked = self.tracker.close(3.0 if self.stop else self.timing and self.timing.pace.closing)
+        patience = None if self.timing is None else self.timing.pace.closing
+        tracked = self.tracker.close(3.0 if self.stop else patience)
         if self.stop:
             return Outcome(self.stop.exit_code, None, tracked, self.tracker.experiments)
         return Outcome(0 if self.status.any_success else 3, self.ended_by, tracked, self.tracker.experiments)

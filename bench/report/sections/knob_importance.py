@@ -12,9 +12,9 @@ METHOD = (
     "knob that no trial varied is left out, and one whose condition did not hold counts with a value that was not used."
 )
 FEW = (
-    "With few trials, small shares say nothing: in simulated searches of 16 and 27 trials over five knobs, of which one "
-    "decided, that knob came first, and a tenth of the shares of the others were 10 % and 17 % or more, by chance. Do "
-    "not order the knobs by small shares, and do not drop one for its share here."
+    "With few trials, small shares say nothing: in simulated searches of 16 and 27 trials over five knobs, of which "
+    "one decided, that knob came first, and a tenth of the shares of the others were 10 % and 17 % or more, by "
+    "chance. Do not order the knobs by small shares, and do not drop one for its share here."
 )
 HALVED = (
     "In a sweep with a budget of time, the scores are those after 1/27 of a run, where all trials of a cell are "

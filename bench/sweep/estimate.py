@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from bench.config.budgets import Budget, passes
 from bench.config.settings import TrainSettings
+from bench.errors import DeclarationError
 from bench.results.record import RunRecord, records, write_atomically
 from bench.sweep.cells import Cell
 from bench.sweep.prepare import Plan
@@ -132,6 +133,9 @@ def make(plan: Plan, memory_gb: float | None, say: Say) -> Estimate:
 
     The prediction is kept as plan.json in the sweep's folder, so that the report can compare it with the outcome.
     """
+    if plan.seconds is not None:
+        rule = "is a time, and the sweep ends when it is over; predict a named budget instead"
+        raise DeclarationError(f"--budget {plan.config.budget}: {rule}")
     memory = memory_of_a_run(plan, memory_gb)
     with Prober(plan) as prober:
         probes = _probe_cells(plan, prober, say)

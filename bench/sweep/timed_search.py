@@ -222,9 +222,16 @@ class TimedSearch:
         else:
             begun = sum(len(runs.screened) for runs in self._own_runs().values()) / len(self._cells)
             configurations = math.ceil(begun % self._rules.configurations) + 1
-            seconds = speeds.seconds(step) + speeds.after(step, configurations)
+            seconds = speeds.seconds(step) + (0.0 if self._is_first(step) else speeds.after(step, configurations))
             cells.add(step.cell if isinstance(step, Draw) else step.trial.config.cell)
         return time.monotonic() + self._delay() + seconds + speeds.speed(cells) <= self.pace.deadline
+
+    def _is_first(self, step: Draw | Continue | Confirm) -> bool:
+        """Return whether a step is the first of its kind: in too short a time it starts whatever must follow it."""
+        if isinstance(step, Draw):
+            return not self.host.runs[step.cell].screened
+        trials = [run for runs in self._own_runs().values() for run in runs.screened]
+        return isinstance(step, Continue) and not any(run.state == "complete" for run in trials)
 
     def _own_runs(self) -> Mapping[CellId, CellRuns]:
         return {cell: self.host.runs[cell] for cell in self._cells}

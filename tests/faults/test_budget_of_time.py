@@ -8,7 +8,7 @@ import pytest
 from bench.results.record import records
 
 pytestmark = pytest.mark.slow
-WORDS = ('budget="20s"', 'datasets=["digits"]', 'models=["gru", "mlp", "rnn"]')
+WORDS = ('budget="30s"', 'datasets=["digits"]', 'models=["gru", "mlp", "rnn"]')
 
 
 def by_phase(sweep) -> dict[str, list]:
@@ -41,14 +41,14 @@ def test_a_budget_of_time_ends_on_time(stub_sweep):
     status, output = stub_sweep.finish(*WORDS, BENCH_STUB_SECONDS="0.05")
     took = time.monotonic() - began
     assert status == 0, output
-    assert 12 < took < 60  # loading and writing to MLflow may wait for a busy machine
+    assert 12 < took < 90  # loading and writing to MLflow may wait for a busy machine
     assert "of each model begin" in output
     spent = json.loads((stub_sweep.folder / "timing.json").read_text())["spent"]
-    assert 8 < spent < 25
+    assert 8 < spent < 38
     check(stub_sweep)
 
 
-@pytest.mark.parametrize("seconds", [3.0, 7.0])
+@pytest.mark.parametrize("seconds", [1.0, 4.0])
 def test_a_sweep_that_is_killed_continues_with_the_time_that_is_left(stub_sweep, seconds):
     for _ in range(2):
         coordinator = stub_sweep.start(*WORDS, BENCH_STUB_SECONDS="0.05")
@@ -68,5 +68,5 @@ def test_a_sweep_that_is_killed_continues_with_the_time_that_is_left(stub_sweep,
         assert state != "complete" or after[run] == (state, made)
     timing = json.loads((stub_sweep.folder / "timing.json").read_text())
     assert timing["questions"] == steps
-    assert timing["spent"] < 30
+    assert timing["spent"] < 45
     check(stub_sweep)

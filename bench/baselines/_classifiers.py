@@ -16,6 +16,7 @@ from bench.config.contracts import Batch, Task
 class LinearClassifier(baseline.Baseline):
     """A linear classifier of dense features; a subclass provides `features` of sequences."""
 
+    libraries = ("sklearn.linear_model", "sklearn.svm")
     weights = ("weights", "offset")
 
     def features(self, x: np.ndarray, length: np.ndarray) -> np.ndarray:

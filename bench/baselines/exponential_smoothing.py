@@ -35,6 +35,7 @@ class Baseline(baseline.Baseline):
 
     title = "exponential smoothing"
     prior = 1
+    libraries = ("scipy.optimize", "scipy.special")
     weights = ("rates",)
 
     @staticmethod

@@ -23,6 +23,7 @@ class Baseline(baseline.Baseline):
 
     title = "random forest on summary features"
     prior = 1
+    libraries = ("sklearn.ensemble",)
 
     @staticmethod
     def applies(task: Task) -> bool:

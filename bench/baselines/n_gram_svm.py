@@ -20,6 +20,7 @@ class Baseline(baseline.Baseline):
 
     title = "n-gram linear SVM"
     prior = 1
+    libraries = ("scipy.sparse", "sklearn.linear_model", "sklearn.svm")
     weights = ("weights", "offset")
 
     @staticmethod

@@ -26,6 +26,7 @@ class Baseline(baseline.Baseline):
 
     title = "NB-SVM"
     prior = 1
+    libraries = ("scipy.sparse", "sklearn.svm")
     weights = ("weights", "offset")
 
     @staticmethod

@@ -17,6 +17,7 @@ class Baseline(baseline.Baseline):
     """N-grams that two training texts have, weighted by 1 + log(count) and by their inverse document frequency."""
 
     title = "TF-IDF + logistic regression"
+    libraries = ("scipy.sparse", "sklearn.linear_model", "sklearn.svm")
     weights = ("weights", "offset")
 
     @staticmethod

@@ -42,6 +42,7 @@ class Baseline:
     title: ClassVar[str]  # the name in tables and answers
     prior: ClassVar[int] = 0
     """Decides between baselines with equal validation scores: the largest is taken. Set it by published comparisons."""
+    libraries: ClassVar[tuple[str, ...]] = ()  # modules that `fit` imports; loading them is not part of its time
     weights: ClassVar[tuple[str, ...]] = ()  # names of the arrays whose numbers count as parameters
 
     def __init__(self) -> None:

@@ -1,5 +1,6 @@
 """The run of the cheap baselines: each is fitted, scored, timed and stored, and a failure of one leaves the others."""
 
+import importlib
 import signal
 import threading
 import time
@@ -63,6 +64,8 @@ def _measured(name: str, found: Baseline, config: RunConfig, task: Task, folder:
     memory, history = PeakMemory("cpu"), found.history(task)
     train = baseline.windows(task, "train", found.most(task), history)
     val = baseline.windows(task, "val", config.train.num_val, history)
+    for library in found.libraries:
+        importlib.import_module(library)
     start = time.perf_counter()
     with _within(SECONDS):
         found.fit(train, val, task)

@@ -1,6 +1,7 @@
 """Contract of cheap baselines: held by each file of `bench/baselines/` on every kind of task that it is for."""
 
 import hashlib
+import importlib
 import subprocess
 import sys
 import tempfile
@@ -216,6 +217,10 @@ def test_nats_are_those_of_the_outputs(fitted, task_of):
         found, batch = fitted(name, "language"), task.split("val", 2)
         logits = np.take_along_axis(found.outputs(batch.x, batch.length), batch.y[..., None], axis=-1)[..., 0]
         np.testing.assert_allclose(found.nats(batch), -logits, rtol=1e-6)
+
+
+def test_the_libraries_of_a_fit_can_be_imported():
+    assert all(importlib.import_module(library) for name in NAMES for library in baseline.make(name).libraries)
 
 
 def test_files_hold_no_python_objects_and_baselines_load_no_scikit_learn(tmp_path):

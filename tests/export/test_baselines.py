@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.baselines import exponential_smoothing, forest_on_summary, minirocket
 from bench.config.contracts import Sampling
 from bench.config.settings import RunConfig, TrainSettings
 from bench.config.sweep_settings import SweepConfig
@@ -45,6 +46,14 @@ def fitted(folder: Path, card, length: int) -> Path:
     if not (sweep / "sweep.json").exists():
         write_json(sweep / "sweep.json", spec)
     return sweep
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    """Fit fewer trees and features and search for less long: what is checked does not depend on it."""
+    monkeypatch.setattr(forest_on_summary, "TREES", 5)
+    monkeypatch.setattr(exponential_smoothing, "STEPS", 5)
+    monkeypatch.setattr(minirocket, "FEATURES", 168)
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.config import plugins
+from bench.config.contracts import StoredTask
 from bench.config.sweep_settings import SweepConfig
 from bench.errors import DeclarationError, StoreError
 from bench.results.record import read_spec, records, write_json
@@ -21,6 +22,12 @@ Raise it with every change that makes results of before and after incomparable.
 
 COUNTS = ("trials", "top_k", "confirm_seeds")
 """What may be raised while a sweep is resumed."""
+
+DRAWN = ("max_sequences", "batch_size", "num_epochs", "num_val", "num_test")
+"""The settings of a budget for drawn sequences; all the others are for stored examples."""
+
+STORED = "budget of stored examples"
+"""The term that freezes those others. Sweeps of version 0.1 lack it: they counted stored examples as drawn ones."""
 
 
 def freeze(plan: Plan) -> list[str]:
@@ -48,7 +55,7 @@ def freeze(plan: Plan) -> list[str]:
         remarks.append(f"Changed since the last session: {changes}. Do not compare times across this change.")
     if environments[-1] != now:
         environments.append(now)
-    update = {"spec": old["spec"] | _terms(plan) if plan.config.allow_mixed else _terms(plan) | old["spec"]}
+    update = {"spec": _terms(plan) if plan.config.allow_mixed else _terms(plan) | old["spec"]}
     write_json(path, old | counts | update | {"environments": environments})
     return remarks
 
@@ -63,13 +70,15 @@ def _terms(plan: Plan) -> dict[str, Any]:
     terms: dict[str, Any] = {
         "rules": RULES,
         "budget": plan.config.budget,
-        "budget_settings": plan.budget.model_dump(exclude={"title", *COUNTS}),
+        "budget_settings": plan.budget.model_dump(include=set(DRAWN)),
         **plan.config.model_dump(mode="json", include=SEARCH_SETTINGS),
         "seed": plan.config.seed,
         "precision": plan.config.precision,
         "device": plan.device,
         "cells": [str(cell.id) for cell in plan.cells],
     }
+    if any(isinstance(cell.task, StoredTask) for cell in plan.cells):
+        terms[STORED] = plan.budget.model_dump(exclude={"title", *COUNTS, *DRAWN})
     for cell in plan.cells:
         terms[_space_term(cell)] = cell.space.hash
         source = plugins.source("models", cell.space.model)
@@ -99,7 +108,12 @@ def _facts(plan: Plan) -> dict[str, Any]:
 def _compare(plan: Plan, old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     """Return in which rules and code a sweep is mixed. Raises DeclarationError for what may not differ."""
     mixed: list[str] = []
-    unknown = {key for key in new.keys() - old.keys() if key == "rules" or key.startswith("model file")}
+    recounted = _recounted(plan, old, new)
+    if recounted:
+        change = "stored examples: the budget was a number of sequences and is now passes over the data, and search "
+        change += "spaces now depend on the kind of task"
+        _permit(plan, change, mixed)
+    unknown = recounted | {key for key in new.keys() - old.keys() if key == "rules" or key.startswith("model file")}
     for key in sorted((old.keys() | new.keys()) - unknown):  # sweeps of earlier versions do not name them
         before, now = old.get(key), new.get(key)
         if (
@@ -111,13 +125,27 @@ def _compare(plan: Plan, old: dict[str, Any], new: dict[str, Any]) -> list[str]:
         if isinstance(before, list) and isinstance(now, list):
             before, now = sorted(set(before) - set(now)), sorted(set(now) - set(before))
         change = f"{key} was {before} and is now {now}"
-        is_code = key == "rules" or key.startswith("model file") or key in _own_spaces(plan)
-        if is_code and plan.config.allow_mixed:
-            mixed.append(f"Mixed, as --allow-mixed permits: {change}.")
-            continue
-        hint = "use another --name, or --allow-mixed to mix the results" if is_code else "use another --name"
-        raise DeclarationError(f"sweep {plan.name}: {change}; a sweep keeps its terms: {hint}")
+        if not (key in ("rules", STORED) or key.startswith("model file") or key in _own_spaces(plan)):
+            raise DeclarationError(f"sweep {plan.name}: {change}; a sweep keeps its terms: use another --name")
+        _permit(plan, change, mixed)
     return mixed
+
+
+def _permit(plan: Plan, change: str, mixed: list[str]) -> None:
+    """Add a change of rules or code to the remarks. Raises DeclarationError without --allow-mixed."""
+    if not plan.config.allow_mixed:
+        hint = "use another --name, or --allow-mixed to mix the results"
+        raise DeclarationError(f"sweep {plan.name}: {change}; a sweep keeps its terms: {hint}")
+    mixed.append(f"Mixed, as --allow-mixed permits: {change}.")
+
+
+def _recounted(plan: Plan, old: dict[str, Any], new: dict[str, Any]) -> set[str]:
+    """Return the terms that differ because version 0.1 had one budget and one search space for every kind of task."""
+    if STORED in old or STORED not in new:
+        return set()
+    stored = [cell for cell in plan.cells if isinstance(cell.task, StoredTask)]
+    shared = {f"search space {cell.space.name}" for cell in stored} - new.keys()
+    return {STORED, *shared, *(_space_term(cell) for cell in stored)}
 
 
 def _own_spaces(plan: Plan) -> set[str]:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from bench.config import plugins
+from bench.config.budgets import BUDGETS
 from bench.config.sweep_settings import SweepConfig
 from bench.errors import DeclarationError
 from bench.sweep import prepare, terms
@@ -87,6 +88,46 @@ def test_a_sweep_of_an_earlier_version_is_resumed_and_its_terms_completed(tmp_pa
     path.write_text(json.dumps(spec))
     assert terms.freeze(make(tmp_path)) == []
     assert json.loads(path.read_text())["spec"]["rules"] == terms.RULES
+
+
+def _as_version_0_1_wrote(path: Path) -> None:
+    """Take from a sweep.json what version 0.1 did not write: budgets of stored examples and spaces by kind of task."""
+    spec = json.loads(path.read_text())
+    own = {"rules", "budget of stored examples"}
+    terms_then = {key: value for key, value in spec["spec"].items() if key not in own and " for " not in key}
+    path.write_text(json.dumps(spec | {"spec": terms_then | {"search space lstm": "f0f2304b757a"}}))
+
+
+def test_a_sweep_on_stored_examples_of_version_0_1_is_mixed_only_with_permission(tmp_path, place):
+    terms.freeze(make(tmp_path, datasets=["digits"], lengths=None))
+    path = tmp_path / "sweeps" / "s" / "sweep.json"
+    _as_version_0_1_wrote(path)
+    old = path.read_text()
+    with pytest.raises(DeclarationError, match="^[^\n]*is now passes over the data[^\n]* --allow-mixed[^\n]*$"):
+        terms.freeze(make(tmp_path, datasets=["digits"], lengths=None))
+    assert path.read_text() == old
+    with pytest.raises(DeclarationError, match="seed was 0 and is now 1"):
+        terms.freeze(make(tmp_path, datasets=["digits"], lengths=None, seed=1, allow_mixed=True))
+    (line,) = terms.freeze(make(tmp_path, datasets=["digits"], lengths=None, allow_mixed=True))
+    assert line.startswith("Mixed, as --allow-mixed permits: stored examples: the budget was a number of sequences")
+    assert terms.freeze(make(tmp_path, datasets=["digits"], lengths=None)) == []  # it was permitted once
+
+
+def test_drawn_sequences_have_the_terms_that_version_0_1_wrote(tmp_path, place):
+    terms.freeze(make(tmp_path))
+    spec = json.loads((tmp_path / "sweeps" / "s" / "sweep.json").read_text())["spec"]
+    drawn = {"max_sequences": 32_000, "batch_size": 32, "num_epochs": 20, "num_val": 500, "num_test": 2_000}
+    assert spec["budget_settings"] == drawn
+    assert spec["search space lstm"] == "f0f2304b757a"  # as in results/before_the_move.tar.xz
+    assert "budget of stored examples" not in spec
+
+
+def test_another_budget_of_stored_examples_needs_a_permission(tmp_path, place, monkeypatch):
+    terms.freeze(make(tmp_path, datasets=["digits"], lengths=None))
+    other = BUDGETS["quick"].model_copy(update={"passes": 21.0})
+    monkeypatch.setitem(BUDGETS, "quick", other)
+    with pytest.raises(DeclarationError, match="budget of stored examples was .* --allow-mixed"):
+        terms.freeze(make(tmp_path, datasets=["digits"], lengths=None))
 
 
 def test_versions_of_what_an_own_model_imports_are_on_record(tmp_path):

@@ -27,6 +27,9 @@ from bench.errors import DeclarationError, did_you_mean
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
+UNUSED = {"dropout": 0.0, "layer_dropout": 0.0}
+"""Fixed values of shipped models that mean the same as none: version 0.1, without dropout, had equal spaces."""
+
 
 @dataclass(frozen=True)
 class SearchSpace:
@@ -46,7 +49,9 @@ class SearchSpace:
     @property
     def hash(self) -> str:
         """The space in records: equal spaces have equal hashes, wherever your own file lies."""
-        return fingerprint({"model": self.source_hash or self.model, "fixed": self.fixed, "tune": self.tuned})
+        unused = {} if self.source_hash else UNUSED
+        fixed = {name: value for name, value in self.fixed.items() if name not in unused or value != unused[name]}
+        return fingerprint({"model": self.source_hash or self.model, "fixed": fixed, "tune": self.tuned})
 
     @property
     def default(self) -> dict[str, Any]:

@@ -17,7 +17,7 @@ import optuna
 import pytest
 from sqlalchemy import URL
 
-from bench.config import search_spaces
+from bench.config import datasets, search_spaces
 from bench.results.cell_runs import CellRuns
 from bench.results.record import records
 
@@ -151,7 +151,9 @@ class Sweep:
         """Assert that nothing is lost, nothing is there twice, and that study, records and MLflow agree."""
         found = list(records(self.folder))
         for name, study in self.trials().items():
-            space = search_spaces.read(name.rsplit("/", 1)[1])
+            dataset, length, model = name.split("/")
+            kind = datasets.read(dataset).at(int(length.removeprefix("L"))).kind
+            space = search_spaces.read(model, kind=kind)
             assert [trial.number for trial in study] == list(range(trials)), name
             for trial in study:
                 assert trial.state.is_finished(), f"{name} trial {trial.number} is {trial.state.name}"

@@ -77,7 +77,6 @@ class TrialStore:
         name: str,
         directions: Sequence[Literal["maximize", "minimize"]],
         sampler: optuna.samplers.BaseSampler,
-        pruner: optuna.pruners.BasePruner,
     ) -> optuna.Study:
         """Return a study, new or as it was left."""
         with warnings.catch_warnings():
@@ -87,7 +86,7 @@ class TrialStore:
                 storage=self._storage,
                 directions=list(directions),
                 sampler=sampler,
-                pruner=pruner,
+                pruner=optuna.pruners.NopPruner(),
                 load_if_exists=True,
             )
 

@@ -51,7 +51,8 @@ class Studies:
         self.path = plan.folder / "study.db"
         self._store = TrialStore(self.path)
         self._studies: dict[CellId, optuna.Study] = {}
-        self._shadows: dict[CellId, _Shadow] = {}
+        self._curves: dict[CellId, _Curves] = {}
+        self._repeated: set[tuple[CellId, int]] = set()
 
     @guarded
     def ask(self, cell: Cell, known: Sequence[RunRecord]) -> Draw:
@@ -65,6 +66,7 @@ class Studies:
     @guarded
     def ask_again(self, cell: Cell, number: int, known: Sequence[RunRecord]) -> Draw:
         """Return the configuration of a trial that ended but whose record is missing: it runs again as it was."""
+        self._repeated.add((cell.id, number))
         return self._begin(cell, number, self._store.frozen(self._study(cell), number).params, known)
 
     @guarded
@@ -92,17 +94,9 @@ class Studies:
     @guarded
     def keep_going(self, cell: Cell, number: int, step: int, score: float) -> bool:
         """Report a validation score of a trial; return whether the pruner lets it continue."""
-        spared = number < PRUNER_STARTUP_TRIALS
-        if cell.id in self._shadows:
-            return self._shadows[cell.id].keep_going(number, step, score) or spared
-        if self._store.frozen(self._study(cell), number).state.is_finished():
+        if (cell.id, number) in self._repeated:
             return True  # it runs again only because its record is missing
-        trial = self._store.handle(self._study(cell), number)
-        if step not in self._store.frozen(self._study(cell), number).intermediate_values:  # a retry reports again
-            trial.report(score, step)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return not trial.should_prune() or spared
+        return self._curves[cell.id].keep_going(number, step, score) or number < PRUNER_STARTUP_TRIALS
 
     @guarded
     def tell(self, cell: Cell, record: RunRecord) -> None:
@@ -119,26 +113,23 @@ class Studies:
         # The study learns the score of a paused trial on the first rung, where all trials of a cell are compared.
         is_scored = record.state == "complete" or record.is_paused
         values = _values(record, self.plan.config.objectives) if is_scored else None
+        if record.state == "pruned" and record.epochs and len(self.plan.config.objectives) == 1:
+            # Samplers that learn place a pruned trial by the last score it reached.
+            trial.report(record.epochs[-1].val[record.asked.metric], record.epochs[-1].steps)
         study.tell(number, values, state=TrialState.COMPLETE if is_scored else STATES[record.state])
-        if cell.id in self._shadows:
-            self._shadows[cell.id].end(record)
+        if cell.id in self._curves:
+            self._curves[cell.id].end(record)
 
     def prunes(self, cell: Cell) -> bool:
         """Return whether runs of this cell ask after every epoch. Pruning is off for tasks solved abruptly."""
         return self.plan.config.pruner != "none" and cell.task.solved is None
 
     def _begin(self, cell: Cell, number: int, values: dict[str, Any], known: Sequence[RunRecord]) -> Draw:
-        if self._needs_shadow(cell):
-            self._shadow(cell, known).begin(number)
+        if self.prunes(cell):
+            if cell.id not in self._curves:
+                self._curves[cell.id] = _Curves(cell, self._pruner(cell), known, self.plan.folder / "runs")
+            self._curves[cell.id].begin(number)
         return Draw(number, values, self._origin(cell, number))
-
-    def _needs_shadow(self, cell: Cell) -> bool:
-        return self.prunes(cell) and len(self.plan.config.objectives) > 1
-
-    def _shadow(self, cell: Cell, known: Sequence[RunRecord]) -> "_Shadow":
-        if cell.id not in self._shadows:
-            self._shadows[cell.id] = _Shadow(cell, self._pruner(cell), known, self.plan.folder / "runs")
-        return self._shadows[cell.id]
 
     def _pruner(self, cell: Cell) -> optuna.pruners.BasePruner:
         steps = self.plan.settings(cell).max_steps
@@ -158,7 +149,6 @@ class Studies:
                 str(cell.id),
                 [quality if name == "quality" else "minimize" for name in self.plan.config.objectives],
                 _Sampler(cell, self.plan),
-                self._pruner(cell) if self.prunes(cell) else optuna.pruners.NopPruner(),
             )
         return self._studies[cell.id]
 
@@ -179,11 +169,11 @@ def sampler_of(plan: Plan, cell: Cell, number: int) -> str:
     return "tpe" if learns else plan.config.sampler
 
 
-class _Shadow:
-    """A study of quality alone, beside one of several objectives.
+class _Curves:
+    """The learning curves of a cell as a study in memory, which its pruner reads.
 
-    Optuna refuses reports to a study of several objectives, and so cannot prune it. The shadow is kept in memory and
-    rebuilt from the records.
+    Optuna writes every report to its database, and a run would wait for the disk. It also refuses reports to a study of
+    several objectives. This study has quality alone and is rebuilt from the records.
     """
 
     def __init__(self, cell: Cell, pruner: optuna.pruners.BasePruner, known: Sequence[RunRecord], runs: Path) -> None:

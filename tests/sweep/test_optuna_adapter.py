@@ -15,7 +15,7 @@ SPACE = {"x": FloatDistribution(0, 1)}
 
 
 def study_of(store: TrialStore) -> optuna.Study:
-    return store.study("latch/L8/lstm", ["maximize"], optuna.samplers.RandomSampler(0), optuna.pruners.NopPruner())
+    return store.study("latch/L8/lstm", ["maximize"], optuna.samplers.RandomSampler(0))
 
 
 def test_a_released_trial_comes_first_with_its_number_and_values(tmp_path):

@@ -1,6 +1,7 @@
 """Who draws the next configuration, and who is ended early; without any training."""
 
 import dataclasses
+import time
 from pathlib import Path
 
 import optuna
@@ -244,3 +245,15 @@ def test_a_trial_whose_record_is_gone_keeps_its_number_and_values(tmp_path):
     assert later.missing(cell, {0, 2}) == [1]
     assert later.ask_again(cell, 1, []) == draws[1]
     assert later.ask(cell, []).number == 3
+
+
+def test_a_run_waits_a_few_milliseconds_for_the_pruner(tmp_path):
+    """The pruner reads curves in memory: a report to Optuna's database would take tens of milliseconds of disk."""
+    plan = make(tmp_path, pruner="median", trials=20)
+    cell, studies = plan.cells[0], Studies(plan)
+    for _ in range(12):
+        studies.ask(cell, [])
+    began = time.process_time()
+    for step in range(1, 51):
+        assert studies.keep_going(cell, 3, step, 0.5)
+    assert (time.process_time() - began) / 50 < 0.02

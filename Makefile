@@ -5,7 +5,7 @@ PYTHON := $(VENV)/bin/python
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install sweep leaderboard ui test test-all check benchmark reproduce clean
+.PHONY: help install sweep leaderboard ui test test-all check benchmark peers reproduce clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -54,8 +54,11 @@ benchmark: $(VENV)/.made  ## Compare speed with other tools (installs Ray into .
 	@touch .venv-benchmark/.made
 	.venv-benchmark/bin/python tests/benchmarks/run.py $(ARGS)
 
+peers: $(VENV)/.runtime  ## Compare scores with other tools, each in a .venv-peers of its own; ARGS="--budget 10m"
+	$(PYTHON) tests/benchmarks/side_by_side/run.py $(ARGS)
+
 reproduce: $(VENV)/.runtime  ## Reproduce published results, about an hour; ARGS="N8 N1" selects
 	$(PYTHON) tests/reproductions/run.py $(ARGS)
 
 clean:  ## Remove the virtual environments; results are kept
-	rm -rf $(VENV) .venv-benchmark
+	rm -rf $(VENV) .venv-benchmark .venv-peers

@@ -30,7 +30,7 @@ def frame(rows: np.ndarray):
     return pd.concat(series, ignore_index=True)
 
 
-def model(peer: str, horizon: int, length: int, seconds: float):
+def model(peer: str, horizon: int, length: int, seconds: float, folder: str):
     from neuralforecast import auto
     from neuralforecast.common._base_auto import RayOptions
     from neuralforecast.losses.pytorch import MSE
@@ -45,7 +45,8 @@ def model(peer: str, horizon: int, length: int, seconds: float):
     quiet = {"enable_progress_bar": False, "enable_model_summary": False, "logger": False, "accelerator": "cpu"}
     return kind(
         h=horizon, loss=MSE(), config=config | quiet, search_alg=OptunaSearch(seed=0), num_samples=10_000,
-        time_budget=seconds, ray_options=RayOptions(cpus=1, gpus=0), verbose=False,
+        time_budget=seconds, verbose=False,
+        ray_options=RayOptions(cpus=1, gpus=0, run_config=tune.RunConfig(storage_path=folder, verbose=0)),
     )  # fmt: skip
 
 
@@ -62,11 +63,15 @@ def main(peer: str, inputs: str, answers: str, result: str, seconds: str) -> Non
     table = frame(np.concatenate([data[part] for part in ("train", "val", "test")]))
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     left = float(seconds) * SEARCHED - (time.perf_counter() - start)
-    chosen = model(peer, horizon, length, max(5.0, left))
+    chosen = model(peer, horizon, length, max(5.0, left), os.path.dirname(os.path.abspath(result)))
     forecaster = NeuralForecast(models=[chosen], freq=1)
-    given = forecaster.cross_validation(
-        table, n_windows=None, val_size=len(data["val"]), test_size=len(data["test"]), step_size=1
-    ).sort_values(["cutoff", "ds", "unique_id"])
+    try:
+        given = forecaster.cross_validation(
+            table, n_windows=None, val_size=len(data["val"]), test_size=len(data["test"]), step_size=1
+        )
+    except TypeError as error:  # there is no best configuration
+        raise SystemExit(f"no trial had a validation score within the time ({error})") from None
+    given = given.sort_values(["cutoff", "ds", "unique_id"])
     windows = given["cutoff"].nunique()
     np.savez(
         answers,

@@ -19,7 +19,7 @@ def swept(tmp_path_factory):
     """The folder of a small sweep of a task that can be solved and of one that cannot, and its rows by dataset."""
     results = tmp_path_factory.mktemp("again") / "results"
     words = ["sweep", "--dataset", "latch,digits", "--length", "8", "--models", "mlp", "--trials", "1", "--name", "one"]
-    words += ["--confirm-seeds", "2", "--max-sequences", "640", "--results", str(results)]
+    words += ["--confirm-seeds", "2", "--max-sequences", "960", "--results", str(results)]
     status, output, errors = call(*words)
     assert status == 0, output + errors
     folder = results / "sweeps" / "one"

@@ -12,6 +12,13 @@ SMALL_DATA = 10_000
 
 SMALL_BATCH, LARGE_BATCH = 32, 64
 
+FEWEST_SCORED = 1_000
+"""Examples of the validation part that every validation scores, or all if there are fewer.
+
+More are scored only as long as a validation costs less than the training before it: of 2,880 overlapping windows of
+etth1, 27 validations took several times as long as a short run's training, and neighbouring windows say the same.
+"""
+
 Passes = Annotated[float, Between(0.01, 1e6, "passes over the training examples")]
 
 
@@ -38,7 +45,8 @@ class Budget(Strict):
     min_steps: Count = 300
     max_steps: Count = 2_000
     validations: Count = 27  # 3^3, so that 1/27, 1/9 and 1/3 of a run end with a validation
-    num_scored: Count = 20_000  # examples of the validation and of the test part at most, evenly spaced
+    # Examples of the validation and of the test part at most, evenly spaced; see also FEWEST_SCORED.
+    num_scored: Count = 20_000
     patience: Part = 0.0  # share of the run without a better validation after which it ends; 0: never
     most_sequences: Large | None = None  # --max-sequences, which limits both kinds
 
@@ -136,9 +144,14 @@ def passes(task: Task, settings: TrainSettings) -> float | None:
 
 
 def of_steps(settings: TrainSettings, steps: int) -> TrainSettings:
-    """Return the settings of a run of about `steps` optimiser steps: a multiple of its validations, at least one."""
+    """Return the settings of a shorter run of about `steps` optimiser steps, a multiple of its validations.
+
+    Its validations score fewer examples too, but no fewer than FEWEST_SCORED.
+    """
     epochs = settings.num_epochs
-    return settings.model_copy(update={"max_sequences": max(1, round(steps / epochs)) * epochs * settings.batch_size})
+    sequences = max(1, round(steps / epochs)) * settings.batch_size  # from one validation to the next
+    num_val = min(settings.num_val, max(FEWEST_SCORED, sequences))
+    return settings.model_copy(update={"max_sequences": sequences * epochs, "num_val": num_val})
 
 
 def _drawn_work(budget: Budget) -> dict[str, Any]:
@@ -159,7 +172,7 @@ def _stored_work(budget: Budget, task: Any) -> dict[str, Any]:
         "max_sequences": share * budget.validations * batch,
         "batch_size": batch,
         "num_epochs": budget.validations,
-        "num_val": budget.num_scored,
-        "num_test": budget.num_scored,
+        "num_val": min(task.counts["val"], budget.num_scored, max(FEWEST_SCORED, share * batch)),
+        "num_test": min(task.counts["test"], budget.num_scored),
     }
     return work | {"patience": budget.patience}

@@ -214,7 +214,7 @@ class RunCost(NamedTuple):
     first_epoch: float  # what the first epoch takes beyond the others
     step: float
     epoch: float  # beside its steps
-    evaluation: float  # of the validation split
+    evaluation: float  # of one example of the validation or test split
 
     @classmethod
     def of_probes(cls, short: RunRecord, longer: RunRecord | None) -> "RunCost":
@@ -228,16 +228,17 @@ class RunCost(NamedTuple):
             first_epoch=max(0.0, record.epochs[0].train_seconds - epoch - settings.steps_per_epoch * step),
             step=step,
             epoch=epoch,
-            evaluation=seconds.evaluate / settings.num_epochs,
+            evaluation=seconds.evaluate / settings.num_epochs / settings.num_val,
         )
 
     def training(self, settings: TrainSettings) -> float:
         """Return the seconds of all epochs of a run, without what the first one takes beyond the others."""
-        return settings.num_epochs * (self.epoch + settings.steps_per_epoch * self.step + self.evaluation)
+        epoch = self.epoch + settings.steps_per_epoch * self.step + settings.num_val * self.evaluation
+        return settings.num_epochs * epoch
 
     def test(self, settings: TrainSettings, seeds: int) -> float:
         """Return the seconds of the run that evaluates `seeds` confirmed seeds on the test split."""
-        return self.start + seeds * self.evaluation * settings.num_test / settings.num_val if seeds else 0.0
+        return self.start + seeds * settings.num_test * self.evaluation if seeds else 0.0
 
 
 def _step_and_epoch(short: RunRecord, longer: RunRecord | None) -> tuple[float, float]:

@@ -18,6 +18,7 @@ from bench.sweep.engines.machine import check_gpus, free_memory
 from bench.sweep.prepare import Plan, run_config
 
 PROBE_EPOCHS = 5  # the first warms up; the median of the others is the measurement
+MOST_SCORED = 500  # validation examples of a probe: enough to measure what one of them takes
 STALL_SECONDS = 200.0  # a probe that reports nothing for this long has failed
 
 Say = Callable[[str], None]
@@ -79,7 +80,11 @@ class Prober:
 def probe(plan: Plan, cell: Cell, number: int, steps: int) -> RunConfig:
     """Return a run of a cell's default configuration that trains PROBE_EPOCHS epochs of `steps` steps."""
     config = run_config(plan, cell, cell.id.probe(steps), "probe", cell.space.default, number=number)
-    update = {"max_sequences": PROBE_EPOCHS * steps * config.train.batch_size, "num_epochs": PROBE_EPOCHS}
+    update = {
+        "max_sequences": PROBE_EPOCHS * steps * config.train.batch_size,
+        "num_epochs": PROBE_EPOCHS,
+        "num_val": min(config.train.num_val, MOST_SCORED),
+    }
     return config.model_copy(update={"train": config.train.model_copy(update=update)})
 
 

@@ -74,7 +74,7 @@ def process_seconds() -> float:
 
 def epoch_cost(cost: RunCost, settings: TrainSettings, slower: float = SLOWER) -> float:
     """Return the seconds from one validation to the next."""
-    return cost.epoch + cost.evaluation + slower * settings.steps_per_epoch * cost.step
+    return cost.epoch + settings.num_val * cost.evaluation + slower * settings.steps_per_epoch * cost.step
 
 
 def bracket_seconds(
@@ -100,7 +100,7 @@ def confirm_seconds(
     """Return the wall seconds of confirming and testing so many models, which may be slower than the mean."""
     full = [cost.start + cost.first_epoch + FULL * epoch_cost(cost, settings) for cost in costs.values()]
     run = (statistics.fmean(full) + max(full)) / 2
-    tests = max((cost.start + seeds * cost.evaluation for cost in costs.values()), default=0.0)
+    tests = max((cost.test(settings, seeds) for cost in costs.values()), default=0.0)
     return math.ceil(models * seeds / slots) * run + math.ceil(models / slots) * tests
 
 
@@ -316,7 +316,8 @@ class Speeds:
     def _test(self, cell: CellId, seeds: int) -> float:
         runs = [run for run in self._trained(cell) if run.epochs]
         validation = statistics.median(run.seconds.evaluate / len(run.epochs) for run in runs) if runs else 0.1
-        return 1.5 * (self._start(cell) + seeds * validation)
+        test = validation * self.settings.num_test / self.settings.num_val
+        return 1.5 * (self._start(cell) + seeds * test)
 
     def _trained(self, cell: CellId) -> list[RunRecord]:
         runs = self.runs.get(cell)

@@ -155,8 +155,8 @@ def test_a_budget_of_drawn_sequences_is_never_exceeded(name):
 class Stored(StoredTask):
     kind = "series"
 
-    def __init__(self, examples: int) -> None:
-        self.counts = {"train": examples, "val": 7, "test": 7}
+    def __init__(self, examples: int, val: int = 7) -> None:
+        self.counts = {"train": examples, "val": val, "test": 7}
 
 
 class Text(Stored):
@@ -188,7 +188,16 @@ def test_steps_follow_from_passes_over_the_data(budget, task, steps, batch):
     assert work(budget, task) == (steps, batch, 2 if budget == "smoke" else 27)
     settings = train_settings(BUDGETS[budget], task, {})
     assert passes(task, settings) == steps * batch / task.num_train
-    assert (settings.num_val, settings.num_test) == ((100, 100) if budget == "smoke" else (20_000, 20_000))
+    assert (settings.num_val, settings.num_test) == (7, 7)  # all there are
+
+
+def test_validations_score_a_thousand_examples_or_as_many_as_were_trained_on_since_the_last():
+    settings = train_settings(BUDGETS["quick"], Stored(8_000, val=2_880), {})
+    assert settings.num_val == settings.steps_per_epoch * settings.batch_size == 74 * 32
+    assert train_settings(BUDGETS["quick"], Stored(1_000, val=900), {}).num_val == 900
+    assert of_steps(settings, 27 * 10).num_val == 1_000
+    assert of_steps(settings, 27 * 50).num_val == 50 * 32
+    assert train_settings(BUDGETS["full"], Stored(10**6, val=50_000), {}).num_val == 20_000
 
 
 def test_a_limit_of_sequences_holds_for_stored_and_for_drawn_ones():

@@ -10,6 +10,7 @@ model is one value of a knob, with the knobs of its search space below it, as Op
 Written is the curve of the best validation score so far over the seconds since the start of this process.
 """
 
+import functools
 import json
 import os
 import sys
@@ -36,6 +37,11 @@ def point_of(trial, spaces: dict) -> dict:
         kind = {"float": "float", "int": "int"}.get(entry["type"], "categorical")
         point[f"{name}.{knob}"] = getattr(trial, f"suggest_{kind}")(f"{name}.{knob}", **fields)
     return point
+
+
+def suggest(spaces: dict, trial) -> None:
+    """Suggest a point as OptunaSearch asks for it, which pickles this function by its name."""
+    point_of(trial, spaces)
 
 
 def run_config(dataset: str, length: int, point: dict):
@@ -88,14 +94,11 @@ def ray_tune(dataset: str, length: int, seconds: float, task, folder: Path) -> i
 
         train(dataset, length, point, on_epoch)
 
-    def suggest(trial) -> None:
-        point_of(trial, spaces)
-
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     tuner = tune.Tuner(
         tune.with_resources(trainable, {"cpu": 1}),
         tune_config=tune.TuneConfig(
-            search_alg=OptunaSearch(suggest, metric=metric, mode=mode, seed=0),
+            search_alg=OptunaSearch(functools.partial(suggest, spaces), metric=metric, mode=mode, seed=0),
             scheduler=ASHAScheduler(metric=metric, mode=mode, max_t=27, grace_period=1),
             num_samples=-1, max_concurrent_trials=2, reuse_actors=True,
             time_budget_s=max(5.0, seconds - (time.time() - BEGAN)),

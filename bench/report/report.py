@@ -3,10 +3,13 @@
 Each section is a pure function that returns blocks of text, figures and tables. The template lays the blocks out.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import jinja2
 
+from bench.config.budgets import BUDGETS
 from bench.report import evidence
 from bench.report.page import Findings
 from bench.report.sections import (
@@ -79,14 +82,24 @@ def render(folder: Path, quality: float | None = None) -> str:
     return page.rstrip() + "\n"
 
 
+def _effort(spec: Mapping[str, Any]) -> list[str]:
+    """Return what the budget was: a time, or numbers of configurations and seeds."""
+    budget = spec["spec"].get("budget", "quick")
+    if budget not in BUDGETS:  # a time, such as 10m
+        return [f"a budget of {budget}"]
+    return [
+        f"{count(spec['trials'], 'configuration')} a cell",
+        f"{count(spec['confirm_seeds'], 'fresh seed')} to confirm",
+    ]
+
+
 def _subtitle(findings: Findings) -> str:
     board = findings.board
     questions = board.groupby(["dataset", "length", "match"], dropna=False).ngroups
     parts = [
         count(board["model"][board["status"] != Status.BASELINE].map(bare).nunique(), "model"),
         f"{count(questions, 'question')} (a dataset at a length)",
-        f"{count(findings.spec['trials'], 'configuration')} a cell",
-        f"{count(findings.spec['confirm_seeds'], 'fresh seed')} to confirm",
+        *_effort(findings.spec),
     ]
     work = evidence.work_of_a_run(findings.runs)
     if not work.empty:

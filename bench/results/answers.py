@@ -55,7 +55,8 @@ def _answer(group: pd.DataFrame) -> str:
         parts = [*_cheap_first(group), *(_solved(ranked, group) if is_solve else _best(ranked, group))]
         dropped = group[group["status"] == Status.DROPPED]
         if len(dropped):
-            parts.append(f"dropped before a full run: {_with_reasons(dropped)}")
+            names = enumeration([bare(model) for model in dropped["model"]])
+            parts.append(f"successive halving dropped {names} before a full run")
         if len(unfinished):
             parts.append(f"unfinished: {_with_reasons(unfinished)}")
     if len(failed):

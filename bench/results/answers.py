@@ -56,7 +56,7 @@ def _answer(group: pd.DataFrame) -> str:
         dropped = group[group["status"] == Status.DROPPED]
         if len(dropped):
             names = enumeration([bare(model) for model in dropped["model"]])
-            parts.append(f"successive halving dropped {names} before a full run")
+            parts.append(f"not confirmed, because successive halving put others first: {names}")
         if len(unfinished):
             parts.append(f"unfinished: {_with_reasons(unfinished)}")
     if len(failed):

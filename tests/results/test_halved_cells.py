@@ -47,7 +47,7 @@ def test_a_row_without_a_confirmed_score_says_how_far_it_came(sweep):
     assert rows["rnn"].reason == "dropped after 1/9 of a run at 0.6 accuracy on validation"
     assert (rows["lstm"].score, rows["lstm"].num_seeds, rows["lstm"].rank) == (pytest.approx(0.8), 3, 1)
     (answer,) = answers.answers(leaderboard.build(sweep))
-    assert "not confirmed, because successive halving put others first: gru and rnn" in answer
+    assert "not confirmed, because successive halving put others first: rnn and gru" in answer
     assert "unfinished" not in answer
 
 

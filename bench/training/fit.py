@@ -1,5 +1,6 @@
 """Training of one configuration: set up, fit, and the fields of the record that follow."""
 
+import logging
 import signal
 import threading
 import warnings
@@ -19,6 +20,8 @@ from bench.training.datamodule import DataModule, to_tensors
 from bench.training.ledger import Ledger
 from bench.training.module import SequenceModule
 from bench.training.watch import History, OnReport, Watch
+
+logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)  # remarks on hardware, and advertisements
 
 
 def fit(config: RunConfig, task: Task, on_report: OnReport, folder: Path | None, ledger: Ledger) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 Knows neither Optuna nor MLflow. The caller follows a run through `on_report` and may end it early.
 """
 
-import logging
 import time
 import traceback
 from contextlib import suppress
@@ -22,8 +21,6 @@ from bench.training import cheap, ddp, evaluate, fit
 from bench.training.energy import EnergyMeter, cpu_seconds
 from bench.training.ledger import Ledger, PeakMemory, environment, prepare_process
 from bench.training.watch import OnReport, Report
-
-logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
 
 
 def run(

@@ -140,7 +140,7 @@ class _Norm(nn.Module):
 
     def __init__(self, width: int, norm: str) -> None:
         super().__init__()
-        self.norm = norm
+        self.norm, self.width = norm, width
         self.scale, self.shift = nn.Parameter(torch.ones(width)), nn.Parameter(torch.zeros(width))
         if norm == "batch":
             self.register_buffer("mean", torch.zeros(width))
@@ -148,7 +148,7 @@ class _Norm(nn.Module):
 
     def forward(self, h_BCL: Tensor, valid_B1L: Tensor) -> Tensor:
         if self.norm == "layer":
-            return F.layer_norm(h_BCL.transpose(1, 2), h_BCL.shape[1:2], self.scale, self.shift).transpose(1, 2)
+            return F.layer_norm(h_BCL.transpose(1, 2), (self.width,), self.scale, self.shift).transpose(1, 2)
         if self.norm == "batch" and not self.training:
             mean, variance = self.mean[:, None], self.variance[:, None]
         else:

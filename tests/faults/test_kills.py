@@ -82,7 +82,8 @@ def test_coordinators_and_runs_killed_at_random_moments(stub_sweep, rounds):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(rng.choice(runs), signal.SIGKILL)
             time.sleep(rng.uniform(0, 0.3))
-        (os.killpg if round_ % 2 else os.kill)(process.pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):  # on a quick machine it may have ended by itself
+            (os.killpg if round_ % 2 else os.kill)(process.pid, signal.SIGKILL)
         process.wait()
         stub_sweep.check_dead()
     status, output = stub_sweep.finish(*size)

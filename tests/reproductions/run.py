@@ -12,6 +12,7 @@ N11  the same, nanoGPT's configuration for a CPU
 
 import functools
 import json
+import math
 import os
 import platform
 import statistics
@@ -28,6 +29,7 @@ from bench.config import datasets, search_spaces
 from bench.config.settings import RunConfig, TrainSettings
 from bench.results.record import RunRecord
 from bench.training import ledger
+from bench.training.module import LEARNING_RATE_BATCH
 from bench.training.train import Report, run
 
 TABLE = Path(__file__).with_name("results.md")
@@ -65,10 +67,15 @@ SOLVED = {"default": [], 1.0: [20], 3.0: [20, 40, 80]}
 """Lags that both published seeds solved, by forget bias; at the other lags both were at chance."""
 
 
+def of_batch(learning_rate: float, batch_size: int) -> float:
+    """Return the setting with which a run has a published learning rate: the setting is for batches of 32."""
+    return learning_rate / math.sqrt(batch_size / LEARNING_RATE_BATCH)
+
+
 def latch(bias: float | str, lag: int, seed: int, overrides: Settings) -> RunConfig:
     # 3,000 steps; a validation every 50 of them, so that a run that solves ends soon after. The published batch is unknown.
     train: Settings = {"max_sequences": 3_000 * 64, "batch_size": 64, "num_epochs": 60, "num_val": 500, "num_test": 1}
-    train |= {"learning_rate": 3e-3, "gradient_clip": 1.0, "embedding_size": 32}
+    train |= {"learning_rate": of_batch(3e-3, 64), "gradient_clip": 1.0, "embedding_size": 32}
     model = {"hidden_size": 64, "forget_bias": bias}
     return _config("latch_clean", lag, "lstm", model, train | overrides, seed)
 
@@ -149,7 +156,7 @@ def same_size(model: str, overrides: Settings) -> RunConfig:
 
 def small_gpt(overrides: Settings) -> RunConfig:
     train: Settings = {"max_sequences": 2_000 * 12, "batch_size": 12, "num_epochs": 8, "warmup_fraction": 0.05}
-    train |= {"learning_rate": 1e-3, "schedule": "cosine", "weight_decay": 0.1, "gradient_clip": 1.0}
+    train |= {"learning_rate": of_batch(1e-3, 12), "schedule": "cosine", "weight_decay": 0.1, "gradient_clip": 1.0}
     return characters("transformer", TRANSFORMER, 64, train | overrides)
 
 

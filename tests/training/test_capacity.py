@@ -54,8 +54,17 @@ def config(space: search_spaces.SearchSpace, dataset: str = "latch", length: int
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("rule", ["parameters=20000", "flops=5000000"])
-@pytest.mark.parametrize("name", BASELINES)
+QUICK = ("mlp", "lstm", "cnn")
+"""Models whose operations are counted in the fast tests; counting those of all takes a minute and a half."""
+
+
+@pytest.mark.parametrize(
+    ("name", "rule"),
+    [
+        *((name, "parameters=20000") for name in BASELINES),
+        *((pytest.param(name, "flops=5000000", marks=() if name in QUICK else pytest.mark.slow)) for name in BASELINES),
+    ],
+)
 def test_every_baseline_comes_within_a_tenth(name, rule):
     rule, target = rule.split("=")
     space = search_spaces.read(name)

@@ -134,9 +134,11 @@ def _write(out: Path, run: RunRecord, task: Task, trained: Network) -> list[str]
     (out / META).write_text(json.dumps(meta, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
     if run.config.model.endswith(".py"):
         shutil.copy(run.config.model, out / OWN_MODEL)
-    expected = ExportedNetwork(module, run.config, meta).outputs(batch.x, batch.length)
+    exported = ExportedNetwork(module, run.config, meta)
+    expected = exported.outputs(batch.x, batch.length)
     onnx = _export_onnx(module.eval(), batch, expected, out / ONNX)
-    write_json(out / CONFIG, _settings(run, task, out) | trained.facts)
+    scores = {} if trained.is_as_confirmed else _own_scores(trained, exported, batch, expected, run, task)
+    write_json(out / CONFIG, _settings(run, task, out) | trained.facts | scores)
 
     restored = ExportedModel.load(out)
     _compare(WEIGHTS, restored.outputs(batch.x, batch.length), expected, 0.0)
@@ -145,8 +147,19 @@ def _write(out: Path, run: RunRecord, task: Task, trained: Network) -> list[str]
         f"{WEIGHTS}: {len(expected):,} validation sequences, the same answers to the last bit",
         onnx,
     ]
-    lines[1:1] = network.remarks(trained, run, task, batch, expected)
+    lines[1:1] = trained.lines(run, batch, scores)
     return lines + ([_export_mlflow(restored, out, batch, expected)] if restored.predictor else [])
+
+
+def _own_scores(
+    trained: Network, exported: ExportedNetwork, batch: Batch, outputs: np.ndarray, run: RunRecord, task: Task
+) -> dict[str, dict[str, float]]:
+    """Return the scores of an ensemble or a refit, by split; a refit has none on val, which it has learned from."""
+    test = task.split("test", run.config.train.num_test)
+    return {
+        "val": task.score(outputs, batch) if trained.refit_epochs is None else {},
+        "test": task.score(exported.outputs(test.x, test.length), test),
+    }
 
 
 def _write_baseline(out: Path, run: RunRecord, name: str, task: Task, trained: Baseline) -> list[str]:

@@ -4,7 +4,6 @@ import statistics
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 
 from bench.config.contracts import Batch, StoredTask, Task, TextTask
@@ -17,6 +16,8 @@ from bench.training.ledger import Ledger
 from bench.training.module import SequenceModule
 from bench.training.timing import latency
 
+SPLITS = {"val": "validation", "test": "test"}
+
 
 class Network(NamedTuple):
     """A trained network, and what is to be known of it."""
@@ -26,10 +27,28 @@ class Network(NamedTuple):
     refit_epochs: int | None  # after which training on train and val ended; None if it was not trained again
 
     @property
+    def is_as_confirmed(self) -> bool:
+        """Whether it is the network of a confirm run, whose scores are on record."""
+        return not self.seeds and self.refit_epochs is None
+
+    @property
     def facts(self) -> dict[str, Any]:
         """What config.json says of it, beside what it says of every network."""
         averaged = {"ensemble": [seed.config.run for seed in self.seeds]} if self.seeds else {}
         return averaged | ({"refit_epochs": self.refit_epochs} if self.refit_epochs is not None else {})
+
+    def lines(self, run: RunRecord, batch: Batch, scores: dict[str, dict[str, float]]) -> list[str]:
+        """Return lines on what an ensemble or a refit changed; `scores` are its own, by split."""
+        metric, lines = run.asked.metric, []
+        if isinstance(self.module, Ensemble):
+            both = [latency(module, to_tensors(batch), run.config) for module in (self.module.members[0], self.module)]
+            price = f"{both[1]:.2g} ms for one sequence, {both[1] / both[0]:.1f} times as long as one seed"
+            lines.append(f"ensemble of {len(self.seeds)} seeds: {price}")
+        if self.refit_epochs is not None:
+            steps = self.refit_epochs * run.config.train.steps_per_epoch
+            lines.append(f"refit on train and val: {steps:,} steps, as many as were best on validation")
+        shown = ", ".join(f"{SPLITS[name]} {values[metric]:.4g}" for name, values in scores.items() if values)
+        return [*lines, f"{metric} of the exported model: {shown}"] if lines else []
 
 
 def read(sweep: Path, run: RunRecord, task: Task, is_ensemble: bool, is_refit: bool) -> Network:
@@ -49,31 +68,17 @@ def read(sweep: Path, run: RunRecord, task: Task, is_ensemble: bool, is_refit: b
     if is_refit:
         assert isinstance(task, StoredTask)
         epochs = statistics.median_low([seed.best_epoch or 0 for seed in seeds]) + 1
-        modules = [refit(seed.config, task, epochs, Ledger(seed.config.device)).cpu() for seed in chosen]
+        modules = [_refit(seed, task, epochs) for seed in chosen]
     else:
         modules = [_module(sweep, seed, task) for seed in chosen]
     return Network(Ensemble(modules) if is_ensemble else modules[0], chosen if is_ensemble else [], epochs)
 
 
-def remarks(network: Network, run: RunRecord, task: Task, batch: Batch, outputs: np.ndarray) -> list[str]:
-    """Return lines on what an ensemble or a refit changed; `outputs` are those for the validation sequences `batch`."""
-    lines = []
-    if isinstance(network.module, Ensemble):
-        both = [latency(each, to_tensors(batch), run.config) for each in (network.module.members[0], network.module)]
-        price = f"{both[1]:.2g} ms for one sequence, {both[1] / both[0]:.1f} times as long as one seed"
-        score = "" if network.refit_epochs else f"validation {task.score(outputs, batch)[task.metric]:.4g}; "
-        lines.append(f"ensemble of {len(network.seeds)} seeds: {task.metric}: {score}{price}")
-    if network.refit_epochs is not None:
-        steps, size = network.refit_epochs * run.config.train.steps_per_epoch, run.config.train.batch_size
-        test = task.split("test", run.config.train.num_test)
-        with torch.inference_mode():
-            parts = [
-                network.module(torch.from_numpy(test.x[i : i + size]), torch.from_numpy(test.length[i : i + size]))
-                for i in range(0, len(test.x), size)
-            ]
-        score = f"test {task.score(torch.cat(parts).numpy(), test)[task.metric]:.4g}"
-        lines.append(f"refit on train and val: {steps:,} steps, as many as were best on validation; {score}")
-    return lines
+def _refit(run: RunRecord, task: StoredTask, epochs: int) -> SequenceModule:
+    """Return a run's network, trained again on one device: that of the run, if this machine has it."""
+    device = run.config.device if torch.cuda.is_available() else "cpu"
+    config = run.config.model_copy(update={"num_devices": 1, "device": device})
+    return refit(config, task, epochs, Ledger(device)).cpu()
 
 
 def _seeds(sweep: Path, run: RunRecord) -> list[RunRecord]:

@@ -3,7 +3,7 @@
 Only configurations that were tried on every dataset of a kind are candidates. Sobol points are: with the same seed, all
 datasets of a kind get the same ones. Validation scores decide, never test scores.
 
-A portfolio is chosen greedily, as by Wistuba et al., 2015, https://doi.org/10.1109/DSAA.2015.7344817: the next
+A portfolio is chosen greedily, as by Feurer et al., 2022 (Auto-Sklearn 2.0), https://arxiv.org/abs/2007.04074: the next
 configuration is the one that lowers the mean regret of the best so far the most. The regret of a score is its distance
 from the best score of the model on the dataset, as a share of the distance from chance to that best score.
 """

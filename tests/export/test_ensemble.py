@@ -30,6 +30,11 @@ def test_it_answers_with_the_average_of_its_seeds(tmp_path, kind):
     file, sweep, out, lines = exported(tmp_path, kind)
     assert lines[1].startswith("ensemble of 2 seeds")
     assert "times as long as one seed" in lines[1]
+    settings = json.loads((out / "config.json").read_text())
+    metric = "mse" if kind == "forecast" else "accuracy"
+    assert lines[2] == (
+        f"{metric} of the exported model: validation {settings['val'][metric]:.4g}, test {settings['test'][metric]:.4g}"
+    )
     model = ExportedModel.load(out)
     assert len(model.module.members) == 2
     assert len(json.loads((out / "config.json").read_text())["ensemble"]) == 2
@@ -57,9 +62,11 @@ def test_it_needs_two_seeds_and_no_language_model(tmp_path):
 
 def test_a_refit_trains_on_train_and_val_for_the_best_steps(tmp_path):
     file, sweep, out, lines = exported(tmp_path, "forecast", is_ensemble=False, is_refit=True)
-    assert lines[1].startswith("refit on train and val: 4 steps, as many as were best on validation; test ")
+    assert lines[1] == "refit on train and val: 4 steps, as many as were best on validation"
     settings = json.loads((out / "config.json").read_text())
     assert settings["refit_epochs"] == 1
+    assert settings["val"] == {}  # it has learned from them
+    assert lines[2] == f"mse of the exported model: test {settings['test']['mse']:.4g}"
     refitted = ExportedModel.load(out)
     export(sweep, tmp_path / "results", None, None, None, tmp_path / "plain")
     plain = ExportedModel.load(tmp_path / "plain")

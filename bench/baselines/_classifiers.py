@@ -3,6 +3,7 @@
 B batch, F features, C classes.
 """
 
+from abc import abstractmethod
 from collections.abc import Callable
 from typing import Any
 
@@ -19,9 +20,9 @@ class LinearClassifier(baseline.Baseline):
     libraries = ("sklearn.linear_model", "sklearn.svm")
     weights = ("weights", "offset")
 
+    @abstractmethod
     def features(self, x: np.ndarray, length: np.ndarray) -> np.ndarray:
         """Return features of sequences, (B, F)."""
-        raise NotImplementedError
 
     def fit(self, train: Batch, val: Batch, task: Task) -> None:
         """Fit a logistic regression on standardised features; its strength is the best on validation."""

@@ -5,6 +5,7 @@
 B batch, L steps, D channels, C outputs, P prompt, V vocabulary.
 """
 
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -15,7 +16,7 @@ from bench.config.contracts import Batch, Sampling, Task, spread
 from bench.errors import DeclarationError
 
 
-class Baseline:
+class Baseline(ABC):
     """A cheap baseline: a class named `Baseline` in a file of its own in `bench/baselines/`.
 
     A subclass sets `title` and provides `applies`, `fit` and `outputs`. Everything that an answer depends on is stored
@@ -50,9 +51,9 @@ class Baseline:
         self.chosen: dict[str, Any] = {}  # the point of the grid that is best on validation, by name
 
     @staticmethod
+    @abstractmethod
     def applies(task: Task) -> bool:
         """Return whether the baseline is for this task."""
-        raise NotImplementedError
 
     @staticmethod
     def most(task: Task) -> int:
@@ -69,25 +70,25 @@ class Baseline:
         """The steps that `outputs` reads after `fit`, at most `history`; None: the task's `num_steps`."""
         return int(self.arrays["num_steps"]) if "num_steps" in self.arrays else None
 
+    @abstractmethod
     def fit(self, train: Batch, val: Batch, task: Task) -> None:
         """Fit `arrays` on `train`, with the point of the grid that scores best on `val`, and note it in `chosen`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def outputs(self, x: np.ndarray, length: np.ndarray) -> np.ndarray:
         """Return raw outputs as a network does: (B, C), or (B, L, C) for a task with a target at every step.
 
         `x` is padded on the right, (B, L) or (B, L, D), with `length` (B,) valid steps, at least 1. `L` may differ from
         batch to batch. Padding never changes an output.
         """
-        raise NotImplementedError
 
     def scored(self, batch: Batch, task: Task) -> np.ndarray:
         """Return what `task.score` gets for a batch: raw outputs, or nats of each step (B, L) where it keeps those."""
         return self.nats(batch) if task.keep == "nll" else self.outputs(batch.x, batch.length)
 
     def nats(self, batch: Batch) -> np.ndarray:
-        """Return the negative log likelihood of the target at each step, (B, L); language models only."""
-        raise NotImplementedError
+        """Return the nats of the target at each step, (B, L). Raises DeclarationError if it is no language model."""
+        raise DeclarationError(f"'{self.title}' gives no likelihood of tokens; it is no language model")
 
     def generate(self, prompt: np.ndarray, sampling: Sampling, never: int | None) -> np.ndarray:
         """Return the token numbers that continue a prompt (P,). Raises DeclarationError if it is no language model."""
@@ -127,9 +128,9 @@ def windows(task: Any, part: str, size: int, history: int) -> Batch:
     """
     if history > task.num_steps:
         batch: Batch = task.reaching_back(part, spread(task.counts[part], size), history)
-        return batch
-    batch = task.spread(part, size)
-    return batch  # noqa: RET504 - names the type
+    else:
+        batch = task.spread(part, size)
+    return batch
 
 
 def latest(batch: Batch, steps: int) -> Batch:

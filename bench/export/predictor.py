@@ -6,6 +6,7 @@ B batch, L steps, C outputs, P prompt.
 import hashlib
 import json
 import tempfile
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,7 +37,7 @@ CONFIG, META, WEIGHTS, ONNX, OWN_MODEL, BASELINE = (
 FIX = "export the model again with `bench export`"
 
 
-class ExportedModel:
+class ExportedModel(ABC):
     """A network or a cheap baseline, with all that it needs to answer new files."""
 
     num_steps: int  # that it reads, at most
@@ -79,13 +80,13 @@ class ExportedModel:
             model.remarks = [f"{folder / ONNX}: damaged; predictions do not use it, but to replace it, {FIX}"]
         return model
 
+    @abstractmethod
     def outputs(self, x: np.ndarray, length: np.ndarray) -> np.ndarray:
         """Return the raw outputs of prepared sequences: (B, C), or (B, L, C) if every step has a target."""
-        raise NotImplementedError
 
+    @abstractmethod
     def generate(self, prompt: np.ndarray, sampling: Sampling, never: int | None) -> np.ndarray:
         """Return the token numbers that continue a prompt (P,), without token `never`. Raises DeclarationError."""
-        raise NotImplementedError
 
     def predict(self, path: Path, sampling: Sampling | None = None) -> pd.DataFrame:
         """Return the table of predictions for a new file; `attrs["remarks"]` holds what to print. Raises BenchError.

@@ -69,8 +69,6 @@ _COUNTS = (
     "size_bytes",
 )
 
-_ENSEMBLE_PARTS = (("val", "val"), ("score", "test"))
-
 Row = dict[str, Any]
 
 
@@ -292,7 +290,8 @@ def _choice(runs: CellRuns, tested: Sequence[RunRecord]) -> Row:
         "config_file": "; ".join(f"runs/{run.config.run}/config.json" for run in tests) or None,
     }
     if runs.ensemble is not None:
-        row |= {f"{name}_ensemble": runs.ensemble[part][chosen.asked.metric] for name, part in _ENSEMBLE_PARTS}
+        val, test = (runs.ensemble[part][chosen.asked.metric] for part in ("val", "test"))
+        row |= {"val_ensemble": val, "score_ensemble": test}
     if confirmed is not None and chosen.val_score is not None:
         row["drop"] = chosen.asked.sign * (chosen.val_score - confirmed)
     return row

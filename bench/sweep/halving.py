@@ -79,7 +79,8 @@ class Entrant:
 
     def target(self, brackets: int, rules: Rules) -> int:
         """Return how many trials so many brackets have."""
-        return min(brackets * rules.configurations, self.num_configurations or math.inf)  # type: ignore[return-value]
+        wanted = brackets * rules.configurations
+        return wanted if self.num_configurations is None else min(wanted, self.num_configurations)
 
 
 @dataclass(frozen=True)

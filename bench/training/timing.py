@@ -116,7 +116,7 @@ def _precision(config: RunConfig) -> Any:
     return torch.autocast(config.device, torch.bfloat16, enabled=config.precision == "bf16-mixed")
 
 
-def repeat(act: Callable[[], None], device: str, most: int, least: int = 5) -> list[float]:
+def repeat(act: Callable[[], object], device: str, most: int, least: int = 5) -> list[float]:
     """Return the seconds of repeats, for about a quarter of a second but `least` to `most` times, after warming up."""
     gc.collect()
     end = time.perf_counter() + WARM_UP_SECONDS

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bench.config.settings import TUNABLE, TrainSettings
+from bench.config.settings import TUNABLE
 from bench.config.strict import fingerprint
 from bench.errors import DeclarationError
 from bench.results import stats
@@ -88,10 +88,15 @@ def _key(run: RunRecord) -> str:
 
 
 def _values(run: RunRecord) -> dict[str, Any]:
-    """Return what a configuration sets: the model's arguments, and training settings other than PyTorch's usual."""
-    train = run.config.train.model_dump(include=TUNABLE)
-    usual = {name: TrainSettings.model_fields[name].default for name in TUNABLE}
-    return run.config.model_arguments | {name: value for name, value in train.items() if value != usual[name]}
+    """Return everything that a configuration sets."""
+    return run.config.model_arguments | run.config.train.model_dump(include=TUNABLE)
+
+
+def _varied(runs: Sequence[RunRecord]) -> set[str]:
+    """Return the names of the settings in which configurations differ: those that the search space tunes."""
+    configurations = [_values(run) for run in runs]
+    names = set().union(*configurations)
+    return {name for name in names if any(each.get(name) != configurations[0].get(name) for each in configurations)}
 
 
 def _chosen(kind: str, model: str, questions: Mapping[str, Mapping[str, RunRecord]]) -> Portfolio:
@@ -99,10 +104,12 @@ def _chosen(kind: str, model: str, questions: Mapping[str, Mapping[str, RunRecor
     default = {key for runs in questions.values() for key, run in runs.items() if run.config.number == 0}
     regrets = _regrets(questions, common)
     keys = _greedy(regrets, sorted(default & common), list(questions))
+    varied = _varied([run for runs in questions.values() for run in runs.values()])
     entries = []
     for key in keys:
         runs = [of_question[key] for of_question in questions.values()]
-        entries.append(Entry(_values(runs[0]), [f"{run.config.sweep}: {run.config.run}" for run in runs]))
+        values = {name: value for name, value in _values(runs[0]).items() if name in varied}
+        entries.append(Entry(values, [f"{run.config.sweep}: {run.config.run}" for run in runs]))
     return Portfolio(kind, model, entries, list(_left_out(regrets, sorted(default & common), list(questions))))
 
 

@@ -232,7 +232,8 @@ class _Sampler(optuna.samplers.BaseSampler):
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        if not self.space.can_repeat:
+        # Warm starts and portfolios may hold points of this very sequence: they were drawn with the same seed.
+        if not self.space.can_repeat and len(self.points) < 2:
             return self._draw(study, trial, search_space, 0)
         earlier = study.get_trials(deepcopy=False)[: trial.number]
         tried = {self._key(other.params) for other in earlier if other.params.keys() >= search_space.keys()}

@@ -17,7 +17,8 @@ def store(results, name: str, dataset: str, scores: dict[str, float], kind: str 
     """Write the trials of a sweep: validation accuracies of the default, "default", and of configurations."""
     for number, (key, score) in enumerate(scores.items()):
         run = f"{dataset}/L10/lstm/t{number}"
-        settings = {"learning_rate": RATES[key]} if key in RATES else {}
+        # The default of the space reads all; the others read the summary, which is the default of training.
+        settings = {"learning_rate": RATES[key]} if key in RATES else {"readout": "all"}
         made = record(
             {"sweep": name, "run": run, "dataset": dataset, "length": 10, "number": number,
              "model_arguments": {"hidden_size": 64}, "settings": settings},
@@ -82,6 +83,8 @@ def test_the_file_is_read_back(sweeps, tmp_path):
     (tmp_path / "portfolios" / f"{kind}.toml").write_text(text)
     points = portfolios.read(search_spaces.read("lstm", kind="text"), tmp_path)
     assert {point["learning_rate"] for point in points} == {RATES["a"], RATES["c"]}
+    assert {point["readout"] for point in points} == {"summary"}  # not the default of the space
+    assert "hidden_size" not in text  # the same in all trials
     assert "# Mean regret on a dataset left out" in text
 
 

@@ -257,3 +257,16 @@ def test_a_run_waits_a_few_milliseconds_for_the_pruner(tmp_path):
     for step in range(1, 51):
         assert studies.keep_going(cell, 3, step, 0.5)
     assert (time.process_time() - began) / 50 < 0.02
+
+
+def test_a_point_of_the_portfolio_is_not_drawn_again(tmp_path):
+    """Portfolios are chosen from Sobol points, and a sweep with their seed would come to the same ones."""
+    plan = make(tmp_path)
+    space = plan.cells[0].space
+    points = [space.sobol_point(index, 0) for index in (0, 2)]
+    plan = dataclasses.replace(plan, warm_starts={plan.cells[0].id: [("portfolio", point) for point in points]})
+    draws = follow(plan, 8)
+    assert [draw.origin for draw in draws] == ["default", "portfolio", "portfolio", *["sobol"] * 5]
+    drawn = [tuple(sorted((name, str(value)) for name, value in draw.values.items())) for draw in draws]
+    assert len(set(drawn)) == 8
+    assert draws[3].values == space.sobol_point(1, 0)

@@ -65,7 +65,7 @@ TEXTS = {
     "--datasets": (("",), "must not be empty"),
     "--delimiter": (("", "x" * 11), "must be "),
     "--tokens": (("", "words", "syllable"), "must be 'word', 'character' or 'byte'"),
-    "--sampler": (("", "tep", "grid"), "must be 'sobol'"),
+    "--sampler": (("", "tep", "grids"), "must be 'sobol'"),
     "--pruner": (("", "medain"), "must be 'none'"),
     "--precision": (("", "fp16", "32"), "must be '32-true' or 'bf16-mixed'"),
     "--objectives": (("", "speed", "quality,,cost"), "must be 'quality'"),
@@ -88,7 +88,7 @@ WRONG |= cases(("export", "--out", "o"), "--length", (*WHOLE, "0"), "must be a w
 WRONG |= cases(("predict", "a", "b"), "--num-tokens", WHOLE, "must be a whole number from 1 to 1,000,000")
 WRONG |= cases(("predict", "a", "b"), "--temperature", REAL, "must be a number from 0 to 100")
 WRONG |= cases(("predict", "a", "b"), "--seed", ("x", "", "-1"), "must be a whole number from 0 to")
-for command in ("sweep", "plan", "run", "speed", "leaderboard", "report", "list", "check", "fetch", "export", "predict", "ui", "sync"):  # fmt: skip
+for command in ("sweep", "plan", "run", "speed", "leaderboard", "report", "list", "check", "fetch", "export", "predict", "ui", "sync", "portfolio"):  # fmt: skip
     WRONG[command, "--nope"] = "no such option '--nope'"
 WRONG |= {
     ("--nope",): "no such option '--nope'; see {prog} --help",
@@ -137,6 +137,9 @@ WRONG |= {
     ("report", "--results", "nowhere"): "no sweep here yet",
     ("sync", "--results", "nowhere"): "no sweep here yet",
     ("ui", "--results", "nowhere"): "no such file; run: python -m bench sweep",
+    ("portfolio",): "missing argument 'SWEEPS...'",
+    ("portfolio", "x"): "missing option '--out'",
+    ("portfolio", "x", "--out", "o", "--results", "nowhere"): "no sweep here yet",
     ("list", "model"): "'model' is not one of",
     ("list", "models", "datasets"): "unexpected extra argument",
     ("fetch",): "missing argument 'NAMES...'",

@@ -11,21 +11,21 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "bench"
 FOLDERS = (
     *("errors", "wording", "config", "data", "models", "tasks", "baselines", "results", "training"),
-    *("tracking", "sweep", "report", "export", "cli", "__main__"),
+    *("tracking", "sweeps", "report", "export", "cli", "__main__"),
 )
 """Folders and top-level modules, lowest first: each imports only from itself and from those before it."""
 
 HOMES = {
-    "optuna": {"config", "sweep"},
+    "optuna": {"config", "sweeps"},
     "mlflow": {"tracking"},
     "pytorch_lightning": {"training"},
-    "torch": {"models", "training", "sweep", "export"},
-    "pandas": {"wording", "data", "results", "sweep", "report", "export", "cli"},
+    "torch": {"models", "training", "sweeps", "export"},
+    "pandas": {"wording", "data", "results", "sweeps", "report", "export", "cli"},
     "rich": {"cli"},
     "click": {"cli"},
     "sklearn": {"tasks", "baselines"},
     "scipy": {"config", "baselines", "results"},
-    "pynvml": {"training", "sweep"},
+    "pynvml": {"training", "sweeps"},
     "matplotlib": {"report"},
     "jinja2": {"report"},
     "moocore": {"results"},
@@ -142,7 +142,7 @@ def test_help_loads_nothing_heavy():
 
 def test_the_coordinator_loads_neither_torch_nor_lightning():
     code = (
-        "import sys; import bench.sweep.coordinator, bench.results.leaderboard; "
+        "import sys; import bench.sweeps.coordinator, bench.results.leaderboard; "
         "print([name for name in ('torch', 'pytorch_lightning') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)

@@ -73,7 +73,7 @@ def _check_card(card: Any) -> None:
 def _machine() -> dict[str, str]:
     from importlib.metadata import version
 
-    from bench.sweep.engines.machine import usable_cores, visible_gpus
+    from bench.sweeps.engines.machine import usable_cores, visible_gpus
 
     packages = ("torch", "pytorch-lightning", "optuna", "mlflow")
     found = {"python": sys.version.split()[0], **{name: version(name) for name in packages}}

@@ -98,7 +98,7 @@ def sync(sweeps: tuple[str, ...], results: Path) -> None:
     rebuilt.
     """
     from bench.errors import SweepLockedError
-    from bench.sweep import coordinator
+    from bench.sweeps import coordinator
     from bench.tracking import projection
 
     for folder in projection.to_sync(results, sweeps, note):
@@ -128,7 +128,7 @@ def portfolio(sweeps: tuple[str, ...], results: Path, out: Path) -> None:
     from bench.results.record import write_atomically
 
     folders = stored.find(results, sweeps, note)
-    from bench.sweep import portfolio as choice
+    from bench.sweeps import portfolio as choice
 
     chosen = choice.make(folders)
     for line in choice.summary(chosen):

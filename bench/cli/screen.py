@@ -25,7 +25,7 @@ from rich.text import Text
 if TYPE_CHECKING:
     import pandas as pd
 
-    from bench.sweep.status import Status
+    from bench.sweeps.status import Status
 
 LINE_SECONDS = 10.0
 PIPE_WIDTH = 10_000  # of a table that is no terminal's: every row is one line

@@ -12,8 +12,8 @@ from bench.config.bounds import Between
 
 if TYPE_CHECKING:
     from bench.cli.screen import Screen
-    from bench.sweep.prepare import Plan
-    from bench.sweep.status import Outcome
+    from bench.sweeps.prepare import Plan
+    from bench.sweeps.status import Outcome
 
 FILE = click.argument("file", required=False, type=UsablePath())
 SPEED = ("datasets", "lengths", "models", "search_spaces", "match", "gpus", "precision", "results")
@@ -48,8 +48,8 @@ def sweep(file: Path | None, as_json: bool, **options: Any) -> None:
 
     screen = Screen()
     plan = _prepare(file, options, screen)
-    from bench.sweep import coordinator, timed
-    from bench.sweep.stop import leave
+    from bench.sweeps import coordinator, timed
+    from bench.sweeps.stop import leave
 
     with screen:
         outcome = coordinator.run(plan, screen, began=time.monotonic() - timed.process_seconds())
@@ -77,8 +77,8 @@ def plan(file: Path | None, as_json: bool, frontier: bool, memory_gb: float | No
 
     screen = Screen()
     prepared = _prepare(file, options, screen)
-    from bench.sweep import estimate
-    from bench.sweep import frontier as frontiers
+    from bench.sweeps import estimate
+    from bench.sweeps import frontier as frontiers
 
     prediction = (frontiers.make if frontier else estimate.make)(prepared, memory_gb, screen.say)
     if as_json:
@@ -111,7 +111,7 @@ def speed(files: tuple[Path, ...], batch_size: int, as_json: bool, **options: An
     options["datasets"] = options["datasets"] or ["adding"]
     config = SweepConfig.build(None, options)  # before the slow imports
     from bench.report import speed_charts
-    from bench.sweep import speed as speeds
+    from bench.sweeps import speed as speeds
 
     screen = Screen()
     if files:
@@ -137,7 +137,7 @@ def _prepare(file: Path | None, options: dict[str, Any], screen: "Screen") -> "P
     config = SweepConfig.build(file, options)
     wait("reading search spaces and datasets")
     from bench.data import own_data
-    from bench.sweep import prepare
+    from bench.sweeps import prepare
 
     plan = prepare.make(config)
     screen.say(_plan_line(plan))

@@ -18,7 +18,7 @@ from bench.results import bill, stats
 from bench.results.cell_runs import CellRuns, by_cell
 from bench.results.record import RunRecord, outcome
 from bench.results.selection import counted_test, counted_val, is_feasible, losses, objective, pareto
-from bench.sweep.estimate import Estimate
+from bench.sweeps.estimate import Estimate
 
 
 def _runs(records: Sequence[RunRecord]) -> Iterator[tuple[dict[str, Any], tuple[RunRecord, ...]]]:

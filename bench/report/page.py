@@ -15,7 +15,7 @@ from bench.report import figures, palette
 from bench.report.figures import Chart
 from bench.results import leaderboard, tables
 from bench.results.record import RunRecord, all_records, read_spec
-from bench.sweep import estimate
+from bench.sweeps import estimate
 from bench.wording import DASH, bare, is_known
 
 FEW_ROWS = 24  # longer tables are folded

@@ -7,7 +7,7 @@ import pandas as pd
 
 from bench.report.figures import Axis, Chart, Series, grid
 from bench.results.record import write_atomically
-from bench.sweep.speed import CONDITIONS, same_conditions
+from bench.sweeps.speed import CONDITIONS, same_conditions
 
 QUANTITIES = {
     "train_step_milliseconds": ("training step", "ms a batch"),

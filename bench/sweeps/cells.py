@@ -13,8 +13,8 @@ from bench.config.settings import BASELINES, RunConfig
 from bench.config.sweep_settings import DEFAULT_SWEEP, SweepConfig
 from bench.data.own_data import Own
 from bench.errors import BenchError, DeclarationError
-from bench.sweep.engines.server import call
-from bench.sweep.matching import matched
+from bench.sweeps.engines.server import call
+from bench.sweeps.matching import matched
 
 
 @dataclass(frozen=True)

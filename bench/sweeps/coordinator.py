@@ -18,20 +18,20 @@ from bench.config.settings import RunConfig
 from bench.errors import BenchError, StoreError
 from bench.results.cell_runs import CellRuns
 from bench.results.record import RunRecord, add_crash, all_records, read_crashes, write_json
-from bench.sweep.cells import Cell
-from bench.sweep.engines.local import Event, Job, LocalEngine
-from bench.sweep.engines.machine import check_gpus
-from bench.sweep.environment import commit
-from bench.sweep.halving import RUNGS
-from bench.sweep.lock import locked, remove_leftovers
-from bench.sweep.meter import Meter
-from bench.sweep.next_step import Confirm, Done, Test, Trial, Wait, next_step
-from bench.sweep.prepare import SEEDS_A_SWEEP, Plan, run_config
-from bench.sweep.status import Display, Outcome, Status
-from bench.sweep.stop import Stop
-from bench.sweep.studies import Studies
-from bench.sweep.terms import freeze, note_end
-from bench.sweep.timed_search import TimedSearch, Timing
+from bench.sweeps.cells import Cell
+from bench.sweeps.engines.local import Event, Job, LocalEngine
+from bench.sweeps.engines.machine import check_gpus
+from bench.sweeps.environment import commit
+from bench.sweeps.halving import RUNGS
+from bench.sweeps.lock import locked, remove_leftovers
+from bench.sweeps.meter import Meter
+from bench.sweeps.next_step import Confirm, Done, Test, Trial, Wait, next_step
+from bench.sweeps.prepare import SEEDS_A_SWEEP, Plan, run_config
+from bench.sweeps.status import Display, Outcome, Status
+from bench.sweeps.stop import Stop
+from bench.sweeps.studies import Studies
+from bench.sweeps.terms import freeze, note_end
+from bench.sweeps.timed_search import TimedSearch, Timing
 from bench.tracking import projection
 from bench.tracking.writer import Writer
 from bench.wording import count

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import bench
 from bench.config import plugins
-from bench.sweep.prepare import Plan
+from bench.sweeps.prepare import Plan
 from bench.training.machine import PACKAGES, processor
 
 

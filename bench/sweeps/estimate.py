@@ -13,9 +13,9 @@ from bench.config.budgets import Budget, passes
 from bench.config.settings import TrainSettings
 from bench.errors import DeclarationError
 from bench.results.record import RunRecord, records, write_atomically
-from bench.sweep.cells import Cell
-from bench.sweep.prepare import Plan
-from bench.sweep.probes import PROBE_EPOCHS, Prober, Say, epoch_seconds, memory_of_a_run, probe, shown
+from bench.sweeps.cells import Cell
+from bench.sweeps.prepare import Plan
+from bench.sweeps.probes import PROBE_EPOCHS, Prober, Say, epoch_seconds, memory_of_a_run, probe, shown
 from bench.wording import count, duration
 
 PROBE_SECONDS = 0.5  # of training in the longer of the two probes of a cell

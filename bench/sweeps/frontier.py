@@ -10,9 +10,9 @@ from bench.config.datasets import make_task
 from bench.config.settings import RunConfig
 from bench.errors import BenchError
 from bench.results.record import RunRecord
-from bench.sweep.cells import Cell
-from bench.sweep.prepare import Plan, run_config
-from bench.sweep.probes import Prober, Say, memory_of_a_run, shown
+from bench.sweeps.cells import Cell
+from bench.sweeps.prepare import Plan, run_config
+from bench.sweeps.probes import Prober, Say, memory_of_a_run, shown
 from bench.wording import enumeration
 
 MAX_PROBES = 40  # of one model on one dataset

@@ -17,7 +17,7 @@ from bench.config.ids import CellId, RunId
 from bench.results.cell_runs import FEWEST_SEEDS, CellRuns
 from bench.results.record import RunRecord
 from bench.results.selection import is_feasible, quality
-from bench.sweep.next_step import Confirm, Done, Test, Wait
+from bench.sweeps.next_step import Confirm, Done, Test, Wait
 
 ETA = 3
 FINALISTS = 3

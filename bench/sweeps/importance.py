@@ -9,7 +9,7 @@ from sqlalchemy import URL
 
 from bench.config.ids import CellId
 from bench.errors import StoreError
-from bench.sweep.optuna_adapter import in_one_line
+from bench.sweeps.optuna_adapter import in_one_line
 
 FEWEST_TRIALS = 12
 """Complete trials of a cell below which nothing is said: the best quarter would be fewer than 3."""

@@ -4,7 +4,7 @@ from bench.config.search_spaces import SearchSpace
 from bench.config.settings import RunConfig
 from bench.config.sweep_settings import MatchRule
 from bench.errors import BenchError, DeclarationError
-from bench.sweep.engines.server import call
+from bench.sweeps.engines.server import call
 
 
 def matched(space: SearchSpace, text: str, config: RunConfig) -> tuple[SearchSpace, str | None]:

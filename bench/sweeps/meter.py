@@ -8,8 +8,8 @@ from bench.config.settings import RunConfig
 from bench.results.bill import wall_seconds
 from bench.results.cell_runs import CellRuns
 from bench.results.record import RunRecord
-from bench.sweep.cells import Cell
-from bench.sweep.prepare import Plan
+from bench.sweeps.cells import Cell
+from bench.sweeps.prepare import Plan
 from bench.wording import duration
 
 

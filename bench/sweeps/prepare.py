@@ -17,10 +17,10 @@ from bench.data import own_data
 from bench.data.own_data import Own
 from bench.errors import DeclarationError
 from bench.results.record import read_spec
-from bench.sweep import warm_starts
-from bench.sweep.cells import Cell, make_cells
-from bench.sweep.engines.machine import make_slots
-from bench.sweep.warm_starts import PORTFOLIO, Points
+from bench.sweeps import warm_starts
+from bench.sweeps.cells import Cell, make_cells
+from bench.sweeps.engines.machine import make_slots
+from bench.sweeps.warm_starts import PORTFOLIO, Points
 from bench.wording import count
 
 SEARCH_SETTINGS = {"max_sequences", "sampler", "pruner", "objectives", "warm_start", "gpus_per_run", "max_run_seconds"}

@@ -12,10 +12,10 @@ from bench.config.datasets import task_of
 from bench.config.settings import RunConfig
 from bench.errors import DeclarationError
 from bench.results.record import RunRecord, write_json
-from bench.sweep.cells import Cell
-from bench.sweep.engines.local import Job, LocalEngine
-from bench.sweep.engines.machine import check_gpus, free_memory
-from bench.sweep.prepare import Plan, run_config
+from bench.sweeps.cells import Cell
+from bench.sweeps.engines.local import Job, LocalEngine
+from bench.sweeps.engines.machine import check_gpus, free_memory
+from bench.sweeps.prepare import Plan, run_config
 
 PROBE_EPOCHS = 5  # the first warms up; the median of the others is the measurement
 MOST_SCORED = 500  # validation examples of a probe: enough to measure what one of them takes

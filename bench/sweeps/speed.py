@@ -16,12 +16,12 @@ from bench.config.settings import RunConfig
 from bench.config.sweep_settings import SweepConfig
 from bench.errors import DeclarationError, HardwareError
 from bench.results.record import RunRecord, outcome
-from bench.sweep.cells import Cell
-from bench.sweep.engines.local import LocalEngine
-from bench.sweep.engines.machine import check_gpus
-from bench.sweep.prepare import Plan, run_config
-from bench.sweep.prepare import make as make_plan
-from bench.sweep.probes import Say, carry_out
+from bench.sweeps.cells import Cell
+from bench.sweeps.engines.local import LocalEngine
+from bench.sweeps.engines.machine import check_gpus
+from bench.sweeps.prepare import Plan, run_config
+from bench.sweeps.prepare import make as make_plan
+from bench.sweeps.probes import Say, carry_out
 
 LENGTHS = [32, 64, 128, 256, 512, 1024]
 

@@ -5,7 +5,7 @@ from typing import Protocol
 
 from bench.config.ids import CellId
 from bench.results.record import RunRecord
-from bench.sweep.prepare import Plan
+from bench.sweeps.prepare import Plan
 
 
 @dataclass

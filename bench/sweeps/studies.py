@@ -16,9 +16,9 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from bench.config.ids import CellId
 from bench.results import selection
 from bench.results.record import RunRecord
-from bench.sweep.cells import Cell
-from bench.sweep.optuna_adapter import OPEN, TrialStore, guarded
-from bench.sweep.prepare import Plan
+from bench.sweeps.cells import Cell
+from bench.sweeps.optuna_adapter import OPEN, TrialStore, guarded
+from bench.sweeps.prepare import Plan
 
 PRUNER_STARTUP_TRIALS = 10
 """The first trials of a cell are never pruned, nor is any trial in the first quarter of its steps."""

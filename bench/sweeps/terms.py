@@ -10,9 +10,9 @@ from bench.config.contracts import StoredTask
 from bench.config.sweep_settings import SweepConfig
 from bench.errors import DeclarationError, StoreError
 from bench.results.record import read_spec, records, write_json
-from bench.sweep.cells import Cell
-from bench.sweep.environment import environment
-from bench.sweep.prepare import SEARCH_SETTINGS, Plan
+from bench.sweeps.cells import Cell
+from bench.sweeps.environment import environment
+from bench.sweeps.prepare import SEARCH_SETTINGS, Plan
 
 RULES = 1
 """The version of the rules by which configurations are drawn, trained, chosen and tested: see [Rules] in CHANGELOG.

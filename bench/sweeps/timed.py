@@ -16,13 +16,13 @@ from bench.config.ids import CellId
 from bench.config.settings import TrainSettings
 from bench.results.cell_runs import FEWEST_SEEDS, CellRuns
 from bench.results.record import RunRecord, write_json
-from bench.sweep.cells import Cell
-from bench.sweep.engines.local import LocalEngine
-from bench.sweep.estimate import EXCLUSIVE_SECONDS, EXCLUSIVE_STEPS, RunCost
-from bench.sweep.halving import ETA, FINALISTS, RUNGS, Continue, Draw, Rules
-from bench.sweep.next_step import Confirm, Test
-from bench.sweep.prepare import Plan
-from bench.sweep.probes import PROBE_EPOCHS, Prober, epoch_seconds, probe
+from bench.sweeps.cells import Cell
+from bench.sweeps.engines.local import LocalEngine
+from bench.sweeps.estimate import EXCLUSIVE_SECONDS, EXCLUSIVE_STEPS, RunCost
+from bench.sweeps.halving import ETA, FINALISTS, RUNGS, Continue, Draw, Rules
+from bench.sweeps.next_step import Confirm, Test
+from bench.sweeps.prepare import Plan
+from bench.sweeps.probes import PROBE_EPOCHS, Prober, epoch_seconds, probe
 
 END_SECONDS, END_SHARE = 1.0, 0.3
 """Kept for what follows the last run, MLflow's last writes and the leaderboard; and as a share of the start's time."""

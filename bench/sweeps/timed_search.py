@@ -12,15 +12,15 @@ from bench.config.ids import CellId, RunId
 from bench.config.settings import RunConfig
 from bench.results.cell_runs import CellRuns
 from bench.results.record import RunRecord
-from bench.sweep import halving, timed
-from bench.sweep.cells import Cell
-from bench.sweep.engines.local import Job, LocalEngine
-from bench.sweep.estimate import EXCLUSIVE_SECONDS
-from bench.sweep.halving import RUNGS, Bracket, Continue, Draw, Entrant
-from bench.sweep.next_step import Confirm, Done, Test, Wait
-from bench.sweep.prepare import Plan
-from bench.sweep.status import Display, Status
-from bench.sweep.timed import Journal, Pace, Speeds
+from bench.sweeps import halving, timed
+from bench.sweeps.cells import Cell
+from bench.sweeps.engines.local import Job, LocalEngine
+from bench.sweeps.estimate import EXCLUSIVE_SECONDS
+from bench.sweeps.halving import RUNGS, Bracket, Continue, Draw, Entrant
+from bench.sweeps.next_step import Confirm, Done, Test, Wait
+from bench.sweeps.prepare import Plan
+from bench.sweeps.status import Display, Status
+from bench.sweeps.timed import Journal, Pace, Speeds
 from bench.wording import count, duration
 
 NOTE_SECONDS = 1.0

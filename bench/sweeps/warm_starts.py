@@ -15,7 +15,7 @@ from bench.results.cell_runs import CellRuns, by_cell
 from bench.results.record import RunRecord, read_spec, records
 
 if TYPE_CHECKING:
-    from bench.sweep.cells import Cell
+    from bench.sweeps.cells import Cell
 
 WARM_STARTS_A_CELL = 3
 

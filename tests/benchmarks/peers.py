@@ -52,7 +52,7 @@ def bench(length: int, trials: int, folder: Path) -> float:
     from bench.config.budgets import Budget
     from bench.config.sweep_settings import SweepConfig
     from bench.results.record import records
-    from bench.sweep import coordinator, prepare
+    from bench.sweeps import coordinator, prepare
 
     space(folder)
     budget = Budget(

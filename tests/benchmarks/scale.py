@@ -119,7 +119,7 @@ class Instant:
         self.ended.append(job)
 
     def wait(self, timeout: float) -> list:
-        from bench.sweep.engines.local import Event
+        from bench.sweeps.engines.local import Event
 
         jobs, self.ended = self.ended, []
         return [Event(job, "ended", seconds=1.0) for job in jobs]
@@ -139,7 +139,7 @@ class Quiet:
 
 def plan(results: Path, trials: int, **options):
     from bench.config.sweep_settings import SweepConfig
-    from bench.sweep import prepare as plans
+    from bench.sweeps import prepare as plans
 
     budget = {"budget": "quick", "trials": trials, "name": "x", "results": results, "workers": 1}
     return plans.make(SweepConfig.build(None, budget | options))
@@ -147,8 +147,8 @@ def plan(results: Path, trials: int, **options):
 
 def fill(results: Path, trials: int, **options) -> int:
     """Make a sweep in which every cell has `trials` finished trials; return how many runs it has."""
-    from bench.sweep import coordinator
-    from bench.sweep.terms import freeze
+    from bench.sweeps import coordinator
+    from bench.sweeps.terms import freeze
 
     made = plan(results, 2, **options)
     outcome = coordinator.run(made, Quiet(), Instant(20))
@@ -169,7 +169,7 @@ def fill(results: Path, trials: int, **options) -> int:
 def copy_trial(made, cell, numbers: range, study: sqlite3.Connection, pages: sqlite3.Connection) -> None:
     """Give a cell the trials `numbers`, in the likeness of its trial 1."""
     from bench.config.strict import fingerprint
-    from bench.sweep.prepare import run_config
+    from bench.sweeps.prepare import run_config
 
     where = "select trial_id from trials join studies using (study_id) where study_name = ? and number = 1"
     trial = study.execute(where, [str(cell.id)]).fetchone()[0]
@@ -248,8 +248,8 @@ def _insert(connection: sqlite3.Connection, table: str, rows: list[dict]) -> Non
 def trials(sampler: str, count: int, more: int = TRIALS, profile: Path | None = None) -> dict:
     """The coordinator's own cost a trial, from trial `count` on."""
     from bench.results.record import records
-    from bench.sweep import coordinator
-    from bench.sweep.engines.local import PRELOAD, LocalEngine
+    from bench.sweeps import coordinator
+    from bench.sweeps.engines.local import PRELOAD, LocalEngine
     from bench.tracking.writer import Writer
 
     trackers: list[Writer] = []

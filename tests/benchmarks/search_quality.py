@@ -88,7 +88,7 @@ class Search(NamedTuple):
 def plan(question: Question, folder: Path, sampler: str, pruner: str, seed: int, trials: int):
     from bench.config.budgets import Budget
     from bench.config.sweep_settings import SweepConfig
-    from bench.sweep import prepare as plans
+    from bench.sweeps import prepare as plans
 
     spaces = folder / "spaces"
     spaces.mkdir(exist_ok=True)
@@ -113,7 +113,7 @@ class Quiet:
 
 def bench(question: Question, folder: Path, sampler: str, pruner: str, seed: int, trials: int) -> Search:
     from bench.results.record import records
-    from bench.sweep import coordinator
+    from bench.sweeps import coordinator
 
     made = plan(question, folder, sampler, pruner, seed, trials)
     outcome = coordinator.run(made, Quiet())
@@ -138,7 +138,7 @@ def ray(question: Question, folder: Path, seed: int, trials: int) -> Search:
     from ray.tune.schedulers import ASHAScheduler
     from ray.tune.search.optuna import OptunaSearch
 
-    from bench.sweep.prepare import run_config
+    from bench.sweeps.prepare import run_config
 
     made = plan(question, folder, "tpe", "none", seed, trials)
     (cell,) = made.cells

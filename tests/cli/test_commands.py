@@ -13,7 +13,7 @@ from bench.cli.commands import main
 from bench.config import plugins
 from bench.config.sweep_settings import SweepConfig
 from bench.results.metrics import METRICS
-from bench.sweep import prepare as plans
+from bench.sweeps import prepare as plans
 
 SWEEP = ["sweep", "--dataset", "latch", "--length", "8", "--models", "gru,mlp", "--budget", "smoke"]
 

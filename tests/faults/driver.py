@@ -9,11 +9,11 @@ from pathlib import Path
 
 from bench.config.sweep_settings import SweepConfig
 from bench.errors import BenchError
-from bench.sweep import coordinator, optuna_adapter, prepare
-from bench.sweep.engines import server
-from bench.sweep.engines.local import LocalEngine
-from bench.sweep.status import Status
-from bench.sweep.stop import leave
+from bench.sweeps import coordinator, optuna_adapter, prepare
+from bench.sweeps.engines import server
+from bench.sweeps.engines.local import LocalEngine
+from bench.sweeps.status import Status
+from bench.sweeps.stop import leave
 
 for _module in ("mlflow.store.tracking.sqlalchemy_store", "mlflow.store.db.utils"):
     importlib.import_module(_module)  # MLflow imports them when they are first needed

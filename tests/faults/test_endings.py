@@ -130,7 +130,7 @@ def test_a_damaged_mlflow_store_is_replaced_and_holds_all_runs(stub_sweep):
     assert "mlflow.db: is damaged; it is now mlflow.db.broken-1" in output
     assert not (stub_sweep.folder / "mlflow.log").exists()
     stub_sweep.check_tracked()
-    from bench.sweep import coordinator
+    from bench.sweeps import coordinator
 
     runs = [record for record in records(stub_sweep.folder) if record.config.phase in ("screen", "confirm")]
     assert len(runs) >= 6
@@ -143,7 +143,7 @@ def test_an_mlflow_server_that_is_gone_stops_nothing_and_sync_writes_the_runs_la
     assert status == 0, output
     assert "no server there; check that the server answers" in output
     assert (stub_sweep.folder / "mlflow.log").exists()
-    from bench.sweep import coordinator
+    from bench.sweeps import coordinator
 
     coordinator.sync(stub_sweep.folder, stub_sweep.results, print)
     stub_sweep.check_tracked()

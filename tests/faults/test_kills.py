@@ -11,7 +11,7 @@ import time
 import pytest
 
 from bench.results.record import RunRecord, records
-from bench.sweep import coordinator
+from bench.sweeps import coordinator
 
 TRIALS = 2
 SIZE = (f"trials={TRIALS}", "confirm_seeds=1")

@@ -8,7 +8,7 @@ from bench.config.settings import Limits, RunConfig, TrainSettings
 from bench.report import evidence
 from bench.results import bill, stats
 from bench.results.record import Asked, Epoch, RunRecord, Seconds
-from bench.sweep.estimate import CellEstimate, Estimate
+from bench.sweeps.estimate import CellEstimate, Estimate
 
 SETTINGS = TrainSettings(max_sequences=640, batch_size=8, num_epochs=2, num_val=8, num_test=8)
 

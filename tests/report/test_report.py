@@ -19,7 +19,7 @@ from bench.report.sections import generated_text
 from bench.results import answers, leaderboard
 from bench.results.cell_runs import CellRuns
 from bench.results.record import Asked, Epoch, RunRecord, Seconds
-from bench.sweep.estimate import CellEstimate, Estimate
+from bench.sweeps.estimate import CellEstimate, Estimate
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 ROOT = Path(__file__).parents[2]

@@ -4,8 +4,8 @@ import pytest
 
 from bench.config.sweep_settings import SweepConfig
 from bench.results.record import Asked, Epoch, RunRecord, Seconds
-from bench.sweep import estimate, probes, terms
-from bench.sweep import prepare as plans
+from bench.sweeps import estimate, probes, terms
+from bench.sweeps import prepare as plans
 from tests.makers import record
 
 

@@ -6,8 +6,8 @@ import pytest
 
 from bench.config.sweep_settings import SweepConfig
 from bench.errors import DeclarationError
-from bench.sweep import frontier
-from bench.sweep import prepare as plans
+from bench.sweeps import frontier
+from bench.sweeps import prepare as plans
 from tests.makers import record
 
 

@@ -8,10 +8,10 @@ import pytest
 from bench.config.ids import CellId
 from bench.results.cell_runs import CellRuns
 from bench.results.record import RunRecord
-from bench.sweep import halving
-from bench.sweep.halving import Bracket, Continue, Draw, Entrant, Rules, next_step, rungs, score_at
-from bench.sweep.next_step import Confirm, Done, Wait
-from bench.sweep.next_step import Test as OpenTest
+from bench.sweeps import halving
+from bench.sweeps.halving import Bracket, Continue, Draw, Entrant, Rules, next_step, rungs, score_at
+from bench.sweeps.next_step import Confirm, Done, Wait
+from bench.sweeps.next_step import Test as OpenTest
 from tests.halved import confirm, opened, trial
 
 A, B, C = (CellId("names", 8, name) for name in ("lstm", "gru", "rnn"))

@@ -4,7 +4,7 @@ import optuna
 import pytest
 
 from bench.errors import StoreError
-from bench.sweep import importance
+from bench.sweeps import importance
 
 pytestmark = pytest.mark.usefixtures("quick_databases")
 

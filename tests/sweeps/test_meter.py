@@ -8,7 +8,7 @@ from bench.config.ids import CellId
 from bench.config.settings import RunConfig, TrainSettings
 from bench.results.cell_runs import CellRuns
 from bench.results.record import Asked, RunRecord, Seconds
-from bench.sweep.meter import Meter
+from bench.sweeps.meter import Meter
 
 SETTINGS = TrainSettings(max_sequences=64, batch_size=8, num_epochs=2, num_val=8, num_test=8)
 A, B = CellId("d", 8, "a"), CellId("d", 8, "b")

@@ -5,8 +5,8 @@ import pytest
 from bench.config.ids import CellId
 from bench.results.cell_runs import CellRuns
 from bench.results.record import RunRecord
-from bench.sweep import next_step as steps
-from bench.sweep.next_step import Confirm, Done, Trial, Wait, next_step
+from bench.sweeps import next_step as steps
+from bench.sweeps.next_step import Confirm, Done, Trial, Wait, next_step
 from tests.makers import record
 
 CELL = CellId("latch", 8, "lstm")

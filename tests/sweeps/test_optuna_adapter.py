@@ -8,8 +8,8 @@ from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState
 
 from bench.errors import StoreError
-from bench.sweep import optuna_adapter
-from bench.sweep.optuna_adapter import TrialStore
+from bench.sweeps import optuna_adapter
+from bench.sweeps.optuna_adapter import TrialStore
 
 SPACE = {"x": FloatDistribution(0, 1)}
 

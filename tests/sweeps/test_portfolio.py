@@ -6,7 +6,7 @@ import pytest
 
 from bench.config import portfolios, search_spaces
 from bench.errors import DeclarationError
-from bench.sweep import portfolio
+from bench.sweeps import portfolio
 from tests.makers import record
 
 RATES = {"a": 0.003, "b": 0.006, "c": 0.012}

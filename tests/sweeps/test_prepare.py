@@ -13,8 +13,8 @@ from bench.data import own_data
 from bench.errors import BenchError
 from bench.results.cell_runs import CellRuns
 from bench.results.record import Asked, RunRecord, records
-from bench.sweep import prepare as plans
-from bench.sweep import terms, warm_starts
+from bench.sweeps import prepare as plans
+from bench.sweeps import terms, warm_starts
 from tests.makers import hourly
 
 

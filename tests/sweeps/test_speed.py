@@ -13,8 +13,8 @@ import pytest
 from bench.config.sweep_settings import SweepConfig
 from bench.errors import DeclarationError, HardwareError
 from bench.report import speed_charts
-from bench.sweep import speed
-from bench.sweep.engines.local import Event
+from bench.sweeps import speed
+from bench.sweeps.engines.local import Event
 
 SAME = {"hardware": "a machine", "device": "cpu", "precision": "32-true", "threads": 1}
 SAME |= {"dataset": "adding", "batch_size": 32, "status": "complete", "reason": None}
@@ -183,7 +183,7 @@ def test_a_length_that_fails_is_a_cell_with_its_cause():
 
 def test_a_gpu_that_torch_does_not_see_is_told_before_anything_is_measured(tmp_path, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
-    monkeypatch.setattr("bench.sweep.engines.machine.call", lambda function: 0)
+    monkeypatch.setattr("bench.sweeps.engines.machine.call", lambda function: 0)
     config = SweepConfig(datasets=["latch"], lengths=[8], models=["mlp"], gpus="1", results=tmp_path)
     with pytest.raises(HardwareError, match="sees 0 of 1"):
         speed.measure(config, 4, lambda line: None)

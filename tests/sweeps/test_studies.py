@@ -11,8 +11,8 @@ from bench.config import search_spaces
 from bench.config.sweep_settings import SweepConfig
 from bench.errors import DeclarationError
 from bench.results.record import Asked, Epoch, RunRecord
-from bench.sweep import prepare as plans
-from bench.sweep.studies import Studies
+from bench.sweeps import prepare as plans
+from bench.sweeps.studies import Studies
 
 pytestmark = pytest.mark.usefixtures("quick_databases")
 

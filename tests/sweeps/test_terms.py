@@ -10,7 +10,7 @@ from bench.config import plugins, search_spaces
 from bench.config.budgets import BUDGETS
 from bench.config.sweep_settings import SweepConfig
 from bench.errors import DeclarationError
-from bench.sweep import prepare, terms
+from bench.sweeps import prepare, terms
 
 SPACES_OF_VERSION_0_1 = {
     "mlp": "0cac52964b79",

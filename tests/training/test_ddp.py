@@ -14,11 +14,11 @@ from bench.config.sweep_settings import SweepConfig
 from bench.errors import HardwareError
 from bench.results import leaderboard
 from bench.results.record import RunRecord, records
-from bench.sweep import coordinator as sweeps
-from bench.sweep import estimate
-from bench.sweep import prepare as plans
-from bench.sweep.engines import machine
-from bench.sweep.engines.local import Event, Job, LocalEngine
+from bench.sweeps import coordinator as sweeps
+from bench.sweeps import estimate
+from bench.sweeps import prepare as plans
+from bench.sweeps.engines import machine
+from bench.sweeps.engines.local import Event, Job, LocalEngine
 
 
 def config(name: str, num_devices: int, **changes) -> RunConfig:

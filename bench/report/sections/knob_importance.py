@@ -2,7 +2,7 @@
 
 from bench.errors import StoreError
 from bench.report.page import Findings, Note, Section, Table
-from bench.sweep import importance
+from bench.sweeps import importance
 from bench.wording import count
 
 METHOD = (

@@ -1,4 +1,4 @@
-"""The process that run processes are forked from: `python -m bench.sweep.engines.forkserver CHANNEL LIFE MODULE…`.
+"""The process that run processes are forked from: `python -m bench.sweeps.engines.forkserver CHANNEL LIFE MODULE…`.
 
 It imports the modules once, so that a run starts in hundredths of a second. It takes orders from the channel and
 answers on it: `ready`, `pong`, `forked` with a process's number, and `exited` with its status, as Popen.returncode
@@ -17,8 +17,8 @@ from multiprocessing.connection import Connection
 from multiprocessing.reduction import recv_handle
 from typing import Any, NamedTuple, NoReturn
 
-from bench.sweep.engines import processes
-from bench.sweep.engines.server import load
+from bench.sweeps.engines import processes
+from bench.sweeps.engines.server import load
 from bench.training import launchers, signals
 
 CLEANUP_SECONDS = 5.0  # for killed processes to be gone; one that waits for a dead disk takes longer

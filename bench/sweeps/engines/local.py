@@ -15,7 +15,7 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Literal
 
-from bench.sweep.engines.server import PRELOAD, Child, Clock, load, shared
+from bench.sweeps.engines.server import PRELOAD, Child, Clock, load, shared
 from bench.training import signals
 
 RUN = "bench.training.train:run_in_folder"

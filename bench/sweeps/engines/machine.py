@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from bench.errors import HardwareError
-from bench.sweep.engines.server import call
+from bench.sweeps.engines.server import call
 
 Slot = dict[str, str]
 """Environment variables of the runs in a slot: which GPUs they see."""

@@ -22,9 +22,9 @@ from multiprocessing.reduction import send_handle
 from typing import Any
 
 from bench.errors import BenchError, HardwareError
-from bench.sweep.engines import processes
+from bench.sweeps.engines import processes
 
-PRELOAD = ("bench.sweep.engines._preload",)
+PRELOAD = ("bench.sweeps.engines._preload",)
 LOAD_SECONDS = 300.0  # to import the modules
 SILENT_SECONDS = 30.0  # without a sign of life, after which a server counts as hung
 MAX_STARTS = 3  # in a row that end before the server is ready
@@ -81,7 +81,7 @@ class ForkServer:
             hint = "see the lines above, and check that there is memory for it"
             raise HardwareError(f"the process that starts runs ended {MAX_STARTS} times while it loaded torch; {hint}")
         ours, theirs = socket.socketpair()
-        command = [sys.executable, "-m", "bench.sweep.engines.forkserver", str(theirs.fileno()), str(self._life_read)]
+        command = [sys.executable, "-m", "bench.sweeps.engines.forkserver", str(theirs.fileno()), str(self._life_read)]
         self._process = subprocess.Popen(
             [*command, *self._preload],
             env=os.environ | _module_path() | dict([self._mark.split("=")]),

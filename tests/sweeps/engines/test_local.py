@@ -1,8 +1,8 @@
 """Runs as processes of this machine: where they look for their folder."""
 
-from bench.sweep.engines import local
-from bench.sweep.engines.local import Job, LocalEngine
-from bench.sweep.engines.server import ForkServer
+from bench.sweeps.engines import local
+from bench.sweeps.engines.local import Job, LocalEngine
+from bench.sweeps.engines.server import ForkServer
 
 
 def test_a_run_finds_its_folder_after_the_working_directory_has_changed(tmp_path, monkeypatch):

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from bench.errors import HardwareError
-from bench.sweep.engines import machine
+from bench.sweeps.engines import machine
 
 GIB = 2**30
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from bench.errors import BenchError, DeclarationError, HardwareError
-from bench.sweep.engines import server
-from bench.sweep.engines.server import ForkServer, call
+from bench.sweeps.engines import server
+from bench.sweeps.engines.server import ForkServer, call
 
 
 @pytest.fixture
@@ -81,7 +81,7 @@ def test_a_server_that_dies_while_it_loads_is_no_endless_loop(tmp_path, monkeypa
 def test_closing_a_server_leaves_no_process(bare):
     pid = call("os:getppid")
     bare.wait_until_ready()
-    child = bare.fork("bench.sweep.engines.server:answer", ("time:sleep", (60,)))
+    child = bare.fork("bench.sweeps.engines.server:answer", ("time:sleep", (60,)))
     while child.pid is None:
         time.sleep(0.01)
         bare.update()

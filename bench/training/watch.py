@@ -72,11 +72,12 @@ class History:
     def divergence(self) -> str | None:
         """Return how the loss of the last three epochs exceeds twice the best one, None if it does not.
 
-        A loss close to zero doubles by chance: the excess must be at least a tenth of the first epoch's loss as well.
+        A loss close to zero doubles by chance, on a small training set tenfold: at least half of what training had
+        gained since the first epoch must be lost as well.
         """
         losses = [epoch.train_loss for epoch in self.epochs]
         best = min(losses)
-        if len(losses) > 3 and min(losses[-3:]) > max(2 * best, best + 0.1 * losses[0]):
+        if len(losses) > 3 and min(losses[-3:]) > max(2 * best, (best + losses[0]) / 2):
             return f"loss {losses[-1]:.3g} in epoch {len(losses) - 1}, after {best:.3g} at its best"
         return None
 

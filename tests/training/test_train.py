@@ -416,6 +416,7 @@ def test_a_run_that_takes_too_long_is_a_timeout(monkeypatch, clock):
         ([1.0, 0.4, 0.9, 0.9, 0.5], False),
         ([0.4, 0.9, 0.9], False),  # too few to tell
         ([1.0, 0.001, 0.01, 0.01, 0.01], False),  # small losses double by chance
+        ([0.69, 0.28, 0.036, 0.174, 0.358, 0.142], False),  # GunPoint: a spike on 40 training examples
         ([0.7, 0.7, 0.7, 0.7, 0.7], False),
     ],
 )

@@ -11,7 +11,7 @@ CAUSES = {
     "pruned": "The pruner ended the run early, because others were better at the same point.",
     "over the limit": "The configuration exceeds a limit of the sweep, so it was not trained or not chosen.",
     "non_finite": "The loss or the score became infinite or not a number. The usual cause is too high a learning rate.",
-    "diverged": "The loss was more than twice its best for three epochs.",
+    "diverged": "The loss was more than twice its best for three epochs, and half of its gain was lost.",
     "out_of_memory": "The device or the machine ran out of memory.",
     "timeout": "Training took longer than --max-run-seconds allows.",
     "stall": "The run made no step for --stall-seconds and was ended.",

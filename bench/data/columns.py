@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 from bench.config.sweep_settings import SweepConfig
 from bench.data.encodings import read_text
-from bench.data.table_format import NUMBER, TableFormat
+from bench.data.numbers import NUMBER
+from bench.data.table_format import TableFormat
 from bench.data.tables import MISSING, is_named, read_head
 from bench.data.timestamps import DATE
 from bench.errors import DataError, DeclarationError

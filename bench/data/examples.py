@@ -9,12 +9,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bench.config.datasets import DataFile
-from bench.data import series_tables, signals, splits, texts
+from bench.data import labels, series_tables, signals, splits, texts
+from bench.data.files import ignored_remark, inside
 from bench.data.table_format import TableFormat
 from bench.data.tables import is_named, read_table
 from bench.data.texts import Examples
-from bench.errors import DataError, DataMissingError, DeclarationError
+from bench.errors import DataError, DeclarationError
 
 READERS = ("ts", "arrays", "wav", "text", "table")
 
@@ -38,25 +38,34 @@ class Reading(NamedTuple):
         return [name for name in names if is_named(name) and name not in others]
 
 
-def read(paths: list[Path], files: list[DataFile], reading: Reading) -> Examples:
-    """Return the labelled examples of all files, one after the other. Raises DataError and DataMissingError."""
+def read(paths: list[Path], reading: Reading) -> Examples:
+    """Return the labelled examples of all files, one after the other. Raises DataError."""
     if reading.reader == "table":
         return _read_table(paths, reading)
     if reading.reader == "arrays" and paths[0].suffix == ".npy":
         if len(paths) % 2:
             raise DataError(f"{paths[-1]}: .npy files must come in pairs, x and then y, but there are {len(paths)}")
         pairs = zip(paths[::2], paths[1::2], strict=True)
-        return _joined([signals.read_arrays(x, y) for x, y in pairs], paths[::2])
-    for file, path in zip(files, paths, strict=True):
-        if file.listing is not None:
-            _check_folder(file, path)
+        return _unified(_joined([signals.read_arrays(x, y) for x, y in pairs], paths[::2]))
     readers: dict[str, Callable[[Path], Examples]] = {
         "ts": signals.read_ts,
         "arrays": signals.read_arrays,
         "wav": lambda path: _read_recordings(path, reading.label),
         "text": lambda path: _read_texts(path, paths, reading),
     }
-    return _joined([readers[reading.reader](path) for path in paths], paths)
+    return _unified(_joined([readers[reading.reader](path) for path in paths], paths))
+
+
+def _unified(found: Examples) -> Examples:
+    """Return the examples with one spelling for each class, and remarks on that.
+
+    Remarks on ignored files are dropped: they would be kept with the prepared arrays, but the files come and go.
+    """
+    found = found._replace(remarks=[remark for remark in found.remarks if remark.kind != "ignored"])
+    if found.classes:
+        return found
+    remarks = [*found.remarks, *labels.remarked(found.labels)]
+    return found._replace(labels=labels.unified(found.labels), remarks=remarks)
 
 
 def read_new(path: Path, reading: Reading) -> Examples:
@@ -83,13 +92,6 @@ def _new_text_column(path: Path, reading: Reading) -> str | int:
     return reading.text or "text"
 
 
-def _check_folder(file: DataFile, path: Path) -> None:
-    size = sum(member.stat().st_size for member in path.rglob("*") if member.is_file())
-    if size != file.size_bytes:
-        rule = f"must hold files of {file.size_bytes:,} bytes in total, but they have {size:,}"
-        raise DataMissingError(f"{path}: {rule}; it is another version, or its download was cut off")
-
-
 def _joined(parts: list[Examples], paths: list[Path]) -> Examples:
     """Return the examples of all files, which must agree in their channels and declared classes."""
     first = parts[0]
@@ -114,10 +116,11 @@ def _read_recordings(path: Path, label: str | int | None) -> Examples:
     if label is not None and not isinstance(label, int):
         rule = "must be the number of a field of the recording's name, from 1"
         raise DeclarationError(f"classification: label: {rule}, but found {label!r}")
-    recordings = sorted(file for file in path.rglob("*") if file.suffix.lower() == ".wav") if path.is_dir() else [path]
+    members, ignored = inside(path) if path.is_dir() else ([path], [])
+    recordings = [file for file in members if file.suffix.lower() == ".wav" or not path.is_dir()]
     if not recordings:
         raise DataError(f"{path}: no .wav file in this folder")
-    examples, rate = Examples([], [], [], remarks=[]), 0
+    examples, rate = Examples([], [], [], remarks=ignored_remark(ignored)), 0
     for recording in recordings:
         samples, its_rate = signals.read_wav(recording)
         if rate not in (0, its_rate):
@@ -155,12 +158,15 @@ def _read_table(paths: list[Path], reading: Reading) -> Examples:
             if not all(cell.strip() for cell in row):
                 column = next(name for name, cell in zip(roles, row, strict=True) if not cell.strip())
                 raise DataError(f"{path}: line {line}, column '{column}': empty; fill it in, or remove the row")
-            rows.append(row)
+            rows.append([row[0].strip(), *row[1:]])
     examples = _read_series(paths, reading)
+    given = [row[0] for row in rows]
+    rows = [[label, *row[1:]] for label, row in zip(labels.unified(given), rows, strict=True)]
     if reading.form.group is not None:
         rows = _one_row_per_group(rows, examples.names, roles, paths[0])
     groups = [row[1] for row in rows] if reading.split_column else None
-    return examples._replace(labels=[row[0].strip() for row in rows], groups=groups)
+    remarks = [*examples.remarks, *labels.remarked(given)]
+    return examples._replace(labels=[row[0] for row in rows], groups=groups, remarks=remarks)
 
 
 def _read_series(paths: list[Path], reading: Reading, partial: bool = False) -> Examples:

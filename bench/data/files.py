@@ -14,7 +14,7 @@ import shutil
 import stat
 import uuid
 from collections.abc import Callable, Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,9 +22,10 @@ import numpy as np
 from bench.config.datasets import DataFile
 from bench.config.strict import fingerprint
 from bench.data import remarks
+from bench.data.remarks import Remark
 from bench.errors import DataError, DataMissingError, StoreError, did_you_mean
 
-VERSION = 5
+VERSION = 6
 """Version of the prepared arrays: raised whenever a reader changes what it prepares from a file."""
 
 
@@ -122,9 +123,51 @@ def _whole(folder: Path) -> Prepared | None:
         return None
 
 
+def inside(folder: Path) -> tuple[list[Path], list[Path]]:
+    """Return the files in a folder and below it, sorted, and those among them that a file manager left there.
+
+    The second are hidden files, such as .DS_Store and the ._NAME that macOS adds for a file NAME, and Thumbs.db and
+    desktop.ini of Windows. Readers ignore them. Raises DataError.
+    """
+    kept: list[Path] = []
+    ignored: list[Path] = []
+    try:
+        for path in sorted(folder.rglob("*")):
+            if path.is_file():
+                (ignored if is_left_behind(path.relative_to(folder)) else kept).append(path)
+    except OSError as error:
+        raise DataError(f"{error.filename or folder}: {reason(error)}") from None
+    return kept, ignored
+
+
+def is_left_behind(path: PurePath) -> bool:
+    """Return whether a path in a folder or an archive is hidden, or a file that Windows or macOS puts beside others."""
+    return any(part.startswith((".", "~$")) or part.lower() in _LEFT_BEHIND for part in path.parts)
+
+
+_LEFT_BEHIND = ("thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx")
+
+
+def ignored_remark(ignored: Sequence[Path]) -> list[Remark]:
+    """Return a remark that names the files of a folder that are ignored."""
+    names = sorted({path.name for path in ignored})
+    shown_names = ", ".join(names[:3]) + (f", … ({len(ignored):,} files)" if len(names) > 3 else "")
+    return [Remark("ignored", f"hidden files and those of file managers are ignored: {shown_names}")] if names else []
+
+
+def _check_folder(file: DataFile, path: Path) -> None:
+    kept, ignored = inside(path)
+    size, ignored_size = (sum(member.stat().st_size for member in members) for members in (kept, ignored))
+    if file.size_bytes not in (size, size + ignored_size):  # cards of earlier versions count all files
+        rule = f"must hold files of {file.size_bytes:,} bytes in total, but they have {size:,}"
+        raise DataMissingError(f"{path}: {rule}; it is another version, or its download was cut off")
+
+
 def _checked(file: DataFile) -> Path:
-    """Return where a file is, if it has the hash of its card: results name that hash."""
+    """Return where a file is, if it has the hash of its card: results name that hash. Of a folder, its size."""
     path = locate(file)
+    if file.listing is not None:
+        _check_folder(file, path)
     if file.listing is None and (sha256 := checksum(path)) != file.sha256:
         rule = f"the file has sha256 {sha256[:12]}…, but its card says {file.sha256[:12]}…"
         # Not DataMissingError: code that skips missing files must not skip this one.

@@ -18,7 +18,7 @@ from bench.config.datasets import DataFile, Dataset, make_task
 from bench.config.sweep_settings import SweepConfig, flag
 from bench.data import cards
 from bench.data.columns import check_roles, look_at
-from bench.data.files import check_readable, checksum, reason, shown
+from bench.data.files import check_readable, checksum, ignored_remark, inside, shown
 from bench.data.questions import (
     OPTIONS,
     RECORDINGS,
@@ -83,7 +83,9 @@ def make(config: SweepConfig) -> Own | None:
         files=files,
         arguments=arguments,
     )
-    return Own(card, summary(path, card, task, look, asked.notes, bool(config.lengths)), listing)
+    ignored = ignored_remark(inside(path)[1]) if path.is_dir() else []
+    lines = summary(path, card, task, look, asked.notes, bool(config.lengths))
+    return Own(card, lines + [remark.about(path.name) for remark in ignored], listing)
 
 
 def save(own: Own, folder: Path = Path("datasets")) -> str:
@@ -116,20 +118,17 @@ def _folder(path: Path) -> tuple[list[DataFile], str]:
     Its hash is that of the sorted lines "path sha256", with paths that begin at the folder's own name: a folder that
     was moved keeps its hash.
     """
-    try:
-        inside = sorted(file for file in path.rglob("*") if file.is_file())
-        if not any(file.suffix.lower() in (RECORDINGS, TEXT_FILES) for file in inside):
-            kinds = ", ".join(sorted({file.suffix or file.name for file in inside})[:8]) or "nothing"
-            rule = "a folder holds recordings or texts, in a folder for each class; give a table by its own name"
-            raise DataError(f"{path}: no .wav or .txt file in it, but {kinds}; {rule}")
-        sizes = {file: file.stat().st_size for file in inside}
-    except OSError as error:
-        raise DataError(f"{error.filename or path}: {reason(error)}") from None
-    for file in inside:
+    members, _ = inside(path)
+    if not any(file.suffix.lower() in (RECORDINGS, TEXT_FILES) for file in members):
+        kinds = ", ".join(sorted({file.suffix or file.name for file in members})[:8]) or "nothing"
+        rule = "a folder holds recordings or texts, in a folder for each class; give a table by its own name"
+        raise DataError(f"{path}: no .wav or .txt file in it, but {kinds}; {rule}")
+    sizes = {file: file.stat().st_size for file in members}
+    for file in members:
         _check_name(file)
-    hashes = {file: checksum(file) for file in inside}
+    hashes = {file: checksum(file) for file in members}
     lines = sorted(f"{file.relative_to(path.parent).as_posix()} {digest}\n" for file, digest in hashes.items())
-    rows = [f"{file}\t{hashes[file]}\t{sizes[file]}\t\n" for file in inside]
+    rows = [f"{file}\t{hashes[file]}\t{sizes[file]}\t\n" for file in members]
     sha256 = hashlib.sha256("".join(lines).encode()).hexdigest()
     whole = DataFile(path=str(path), sha256=sha256, size_bytes=sum(sizes.values()), listing=f"{slug(path)}.tsv")
     return [whole], "path\tsha256\tsize_bytes\turl\n" + "".join(rows)

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from bench.config.sweep_settings import SweepConfig
 from bench.data import texts
 from bench.data.columns import LABELS, TARGETS, TEXTS, TOKENS, Look, choose, look_at_json, time_column, with_names
+from bench.data.files import inside
 from bench.data.table_format import PARQUET
 from bench.data.tables import is_named
 from bench.errors import DataError, DeclarationError
@@ -160,7 +161,7 @@ def _text_column(config: SweepConfig, look: Look, label: str) -> str | None:
 
 def _class_folder(config: SweepConfig, path: Path) -> Question:
     """Return the question about a folder of recordings, or of texts, in a folder for each class."""
-    recordings = [file for file in path.rglob("*") if file.suffix.lower() == RECORDINGS]
+    recordings = [file for file in inside(path)[0] if file.suffix.lower() == RECORDINGS]
     if not recordings:
         return _texts(config, [path], "one text per file, of the class that its folder is named after")
     _allow_only(config, path, {"splits", "label", "group"})

@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from typing import Any, Literal, NamedTuple
 
-Kind = Literal["constant", "cut", "decimal", "encoding", "equal", "groups", "missing", "rounded", "steps", "time",
-               "unknown", "unnamed", "unseen", "windows"]  # fmt: skip
+Kind = Literal["constant", "cut", "decimal", "encoding", "equal", "groups", "ignored", "labels", "missing", "rounded",
+               "steps", "thousands", "time", "unknown", "unnamed", "unseen", "windows"]  # fmt: skip
 
 
 class Remark(NamedTuple):

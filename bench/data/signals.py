@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from bench.data import labels
 from bench.data.encodings import read_bytes, read_text
 from bench.data.files import check_readable, reason
 from bench.data.texts import Examples, shown
@@ -23,6 +24,7 @@ MISSING = ("?", "nan", "")
 
 _KINDS = {1: "PCM", 3: "floating point", 6: "A-law", 7: "mu-law", 17: "ADPCM", 85: "MP3"}
 _EXTENSIBLE = 0xFFFE
+_UNKNOWN_SIZE = 0x7FFF0000  # bytes, at least: sox writes 0x7FFFF000, arecord 0x80000000, ffmpeg 0xFFFFFFFF
 
 
 # Series: the .ts format of the UCR and UEA archives
@@ -54,6 +56,7 @@ def read_ts(path: Path, labelled: bool = True) -> Examples:
                 examples = examples._replace(classes=_ts_classes(header, where) if labelled else [])
             continue
         series, label = _ts_case(line, header, where)
+        (label,) = labels.matched([label], examples.classes or [])
         if examples.classes and label not in examples.classes:
             known = ", ".join(examples.classes)
             raise DataError(
@@ -144,7 +147,7 @@ def _numbers(fields: list[str], where: str) -> np.ndarray:
 # Series: NumPy's arrays
 
 
-def read_arrays(path: Path, labels: Path | None = None, labelled: bool = True) -> Examples:
+def read_arrays(path: Path, label_file: Path | None = None, labelled: bool = True) -> Examples:
     """Read x (N, S) or (N, S, D) and y (N,) from one .npz file, or from two .npy files.
 
     A sequence that is shorter than the others ends with steps of NaN, or has its length in `length` (N,) of the .npz
@@ -160,17 +163,17 @@ def read_arrays(path: Path, labels: Path | None = None, labelled: bool = True) -
         x, y, length = arrays["x"], arrays.get("y"), arrays.get("length")
     elif not labelled:
         (x,), y, length = _load(path).values(), None, None
-    elif labels is None:
+    elif label_file is None:
         raise DataError(
             f"{path}: an .npy file holds one array; give the file of labels with another --data, or save an .npz file"
         )
     else:
-        (x,), (y,), length = _load(path).values(), _load(labels).values(), None
+        (x,), (y,), length = _load(path).values(), _load(label_file).values(), None
     x = _checked_values(path, x)
     y = y if labelled and y is not None else np.full(len(x), "")
     if y.shape != (len(x),):
         raise DataError(
-            f"{labels or path}: y must have one label for each of {len(x):,} sequences, but has shape {y.shape}"
+            f"{label_file or path}: y must have one label for each of {len(x):,} sequences, but has shape {y.shape}"
         )
     is_past = np.isnan(x).all(2)[:, ::-1]
     ends = np.where(is_past.all(1), 0, x.shape[1] - is_past.argmin(1)) if length is None else length
@@ -223,7 +226,8 @@ def _label(path: Path, value: Any, place: int) -> str:
 def read_wav(path: Path) -> tuple[np.ndarray, int]:
     """Return the samples of a RIFF wave file, (S,) float32 from -1 to 1, and the samples per second.
 
-    The file holds PCM of 8, 16, 24 or 32 bits, or floating point; several channels are averaged. Written by hand, as
+    The file holds PCM of 8, 16, 24 or 32 bits, or floating point; several channels are averaged. A file that was
+    written through a pipe, whose size is unknown, is read to its end. Written by hand, as
     libsndfile (soundfile) and Python's `wave` read a truncated file without an error, and `wave` does not read the
     extensible format of most 24-bit files before Python 3.12. Raises DataError.
     """
@@ -242,12 +246,26 @@ def read_wav(path: Path) -> tuple[np.ndarray, int]:
                 raise DataError(
                     f"{path}: byte {position}: samples before their format ('fmt '); convert the file again"
                 )
+            if _is_unknown(size, data, body):
+                frame = max(1, layout[1] * layout[3] // 8)
+                size = (len(data) - body) // frame * frame
             if body + size > len(data):
                 rule = f"{size:,} bytes of samples are announced, but the file holds {len(data) - body:,}"
                 raise DataError(f"{path}: byte {body}: {rule}; it is truncated, get it again")
             return _wav_samples(path, data[body : body + size], layout, body), layout[2]
         position = body + size + size % 2
     raise DataError(f"{path}: byte {min(position, len(data))}: the file ends before its samples; get it again")
+
+
+def _is_unknown(size: int, data: bytes, body: int) -> bool:
+    """Return whether the size of the samples is what programs write that cannot know it, as ffmpeg and sox to a pipe.
+
+    They write 0 or the largest number, for the samples and for the file.
+    """
+    announced = int.from_bytes(data[4:8], "little") + 8
+    if size == 0:
+        return body < len(data) and announced != len(data)
+    return size >= _UNKNOWN_SIZE and body + size > len(data)
 
 
 def _wav_layout(path: Path, chunk: bytes, body: int) -> tuple[int, int, int, int]:

@@ -3,7 +3,6 @@
 import contextlib
 import csv
 import io
-import re
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
@@ -11,17 +10,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bench.data.encodings import find_encoding, opened
+from bench.data.numbers import NUMBER, decimal_sign, plain
 from bench.data.remarks import Remark
 from bench.data.timestamps import DATE
 from bench.errors import DataError, did_you_mean
 
 DELIMITERS = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "bars"}
 PARQUET = (".parquet", ".pq")
-NUMBER = re.compile(r"\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*")
-DECIMAL_COMMA = re.compile(r"\s*[-+]?\d*,\d+([eE][-+]?\d+)?\s*")
-THOUSANDS = re.compile(r"\s*[-+]?[1-9]\d{0,2}(,\d{3})+\s*")
-"""Thousands with commas between them. A number such as 1,500 may also have a decimal comma."""
-
 _SNIFFED_LINES = 50
 _NAMES_SHOWN = 30
 _NOT_TEXT = {
@@ -128,7 +123,7 @@ def sniff(path: Path, form: TableFormat) -> tuple[TableFormat, list[list[str]], 
     """Return the format with all that it leaves open, the first rows as text, and remarks on what was assumed.
 
     The delimiter is the one that splits all of the first lines into the same number of fields; in a .tsv file, tabs if
-    its first line has one. Numbers have decimal commas if some of the first ones cannot be read otherwise.
+    its first line has one. Numbers have decimal commas if `numbers.decimal_sign` is sure of it.
     Raises DataError.
     """
     check_delimiter(path, form.delimiter)
@@ -142,7 +137,7 @@ def sniff(path: Path, form: TableFormat) -> tuple[TableFormat, list[list[str]], 
     lines = first_lines(path, form)
     form = replace(form, delimiter=form.delimiter or _delimiter(path, lines))
     rows = rows_of(lines, form)
-    return replace(form, decimal="," if form.delimiter != "," and _has_decimal_commas(rows) else "."), rows, remarks
+    return replace(form, decimal=decimal_sign(cell for row in rows for cell in row)), rows, remarks
 
 
 def first_lines(path: Path, form: TableFormat, count: int = _SNIFFED_LINES) -> list[str]:
@@ -161,11 +156,6 @@ def rows_of(lines: list[str], form: TableFormat) -> list[list[str]]:
     """Return the fields of lines."""
     with long_fields():
         return list(csv.reader(lines, delimiter=form.delimiter or ","))
-
-
-def with_point(cell: str, form: TableFormat) -> str:
-    """Return a cell with a decimal point if it is a number with a decimal comma."""
-    return cell.replace(",", ".") if form.decimal == "," and DECIMAL_COMMA.fullmatch(cell) else cell
 
 
 def check_delimiter(path: Path, delimiter: str | None) -> None:
@@ -226,17 +216,9 @@ def _check_first_lines(path: Path, delimiter: str, counts: list[int]) -> None:
         raise DataError(f"{path}: {rule}; delete what is above the names of the columns")
 
 
-def _has_decimal_commas(rows: list[list[str]]) -> bool:
-    """Return whether numbers surely have decimal commas: none has a point, and not all commas may split thousands."""
-    cells = [cell for row in rows for cell in row]
-    commas = [cell for cell in cells if DECIMAL_COMMA.fullmatch(cell)]
-    has_points = any("." in cell and NUMBER.fullmatch(cell) for cell in cells)
-    return bool(commas) and not has_points and not all(map(THOUSANDS.fullmatch, commas))
-
-
 def _check_header(path: Path, first: list[str], rows: list[list[str]], form: TableFormat) -> None:
     """Raise DataError if the first line holds data instead of the names of columns."""
-    numbers = [bool(NUMBER.fullmatch(with_point(cell, form))) for cell in first]
+    numbers = [bool(NUMBER.fullmatch(plain(cell, form.decimal))) for cell in first]
     dates = [bool(DATE.fullmatch(cell)) for cell in first]
     what = None
     if all(number or date or not cell for cell, number, date in zip(first, numbers, dates, strict=True)):

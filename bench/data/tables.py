@@ -14,11 +14,9 @@ from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
+from bench.data.numbers import DECIMAL_COMMA, NUMBER, ONE_GROUP, has_sure_points, parsed, plain, ungrouped
 from bench.data.remarks import Remark
 from bench.data.table_format import (
-    DECIMAL_COMMA,
-    NUMBER,
-    THOUSANDS,
     Source,
     TableFormat,
     first_lines,
@@ -26,7 +24,6 @@ from bench.data.table_format import (
     opened_text,
     parquet_names,
     rows_of,
-    with_point,
 )
 from bench.data.timestamps import TimeForm, TimeReader, regularity
 from bench.errors import DataError
@@ -35,8 +32,7 @@ CELLS = 1 << 20  # of a piece: rows times columns of the file
 MISSING = ["", "NA", "N/A", "n/a", "NaN", "nan", "-nan", "NULL", "null", "None", "<NA>", "#N/A", "?"]
 """Cells that mean a missing number. A group may be called NA."""
 
-_GROUPED = re.compile(r"\s*[-+]?\d{1,3}([., '\u00a0\u202f]\d{3})+([.,]\d+)?\s*")
-_SWAPPED = str.maketrans(",.", ".,")
+_SEPARATED = re.compile(r"\s*[-+]?\d{1,3}([., '’\u00a0\u202f]\d{3})+([.,]\d+)?\s*")
 _ROUNDED = 1e-3  # of a column's range: single precision may round by so much without a remark
 
 
@@ -110,7 +106,7 @@ def read_head(path: Path, count: int, form: TableFormat, named: Sequence[str] = 
         rows = [] if first is None else [[str(cell) for cell in row] for row in first.head(count).to_numpy()]
     else:
         lines = rows_of(first_lines(path, form, count + form.header), form)[form.header :]
-        rows = [[with_point(cell, form) for cell in row] for row in lines]
+        rows = [[plain(cell, form.decimal) for cell in row] for row in lines]
     return Head(source.names, rows, form)
 
 
@@ -152,6 +148,7 @@ class _Reader:
         self.times, self.codes = _Growing(np.int64), _Growing(np.int32)
         self.known: dict[str, int] = {}
         self.time_reader = TimeReader(time_form)
+        self.grouped: dict[str, str] = {}  # columns with separators of thousands, and what is remarked about them
         self.rounded = dict.fromkeys(wanted, 0.0)  # at most, by single precision
         self.range = {name: (np.inf, -np.inf) for name in wanted}
         self.first_rows: list[tuple[Source, int]] = []  # of each file, counted over all files
@@ -189,6 +186,7 @@ class _Reader:
             self._check_order(times, borders, order)
             remarks += self.time_reader.remarks + regularity(self.time, times, borders)
         columns = {}
+        remarks += [Remark("thousands", text, name) for name, text in self.grouped.items()]
         for name in self.wanted:
             column = self.columns.pop(name).finish()
             columns[name] = column if order is None else column[order]
@@ -208,19 +206,41 @@ class _Reader:
         )
         return [Remark("rounded", f"{values}; subtract a constant from the column", name)]
 
-    def _numbers(self, source: Source, name: str, column: Any, row: int) -> np.ndarray:
-        import pandas as pd
-
-        values = column
-        if column.dtype.kind not in "iufb":
-            text = column.str.translate(_SWAPPED) if source.form.decimal == "," else column
-            values = pd.to_numeric(text, errors="coerce")
-        numbers = values.to_numpy(dtype=np.float64, na_value=np.nan)
-        missing = np.isnan(numbers)
-        bad = missing & column.notna().to_numpy() if values is not column else np.zeros(0, dtype=bool)
+    def _numbers_of_texts(self, source: Source, name: str, column: Any, row: int) -> np.ndarray:
+        """Return texts as numbers, those with separators of thousands as well if it is sure that they are such."""
+        numbers = parsed(column, source.form.decimal)
+        unread = np.isnan(numbers) & column.notna().to_numpy()
+        if not unread.any():
+            return numbers
+        numbers[unread] = ungrouped(column[unread], source.form.decimal)
+        bad = np.isnan(numbers) & unread
+        place = int((bad if bad.any() else unread).argmax())
+        cell = str(column.iloc[place])
         if bad.any():
-            place = int(bad.argmax())
-            _refuse_text(source, row + place, name, str(column.iloc[place]))
+            _refuse_text(source, row + place, name, cell)
+        self._check_thousands(source, name, column, row + place, cell)
+        if name not in self.grouped:
+            self.grouped[name] = (
+                f"thousands are read without their separators ({_shown(cell)} as {numbers[place]:.12g})"
+            )
+        return numbers
+
+    def _check_thousands(self, source: Source, name: str, column: Any, row: int, cell: str) -> None:
+        """Raise DataError if 1,500 may be 1.5: if no number of the file decides which sign is the decimal one."""
+        if source.form.decimal == "," or name in self.grouped or not all(map(ONE_GROUP.fullmatch, column.dropna())):
+            return
+        rows = [] if source.form.delimiter is None else rows_of(first_lines(source.path, source.form), source.form)
+        if not has_sure_points(other for cells in rows for other in cells):
+            either = f"{plain(cell, '.')} or {cell.strip().replace(',', '.').rstrip('0')}"
+            rule = f"{_shown(cell)} may be {either}; write it without the comma, or with a decimal point"
+            _refuse(source, row, name, rule)
+
+    def _numbers(self, source: Source, name: str, column: Any, row: int) -> np.ndarray:
+        if column.dtype.kind in "iufb":
+            numbers = column.to_numpy(dtype=np.float64, na_value=np.nan)
+        else:
+            numbers = self._numbers_of_texts(source, name, column, row)
+        missing = np.isnan(numbers)
         large = np.abs(numbers) > np.finfo(np.float32).max  # an inf as well
         if large.any():
             place = int(large.argmax())
@@ -363,8 +383,9 @@ def _refuse(source: Source, row: int, column: str | None, rule: str) -> NoReturn
 
 def _refuse_text(source: Source, row: int, column: str, text: str) -> NoReturn:
     fix = "correct it, leave it empty if it is missing, or leave the column out (--features)"
-    if _GROUPED.fullmatch(text) and not THOUSANDS.fullmatch(text):
-        fix = "write thousands without separators"
+    if _SEPARATED.fullmatch(text) and not ONE_GROUP.fullmatch(text):
+        other = "," if source.form.decimal == "," else "."
+        fix = f"other numbers of the file have {other!r} before their decimals; write this one without separators"
     elif source.form.decimal == "," and NUMBER.fullmatch(text):
         fix = "write decimal commas or points, not both"
     elif DECIMAL_COMMA.fullmatch(text):

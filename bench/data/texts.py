@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from bench.data.encodings import read_bytes, read_text
-from bench.data.files import check_readable, reason
+from bench.data.files import check_readable, ignored_remark, inside, is_left_behind, reason
 from bench.data.remarks import Remark
 from bench.data.table_format import PARQUET, TableFormat, long_fields, parquet_names, sniff
 from bench.data.tables import parquet_cells
@@ -201,11 +201,10 @@ def read_text_lines(path: Path, label: str, encoding: str | None = None) -> Exam
 
 def read_text_folder(path: Path, encoding: str | None = None) -> Examples:
     """Read the files in the folders of a folder: one text per file, of the class that its folder is named after."""
-    files = sorted(
-        (file for file in path.rglob("*") if file.is_file() and len(file.relative_to(path).parts) > 1),
-        key=lambda file: file.relative_to(path).parts,
-    )
-    return _texts(path, ((str(file.relative_to(path)), read_bytes(file)) for file in files), encoding)
+    members, ignored = inside(path)
+    files = [file for file in members if len(file.relative_to(path).parts) > 1]
+    found = _texts(path, ((str(file.relative_to(path)), read_bytes(file)) for file in files), encoding)
+    return found._replace(remarks=[*found.remarks, *ignored_remark(ignored)])
 
 
 def read_text_archive(path: Path, encoding: str | None = None) -> Examples:
@@ -242,7 +241,7 @@ def _members(path: Path) -> Iterator[tuple[str, bytes]]:
 def _texts(path: Path, files: Iterable[tuple[str, bytes]], encoding: str | None) -> Examples:
     examples = Examples([], [], [], remarks=[])
     for name, data in files:
-        if PurePosixPath(name).name.startswith("."):
+        if is_left_behind(PurePosixPath(name)):
             continue
         text, remarks = read_text(path / name, data, encoding)
         if not text.strip():

@@ -13,7 +13,6 @@ import numpy as np
 
 from bench.config import contracts
 from bench.config.contracts import Batch, New, Sampling, Trained
-from bench.config.datasets import DataFile
 from bench.data import examples, sequences, series_tables, splits, vocabulary
 from bench.data.examples import READERS, Reading
 from bench.data.files import prepare
@@ -101,7 +100,7 @@ class Task(StoredSequences):
         _check(reading, tokens, keep, rule)
         units = TokenForm(tokens, min_frequency) if reader == "text" else None
         how = [reading._asdict() | {"form": vars(form)}, units, rule]
-        prepared = prepare("classification", data_files, how, lambda p: _make(p, data_files, reading, units, rule))
+        prepared = prepare("classification", data_files, how, lambda p: _make(p, reading, units, rule))
         super().__init__(prepared, length, keep)
         self.reader, self.tokens = reader, units is not None
         self.kind = "text" if self.tokens else "series"
@@ -163,10 +162,10 @@ def _encode(tokens: list[Any], known: list[str]) -> np.ndarray:
 
 
 def _make(
-    paths: list[Path], files: list[DataFile], reading: Reading, form: TokenForm | None, rule: dict[str, Any]
+    paths: list[Path], reading: Reading, form: TokenForm | None, rule: dict[str, Any]
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Return the steps of all sequences in the order of the parts, where each sequence ends, and its class."""
-    found = examples.read(paths, files, reading)
+    found = examples.read(paths, reading)
     classes = found.classes or _sorted(set(found.labels))
     number = {name: place for place, name in enumerate(classes)}
     y = np.array([number[label] for label in found.labels], dtype=np.int64)

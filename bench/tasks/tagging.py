@@ -11,7 +11,7 @@ import numpy as np
 
 from bench.config import contracts
 from bench.config.contracts import Batch, New, Sampling, StoredTask, Trained
-from bench.data import morphology, sequences, tagged, texts, vocabulary
+from bench.data import labels, morphology, sequences, tagged, texts, vocabulary
 from bench.data.files import prepare
 from bench.data.remarks import Remark
 from bench.data.splits import PARTS, by_content, check_splits, digest, named_files
@@ -130,15 +130,16 @@ def _make(
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Return tokens, labels and ends of the sequences of each part, and the names of the numbers in them."""
     read = {path.name: tagged.read(path, token, label, form) for path in paths}
+    read, label_remarks = _unified(read)
     if isinstance(rule, dict):
         parts = {part: read[rule[part]] for part in PARTS}
     else:
         parts = _split(list(read.values()), rule, paths[0])
     words = vocabulary.make(parts["train"].tokens, "word", min_count=min_count)
     features = morphology.vocabularies(parts["train"].tokens, min_count)
-    labels = sorted(set(parts["train"].labels))
-    _check_labels(parts, labels, rule, paths, label)
-    number = {name: place for place, name in enumerate(labels)}
+    names = sorted(set(parts["train"].labels))
+    _check_labels(parts, names, rule, paths, label)
+    number = {name: place for place, name in enumerate(names)}
     arrays, unknown = {}, []
     for part, each in parts.items():
         arrays[f"{part}_x"] = vocabulary.encode(each.tokens, words)
@@ -146,13 +147,21 @@ def _make(
         arrays[f"{part}_y"] = np.array([number[mark] for mark in each.labels], dtype=np.int64)
         arrays[f"{part}_stop"] = np.array(each.stop, dtype=np.int64)
         unknown.append(f"{part} {int((arrays[f'{part}_x'] == 0).sum()) / len(each.tokens):.1%}")
-    remarks = [remark for each in read.values() for remark in each.remarks] + _repeated(parts)
+    remarks = [remark for each in read.values() for remark in each.remarks] + label_remarks + _repeated(parts)
     rule_of_unknown = f"tokens that occur fewer than {min_count} times in training are read as <unk>"
     remarks.append(Remark("unknown", f"{rule_of_unknown}: {', '.join(unknown)}"))
-    meta: dict[str, Any] = {"vocabulary": words, "features": features, "labels": labels, "remarks": remarks}
+    meta: dict[str, Any] = {"vocabulary": words, "features": features, "labels": names, "remarks": remarks}
     meta["sequences"] = {part: len(each.stop) for part, each in parts.items()}
     meta["tokens"] = {part: len(each.tokens) for part, each in parts.items()}
     return arrays, meta
+
+
+def _unified(files: dict[str, Tagged]) -> tuple[dict[str, Tagged], list[Remark]]:
+    """Return the files with one spelling for each label, and remarks on that."""
+    names = list(dict.fromkeys(mark for file in files.values() for mark in file.labels))
+    spelled = dict(zip(names, labels.unified(names), strict=True))
+    unified = {name: file._replace(labels=[spelled[mark] for mark in file.labels]) for name, file in files.items()}
+    return unified, labels.remarked(names)
 
 
 def _split(files: list[Tagged], shares: list[float], path: Path) -> dict[str, Tagged]:
@@ -175,11 +184,11 @@ def _split(files: list[Tagged], shares: list[float], path: Path) -> dict[str, Ta
 
 
 def _check_labels(
-    parts: dict[str, Tagged], labels: list[str], rule: dict[str, str] | list[float], paths: list[Path], column: str
+    parts: dict[str, Tagged], known: list[str], rule: dict[str, str] | list[float], paths: list[Path], column: str
 ) -> None:
     """Check that training has every label. Raises DataError."""
     for part, each in parts.items():
-        unknown = sorted(set(each.labels) - set(labels))
+        unknown = sorted(set(each.labels) - set(known))
         if unknown:
             by_file = isinstance(rule, dict)
             path = next(path for path in paths if not isinstance(rule, dict) or path.name == rule[part])

@@ -320,6 +320,31 @@ def test_who_is_heard_is_in_one_part_only(tmp_path):
     assert "splits by group 80/10/10" in own.remarks[0]
 
 
+@pytest.mark.parametrize("kind", ["tones", "mails"])
+def test_files_that_a_file_manager_left_in_a_folder_are_ignored_and_named(tmp_path, kind):
+    folder = tmp_path / kind
+    if kind == "tones":
+        recordings(folder)
+    else:
+        for number in range(30):
+            path = folder / ("ham", "spam")[number % 2] / f"{number}.txt"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(f"text of number {number}")
+    clean = make(folder)
+    inside = next(path for path in sorted(folder.iterdir()) if path.is_dir())
+    suffix = ".wav" if kind == "tones" else ".txt"
+    for name in (f"._0{suffix}", ".DS_Store", "Thumbs.db", "desktop.ini"):
+        (inside / name).write_bytes(b"\0\5\x16\7")
+    (folder / "__MACOSX").mkdir()
+    (folder / "__MACOSX" / f"0{suffix}").write_bytes(b"\0\5\x16\7")
+    own = make(folder)
+    assert own.card.fingerprint == clean.card.fingerprint  # a look into a folder does not change the dataset
+    assert own.card.at(5).counts == clean.card.at(5).counts
+    assert [line for line in own.remarks if "ignored" in line] == [
+        f"{kind}: hidden files and those of file managers are ignored: .DS_Store, ._0{suffix}, 0{suffix}, … (5 files)"
+    ]
+
+
 def test_a_folder_that_has_changed_is_another(tmp_path):
     before = make(recordings(tmp_path / "tones")).card
     recording = tmp_path / "tones/low/0_who0.wav"

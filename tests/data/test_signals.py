@@ -291,6 +291,15 @@ BROKEN_WAV = {
 }
 
 
+@pytest.mark.parametrize(("of_file", "of_samples"), [(2**32 - 1, 2**32 - 1), (0, 0), (0x7FFFF024, 0x7FFFF000), (36, 0)])
+def test_a_piped_recording_of_unknown_size_is_read_to_its_end(tmp_path, of_file, of_samples):
+    data = WAV[:4] + struct.pack("<I", of_file) + WAV[8:40] + struct.pack("<I", of_samples) + WAV[44:] + b"\1"
+    samples, rate = signals.read_wav(write(tmp_path, "piped.wav", data))
+    expected, expected_rate = signals.read_wav(write(tmp_path, "whole.wav", WAV))
+    np.testing.assert_array_equal(samples, expected)
+    assert rate == expected_rate
+
+
 @pytest.mark.parametrize("case", BROKEN_WAV)
 def test_a_broken_recording_is_told_in_one_line(tmp_path, case):
     data, expected = BROKEN_WAV[case]

@@ -169,6 +169,36 @@ def test_decimal_commas_are_read_and_told(tmp_path):
     )
 
 
+@pytest.mark.parametrize(
+    ("cells", "values"),
+    [
+        (["1,234.5", "987.25", "1,234,567"], [1234.5, 987.25, 1234567]),
+        (["1.234,5", "987,25", "1.234.567"], [1234.5, 987.25, 1234567]),
+        (["0,5", "1.300", "2"], [0.5, 1300, 2]),
+        (["1 234", "-5", "12 345 678,5"], [1234, -5, 12345678.5]),
+        (["1\u202f234,5", "1\u00a0234", "0,5"], [1234.5, 1234, 0.5]),
+        (["1'234.5", "2’000", "7"], [1234.5, 2000, 7]),
+        (["987", "1,234", "12,345"], [987, 1234, 12345]),
+        (["12,34,567", "1,500", "20"], [1234567, 1500, 20]),
+        ([" 1,234 ", "", "1,234,000"], [1234, np.nan, 1234000]),
+    ],
+)
+@pytest.mark.parametrize("delimiter", [";", ","])
+def test_thousands_are_read_with_their_separators_and_remarked(tmp_path, cells, values, delimiter):
+    rows = "".join(f'"{cell}"{delimiter}{row}\n' for row, cell in enumerate(cells))
+    path = write(tmp_path, f"load{delimiter}row\n{rows}", name=f"{'semi' if delimiter == ';' else 'comma'}.csv")
+    table = read(path)
+    np.testing.assert_array_equal(table.columns["load"], np.float32(values))
+    assert any("column 'load': thousands are read without their separators" in str(remark) for remark in table.remarks)
+    head = read_head(path, 9, TableFormat())
+    assert [float(row[0] or "nan") for row in head.rows] == pytest.approx(values, nan_ok=True)
+
+
+def test_another_column_decides_which_sign_separates_decimals(tmp_path):
+    table = read(write(tmp_path, 'sales,price\n"1,500",1.25\n"2,500",3.5\n'))
+    np.testing.assert_array_equal(table.columns["sales"], np.float32([1500, 2500]))
+
+
 def test_a_column_without_a_name_is_left_out(tmp_path):
     for text in ("a,b,\n1,2,\n3,4,\n", ",a,b\n0,1,2\n1,3,4\n"):
         table = read(write(tmp_path, text))
@@ -235,12 +265,12 @@ def test_a_group_may_be_called_na(tmp_path):
          "empty if it is missing, or leave the column out (--features)"),
         ('a,b\n1,2\n3,"x\ny"\n', {"columns": ["b"]}, "line 4, column 'b': 'x\\ny' is not a number; correct it,"
          " leave it empty if it is missing, or leave the column out (--features)"),
-        ("a;b\n1,500;2\n3,500;4\n", {}, "line 2, column 'a': '1,500' is not a number; write decimal points, "
-         "not commas"),
+        ("a;b\n1,500;2\n3,500;4\n", {}, "line 2, column 'a': '1,500' may be 1500 or 1.5; write it without the "
+         "comma, or with a decimal point"),
         ("a;b\n1,5;2\n3.5;4\n", {}, "line 2, column 'a': '1,5' is not a number; write decimal points, not "
          "commas"),
-        ("a;b\n1,5;2\n1.300,5;4\n", {}, "line 3, column 'a': '1.300,5' is not a number; write thousands "
-         "without separators"),
+        ("a;b\n1.5;2\n1.300,5;4\n", {}, "line 3, column 'a': '1.300,5' is not a number; other numbers of the file "
+         "have '.' before their decimals; write this one without separators"),
         ("a;b\n" + "1,5;2\n" * 60 + "3.5;4\n", {}, "line 62, column 'a': '3.5' is not a number; write decimal "
          "commas or points, not both"),
         ("a;b\n" + "1,5;2\n" * 60 + "n.v.;4\n", {}, "line 62, column 'a': 'n.v.' is not a number; correct "

@@ -1,0 +1,76 @@
+"""Numbers as tables write them: with a decimal point or comma, and with or without separators of thousands."""
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+NUMBER = re.compile(r"\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*")
+DECIMAL_COMMA = re.compile(r"\s*[-+]?\d*,\d+([eE][-+]?\d+)?\s*")
+ONE_GROUP = re.compile(r"\s*[-+]?[1-9]\d{0,2}[.,]\d{3}\s*")
+"""A number such as 1,500, which is 1500 or 1.5."""
+
+_BLANKS = " '’\u00a0\u2009\u202f"  # what separates thousands whatever the decimal sign is
+_GROUPED = r"\s*[-+]?(?:[1-9]\d{0,2}([%s])\d{3}(?:\1\d{3})*|[1-9]\d?(?:%s\d{2})+%s\d{3})(?:%s\d+)?\s*"
+_SEPARATORS = {".": f"{_BLANKS},", ",": f"{_BLANKS}."}
+_OTHER = {".": ",", ",": "."}
+GROUPED = {
+    sign: _GROUPED % (re.escape(_SEPARATORS[sign]), *[re.escape(_OTHER[sign])] * 2, re.escape(sign)) for sign in ".,"
+}
+"""Numbers with separators of thousands, by decimal sign. Lakh and crore have groups of two digits."""
+
+_SURE = {  # 1,234.5 and 1 234.5 have decimal points, and so has the file of 1,234,567
+    sign: re.compile(
+        rf"\s*[-+]?\d{{1,3}}((([{_BLANKS}]\d{{3}})+|({other}\d{{3}})+){re.escape(sign)}\d+|({other}\d{{3}}){{2,}})\s*"
+    )
+    for sign, other in ((".", ","), (",", re.escape(".")))
+}
+_SWAPPED = str.maketrans(",.", ".,")
+
+
+def decimal_sign(cells: Iterable[str]) -> str:
+    """Return the decimal sign of numbers: a comma if that is sure, else a point.
+
+    A comma is sure in 1.234,5 and in 1.234.567; in 0,5 if no number has a point that separates decimals.
+    """
+    texts = [cell for cell in cells if "," in cell or "." in cell]
+    if any(map(_SURE["."].fullmatch, texts)):
+        return "."
+    points = [cell for cell in texts if "." in cell and NUMBER.fullmatch(cell)]
+    decimals = [cell for cell in points if not ONE_GROUP.fullmatch(cell)]
+    if any(map(_SURE[","].fullmatch, texts)):
+        return "." if decimals else ","
+    commas = [cell for cell in texts if DECIMAL_COMMA.fullmatch(cell)]
+    if not commas or decimals or all(map(ONE_GROUP.fullmatch, commas)):
+        return "."
+    return ","
+
+
+def has_sure_points(cells: Iterable[str]) -> bool:
+    """Return whether some number surely has a decimal point."""
+    return any("." in cell and NUMBER.fullmatch(cell) and not ONE_GROUP.fullmatch(cell) for cell in cells)
+
+
+def plain(cell: str, decimal: str | None) -> str:
+    """Return a number with a decimal point and without separators of thousands, and any other cell as it is."""
+    sign = decimal or "."
+    if re.fullmatch(GROUPED[sign], cell):
+        return re.sub(f"[{re.escape(_SEPARATORS[sign])}]", "", cell.strip()).replace(",", ".")
+    return cell.replace(",", ".") if sign == "," and DECIMAL_COMMA.fullmatch(cell) else cell
+
+
+def parsed(column: Any, decimal: str | None) -> np.ndarray:
+    """Return a column of texts as float64, NaN for what is missing or not a number without separators."""
+    import pandas as pd
+
+    text = column.str.translate(_SWAPPED) if decimal == "," else column
+    return np.array(pd.to_numeric(text, errors="coerce"), dtype=np.float64)
+
+
+def ungrouped(column: Any, decimal: str | None) -> np.ndarray:
+    """Return a column of texts as float64, NaN for what is not a number with separators of thousands."""
+    sign = decimal or "."
+    are_grouped = column.str.fullmatch(GROUPED[sign]).fillna(False).astype(bool)
+    cleaned = column.where(are_grouped).str.replace(rf"[\s{re.escape(_SEPARATORS[sign])}]", "", regex=True)
+    return parsed(cleaned, sign)

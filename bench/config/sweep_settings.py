@@ -180,6 +180,10 @@ class SweepConfig(Strict):
         DATA, "Shares of the training, validation and test split; for tables also numbers of rows or sequences.",
         "0.7,0.1,0.2|700,100,200",
     )  # fmt: skip
+    split_by: Text | None = setting(
+        DATA, "Column that names the split of each row: train, val or test. Without val, it is taken from train.",
+        "COLUMN",
+    )  # fmt: skip
     delimiter: Delimiter | None = setting(DATA, "Delimiter of your file; overrides the detected one.", "TEXT")
     encoding: Text | None = setting(DATA, "Encoding of your file; overrides the detected one.", "NAME")
     no_header: bool = setting(DATA, "The first row is data, not names. Columns are then named 1, 2, 3.", default=False)

@@ -75,6 +75,8 @@ def ladder(task_name: str, task: Any) -> list[int]:
 def split_rule(task_name: str, arguments: dict[str, Any]) -> str:
     """Return the rule of the split in words."""
     rule = arguments.get("splits")
+    if isinstance(rule, dict) and rule.get("by") in ("column", "file"):
+        return f"by column {rule['column']}" if rule["by"] == "column" else "by file"
     if task_name == "forecasting":
         time = "time" if "time" in arguments else "order of rows, taken as time"
         return f"by {time} {_shares(rule or [0.7, 0.1, 0.2])}"

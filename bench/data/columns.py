@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from bench.config.sweep_settings import SweepConfig
+from bench.config.sweep_settings import SweepConfig, flag
 from bench.data.encodings import read_text
 from bench.data.numbers import NUMBER
 from bench.data.table_format import TableFormat
@@ -41,7 +41,15 @@ class Look(NamedTuple):
 
 def look_at(path: Path, config: SweepConfig) -> Look:
     """Look at a table's first rows. Raises DataError, also if the table lacks a column that an option names."""
-    named = [config.time, config.group, config.label, config.text, *(config.target or []), *(config.features or [])]
+    named = [
+        config.time,
+        config.group,
+        config.label,
+        config.text,
+        config.split_by,
+        *(config.target or []),
+        *(config.features or []),
+    ]
     form = TableFormat(config.delimiter, config.encoding, not config.no_header)
     head = read_head(path, SAMPLE_ROWS, form, [name for name in named if name is not None])
     if not head.rows:
@@ -100,10 +108,10 @@ def with_names(names: Sequence[str], usual: Sequence[str]) -> list[str]:
 def check_roles(config: SweepConfig, path: Path) -> None:
     """Raise DeclarationError for a column that two options name."""
     roles: dict[str, str] = {}
-    for option in ("target", "features", "time", "group", "label", "text"):
+    for option in ("target", "features", "time", "group", "label", "text", "split_by"):
         given = getattr(config, option)
         for name in dict.fromkeys([given] if isinstance(given, str) else given or []):
             if name in roles:
-                rule = f"column '{name}' is both --{roles[name]} and --{option}; remove one of them"
+                rule = f"column '{name}' is both {flag(roles[name])} and {flag(option)}; remove one of them"
                 raise DeclarationError(f"{path}: {rule}")
             roles[name] = option

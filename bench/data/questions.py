@@ -14,10 +14,11 @@ from bench.data.tables import is_named
 from bench.errors import DataError, DeclarationError
 
 OPTIONS = {
-    "forecasting": {"target", "features", "time", "group", "horizon", "season", "splits", *("delimiter", "encoding")}
-    | {"no_header"},
-    "regression": {"target", "features", "time", "group", "splits", "delimiter", "encoding", "no_header"},
-    "classification": {"label", "text", "features", "time", "group", "tokens", "splits", "no_header"}
+    "forecasting": {"target", "features", "time", "group", "horizon", "season", "splits", "split_by"}
+    | {"delimiter", "encoding", "no_header"},
+    "regression": {"target", "features", "time", "group", "splits", "split_by"}
+    | {"delimiter", "encoding", "no_header"},
+    "classification": {"label", "text", "features", "time", "group", "tokens", "splits", "split_by", "no_header"}
     | {"delimiter", "encoding"},
     "language_modelling": {"tokens", "splits", "encoding"},
     "tagging": {"label", "text", "group", "splits", "delimiter", "encoding"},
@@ -78,7 +79,7 @@ def task_of(config: SweepConfig, path: Path, look: Look | None) -> str:
     if look is not None:
         if not config.target and with_names(look.names, ("label", "class")):
             return "classification"
-        values = [name for name in look.numbers if name != config.group]
+        values = [name for name in look.numbers if name not in (config.group, config.split_by)]
         if not config.group and (config.time or (len(look.dates) == 1 and len(values) == 1)):
             return "forecasting"  # no other task has a use for times in a table without sequences
     columns = f"{look}; " if look is not None else ""
@@ -94,6 +95,7 @@ def _forecasting(config: SweepConfig, paths: list[Path], look: Look | None) -> Q
     look = _table(paths[0], "forecasting", look)
     time = time_column(config, look)
     values = [name for name in look.numbers if name not in (time, config.group)]
+    values = [name for name in values if name != config.split_by]
     target = config.target or [choose(look, "--target", None, TARGETS, values)]
     features = config.features or []
     arguments: dict[str, Any] = {"target": target, "horizon": config.horizon or 1}
@@ -104,7 +106,7 @@ def _forecasting(config: SweepConfig, paths: list[Path], look: Look | None) -> Q
     notes.append(f"horizon = {config.horizon or 1}" + " (--horizon)" * (not config.horizon))
     notes.append(f"season = {config.season}" if config.season else "season none (--season)")
     notes += [f"one series per {config.group}"] if config.group else []
-    return Question(arguments | _table_arguments(config), notes)
+    return Question(arguments | _table_arguments(config, paths), notes)
 
 
 def _regression(config: SweepConfig, paths: list[Path], look: Look | None) -> Question:
@@ -116,7 +118,7 @@ def _regression(config: SweepConfig, paths: list[Path], look: Look | None) -> Qu
     time = time_column(config, look) if config.group else config.time
     arguments = _given(target=target, columns=config.features, group=config.group, time=time)
     notes = [f"target = {target}", _sequence(config), _inputs(config, look, [target, config.group, time])]
-    return Question(arguments | _table_arguments(config), notes)
+    return Question(arguments | _table_arguments(config, paths), notes)
 
 
 def _classification(config: SweepConfig, paths: list[Path], look: Look | None) -> Question:
@@ -140,7 +142,9 @@ def _classification(config: SweepConfig, paths: list[Path], look: Look | None) -
     text = _text_column(config, look, label)
     if text is not None:
         arguments = {"reader": "text", "text": text, "label": label} | _written(config)
-        arguments |= _given(tokens=config.tokens, group=config.group)
+        if config.group and config.split_by:
+            raise DeclarationError(f"{path}: texts need --group or --split-by, not both; remove one of them")
+        arguments |= _given(tokens=config.tokens, group=config.group or config.split_by)
         notes = [f"text = {text}", f"label = {label}", f"tokens: {config.tokens or 'word'}"]
         return Question(arguments | _rule(config, paths, {"by": "group"} if config.group else None), notes)
     if end == ".jsonl":
@@ -153,7 +157,7 @@ def _classification(config: SweepConfig, paths: list[Path], look: Look | None) -
 
 def _text_column(config: SweepConfig, look: Look, label: str) -> str | None:
     """Return the column of texts to classify; None if the columns are numbers."""
-    others = [name for name in look.names if name not in (label, config.group, config.time)]
+    others = [name for name in look.names if name not in (label, config.group, config.time, config.split_by)]
     likely = with_names(others, TEXTS)
     is_alone = len(others) == 1 and others[0] in look.texts and not config.features
     return config.text or (likely[0] if likely and likely[0] in look.texts else others[0] if is_alone else None)
@@ -236,8 +240,9 @@ def _written(config: SweepConfig) -> dict[str, Any]:
     return _given(delimiter=config.delimiter, encoding=config.encoding)
 
 
-def _table_arguments(config: SweepConfig) -> dict[str, Any]:
-    return _written(config) | _given(splits=config.splits, header=False if config.no_header else None)
+def _table_arguments(config: SweepConfig, paths: list[Path]) -> dict[str, Any]:
+    splits = _by_column(config, paths[0]) or _by_file(config, paths) or config.splits
+    return _written(config) | _given(splits=splits, header=False if config.no_header else None)
 
 
 def _table(path: Path, task: str, look: Look | None) -> Look:
@@ -251,18 +256,43 @@ def _sequence(config: SweepConfig) -> str:
 
 
 def _inputs(config: SweepConfig, look: Look, taken: Sequence[str | None]) -> str:
-    names = config.features or [name for name in look.names if is_named(name) and name not in taken]
+    others = (*taken, config.split_by)
+    names = config.features or [name for name in look.names if is_named(name) and name not in others]
     return f"inputs {', '.join(names[:8])}" + (f", … ({len(names):,})" if len(names) > 8 else "")
 
 
 def _rule(config: SweepConfig, paths: list[Path], by: dict[str, Any] | None = None) -> dict[str, Any]:
     """Return the rule of the split as an argument; nothing for the task's default, stratified."""
-    train = [path.name for path in paths if re.search(r"(?i)train", path.stem)]
-    test = [path.name for path in paths if re.search(r"(?i)test", path.stem)]
+    named = _by_column(config, paths[0]) or (_by_file(config, paths) if by is None else None)
+    if named:
+        return {"splits": named}
     if by is None and config.splits is None:
-        are_named = len(paths) == 2 and len(train) == len(test) == 1 and train != test
-        return {"splits": {"by": "file", "train": train, "test": test}} if are_named else {}
+        return {}
     return {"splits": (by or {"by": "stratified"}) | {"shares": config.splits or [0.8, 0.1, 0.1]}}
+
+
+def _by_column(config: SweepConfig, path: Path) -> dict[str, Any] | None:
+    """Return the rule of --split-by. Raises DeclarationError beside --splits."""
+    if config.split_by is None:
+        return None
+    if config.splits is not None:
+        raise DeclarationError(f"{path}: --split-by and --splits both split the data; give one of them")
+    return {"by": "column", "column": config.split_by}
+
+
+def _by_file(config: SweepConfig, paths: list[Path]) -> dict[str, Any] | None:
+    """Return the rule of files whose names say train, test and perhaps val. Raises DeclarationError beside --splits."""
+    named = {
+        part: [path.name for path in paths if re.search(pattern, path.stem)]
+        for part, pattern in (("train", "(?i)train"), ("val", "(?i)val|dev"), ("test", "(?i)test"))
+    }
+    of_parts = [name for names in named.values() for name in names]
+    if len(paths) < 2 or not named["train"] or not named["test"] or sorted(of_parts) != sorted(p.name for p in paths):
+        return None
+    if config.splits is not None:
+        rule = f"--splits would mix {named['train'][0]} with {named['test'][0]}, whose names say which split they are"
+        raise DeclarationError(f"{paths[0]}: {rule}; leave --splits out, or rename the files")
+    return {"by": "file"} | {part: names for part, names in named.items() if names}
 
 
 def _allow_only(config: SweepConfig, path: Path, allowed: set[str]) -> None:

@@ -1,4 +1,4 @@
-"""Which example belongs to train, val and test: shares, counts, named files, and rules by name, class and content.
+"""Which example belongs to train, val and test: shares, counts, named files, and rules by name, class and column.
 
 All rules are deterministic. Those that order examples order them by the SHA-256 of their names.
 
@@ -27,7 +27,14 @@ RULES: dict[str, tuple[set[str], set[str]]] = {  # the keys that a rule needs, a
     "stratified": ({"shares"}, set()),
     "content": ({"shares"}, set()),
     "group": ({"shares"}, {"field", "column"}),
+    "column": ({"column"}, {"val_share"}),
 }
+SPELLINGS = (
+    ("train", "training", "fit"),
+    ("val", "valid", "validation", "dev", "development"),
+    ("test", "testing", "holdout", "hold-out"),
+)
+"""What the values of a column that names the parts may be, for each of PARTS, in upper or lower case."""
 
 
 def digest(content: str | bytes) -> bytes:
@@ -77,6 +84,58 @@ def named_files(task: str, splits: Mapping[str, str], names: Sequence[str]) -> d
     return dict(splits)
 
 
+# Parts that a column of the data names
+
+
+def named_parts(labels: Sequence[str], where: str) -> np.ndarray:
+    """Return the part that each value of a column names as an index into PARTS, (N,) int8.
+
+    The values are those of SPELLINGS. There may be no val: the caller then takes it from train, see VAL_SHARE.
+    `where` begins the message, such as "my.csv: column 'part'". Raises DataError.
+    """
+    part_of = {word: number for number, words in enumerate(SPELLINGS) for word in words}
+    values = sorted(set(labels))
+    unknown = next((value for value in values if value.strip().lower() not in part_of), None)
+    if unknown is not None:
+        row = list(labels).index(unknown) + 1
+        rule = "must name the split of each row, train, val or test"
+        shown = f"'{unknown[:40]}'" if unknown.strip() else "no value"
+        raise DataError(f"{where}: {rule}, but row {row:,} of the data has {shown}; correct it, or delete the row")
+    numbers = {value: part_of[value.strip().lower()] for value in values}
+    for needed in (0, 2):
+        if needed not in numbers.values():
+            rule = f"no row belongs to {PARTS[needed]}"
+            raise DataError(f"{where}: {rule} (values: {', '.join(values)}); name the rows of {PARTS[needed]}")
+    return np.array([numbers[label] for label in labels], dtype=np.int8)
+
+
+def check_table_splits(task: str, splits: Sequence[float] | Mapping[str, Any], counted: str) -> None:
+    """Check the splits of a table of numbers: shares, counts, or a rule by column or file. Raises DeclarationError."""
+    if not isinstance(splits, Mapping):
+        check_splits(task, splits, counted)
+    elif splits.get("by") not in ("column", "file"):
+        rule = "must be shares, numbers, or a rule by = 'column' or by = 'file'"
+        raise DeclarationError(f"{task}: splits: {rule}, but found by = {splits.get('by')!r}")
+    else:
+        check_rule(task, dict(splits))
+
+
+def split_column(splits: Any) -> str | None:
+    """Return the column of a rule `by = "column"`; None for other splits."""
+    return splits["column"] if isinstance(splits, Mapping) and splits.get("by") == "column" else None
+
+
+def file_parts(rule: Mapping[str, Any], names: Sequence[str]) -> np.ndarray:
+    """Return the part of each file by a rule `by = "file"` as an index into PARTS, (F,) int8. Raises DataError."""
+    listed = {name: number for number, part in enumerate(PARTS) for name in _as_set(rule.get(part, ()))}
+    for name in sorted(listed.keys() - set(names)):
+        raise DataError(f"splits: by = 'file': there is no file '{name}' (there are: {', '.join(names)})")
+    for name in names:
+        if name not in listed:
+            raise DataError(f"splits: by = 'file': must list every file, but '{name}' is in none of {', '.join(PARTS)}")
+    return np.array([listed[name] for name in names], dtype=np.int8)
+
+
 # Rules
 
 
@@ -111,7 +170,7 @@ def split_parts(
         rule: A rule that `check_rule` accepts.
         y: Class numbers, (N,) int64.
         names: Names of the examples: file, and line or number in it.
-        groups: Groups of the examples if a column names them.
+        groups: Groups of the examples if a column names them; for `by = "column"`, the values of that column.
         contents: SHA-256 of what each example holds.
 
     Raises:
@@ -128,7 +187,18 @@ def split_parts(
         known = sorted(set(groups))
         part_of = dict(zip(known, _stratified(np.zeros(len(known)), known, rule["shares"]), strict=True))
         return np.array([part_of[group] for group in groups], dtype=np.int8)
+    if rule["by"] == "column":
+        part = named_parts(groups or [], f"column '{rule['column']}'")
+        return part if (part == 1).any() else _val_of_train(rule, part, y, names)
     return _listed(rule, y, names)
+
+
+def _val_of_train(rule: dict[str, Any], part: np.ndarray, y: np.ndarray, names: list[str]) -> np.ndarray:
+    """Return the parts with `val_share` of each class in train as val."""
+    train = np.flatnonzero(part == 0)
+    share = rule.get("val_share", VAL_SHARE)
+    part[train[_stratified(y[train], [names[i] for i in train], [1 - share, share, 0.0]) == 1]] = 1
+    return part
 
 
 def _listed(rule: dict[str, Any], y: np.ndarray, names: list[str]) -> np.ndarray:
@@ -143,11 +213,7 @@ def _listed(rule: dict[str, Any], y: np.ndarray, names: list[str]) -> np.ndarray
     for number, name in enumerate(PARTS):
         if name in listed:
             part[[key in listed[name] for key in keys]] = number
-    if "val" not in listed:
-        train = np.flatnonzero(part == 0)
-        share = rule.get("val_share", VAL_SHARE)
-        part[train[_stratified(y[train], [names[i] for i in train], [1 - share, share, 0.0]) == 1]] = 1
-    return part
+    return part if "val" in listed else _val_of_train(rule, part, y, names)
 
 
 def _keys(rule: dict[str, Any], names: list[str]) -> list[str]:

@@ -37,6 +37,7 @@ class TableFormat:
     time: str | None = None
     group: str | int | None = None  # a number, from 1, if there is no header
     time_form: str | None = None  # of strptime, see `timestamps`
+    split_by: str | None = None  # the column that names the part of each row, see `splits.named_parts`
 
     @classmethod
     def of(cls, arguments: Mapping[str, Any], **known: Any) -> "TableFormat":

@@ -16,6 +16,7 @@ import numpy as np
 
 from bench.data.numbers import DECIMAL_COMMA, NUMBER, ONE_GROUP, has_sure_points, parsed, plain, ungrouped
 from bench.data.remarks import Remark
+from bench.data.splits import named_parts
 from bench.data.table_format import (
     Source,
     TableFormat,
@@ -45,6 +46,8 @@ class Table(NamedTuple):
     group_names: list[str]  # in order of appearance
     remarks: list[Remark]
     time_form: TimeForm | None = None
+    files: np.ndarray | None = None  # int32: index of the file of each row, if there are several
+    parts: np.ndarray | None = None  # int8: index into PARTS, if a column names the part of each row
 
 
 def read_table(
@@ -72,12 +75,12 @@ def read_table(
         raise DataError("no table file is named")
     sources, remarks = [source for source, _ in opened], [remark for _, found in opened for remark in found]
     if columns is None:
-        columns = [name for name in sources[0].names if name not in (time, group) and is_named(name)]
+        columns = [name for name in sources[0].names if name not in (time, group, form.split_by) and is_named(name)]
         if not all(map(is_named, sources[0].names)):
             remarks.append(Remark("unnamed", "a column without a name is ignored"))
     for source in sources:
-        source.check_names([*columns, *(name for name in (time, group) if name is not None)])
-    reader = _Reader(list(columns), time, group, set(required), partial, form.time_form)
+        source.check_names([*columns, *(name for name in (time, group, form.split_by) if name is not None)])
+    reader = _Reader(list(columns), form, set(required), partial)
     for source in sources:
         reader.read(source)
     return reader.finish(remarks)
@@ -134,20 +137,14 @@ class _Growing:
 class _Reader:
     """Gathers the pieces of all files."""
 
-    def __init__(
-        self,
-        wanted: list[str],
-        time: str | None,
-        group: str | None,
-        required: set[str],
-        partial: bool,
-        time_form: str | None,
-    ) -> None:
-        self.wanted, self.time, self.group, self.required, self.partial = wanted, time, group, required, partial
+    def __init__(self, wanted: list[str], form: TableFormat, required: set[str], partial: bool) -> None:
+        self.wanted, self.required, self.partial = wanted, required, partial
+        self.time, self.group = form.time, None if form.group is None else str(form.group)
+        self.split_by, self.labels = form.split_by, list[str]()
         self.columns = {name: _Growing(np.float32) for name in wanted}
         self.times, self.codes = _Growing(np.int64), _Growing(np.int32)
         self.known: dict[str, int] = {}
-        self.time_reader = TimeReader(time_form)
+        self.time_reader = TimeReader(form.time_form)
         self.grouped: dict[str, str] = {}  # columns with separators of thousands, and what is remarked about them
         self.rounded = dict.fromkeys(wanted, 0.0)  # at most, by single precision
         self.range = {name: (np.inf, -np.inf) for name in wanted}
@@ -158,13 +155,16 @@ class _Reader:
         """Read one file."""
         start = self.count
         self.first_rows.append((source, start))
-        for piece in _pieces(source, self.wanted, self.time, self.group):
+        for piece in _pieces(source, self.wanted, self.time, self.group, self.split_by):
             for name in self.wanted:
                 self.columns[name].add(self._numbers(source, name, piece[name], self.count - start))
             if self.time is not None:
                 self.times.add(self._times(source, piece[self.time], self.count - start))
             if self.group is not None:
                 self.codes.add(self._codes(source, piece[self.group], self.count - start))
+            if self.split_by is not None:
+                codes, names = piece[self.split_by].fillna("").astype(str).factorize()
+                self.labels += [names[code] for code in codes]
             self.count += len(piece)
         if self.count == start:
             raise DataError(f"{source.path}: no rows{' below the header' if source.form.header else ''}")
@@ -191,7 +191,16 @@ class _Reader:
             column = self.columns.pop(name).finish()
             columns[name] = column if order is None else column[order]
             remarks += self._check_range(path, name)
-        return Table(columns, times, groups, list(self.known), remarks, self.time_reader.found)
+        table = Table(columns, times, groups, list(self.known), remarks, self.time_reader.found)
+        files = parts = None
+        if len(self.first_rows) > 1:
+            first = np.array([row for _, row in self.first_rows])
+            files = (np.searchsorted(first, np.arange(self.count), side="right") - 1).astype(np.int32)
+        if self.split_by is not None:
+            parts = named_parts(self.labels, f"{path}: column '{self.split_by}'")
+        if order is not None:
+            files, parts = (None if rows is None else rows[order] for rows in (files, parts))
+        return table._replace(files=files, parts=parts)
 
     def _check_range(self, path: Path, name: str) -> list[Remark]:
         low, high = self.range[name]
@@ -321,16 +330,19 @@ def group_starts(groups: np.ndarray | None) -> np.ndarray:
 # Pieces of files
 
 
-def _pieces(source: Source, wanted: list[str], time: str | None, group: str | None) -> Iterator[Any]:
-    """Return the wanted columns as data frames of some rows each; times and groups as text."""
+def _pieces(
+    source: Source, wanted: list[str], time: str | None, group: str | None, split_by: str | None
+) -> Iterator[Any]:
+    """Return the wanted columns as data frames of some rows each; times, groups and parts as text."""
+    keys = [name for name in (time, group, split_by) if name is not None]
     if source.form.delimiter is None:
-        yield from _parquet_pieces(source, [*wanted, *(name for name in (time, group) if name is not None)])
+        yield from _parquet_pieces(source, [*wanted, *keys])
         return
     import pandas as pd
 
     # Read all columns: if some were skipped, pandas would silently cut or shift a line with too many fields.
-    columns = {source.names.index(name): name for name in (*wanted, time, group) if name is not None}
-    numbers = {place for place, name in columns.items() if name not in (time, group)}
+    columns = {source.names.index(name): name for name in (*wanted, *keys)}
+    numbers = {place for place, name in columns.items() if name not in keys}
     places = range(len(source.names))
     with opened_text(source.path, source.form) as file, warnings.catch_warnings():
         warnings.simplefilter("error", pd.errors.ParserWarning)

@@ -3,7 +3,7 @@
 D input columns, N rows, G groups, K stretches.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from bench import wording
 from bench.data.remarks import Remark
-from bench.data.splits import PARTS, split_borders
+from bench.data.splits import PARTS, VAL_SHARE, file_parts, split_borders
 from bench.data.table_format import TableFormat
 from bench.data.tables import Table, carry_forward, group_starts, read_table
 from bench.errors import DataError
@@ -22,7 +22,7 @@ def make(
     form: TableFormat,
     names: list[str],
     num_targets: int,
-    splits: Sequence[float],
+    splits: Sequence[float] | Mapping[str, Any],
     season: int | None,
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Return the columns `names`, targets first, as values (N, D), with their stretches, and the training scale.
@@ -33,7 +33,7 @@ def make(
     table = read_table(paths, names, form)
     count, remarks = len(table.columns[names[0]]), list(table.remarks)
     starts = group_starts(table.groups)
-    part = _part_of_rows(table, starts, count, splits)
+    part = _part_of_rows(table, starts, count, splits, paths)
     train = part == 0
     incomplete = np.zeros(count, dtype=bool)  # a target is missing
     values = np.empty((count, len(names)), dtype=np.float32)
@@ -111,8 +111,12 @@ def _filled(missing: int, early: int) -> str:
     return remark + f", {early:,} of them with the training mean" * bool(early)
 
 
-def _part_of_rows(table: Table, starts: np.ndarray, count: int, splits: Sequence[float]) -> np.ndarray:
+def _part_of_rows(
+    table: Table, starts: np.ndarray, count: int, splits: Sequence[float] | Mapping[str, Any], paths: list[Path]
+) -> np.ndarray:
     """Return the part of each row as an index into PARTS, -1 for unused rows; (N,) int8. Raises DataError."""
+    if isinstance(splits, Mapping):
+        return _named_part_of_rows(table, starts, count, splits, paths)
     if table.times is not None and table.groups is not None:
         times, place = np.unique(table.times, return_inverse=True)
         return _between(place, _checked(split_borders(len(times), splits), len(times), "different times"))
@@ -124,6 +128,38 @@ def _part_of_rows(table: Table, starts: np.ndarray, count: int, splits: Sequence
             _checked(edges, int(length), "rows")
         parts.append(_between(np.arange(length), edges))
     return np.concatenate(parts)
+
+
+def _named_part_of_rows(
+    table: Table, starts: np.ndarray, count: int, rule: Mapping[str, Any], paths: list[Path]
+) -> np.ndarray:
+    """Return the part of each row that a column or the file of the row names, (N,) int8. Raises DataError.
+
+    Without val, it is the last `val_share` of the training rows: of their times if there are groups with times, else of
+    the rows of each group.
+    """
+    if table.parts is not None:
+        part, where = table.parts.copy(), f"{paths[0]}: column '{rule['column']}'"
+    else:
+        of_file, where = file_parts(rule, [path.name for path in paths]), ", ".join(path.name for path in paths)
+        part = of_file[np.zeros(count, dtype=np.int32) if table.files is None else table.files]
+    back = np.diff(part.astype(np.int64)) < 0
+    back[starts[1:] - 1] = False
+    if back.any():
+        row = int(back.argmax()) + 1
+        group = "" if table.groups is None else f" of group '{table.group_names[table.groups[row]]}'"
+        order = f"a row of {PARTS[part[row]]} follows one of {PARTS[part[row - 1]]}{group}"
+        raise DataError(f"{where}: train must come before val, and val before test, but {order}; change the splits")
+    if not (part == 1).any():
+        share = rule.get("val_share", VAL_SHARE)
+        if table.times is not None and table.groups is not None:
+            border = np.quantile(np.unique(table.times[part == 0]), 1 - share, method="higher")
+            part[(part == 0) & (table.times >= border)] = 1
+        else:
+            for first, beyond in zip(starts, np.r_[starts[1:], count], strict=True):
+                train = int((part[first:beyond] == 0).sum())
+                part[first + train - int(train * share) : first + train] = 1
+    return part
 
 
 def _between(place: np.ndarray, edges: list[int]) -> np.ndarray:

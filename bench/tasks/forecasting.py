@@ -6,7 +6,7 @@ https://arxiv.org/abs/2205.13504; MASE: Hyndman & Koehler, 2006, https://doi.org
 B batch, L look-back, H horizon, D input columns, T target columns, N rows.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from bench.config.contracts import Batch, New, Sampling, StoredTask, Trained
 from bench.data import sequences
 from bench.data.files import prepare
 from bench.data.remarks import Remark
-from bench.data.splits import PARTS, check_splits
+from bench.data.splits import PARTS, check_table_splits, split_column
 from bench.data.table_format import TableFormat
 from bench.data.tables import Table, carry_forward, group_starts, read_table
 from bench.data.timestamps import months_of
@@ -41,7 +41,9 @@ class Task(StoredTask):
         delimiter: Of the files; detected by default.
         encoding: Of the files; detected by default.
         header: Whether the first line holds the names of the columns; else they are named "1", "2", ...
-        splits: Shares of train, val and test, of which train and test are rounded down; or numbers of rows.
+        splits: Shares of train, val and test, of which train and test are rounded down; or numbers of rows; or a rule:
+            `by = "column"` with the `column` that names the part of each row, or `by = "file"` with lists of files
+            for `train` and `test`. A rule without `val` takes it from the end of train, `val_share` of it.
         season: Number of rows in a season, at least 1, for the seasonal naive baseline and MASE.
         look_back: A model looks back on `look_back` times `length` rows, at least 1 time. The targets of all parts stay
             those of `look_back` 1; rows before the first one of a group repeat it.
@@ -80,7 +82,7 @@ class Task(StoredTask):
         delimiter: str | None = None,
         encoding: str | None = None,
         header: bool = True,
-        splits: Sequence[float] = (0.7, 0.1, 0.2),
+        splits: Sequence[float] | Mapping[str, Any] = (0.7, 0.1, 0.2),
         season: int | None = None,
         look_back: int = 1,
     ) -> None:
@@ -91,16 +93,17 @@ class Task(StoredTask):
             if value is not None and value < 1:
                 unit = "" if name == "look_back" else " row"
                 raise DeclarationError(f"forecasting: {name}: must be at least 1{unit}, but found {value}")
-        check_splits("forecasting", splits, "rows")
+        check_table_splits("forecasting", splits, "rows")
+        rule = dict(splits) if isinstance(splits, Mapping) else list(splits)
         self.length, self.num_steps = length, look_back * length
         self.horizon, self.season, self.target = horizon, season, list(dict.fromkeys(target))
         self.num_targets = num_targets = len(self.target)
         names = list(dict.fromkeys([*self.target, *features]))
         self.input_size, self.output_size = len(names), horizon * num_targets
-        form = TableFormat(delimiter, encoding, header, time=time, group=group)
-        how = [vars(form), names, num_targets, list(splits), season]
+        form = TableFormat(delimiter, encoding, header, time=time, group=group, split_by=split_column(splits))
+        how = [vars(form), names, num_targets, rule, season]
         prepared = prepare(
-            "forecasting", data_files, how, lambda p: _windows.make(p, form, names, num_targets, splits, season)
+            "forecasting", data_files, how, lambda p: _windows.make(p, form, names, num_targets, rule, season)
         )
         self._values_ND, self._times = prepared.arrays["values"], prepared.arrays.get("times")
         self._scale, self._naive = (np.array(prepared.meta[key][:num_targets]) for key in ("scale", "naive"))

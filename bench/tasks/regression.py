@@ -4,7 +4,7 @@ B batch, L steps, D input columns, N sequences, S steps of all sequences.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from bench.config.contracts import Batch, New, Sampling, Trained
 from bench.data import sequences, series_tables
 from bench.data.files import prepare
 from bench.data.series_tables import Series
-from bench.data.splits import PARTS, check_splits, split_borders
+from bench.data.splits import PARTS, VAL_SHARE, check_table_splits, file_parts, split_borders, split_column
 from bench.data.table_format import TableFormat
 from bench.data.tables import Table, group_starts, read_table
 from bench.errors import DataError, DeclarationError
@@ -37,7 +37,9 @@ class Task(StoredSequences):
         encoding: Of the files; detected by default.
         header: Whether the first line holds the names of the columns; else they are named "1", "2", ...
         splits: Shares of train, val and test, of which train and test are rounded down; or numbers of sequences.
-            Sequences are split in the order of the SHA-256 of their name (without `group`: row number, from 1).
+            Sequences are split in the order of the SHA-256 of their name (without `group`: row number, from 1). Or a
+            rule: `by = "column"` with the `column` that names the part of each row, or `by = "file"` with lists of
+            files for `train` and `test`. A rule without `val` takes it from train, `val_share` of its sequences.
 
     Inputs and target are standardised with mean and deviation of the training sequences; `decode` undoes it. A missing
     input becomes the last value before it in its sequence, or the training mean.
@@ -66,7 +68,7 @@ class Task(StoredSequences):
         delimiter: str | None = None,
         encoding: str | None = None,
         header: bool = True,
-        splits: Sequence[float] = (0.7, 0.1, 0.2),
+        splits: Sequence[float] | Mapping[str, Any] = (0.7, 0.1, 0.2),
     ) -> None:
         data_files = checked_files("regression", length, files)
         if not target or (columns is not None and (not columns or target in columns)):
@@ -75,10 +77,11 @@ class Task(StoredSequences):
             )
         if time is not None and group is None:
             raise DeclarationError("regression: time: orders the steps of a sequence; name the group column as well")
-        check_splits("regression", splits, "sequences")
-        form = TableFormat(delimiter, encoding, header, time=time, group=group)
-        how = [vars(form), target, columns, list(splits)]
-        prepared = prepare("regression", data_files, how, lambda p: _make(p, form, target, columns, splits))
+        check_table_splits("regression", splits, "sequences")
+        rule = dict(splits) if isinstance(splits, Mapping) else list(splits)
+        form = TableFormat(delimiter, encoding, header, time=time, group=group, split_by=split_column(splits))
+        how = [vars(form), target, columns, rule]
+        prepared = prepare("regression", data_files, how, lambda p: _make(p, form, target, columns, rule))
         super().__init__(prepared, length, keep="last")
         self.input_size = self._values.shape[1]
 
@@ -103,7 +106,11 @@ def decode(outputs: np.ndarray, meta: dict[str, Any]) -> np.ndarray:
 
 
 def _make(
-    paths: list[Path], form: TableFormat, target: str, columns: Sequence[str] | None, splits: Sequence[float]
+    paths: list[Path],
+    form: TableFormat,
+    target: str,
+    columns: Sequence[str] | None,
+    splits: Sequence[float] | Mapping[str, Any],
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Return the steps of all sequences in the order of the parts, where each sequence ends, and its target."""
     wanted = None if columns is None else [*columns, target]
@@ -116,9 +123,12 @@ def _make(
     if table.groups is not None:
         y = _one_per_group(y, table, target, paths[0])
     series = series_tables.from_table(table, names, paths[0])
-    edges = _edges(len(y), splits)
     order = np.array(sorted(range(len(y)), key=lambda i: hashlib.sha256(series.names[i].encode()).digest()))
-    order = order[: edges[-1]]
+    if isinstance(splits, Mapping):
+        order, edges = _by_rule(order, _named_parts(table, splits, paths), splits.get("val_share", VAL_SHARE))
+    else:
+        edges = _edges(len(y), splits)
+        order = order[: edges[-1]]
     part = np.repeat(np.arange(len(PARTS)), np.diff(edges))
     remarks = table.remarks + sequences.repeated(_contents(series, order), part, PARTS)
 
@@ -147,6 +157,35 @@ def _edges(count: int, splits: Sequence[float]) -> list[int]:
         sizes = ", ".join(str(size) for size in np.diff(edges))
         raise DataError(f"regression: splits: {count:,} sequences cannot be split into {sizes}; use other splits")
     return edges
+
+
+def _named_parts(table: Table, rule: Mapping[str, Any], paths: list[Path]) -> np.ndarray:
+    """Return the part of each sequence that a column or its file names, (N,) int8. Raises DataError."""
+    if table.parts is not None:
+        part, where = table.parts, f"{paths[0]}: column '{rule['column']}'"
+    else:
+        where = ", ".join(path.name for path in paths)
+        rows = np.zeros(len(next(iter(table.columns.values()))), dtype=np.int32) if table.files is None else table.files
+        part = file_parts(rule, [path.name for path in paths])[rows]
+    if table.groups is None:
+        return part
+    starts = group_starts(table.groups)
+    mixed = np.minimum.reduceat(part, starts) != np.maximum.reduceat(part, starts)
+    if mixed.any():
+        name = table.group_names[int(mixed.argmax())]
+        raise DataError(f"{where}: the rows of sequence '{name}' are in more than one split; keep them in one")
+    return part[starts]
+
+
+def _by_rule(order: np.ndarray, part: np.ndarray, val_share: float) -> tuple[np.ndarray, list[int]]:
+    """Return the sequences in the order of their parts, and their edges. An empty val is taken from train."""
+    train, val, test = (order[part[order] == number] for number in range(len(PARTS)))
+    if not len(val):
+        count = max(1, round(len(train) * val_share))
+        train, val = train[count:], train[:count]
+    if not len(train):
+        raise DataError("regression: splits leave train without a sequence; name more sequences of train")
+    return np.concatenate([train, val, test]), [0, *np.cumsum([len(train), len(val), len(test)]).tolist()]
 
 
 def _contents(series: Series, order: np.ndarray) -> list[bytes]:

@@ -5,7 +5,7 @@ PYTHON := $(VENV)/bin/python
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install sweep leaderboard ui test test-all check benchmark peers reproduce clean
+.PHONY: help install sweep leaderboard ui test test-all check benchmark picture peers reproduce clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -53,6 +53,9 @@ benchmark: $(VENV)/.made  ## Compare speed with other tools (installs Ray into .
 	.venv-benchmark/bin/python -m pip install -q -e '.[benchmark]' -c constraints.txt
 	@touch .venv-benchmark/.made
 	.venv-benchmark/bin/python tests/benchmarks/run.py $(ARGS)
+
+picture: $(VENV)/.runtime  ## Draw the picture and write the table of README from results/leaderboards/quick.csv
+	$(PYTHON) docs/picture.py
 
 peers: $(VENV)/.runtime  ## Compare scores with other tools, each in a .venv-peers of its own; ARGS="--budget 10m"
 	$(PYTHON) tests/benchmarks/side_by_side/run.py $(ARGS)

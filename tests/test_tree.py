@@ -28,7 +28,7 @@ def test_no_file_is_named_for_having_no_subject():
 
 def test_the_top_level_is_as_designed():
     folders = {path.split("/")[0] for path in tracked() if "/" in path}
-    assert folders == {".ci", "bench", "datasets", "results", "search_spaces", "tests"}
+    assert folders == {".ci", ".github", "bench", "datasets", "docs", "results", "search_spaces", "tests"}
 
 
 def test_every_column_of_the_leaderboard_is_defined():

@@ -2,8 +2,10 @@
 
 from typing import Any
 
+import pandas as pd
+
 from bench.report.figures import Axis, Chart, Level, Series
-from bench.report.page import Block, Drawing, Findings, Note, Panels, Section, Table, by_model, rows_of, sparse, subject
+from bench.report.page import Block, Findings, Note, Panels, Section, Table, by_model, rows_of, sparse, subject
 from bench.results import tables
 from bench.results.leaderboard import Status
 from bench.wording import DASH, as_float, bare, enumeration, is_known, score, shortened
@@ -25,12 +27,7 @@ NOTE = (
 
 def make(findings: Findings) -> Section:
     ranked = findings.board[findings.board["rank"].notna()]
-    drawings: list[Drawing] = []
-    for (dataset, match), group in findings.board.groupby(["dataset", "match"], sort=False, dropna=False):
-        rows = rows_of(group[group["rank"].notna()])
-        cheap = rows_of(group[(group["status"] == Status.BASELINE) & group["score"].notna()])
-        if rows:
-            drawings += _drawings(findings, subject(dataset, match), rows, cheap)
+    drawings = [findings.draw(chart, label) for chart, label in charts(findings.board)]
     blocks: list[Block] = []
     if ranked.empty:
         blocks.append(Note("No model has been confirmed yet, so there is no chart."))
@@ -44,30 +41,42 @@ def make(findings: Findings) -> Section:
     return Section("scores", "Score by length", [*blocks, Note(NOTE)])
 
 
-def _drawings(findings: Findings, title: str, rows: Rows, cheap: Rows) -> list[Drawing]:
-    """Return the chart of the scores, after that of the share of seeds that solve if the task can be solved."""
-    drawings = []
+def charts(board: pd.DataFrame) -> list[tuple[Chart, str]]:
+    """Return the charts of a leaderboard, each with a label that says what it shows.
+
+    A dataset has a chart of the scores, after that of the share of seeds that solve if the task can be solved.
+    """
+    pairs = []
+    for (dataset, match), group in board.groupby(["dataset", "match"], sort=False, dropna=False):
+        rows = rows_of(group[group["rank"].notna()])
+        cheap = rows_of(group[(group["status"] == Status.BASELINE) & group["score"].notna()])
+        if rows:
+            pairs += _charts(subject(dataset, match), rows, cheap)
+    return pairs
+
+
+def _charts(title: str, rows: Rows, cheap: Rows) -> list[tuple[Chart, str]]:
+    pairs = []
     can_be_solved = any(is_known(row["solved"]) for row in rows)
     if can_be_solved:
         shares = [row | {"value": row["solved"] / row["num_seeds"]} for row in rows]
-        drawings.append(_drawing(findings, title, shares, [], Axis("share of seeds that solve", limits=(-0.04, 1.04))))
+        pairs.append(_chart(title, shares, [], Axis("share of seeds that solve", limits=(-0.04, 1.04))))
     scored = [row | {"value": row["score"]} for row in rows if is_known(row["score"])]
     if can_be_solved:
         scored = [row | {"ci_low": None, "ci_high": None} for row in scored]
     if scored:
-        axis = Axis(f"{scored[0]['score_is']} test {scored[0]['metric']}")
-        drawings.append(_drawing(findings, title, scored, cheap, axis))
-    return drawings
+        pairs.append(_chart(title, scored, cheap, Axis(f"{scored[0]['score_is']} test {scored[0]['metric']}")))
+    return pairs
 
 
-def _drawing(findings: Findings, title: str, rows: Rows, cheap: Rows, axis: Axis) -> Drawing:
-    """Return a chart of values over lengths, or with one row a model if there is only one length."""
+def _chart(title: str, rows: Rows, cheap: Rows, axis: Axis) -> tuple[Chart, str]:
+    """Return a chart of values over lengths, or with one row a model if there is only one length, and its label."""
     lengths = sorted({int(row["length"]) for row in rows})
     models = by_model(sorted(rows, key=lambda row: row["length"]))
     words = "; ".join(f"{bare(model)} {', '.join(score(row['value']) for row in mine)}" for model, mine in models)
     label = f"{title}, {axis.label}, at {enumeration(map(str, lengths))}: {words}"
     if len(lengths) == 1:
-        return findings.draw(_rows_chart(f"{title} at {lengths[0]}", models, cheap, axis), label)
+        return _rows_chart(f"{title} at {lengths[0]}", models, cheap, axis), label
     series = [
         Series(model, [r["length"] for r in mine], _values(mine, "value"), *_ends(mine)) for model, mine in models
     ]
@@ -77,7 +86,7 @@ def _drawing(findings: Findings, title: str, rows: Rows, cheap: Rows, axis: Axis
         for name, mine in by_model(at_lengths)
     ]
     x = Axis("length", log=True, ticks=[(length, f"{length:,}") for length in sparse(lengths)])
-    return findings.draw(Chart(title, x, axis, series, levels, dodge=any(line.low for line in series)), label)
+    return Chart(title, x, axis, series, levels, dodge=any(line.low for line in series)), label
 
 
 def _rows_chart(title: str, models: list[tuple[str, Rows]], cheap: Rows, axis: Axis) -> Chart:

@@ -5,6 +5,7 @@ BenchError
 ├── DeclarationError    a search space, dataset card, sweep file or option that is not valid
 ├── HardwareError       a requested device that this machine lacks
 ├── SweepLockedError    another process works on the sweep
+├── NoRunSucceededError a sweep in which every run failed
 ├── SealedSplitError    code that selects models tried to open the test split
 ├── DataMissingError    a file of a dataset that is missing
 ├── DataError           a file of a dataset that is not valid; the message names line and column
@@ -46,6 +47,12 @@ class SweepLockedError(BenchError):
     """Another process works on the sweep."""
 
     exit_code = 75
+
+
+class NoRunSucceededError(BenchError):
+    """A sweep in which every run failed."""
+
+    exit_code = 3
 
 
 class SealedSplitError(BenchError):

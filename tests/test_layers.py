@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "bench"
 FOLDERS = (
     *("errors", "wording", "config", "data", "models", "tasks", "baselines", "results", "training"),
-    *("tracking", "sweeps", "report", "export", "cli", "__main__"),
+    *("tracking", "sweeps", "report", "export", "cli", "api", "__main__"),
 )
 """Folders and top-level modules, lowest first: each imports only from itself and from those before it."""
 
@@ -20,9 +20,10 @@ HOMES = {
     "mlflow": {"tracking"},
     "pytorch_lightning": {"training"},
     "torch": {"models", "training", "sweeps", "export"},
-    "pandas": {"wording", "data", "results", "sweeps", "report", "export", "cli"},
+    "pandas": {"wording", "data", "results", "sweeps", "report", "export", "cli", "api"},
     "rich": {"cli"},
     "click": {"cli"},
+    "tqdm": {"cli"},
     "sklearn": {"tasks", "baselines"},
     "scipy": {"config", "baselines", "results"},
     "pynvml": {"training", "sweeps"},

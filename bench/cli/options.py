@@ -70,9 +70,9 @@ class SettingOption(click.Option):
     def __init__(self, name: str, field: Any) -> None:
         from bench.config.sweep_settings import flag
 
-        kind = _plain_type(field.annotation)
+        kind = plain_type(field.annotation)
         self.is_list = get_origin(kind) is list
-        self.entry = _plain_type(get_args(kind)[0]) if self.is_list else kind
+        self.entry = plain_type(get_args(kind)[0]) if self.is_list else kind
         self.section = field.json_schema_extra["section"]
         is_flag = kind is bool
         default = "" if is_flag or self.is_list or field.default is None else f"  [default: {field.default}]"
@@ -98,12 +98,12 @@ class SettingOption(click.Option):
         return [number(part) for part in parts] if self.entry in (int, float) else parts
 
 
-def _plain_type(kind: Any) -> Any:
+def plain_type(kind: Any) -> Any:
     """Return a type without None, bounds and validators."""
     if get_origin(kind) is Annotated:
-        return _plain_type(get_args(kind)[0])
+        return plain_type(get_args(kind)[0])
     if get_origin(kind) in (Union, types.UnionType):
-        kinds = [_plain_type(other) for other in get_args(kind) if other is not type(None)]
+        kinds = [plain_type(other) for other in get_args(kind) if other is not type(None)]
         return float if set(kinds) == {int, float} else kinds[0] if len(kinds) == 1 else str
     return kind
 

@@ -103,27 +103,29 @@ class Screen:
             self._last_line = time.monotonic()
             self.say(
                 f"{status.phase}: {status.finished_cells}/{len(plan.cells)} cells, "
-                f"{done}{'' if total is None else f'/{total}'} runs, {status.failed} failed, {_left(status)}; "
-                f"{_best(status)}"
+                f"{done}{'' if total is None else f'/{total}'} runs, {status.failed} failed, {time_left(status)}; "
+                f"{best_so_far(status)}"
             )
 
     def _details(self, status: "Status") -> Any:
-        lines = [Text(f"{status.phase}, {_left(status)}" + (f", {status.failed} failed" if status.failed else ""))]
+        lines = [Text(f"{status.phase}, {time_left(status)}" + (f", {status.failed} failed" if status.failed else ""))]
         active = {run: at for run, at in status.running.items() if at != "waiting"}
         lines += [Text(f"  {run}  {at}", style="dim") for run, at in active.items()]
         if status.best:
-            lines.append(Text(f"best on validation: {_best(status)}", style="dim"))
+            lines.append(Text(f"best on validation: {best_so_far(status)}", style="dim"))
         return Group(*lines)
 
 
-def _left(status: "Status") -> str:
+def time_left(status: "Status") -> str:
+    """Return how long the sweep still takes, in words."""
     seconds = status.seconds_left
     if seconds is None:
         return "time left unknown"
     return f"about {seconds / 60:.0f} min left" if seconds > 90 else f"about {seconds:.0f} s left"
 
 
-def _best(status: "Status") -> str:
+def best_so_far(status: "Status") -> str:
+    """Return the best models of the latest datasets and lengths, by validation score."""
     latest = list(status.best.items())[-3:]
     return ", ".join(f"{where} {model} {score:.3f}" for where, (model, score) in latest) or "no scores yet"
 

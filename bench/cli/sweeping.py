@@ -2,6 +2,7 @@
 
 import shlex
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from bench.config.bounds import Between
 
 if TYPE_CHECKING:
     from bench.cli.screen import Screen
+    from bench.config.sweep_settings import SweepConfig
     from bench.sweeps.prepare import Plan
     from bench.sweeps.status import Outcome
 
@@ -136,15 +138,20 @@ def _prepare(file: Path | None, options: dict[str, Any], screen: "Screen") -> "P
 
     config = SweepConfig.build(file, options)
     wait("reading search spaces and datasets")
+    return checked_plan(config, screen.say)
+
+
+def checked_plan(config: "SweepConfig", say: Callable[[str], None]) -> "Plan":
+    """Return what a sweep will do; `say` gets lines about it. Raises BenchError."""
     from bench.data import own_data
     from bench.sweeps import prepare
 
     plan = prepare.make(config)
-    screen.say(_plan_line(plan))
+    say(_plan_line(plan))
     for line in (*_work_lines(plan), *prepare.remarks(plan)):
-        screen.say(line)
+        say(line)
     if plan.own is not None and config.save_card:
-        screen.say(own_data.save(plan.own))
+        say(own_data.save(plan.own))
     return plan
 
 

@@ -95,7 +95,7 @@ def export(
     Raises:
         BenchError: Nothing to export, `out` cannot be written, or a form gives other answers.
     """
-    run, name = _find(sweep, dataset, length, model)
+    run, name = find(sweep, dataset, length, model)
     task = task_of(run.config)
     trained: Network | Baseline
     if name is None:
@@ -187,7 +187,7 @@ def _write_baseline(out: Path, run: RunRecord, name: str, task: Task, trained: B
     return [*lines, _export_mlflow(restored, out, batch, expected), "MLflow: not registered: only networks have runs"]
 
 
-def _find(sweep: Path, dataset: str | None, length: int | None, model: str | None) -> Best:
+def find(sweep: Path, dataset: str | None, length: int | None, model: str | None) -> Best:
     """Return the confirmed run, or the cheap baseline, to export. Raises BenchError."""
     spec, runs_of_sweep = read_spec(sweep), list(records(sweep))
     cells: dict[str, dict[str, dict[str, CellRuns]]] = {}  # by dataset, length and model

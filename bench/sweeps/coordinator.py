@@ -43,10 +43,16 @@ SEARCH = ("screen", "confirm", "test")
 """The phases of the runs that the search itself makes."""
 
 
-def run(plan: Plan, display: Display, engine: LocalEngine | None = None, began: float | None = None) -> Outcome:
+def run(
+    plan: Plan,
+    display: Display,
+    engine: LocalEngine | None = None,
+    began: float | None = None,
+    stop: Stop | None = None,
+) -> Outcome:
     """Carry out or resume a sweep. Raises SweepLockedError, HardwareError, DeclarationError, StoreError.
 
-    `began` is the monotonic time from which a budget of time counts, by default now.
+    `began` is the monotonic time from which a budget of time counts, by default now. `stop` decides what signals do.
     """
     began = time.monotonic() if began is None else began
     if plan.device == "cuda":
@@ -59,7 +65,7 @@ def run(plan: Plan, display: Display, engine: LocalEngine | None = None, began: 
             for remark in freeze(plan):
                 display.say(remark)
             engine.start_server()
-            with Stop() as stop:
+            with Stop() if stop is None else stop as stop:
                 timing = None
                 if plan.seconds is not None:
                     timing = Timing(plan, began)

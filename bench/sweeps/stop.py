@@ -4,6 +4,7 @@ import os
 import signal
 import stat
 import sys
+import threading
 import time
 from contextlib import suppress
 from types import FrameType, TracebackType
@@ -28,9 +29,14 @@ def leave(exit_code: int) -> NoReturn:
 
 
 class Stop:
-    """Catches the signals that stop a sweep, as a context manager. The first stops cleanly, a second at once."""
+    """Catches the signals that stop a sweep, as a context manager. The first stops cleanly, a second at once.
 
-    def __init__(self) -> None:
+    The second ends the process or, if not `leaves`, raises KeyboardInterrupt: a notebook loses all it holds otherwise.
+    Only the main thread of a process can catch signals; a sweep in another thread is not stopped by them.
+    """
+
+    def __init__(self, leaves: bool = True) -> None:
+        self._leaves = leaves
         self.number: int | None = None  # of the signal
         self._at = 0.0
         self._handlers: dict[int, Any] = {}
@@ -45,6 +51,8 @@ class Stop:
         return 128 + (self.number or 0)
 
     def __enter__(self) -> "Stop":
+        if threading.current_thread() is not threading.main_thread():
+            return self
         for number in STOP_SIGNALS:
             if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # nohup ignores it
                 self._handlers[number] = signal.signal(number, self._on_signal)
@@ -61,6 +69,8 @@ class Stop:
         if self.number is not None:
             if now - self._at < SAME_STOP_SECONDS:
                 return
+            if not self._leaves:
+                raise KeyboardInterrupt
             # The life pipe closes with this process, so that the kernel kills every run.
             os._exit(128 + number)
         if number == signal.SIGHUP:

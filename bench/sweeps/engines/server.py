@@ -111,15 +111,19 @@ class ForkServer:
     ) -> Child:
         """Fork a process from a server that is ready; it calls function(pipe, *arguments).
 
-        `environment` is added to the server's own; output and errors go to the file `log`, or where the server's go.
+        `environment` and the settings of this process in BENCH_… are added to the server's environment: a program may
+        have set them after the server was started. Output and errors go to the file `log`, or where the server's go.
         """
+        settings = {
+            key: value for key, value in os.environ.items() if key.startswith("BENCH_") and key != processes.MARK
+        }
         ours, theirs = Pipe()
         child = Child(uuid.uuid4().hex, ours)
         self._children[child.id] = child
         try:
             assert self._channel is not None
             assert self._process is not None
-            self._channel.send(("fork", child.id, function, tuple(arguments), environment or {}, log))
+            self._channel.send(("fork", child.id, function, tuple(arguments), settings | (environment or {}), log))
             send_handle(self._channel, theirs.fileno(), self._process.pid)
         except OSError:
             self._lose()

@@ -102,6 +102,50 @@ class Chart:
     equal: bool = False  # a dotted line where x equals y
 
 
+@dataclass(frozen=True)
+class Matrix:
+    """Counts of pairs of names: rows are true classes, columns answers, and the shade is the share of the row."""
+
+    title: str
+    model: str  # whose colour is the shade
+    names: Sequence[str]
+    counts: Sequence[Sequence[int]]
+
+
+def matrix_svg(chart: Matrix, others: Sequence[str] = ()) -> str:
+    """Return a matrix of counts as an <svg> element for a page, 432 units wide; `others` as for `svg`."""
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Rectangle
+
+    size, longest = len(chart.names), max(map(len, chart.names))
+    with mpl.rc_context(STYLE | {"svg.hashsalt": repr(chart), "axes.grid": False}):
+        left = 34 + 6.4 * longest
+        cell = min((418 - left) / size, 56.0)
+        is_upright = 6.4 * longest > cell - 4
+        bottom = 34 + (6.4 * longest if is_upright else 14)
+        height = bottom + cell * size + 34
+        figure = Figure(figsize=(WIDTH, height / 72))
+        axes = figure.add_axes((left / 432, bottom / height, cell * size / 432, cell * size / height))
+        ink = INKS["soft"] if chart.model.startswith("(") else colour(chart.model, others)
+        for row, counts in enumerate(chart.counts):
+            total = max(1, sum(counts))
+            for column, number in enumerate(counts):
+                shade: dict[str, Any] = {"facecolor": ink, "alpha": 0.75 * number / total, "linewidth": 0}
+                axes.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, **shade))
+                if number:
+                    axes.text(column, row, f"{number:,}", ha="center", va="center", color=INKS["ink"],
+                              fontsize=11 if cell > 30 else 8)  # fmt: skip
+        axes.set(xlim=(-0.5, size - 0.5), ylim=(size - 0.5, -0.5))
+        axes.set_xticks(range(size), chart.names, rotation=90 if is_upright else 0)
+        axes.set_yticks(range(size), chart.names)
+        axes.tick_params(length=0)
+        axes.set_xlabel("answer")
+        axes.set_ylabel("true class")
+        figure.text(14 / 432, 1 - 18 / height, _short(chart.title, 54), fontsize=12, weight="bold", color=INKS["ink"])
+        return _inline(figure)
+
+
 def svg(chart: Chart, others: Sequence[str] = ()) -> str:
     """Return a chart as an <svg> element for a page, 432 units wide.
 

@@ -12,7 +12,7 @@ import pandas as pd
 from bench.config.ids import CellId
 from bench.config.sweep_settings import INDEPENDENT_SAMPLERS
 from bench.report import figures, palette
-from bench.report.figures import Chart
+from bench.report.figures import Chart, Matrix
 from bench.results import leaderboard, tables
 from bench.results.record import RunRecord, all_records, read_spec
 from bench.sweeps import estimate
@@ -149,8 +149,10 @@ class Findings:
         """Return each model once, with its marker."""
         return palette.legend(list(models), self.others)
 
-    def draw(self, chart: Chart, label: str) -> Drawing:
+    def draw(self, chart: Chart | Matrix, label: str) -> Drawing:
         """Return a chart with its label."""
+        if isinstance(chart, Matrix):
+            return Drawing(figures.matrix_svg(chart, self.others), label)
         return Drawing(figures.svg(chart, self.others), label)
 
 

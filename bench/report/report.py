@@ -22,6 +22,7 @@ from bench.report.sections import (
     pareto_front,
     predicted_against_actual,
     score_by_length,
+    scores_by_class,
     speed_by_length,
     successive_halving,
     the_bill,
@@ -33,6 +34,7 @@ from bench.wording import bare, count, is_or_are
 
 SECTIONS = (
     score_by_length,
+    scores_by_class,
     outcomes_by_cause,
     successive_halving,
     the_bill,

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from bench.results.leaderboard import CONDITIONS, Status
-from bench.wording import bare, enumeration, is_known
+from bench.wording import bare, enumeration, is_known, shortened
 
 Row = Any  # a row of itertuples()
 
@@ -121,6 +121,8 @@ def _best(ranked: pd.DataFrame, group: pd.DataFrame) -> list[str]:
     elif len(tied):
         parts.append(f"{_names(tied)} {'is' if len(tied) == 1 else 'are'} statistically tied")
     parts.append(f"at most {int(best['max_sequences']):,} training sequences a run")
+    if is_known(best["never_predicted"]):
+        parts.append(f"{bare(best['model'])} never predicts {shortened(best['never_predicted'], 80)}")
     return parts
 
 

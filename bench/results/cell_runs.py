@@ -8,10 +8,12 @@ import statistics
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from bench.config.ids import CellId, RunId
+from bench.results.classes import ClassCounts
 from bench.results.record import RunRecord
+from bench.results.sampling import LeftOut
 from bench.results.selection import best_trials, counted_val, is_feasible, quality
 
 FEWEST_SEEDS = 3
@@ -107,6 +109,26 @@ class CellRuns:
         ]
         largest = max(averages, key=lambda run: len(run.tests), default=None)
         return largest.ensemble if largest else None
+
+    @cached_property
+    def classes(self) -> ClassCounts | None:
+        """The counts by class of all tested seeds of the chosen configuration; None if there are none."""
+        counts = self._details("classes")
+        return ClassCounts.sum(counts) if counts else None
+
+    @cached_property
+    def left_out(self) -> list[LeftOut]:
+        """For each tested seed of the chosen configuration: its test score without groups of examples.
+
+        Empty unless it is known of all of them.
+        """
+        scores = self._details("left_out")
+        return scores if len(scores) == sum(run.test is not None for run in self.confirmed) else []
+
+    def _details(self, name: Literal["classes", "left_out"]) -> list[Any]:
+        """Return what the test runs stored of the confirmations of the chosen configuration."""
+        stored = {run: detail for record in self.tests for run, detail in getattr(record, name).items()}
+        return [stored[run.config.run] for run in self.confirmed if run.config.run in stored]
 
     @cached_property
     def speed(self) -> RunRecord | None:

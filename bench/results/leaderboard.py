@@ -12,12 +12,15 @@ from typing import Any
 import pandas as pd
 
 from bench.config.ids import CellId, RunId
+from bench.config.measures import MEASURES
 from bench.config.settings import BASELINES, TUNABLE, TrainSettings
 from bench.errors import StoreError
-from bench.results import bill, scores
+from bench.results import bill, sampling, scores
 from bench.results.cell_runs import CellRuns, by_cell
+from bench.results.classes import ClassCounts
 from bench.results.metrics import METRICS
-from bench.results.record import FittedBaseline, RunRecord, all_records, outcome, read_spec, trials_of
+from bench.results.record import Asked, FittedBaseline, RunRecord, all_records, outcome, read_spec, trials_of
+from bench.results.sampling import LeftOut
 from bench.results.selection import counted_test, counted_val
 from bench.wording import bare
 
@@ -39,6 +42,9 @@ CONDITIONS = (
 )
 """The columns that say where and with what code runs were made. Times are compared only where all are equal."""
 
+TEST_SCORES = tuple(f"test_{name}" for name in MEASURES)
+"""The columns of all measures of the test split, of which the score is one."""
+
 COLUMNS = [
     *(
         "dataset",
@@ -55,7 +61,7 @@ COLUMNS = [
         "score_is",
     ),
     *("ci_low", "ci_high", "ci_of", "num_seeds", "solved", "val_screening", "val_confirmation", "drop", "val_default"),
-    *("val_ensemble", "score_ensemble"),
+    *("val_ensemble", "score_ensemble", "sampling_low", "sampling_high", "num_test", *TEST_SCORES, "never_predicted"),
     *METRICS,
     *("size_bytes", "kernels", "device_seconds", "usd", "kwh", "energy_is", "num_trials", "num_failed", "num_pruned"),
     *("outcomes", "num_crashes", "origin", "configuration", "config_file", "configurations_confirmed"),
@@ -66,7 +72,7 @@ COLUMNS = [
 _COUNTS = (
     *("length", "steps", "rank", "num_seeds", "solved", "num_parameters", "state_size", "num_trials", "num_failed"),
     *("num_pruned", "num_crashes", "configurations_confirmed", "configurations_tested", "max_sequences", "batch_size"),
-    "size_bytes",
+    *("size_bytes", "num_test"),
 )
 
 Row = dict[str, Any]
@@ -148,11 +154,14 @@ def _baseline_rows(cheap: Sequence[RunRecord], first: RunRecord) -> list[Row]:
 def _fitted_row(fitted: FittedBaseline, record: RunRecord) -> Row:
     """Return the row of a cheap baseline that was fitted in full; its one fit needs no fresh seeds."""
     price, memory = record.config.usd_per_hour, fitted.peak_memory_bytes
+    score = fitted.test.get(record.asked.metric)
     return {
         "model": f"({fitted.title})",
         "reason": fitted.reason,
-        "score": fitted.test.get(record.asked.metric),
+        "score": score,
         "score_is": "one fit" if fitted.test else None,
+        **_test_scores([fitted.test] if fitted.test else []),
+        **_details(record.asked, score, fitted.classes, [fitted.left_out] if fitted.left_out else []),
         "val_screening": fitted.val.get(record.asked.metric),
         "inference_sequences_per_second": fitted.sequences_per_second,
         "latency_p50_milliseconds": fitted.latency_p50_milliseconds,
@@ -190,7 +199,8 @@ def _model_row(cell: CellId, runs: CellRuns | None, spec: Mapping[str, Any]) -> 
         "batch_size": first.config.train.batch_size,
     }
     row |= _bill(runs, spec.get("cpu_watts")) | _conditions(runs.records) | _metrics(runs) | _choice(runs, tested)
-    row |= scores.score(tested)
+    row |= scores.score(tested) | _test_scores([run.test for run in tested if run.test])
+    row |= _details(first.asked, row.get("score"), runs.classes, runs.left_out)
     is_ranked = row.get("score") is not None or first.asked.solved is not None
     return row, tested if is_ranked else []
 
@@ -268,6 +278,22 @@ def _metrics(runs: CellRuns) -> Row:
         values = [value for record in measured if (value := metric.compute(record)) is not None]
         row[name] = statistics.median(values) if values else None
     return row
+
+
+def _test_scores(tests: Sequence[Mapping[str, float]]) -> Row:
+    """Return the mean of each measure over runs that were tested; one that not all of them have is left out."""
+    known = [name for name in MEASURES if tests and all(name in test for test in tests)]
+    return {f"test_{name}": statistics.fmean(test[name] for test in tests) for name in known}
+
+
+def _details(asked: Asked, score: float | None, classes: ClassCounts | None, left_out: Sequence[LeftOut]) -> Row:
+    """Return the interval of the test score from the sampling of its examples, and the classes never predicted."""
+    row: Row = {"never_predicted": ", ".join(classes.never_predicted) or None if classes else None}
+    if score is None or not left_out:
+        return row
+    measure = MEASURES[asked.metric]
+    low, high = sampling.interval(score, left_out, measure.least, measure.most)
+    return row | {"sampling_low": low, "sampling_high": high, "num_test": left_out[0].examples}
 
 
 def _choice(runs: CellRuns, tested: Sequence[RunRecord]) -> Row:

@@ -15,6 +15,8 @@ from bench.config.contracts import Goal, Task
 from bench.config.ids import CellId
 from bench.config.settings import RunConfig
 from bench.errors import StoreError
+from bench.results.classes import ClassCounts
+from bench.results.sampling import LeftOut
 
 State = Literal["complete", "pruned", "failed"]
 
@@ -85,6 +87,8 @@ class FittedBaseline(BaseModel):
     prior: int = 0  # decides between equal validation scores: the larger is taken
     val: dict[str, float] = {}
     test: dict[str, float] = {}
+    classes: ClassCounts | None = None  # of the test split; None if the task has no classes
+    left_out: LeftOut | None = None  # of the test score
     fit_seconds: float | None = None  # on the CPU, its whole grid included
     seconds: float = 0.0  # all that was spent on it, scoring and timing included
     latency_p50_milliseconds: float | None = None  # to answer one sequence of training length
@@ -114,6 +118,8 @@ class RunRecord(BaseModel):
     tests: dict[str, dict[str, float]] = {}  # by confirm run, in its best epoch; of baselines: by cheap sampler
     # Of a test run: metrics of the average of its runs on val and test, if there are several; see training/ensemble.py.
     ensemble: dict[str, dict[str, float]] = {}
+    classes: dict[str, ClassCounts] = {}  # of a test run, by confirm run; empty if the task has no classes
+    left_out: dict[str, LeftOut] = {}  # of a test run, by confirm run: its test score without groups of examples
     solved: bool | None = None  # None: the task is a matter of degree
     sequences_to_solve: int | None = None
     seconds_to_solve: float | None = None  # of training, validations not counted

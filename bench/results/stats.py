@@ -11,6 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import stats
 
+from bench.config.measures import MEASURES
+
 ALPHA = 0.05
 
 
@@ -18,16 +20,6 @@ def clopper_pearson(k: int, n: int) -> tuple[float, float]:
     """Return the exact two-sided 95 % interval of a proportion, k of n (Clopper & Pearson 1934)."""
     interval = stats.binomtest(k, n).proportion_ci(1 - ALPHA, method="exact")
     return float(interval.low), float(interval.high)
-
-
-ENDS = {
-    "accuracy": (0.0, 1.0),
-    "recall": (0.0, 1.0),
-    "r2": (-math.inf, 1.0),
-    "mse": (0.0, math.inf),
-    "nats": (0.0, math.inf),
-}
-"""The smallest and the largest possible value of each primary metric."""
 
 
 def mean_interval(scores: Sequence[float]) -> tuple[float, float]:
@@ -49,8 +41,8 @@ def score_interval(scores: Sequence[float], metric: str) -> tuple[float, float]:
     Student's t ignores the range. Values outside it are impossible, so clipping does not change the coverage.
     """
     low, high = mean_interval(scores)
-    least, most = ENDS[metric]
-    return max(low, least), min(high, most)
+    measure = MEASURES[metric]
+    return max(low, measure.least), min(high, measure.most)
 
 
 def expected_performance(scores: Sequence[float], unbiased: bool = True) -> list[float]:

@@ -53,9 +53,12 @@ class StoredSequences(StoredTask):
 
 
 def class_scores(answers: np.ndarray, y: np.ndarray, num_classes: int) -> dict[str, float]:
-    """Return the share of correct answers, and F1 averaged over the classes that occur in targets or answers."""
-    correct = np.bincount(y[answers == y], minlength=num_classes)
-    both = np.bincount(y, minlength=num_classes) + np.bincount(answers, minlength=num_classes)
-    occurs = both > 0
-    f1 = float((2 * correct[occurs] / both[occurs]).mean())
-    return {"accuracy": float((answers == y).mean()), "macro_f1": f1}
+    """Return accuracy, balanced accuracy and macro F1 of answers (N,) for targets (N,).
+
+    Balanced accuracy is the recall, averaged over the classes that occur in the targets; macro F1 is averaged over
+    those that occur in targets or answers.
+    """
+    correct, support = np.bincount(y[answers == y], minlength=num_classes), np.bincount(y, minlength=num_classes)
+    both = support + np.bincount(answers, minlength=num_classes)
+    recall, f1 = (float((part[of > 0] / of[of > 0]).mean()) for part, of in ((correct, support), (2 * correct, both)))
+    return {"accuracy": float((answers == y).mean()), "balanced_accuracy": recall, "macro_f1": f1}

@@ -115,7 +115,7 @@ class Task(StoredSequences):
         return decode(outputs, self.meta["classes"])
 
     def score(self, outputs: np.ndarray, batch: Batch) -> dict[str, float]:
-        """Return accuracy, and F1 averaged over the classes that occur in targets or answers."""
+        """Return accuracy, balanced accuracy and macro F1; see class_scores."""
         return class_scores(outputs.argmax(-1), batch.y, self.output_size)
 
 

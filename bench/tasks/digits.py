@@ -12,6 +12,7 @@ import numpy as np
 
 from bench.config.contracts import Batch, StoredTask
 from bench.errors import DeclarationError
+from bench.tasks._sequences import class_scores
 
 # Contiguous, because neighbours in the file were written by the same hand: a random split would let a model know
 # the writers it is tested on.
@@ -55,8 +56,8 @@ class Task(StoredTask):
         return Batch(x, np.full(len(places), self.length), digit[places])
 
     def score(self, outputs: np.ndarray, batch: Batch) -> dict[str, float]:
-        """Return the share of right answers."""
-        return {"accuracy": float((outputs.argmax(-1) == batch.y).mean())}
+        """Return accuracy, balanced accuracy and macro F1."""
+        return class_scores(outputs.argmax(-1), batch.y, self.output_size)
 
 
 @functools.cache

@@ -93,7 +93,7 @@ class Task(StoredTask):
         return Batch(tokens, length, sequences.padded(y, start, length), mask)
 
     def score(self, outputs: np.ndarray, batch: Batch) -> dict[str, float]:
-        """Return accuracy, and F1 averaged over the labels that occur in targets or answers."""
+        """Return accuracy, balanced accuracy and macro F1; see class_scores."""
         return self._scores(outputs.argmax(-1), batch)
 
     def _scores(self, answers: np.ndarray, batch: Batch) -> dict[str, float]:

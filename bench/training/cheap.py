@@ -20,6 +20,7 @@ from bench.config.contracts import Batch, StoredTask, Task, TextTask
 from bench.config.settings import RunConfig
 from bench.results.record import FittedBaseline, write_json
 from bench.training import generation
+from bench.training.evaluate import details
 from bench.training.ledger import Ledger, PeakMemory
 from bench.training.timing import MAX_SINGLE_REPEATS, repeat
 
@@ -80,6 +81,7 @@ def _measured(name: str, found: Baseline, config: RunConfig, task: Task, folder:
     outputs = found.scored(test, task)
     facts["sequences_per_second"] = len(test.x) / (time.perf_counter() - start)
     facts["test"] = task.score(outputs, test)
+    facts |= details(task, outputs, test)
     facts |= _latency(found, val, task)
     if folder is not None:
         path = folder / f"{name}{SUFFIX}"

@@ -15,7 +15,9 @@ from pytorch_lightning import Trainer
 from bench.config.contracts import Batch, Task, TextTask
 from bench.config.settings import RunConfig
 from bench.errors import BenchError
+from bench.results.classes import counts_of
 from bench.results.record import write_json
+from bench.results.sampling import LeftOut
 from bench.training import generation, timing
 from bench.training.datamodule import DataModule, to_tensors
 from bench.training.ensemble import Average
@@ -41,6 +43,7 @@ def test(config: RunConfig, task: Task, folder: Path | None, ledger: Ledger, cha
         val, test = (data.val, data.val_dataloader()), (data.test, data.test_dataloader())
         averages = {"val": Average(task), "test": Average(task)}
     tests: dict[str, dict[str, float]] = {}
+    facts: dict[str, Any] = {"tests": tests, "classes": {}, "left_out": {}}
     for run_id in config.opens_test_of:
         trained = folder.parent / Path(run_id).name
         _load_weights(module, trained, task, ledger, changes_files)
@@ -48,16 +51,29 @@ def test(config: RunConfig, task: Task, folder: Path | None, ledger: Ledger, cha
             warnings.simplefilter("ignore")
             outputs = _outputs(trainer, module, *test)
             tests[run_id] = task.score(outputs, data.test)
+            for name, detail in details(task, outputs, data.test).items():
+                facts[name][run_id] = detail
             if len(config.opens_test_of) > 1:
                 averages["test"].add(outputs)
                 averages["val"].add(_outputs(trainer, module, *val))
             if isinstance(task, TextTask) and run_id == config.opens_test_of[0]:
                 tests[run_id] |= _texts(module, task, config.device, trained if changes_files else None)
-    facts: dict[str, Any] = {"tests": tests, "parameters": module.parameter_counts()}
+    facts["parameters"] = module.parameter_counts()
     if len(tests) > 1:
         splits = {"val": data.val, "test": data.test}
         facts["ensemble"] = {name: task.score(average.outputs, splits[name]) for name, average in averages.items()}
     return facts
+
+
+def details(task: Task, outputs: np.ndarray, test: Batch) -> dict[str, Any]:
+    """Return what is stored of the answers for the test split beside their scores: `classes` and `left_out`.
+
+    What a task does not have is left out. Tasks with a threshold are ranked by the seeds that solve them.
+    """
+    classes = counts_of(task, outputs, test)
+    left_out = None if task.solved is not None else LeftOut.of(task, outputs, test, task.score)
+    found = {"classes": classes, "left_out": left_out}
+    return {name: detail for name, detail in found.items() if detail is not None}
 
 
 def _outputs(trainer: Trainer, module: SequenceModule, split: Batch, batches: Iterable[Any]) -> np.ndarray:

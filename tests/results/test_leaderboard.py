@@ -5,13 +5,17 @@ import math
 import os
 import shutil
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from bench.config.settings import RunConfig, TrainSettings
 from bench.errors import DeclarationError, StoreError, UnknownNameError
+from bench.report import report
 from bench.results import answers, leaderboard, stats, sweeps, tables
+from bench.results.classes import ClassCounts
 from bench.results.record import Asked, RunRecord, Seconds
+from bench.results.sampling import LeftOut
 
 SETTINGS = TrainSettings(max_sequences=6_400, batch_size=16, num_epochs=4, num_val=8, num_test=8)
 ASKED = {
@@ -142,6 +146,33 @@ def test_a_seed_that_failed_counts_with_the_chance_score(tmp_path):
     assert (found["score"], found["num_seeds"]) == (pytest.approx((0.9 + 0.1) / 2), 2)
     assert found["ci_low"] == 0
     assert answers.answers(board)[0].startswith("digits at 8: best: lstm, 0.705 accuracy [0.641, 0.769]; gru is")
+
+
+def test_a_class_that_no_seed_ever_predicts_is_named(tmp_path):
+    """A set whose classes were in part never predicted showed one accuracy and nothing else."""
+    y = np.repeat([0, 1, 2], 20)
+    folder = tmp_path / "sweeps" / "small"
+    runs = {"t0": {"score": 0.7}, "t0-s0": {"score": 0.7}, "t0-s1": {"score": 0.7}}
+    small(tmp_path, "digits", lstm=runs)
+    scores = {"accuracy": 2 / 3, "balanced_accuracy": 2 / 3, "macro_f1": 0.5}
+    counts = ClassCounts.of(np.where(y == 2, 0, y), y, ["walk", "run", "fall"])
+    left_out = LeftOut(examples=60, proportion=True, scores=[0.6, 0.7] * 10)
+    test = RunRecord.read(folder / "runs/digits/L8/lstm/t0-test")
+    facts = {"tests": scores, "classes": counts, "left_out": left_out}
+    update = {name: dict.fromkeys(test.tests, value) for name, value in facts.items()}
+    test.model_copy(update=update).write(folder / "runs/digits/L8/lstm/t0-test")
+    board = leaderboard.build(folder)
+    found = row(board, "digits", "lstm")
+    assert found["never_predicted"] == "fall"
+    assert found[["test_accuracy", "test_balanced_accuracy", "test_macro_f1"]].tolist() == list(scores.values())
+    assert (found["num_test"], found["sampling_low"], found["sampling_high"]) == (
+        60,
+        *pytest.approx((0.541, 0.773), abs=1e-3),
+    )
+    assert "lstm never predicts fall" in answers.answers(board)[0]
+    page = report.render(folder)
+    assert "digits at 8: lstm never predicts 1 of 3 classes (fall)." in page
+    assert page.count("lstm precision") == 1
 
 
 def test_a_run_without_a_test_score_does_not_count(tmp_path):

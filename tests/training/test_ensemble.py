@@ -72,6 +72,10 @@ def test_a_test_run_scores_the_average_of_its_seeds(tmp_path):
         with torch.no_grad():
             average.add(module(torch.from_numpy(batch.x), torch.from_numpy(batch.length)).numpy())
     assert record.ensemble["test"] == pytest.approx(task.score(average.outputs, batch))
+    assert set(record.classes) == set(record.left_out) == set(opened)
+    for run, counts in record.classes.items():
+        assert sum(counts.correct) / sum(counts.support) == pytest.approx(record.tests[run]["accuracy"])
+        assert np.mean(record.left_out[run].scores) == pytest.approx(record.tests[run]["accuracy"])  # equal groups
     assert record.ensemble["val"].keys() == record.ensemble["test"].keys()
     one = train.run(test.model_copy(update={"opens_test_of": opened[:1]}), folder=tmp_path / "t0-test")
     assert one.ensemble == {}

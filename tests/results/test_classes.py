@@ -34,7 +34,8 @@ def test_a_class_that_occurs_and_is_never_answered_is_named():
     answers = np.where(Y == 3, 0, Y)
     counts = ClassCounts.of(answers, Y, [*NAMES, "absent"])
     assert counts.never_predicted == ["d"]
-    assert counts.precision[3] is None and counts.recall[3] == 0
+    assert counts.precision[3] is None
+    assert counts.recall[3] == 0
     assert counts.f1[4] is None
     assert counts.confused == [(3, 0, int((Y == 3).sum()))]
 
@@ -95,6 +96,7 @@ def test_a_perfect_accuracy_on_few_examples_has_an_interval():
 def test_an_interval_is_clipped_to_what_is_possible_and_unknown_for_few_examples():
     values = np.array([0.0, 0.0, 0.0, 0.0, 0.0, 3.0])
     low, high = sampling.interval(0.5, [left_out(values)], 0.0, np.inf)
-    assert low == 0 and high > 0.5
+    assert low == 0
+    assert high > 0.5
     assert left_out(np.ones(4)) is None
     assert np.isnan(sampling.interval(0.5, [], 0.0, 1.0)).all()

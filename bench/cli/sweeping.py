@@ -100,9 +100,9 @@ def speed(files: tuple[Path, ...], batch_size: int, as_json: bool, **options: An
     """Measure the speed of models by sequence length.
 
     The answer shows, for example, at which length attention becomes slower than an LSTM on this machine. The command
-    measures a training step, inference of a batch and of one sequence, one step of a stream, and memory. It carries
-    out one run at a time; run nothing else on the machine until it ends. By default, it uses the dataset adding at
-    lengths from 32 to 1024.
+    measures a training step, inference by batch size and of one sequence, one step of a stream, and memory. It carries
+    out one run at a time; run nothing else on the machine until it ends. Times that other processes disturbed are
+    marked. By default, it uses the dataset adding at lengths from 32 to 1024.
 
     FILES are speed.csv files of earlier calls. They are then shown together, and nothing is measured. Files from
     different hardware cannot be compared.
@@ -129,7 +129,10 @@ def speed(files: tuple[Path, ...], batch_size: int, as_json: bool, **options: An
         return
     headings = ["model", *(f"{steps} steps" for steps in sorted(frame["steps"].unique()))]
     print_tables(speed_charts.tables(frame), headings)
-    print_answers(speed_charts.sentences(frame))
+    print_tables(
+        speed_charts.batch_tables(frame), ["model", *(f"{size:,}" for size in speed_charts.batch_columns(frame))]
+    )
+    print_answers([*speed_charts.sentences(frame), *speed_charts.remarks(frame)])
 
 
 def _prepare(file: Path | None, options: dict[str, Any], screen: "Screen") -> "Plan":

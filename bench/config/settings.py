@@ -150,6 +150,7 @@ class RunConfig(Strict):
     objectives: tuple[Objective, ...] = ("quality",)
     usd_per_hour: Annotated[float, Between(0, 1e6, "USD")] | None = None  # this run's share of the machine's price
     opens_test_of: tuple[str, ...] = ()  # of a test run: the confirm runs whose weights meet the test split
+    batch_sizes: tuple[Count, ...] = ()  # of a speed run: further batches whose inference is timed
     checkpoint_seconds: Positive = 60.0
     space_hash: str = ""
     source_hash: str = ""  # SHA-256 of a user's own model; a run of a changed file fails

@@ -41,8 +41,13 @@ class Network(NamedTuple):
         """Return lines on what an ensemble or a refit changed; `scores` are its own, by split."""
         metric, lines = run.asked.metric, []
         if isinstance(self.module, Ensemble):
-            both = [latency(module, to_tensors(batch), run.config) for module in (self.module.members[0], self.module)]
-            price = f"{both[1]:.2g} ms for one sequence, {both[1] / both[0]:.1f} times as long as one seed"
+            members = (self.module.members[0], self.module)
+            (one, busy), (all_seeds, busier) = (latency(each, to_tensors(batch), run.config) for each in members)
+            price = f"{all_seeds:.2g} ms for one sequence"
+            if busy or busier:
+                price += ", measured while other processes used the processor"
+            else:
+                price += f", {all_seeds / one:.1f} times as long as one seed"
             lines.append(f"ensemble of {len(self.seeds)} seeds: {price}")
         if self.refit_epochs is not None:
             steps = self.refit_epochs * run.config.train.steps_per_epoch

@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from bench.results.disturbance import MARK, any_marked, is_marked
 from bench.results.leaderboard import CONDITIONS, Status
 from bench.wording import bare, enumeration, is_known, shortened
 
@@ -15,7 +16,7 @@ Row = Any  # a row of itertuples()
 def lines(board: pd.DataFrame) -> list[str]:
     """Return the summaries, then the answers, then what to know about the conditions of the runs."""
     remark = mixed_conditions(board)
-    return [*summaries(board), *answers(board), *([remark] if remark else [])]
+    return [*summaries(board), *answers(board), *([remark] if remark else []), *disturbed_timing(board)]
 
 
 def answers(board: pd.DataFrame) -> list[str]:
@@ -38,6 +39,23 @@ def mixed_conditions(board: pd.DataFrame) -> str | None:
         if len(values) > 1:
             differing.append(f"{name} ({'; '.join(values)})")
     return f"The runs differ in {enumeration(differing)}, so times are not compared across them." if differing else None
+
+
+def disturbed_timing(board: pd.DataFrame) -> list[str]:
+    """Return what a busy machine did to the times of a sweep, as sentences."""
+    sentences = []
+    if any_marked(board["timing_disturbed"]):
+        rule = "were measured while other processes used the processor, so they are not compared"
+        sentences.append(f"Times marked with {MARK} {rule}. Run the sweep on a quiet machine to compare them.")
+    left_out = board[board["num_disturbed"].fillna(0).gt(0)]
+    if len(left_out):
+        trials = ", ".join(
+            f"{bare(row.model)} on {row.dataset} at {row.length} ({int(row.num_disturbed)})"
+            for row in left_out.itertuples()
+        )
+        rule = "so a limit or an objective of time did not admit them"
+        sentences.append(f"Other processes disturbed the timing of some trials, {rule}: {trials}.")
+    return sentences
 
 
 def comparable(rows: pd.DataFrame) -> bool:
@@ -150,12 +168,21 @@ def _solved(ranked: pd.DataFrame, group: pd.DataFrame) -> list[str]:
 
 
 def _quickest(rows: pd.DataFrame) -> str:
-    """Return which of the models solved the task in the least time, if their times may be compared."""
-    best = rows.loc[rows["seconds_to_solve"].astype(float).idxmin()]
-    figures = f"{best['seconds_to_solve']:.1f} s, {int(best['sequences_to_solve']):,} sequences"
+    """Return which of the models solved the task in the least time, if their times may be compared.
+
+    If other processes disturbed the time of any of them, sequences are compared instead.
+    """
+    if not comparable(rows):
+        return ""
+    is_timed = not any(is_marked(row, "seconds_to_solve") for row in rows.to_dict("records"))
+    column = "seconds_to_solve" if is_timed else "sequences_to_solve"
+    best = rows.loc[rows[column].astype(float).idxmin()]
+    figures = f"{int(best['sequences_to_solve']):,} sequences"
+    if is_timed:
+        figures = f"{best['seconds_to_solve']:.1f} s, {figures}"
     if len(rows) == 1:
-        return f" ({figures})" if comparable(rows) else ""
-    return f", quickest by {bare(best['model'])} ({figures})" if comparable(rows) else ""
+        return f" ({figures})"
+    return f", {'quickest' if is_timed else 'with the fewest sequences'} by {bare(best['model'])} ({figures})"
 
 
 def summaries(board: pd.DataFrame) -> list[str]:
@@ -206,7 +233,8 @@ def _fastest_step(ranked: pd.DataFrame, models: list[str], length: int) -> str:
     """Return which of several models has the shortest training step at a length, if times may be compared."""
     rows = ranked[ranked["model"].map(bare).isin(models) & (ranked["length"] == length)]
     steps = rows["train_step_milliseconds"].astype(float)
-    if len(rows) < 2 or steps.isna().any() or not comparable(rows):
+    is_disturbed = any(is_marked(row, "train_step_milliseconds") for row in rows.to_dict("records"))
+    if len(rows) < 2 or steps.isna().any() or is_disturbed or not comparable(rows):
         return ""
     return f" (shortest training step at {length}: {bare(rows.loc[steps.idxmin(), 'model'])}, {steps.min():.2f} ms)"
 

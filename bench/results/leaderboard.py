@@ -15,7 +15,7 @@ from bench.config.ids import CellId, RunId
 from bench.config.measures import MEASURES
 from bench.config.settings import BASELINES, TUNABLE, TrainSettings
 from bench.errors import StoreError
-from bench.results import bill, sampling, scores
+from bench.results import bill, disturbance, sampling, scores
 from bench.results.cell_runs import CellRuns, by_cell
 from bench.results.classes import ClassCounts
 from bench.results.metrics import METRICS
@@ -63,8 +63,9 @@ COLUMNS = [
     *("ci_low", "ci_high", "ci_of", "num_seeds", "solved", "val_screening", "val_confirmation", "drop", "val_default"),
     *("val_ensemble", "score_ensemble", "sampling_low", "sampling_high", "num_test", *TEST_SCORES, "never_predicted"),
     *METRICS,
+    "timing_disturbed",
     *("size_bytes", "kernels", "device_seconds", "usd", "kwh", "energy_is", "num_trials", "num_failed", "num_pruned"),
-    *("outcomes", "num_crashes", "origin", "configuration", "config_file", "configurations_confirmed"),
+    *("outcomes", "num_disturbed", "num_crashes", "origin", "configuration", "config_file", "configurations_confirmed"),
     *("configurations_tested", "sampler", "pruner", "max_sequences", "batch_size", *CONDITIONS, "mixed", "sweep"),
 ]
 """The columns in their order; results/README.md defines them."""
@@ -72,7 +73,7 @@ COLUMNS = [
 _COUNTS = (
     *("length", "steps", "rank", "num_seeds", "solved", "num_parameters", "state_size", "num_trials", "num_failed"),
     *("num_pruned", "num_crashes", "configurations_confirmed", "configurations_tested", "max_sequences", "batch_size"),
-    *("size_bytes", "num_test"),
+    *("size_bytes", "num_test", "num_disturbed"),
 )
 
 Row = dict[str, Any]
@@ -166,6 +167,7 @@ def _fitted_row(fitted: FittedBaseline, record: RunRecord) -> Row:
         "inference_sequences_per_second": fitted.sequences_per_second,
         "latency_p50_milliseconds": fitted.latency_p50_milliseconds,
         "latency_p95_milliseconds": fitted.latency_p95_milliseconds,
+        "timing_disturbed": disturbance.of_baseline(fitted),
         "num_parameters": fitted.num_parameters,
         "size_bytes": fitted.size_bytes,
         "peak_memory_mib": memory / 2**20 if memory else None,
@@ -254,6 +256,7 @@ def _bill(runs: CellRuns, cpu_watts: float | None) -> Row:
         "num_failed": sum(record.state == "failed" for record in runs.records),
         "num_pruned": sum(record.state == "pruned" for record in runs.records),
         "outcomes": ", ".join(f"{name} {count}" for name, count in sorted(outcomes.items())),
+        "num_disturbed": sum(map(disturbance.is_left_out, runs.records)),
         "num_crashes": sum(len(record.crashes) for record in runs.records),
         "configurations_confirmed": len({run.config.id.trial for run in ended if run.config.phase == "confirm"}),
         "configurations_tested": len({RunId.parse(run).trial for record in runs.records for run in record.tests}),
@@ -271,13 +274,27 @@ def _conditions(records: Sequence[RunRecord]) -> Row:
 
 
 def _metrics(runs: CellRuns) -> Row:
-    """Return the median of each metric over the confirm runs and the exclusive pass of the chosen configuration."""
-    measured = [*runs.confirmed, *([runs.speed] if runs.speed else [])]
+    """Return the median of each metric over the confirm runs and the exclusive pass of the chosen configuration.
+
+    Of the durations of confirm runs, those that other processes disturbed do not count if there are others.
+    """
+    passes = [runs.speed] if runs.speed else []
+    measured, durations = [*runs.confirmed, *passes], disturbance.undisturbed(runs.confirmed)
     row: Row = {"kernels": ", ".join(runs.speed.kernels) if runs.speed else None}
     for name, metric in METRICS.items():
-        values = [value for record in measured if (value := metric.compute(record)) is not None]
+        is_duration = disturbance.MEASUREMENTS.get(name) == "training"
+        records = durations if is_duration else measured
+        values = [value for record in records if (value := metric.compute(record)) is not None]
         row[name] = statistics.median(values) if values else None
-    return row
+    return row | {"timing_disturbed": _disturbed(runs, durations)}
+
+
+def _disturbed(runs: CellRuns, durations: Sequence[RunRecord]) -> str | None:
+    """Return the column `timing_disturbed` of a model."""
+    names = disturbance.of_speed(runs.speed.speed if runs.speed else None)
+    if any(map(disturbance.is_run_disturbed, durations)):
+        names = ["training", *(names or [])]
+    return disturbance.words(names)
 
 
 def _test_scores(tests: Sequence[Mapping[str, float]]) -> Row:

@@ -21,6 +21,11 @@ def _speed(key: str) -> Callable[[RunRecord], float | None]:
     return lambda record: (record.speed or {}).get(key)
 
 
+def _spread(key: str, what: str) -> Metric:
+    title = f"Spread of the repeats of {what} in the exclusive pass: interquartile range divided by the median."
+    return Metric("ratio", "minimize", title, _speed(f"{key}_spread"))
+
+
 def _tokens_per_second(record: RunRecord) -> float | None:
     return record.speed["train_sequences_per_second"] * record.asked.num_steps if record.speed else None
 
@@ -42,6 +47,7 @@ METRICS = {
         "Inference throughput in the exclusive pass: batch size divided by the median time of a forward pass.",
         _speed("inference_sequences_per_second"),
     ),
+    "inference_spread": _spread("inference", "a forward pass"),
     "latency_p50_milliseconds": Metric(
         "ms",
         "minimize",
@@ -54,6 +60,7 @@ METRICS = {
         "The 95th percentile of the time of inference on a single sequence, in the exclusive pass.",
         _speed("latency_p95_milliseconds"),
     ),
+    "latency_spread": _spread("latency", "inference on a single sequence"),
     "num_parameters": Metric(
         "parameters",
         "minimize",
@@ -97,6 +104,7 @@ METRICS = {
         "The 95th percentile of the time of the last step of a sequence, in the exclusive pass; causal models only.",
         _speed("streaming_p95_milliseconds"),
     ),
+    "streaming_spread": _spread("streaming", "the last step of a sequence"),
     "train_flops_per_sequence": Metric(
         "FLOPs",
         "minimize",
@@ -115,6 +123,7 @@ METRICS = {
         "Training throughput in the exclusive pass: batch size divided by the median time of a step.",
         _speed("train_sequences_per_second"),
     ),
+    "train_spread": _spread("train", "an optimiser step"),
     "train_step_milliseconds": Metric(
         "ms",
         "minimize",

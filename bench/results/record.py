@@ -93,6 +93,7 @@ class FittedBaseline(BaseModel):
     seconds: float = 0.0  # all that was spent on it, scoring and timing included
     latency_p50_milliseconds: float | None = None  # to answer one sequence of training length
     latency_p95_milliseconds: float | None = None
+    latency_disturbed: bool | None = None  # by other processes; None: this was not measured
     sequences_per_second: float | None = None  # on the test split
     num_parameters: int | None = None  # fitted weights; None if it has none, such as a nearest neighbour
     size_bytes: int | None = None  # of its file
@@ -134,6 +135,7 @@ class RunRecord(BaseModel):
     energy_joules: float | None = None  # read from a meter of the device while the run was on it
     energy_from: str | None = None  # nvml or rapl; None: no meter could be read
     inference_milliseconds: float | None = None  # to answer one sequence; beside other runs
+    inference_disturbed: bool | None = None  # by other processes, so that it is longer; None: this was not measured
     speed: dict[str, float] | None = None  # of an exclusive pass; see training/timing.py
     kernels: list[str] = []  # that the exclusive pass ran on
     baselines: dict[str, float] | None = None  # cheap baselines on the test split, by title

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from bench.results import answers
+from bench.results.disturbance import mark
 from bench.results.leaderboard import Status
 from bench.results.record import write_atomically
 from bench.wording import bare, is_known
@@ -53,7 +54,8 @@ def for_people(board: pd.DataFrame) -> dict[str, list[list[str]]]:
 
 
 def _cells(row: "pd.Series[Any]") -> list[str]:
-    cells = {name: format(row[name], form) if is_known(row[name]) else "" for name, form in _FORMATS.items()}
+    known = {name: form for name, form in _FORMATS.items() if is_known(row[name])}
+    cells = {name: format(row[name], form) + mark(row, name) for name, form in known.items()}
     cells["model"] = bare(row["model"])
     if is_known(row["score"]):
         if is_known(row["ci_low"]):
@@ -62,7 +64,7 @@ def _cells(row: "pd.Series[Any]") -> list[str]:
             cells["solved"] = f"{int(row['solved'])} of {int(row['num_seeds'])}"
     elif row["status"] != Status.COMPLETE:
         status = str(row["status"]).replace("_", " ")
-        cells = {"model": f"{cells['model']} ({status})", "device_seconds": cells["device_seconds"]}
+        cells = {"model": f"{cells['model']} ({status})", "device_seconds": cells.get("device_seconds", "")}
     return [cells.get(name, "") for name in SHOWN]
 
 

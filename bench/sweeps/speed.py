@@ -1,4 +1,4 @@
-"""Speed by length: training step, batch inference, one sequence, one step of a stream, and memory, one run at a time.
+"""Speed by length and by batch size: training step, inference, one step of a stream, and memory, one run at a time.
 
 Each measurement is a process of its own at a model's default configuration, with nothing else running. The rows show at
 which length attention becomes slower than a recurrence on this machine; rows of different machines are not compared.
@@ -15,6 +15,7 @@ import pandas as pd
 from bench.config.settings import RunConfig
 from bench.config.sweep_settings import SweepConfig
 from bench.errors import DeclarationError, HardwareError
+from bench.results import disturbance
 from bench.results.record import RunRecord, outcome
 from bench.sweeps.cells import Cell
 from bench.sweeps.engines.local import LocalEngine
@@ -53,7 +54,10 @@ def measure(config: SweepConfig, batch_size: int, say: Say) -> tuple[pd.DataFram
             row = _row(record, path, machine)
             rows.append(row)
             milliseconds = row.get("train_step_milliseconds")
-            say(f"{cell.id}: {f'{milliseconds:.2f} ms a training step' if milliseconds else row['reason']}")
+            text = f"{milliseconds:.2f} ms a training step" if milliseconds else row["reason"]
+            if disturbance.any_marked([row["timing_disturbed"]]):
+                text += f"; disturbed by other processes: {row['timing_disturbed']}"
+            say(f"{cell.id}: {text}")
     finally:
         engine.close()
     return pd.DataFrame(rows), folder
@@ -63,7 +67,12 @@ def _exclusive(plan: Plan, cell: Cell, batch_size: int) -> RunConfig:
     """Return the run that times a cell's default configuration."""
     config = run_config(plan, cell, cell.id, "speed", cell.space.default)
     settings = config.train.model_copy(update={"batch_size": batch_size})
-    return config.model_copy(update={"train": settings})
+    return config.model_copy(update={"train": settings, "batch_sizes": batches_up_to(batch_size)})
+
+
+def batches_up_to(most: int) -> tuple[int, ...]:
+    """Return the batch sizes whose inference is timed: 1, 2, 4, … and `most`."""
+    return (*(2**i for i in range(most.bit_length()) if 2**i < most), most)
 
 
 def slug(text: str) -> str:
@@ -80,7 +89,8 @@ def _row(record: RunRecord, path: Path, machine: dict[str, Any]) -> dict[str, An
         "model": config.space,
         "status": record.state,
         "reason": None if record.state == "complete" else outcome(record),
-        **(record.speed or {}),
+        **{key: value for key, value in (record.speed or {}).items() if not key.endswith("_disturbed")},
+        "timing_disturbed": disturbance.words(disturbance.of_speed(record.speed)),
         "batch_size": config.train.batch_size,
         "peak_memory_mib": None if memory is None or record.speed is None else memory / 2**20,
         "parameters": record.num_parameters or None,

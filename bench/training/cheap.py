@@ -90,15 +90,19 @@ def _measured(name: str, found: Baseline, config: RunConfig, task: Task, folder:
     return facts
 
 
-def _latency(found: Baseline, batch: Batch, task: Task) -> dict[str, float]:
-    """Return the median and the 95th percentile of the milliseconds for the longest sequence of a batch, alone."""
+def _latency(found: Baseline, batch: Batch, task: Task) -> dict[str, float | bool]:
+    """Return the median and the 95th percentile of the milliseconds for the longest sequence of a batch, alone.
+
+    `latency_disturbed` says whether other processes disturbed them.
+    """
     row = slice(longest := int(batch.length.argmax()), longest + 1)
     steps = int(batch.length[longest])
     mask = None if batch.mask is None else batch.mask[row, :steps]
     y = batch.y[row, :steps] if task.per_step else batch.y[row]
     one = Batch(batch.x[row, :steps], batch.length[row], y, mask)
-    seconds = repeat(lambda: found.scored(one, task), "cpu", MAX_SINGLE_REPEATS)
-    return {f"latency_p{q}_milliseconds": 1e3 * float(np.percentile(seconds, q)) for q in (50, 95)}
+    repeats = repeat(lambda: found.scored(one, task), "cpu", MAX_SINGLE_REPEATS)
+    latency = {f"latency_p{q}_milliseconds": 1e3 * float(np.percentile(repeats.seconds, q)) for q in (50, 95)}
+    return {**latency, "latency_disturbed": repeats.is_disturbed}
 
 
 @contextmanager

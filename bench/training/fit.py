@@ -56,7 +56,8 @@ def fit(config: RunConfig, task: Task, on_report: OnReport, folder: Path | None,
     if facts["state"] == "complete":
         if config.limits.inference_ms is not None or "latency" in config.objectives:
             with ledger.spent_on("evaluate"):
-                facts["inference_milliseconds"] = timing.latency(module, to_tensors(data.val), config)
+                milliseconds, is_disturbed = timing.latency(module, to_tensors(data.val), config)
+                facts |= {"inference_milliseconds": milliseconds, "inference_disturbed": is_disturbed}
         if config.phase == "confirm" and folder is not None:
             with ledger.spent_on("logging"):
                 torch.save(history.best_weights, folder / "weights.pt")

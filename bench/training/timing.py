@@ -1,4 +1,4 @@
-"""How fast a configuration is, with nothing else running: seconds, kernels and floating-point operations.
+"""How fast a configuration is, with no other run of the bench: seconds, kernels and floating-point operations.
 
 B batch, L length, D input width.
 """
@@ -16,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from bench.config.contracts import Task
 from bench.config.settings import RunConfig
-from bench.training.ledger import synchronise
+from bench.training.contention import Repeats, collect
 from bench.training.module import SequenceModule, Tensors
 
 WARM_UP_SECONDS, MEASURE_SECONDS = 0.05, 0.25
@@ -30,8 +30,10 @@ def speed(module: SequenceModule, batch: Tensors, config: RunConfig) -> dict[str
     A training step is forward, backward, clipping and optimiser on one batch of training length in memory; inference is
     forward only. `latency` is inference on a single sequence. `streaming` is the last step of a training sequence from
     the state after the steps before it, for modules that can stream. Each is warmed up, then repeated for about a
-    quarter of a second with the device synchronised. Returned are medians and 95th percentiles in milliseconds, and the
-    spread (interquartile range over the median).
+    quarter of a second with the device synchronised. Returned are medians and 95th percentiles in milliseconds, the
+    spread (interquartile range over the median), and whether other processes disturbed the measurement (1) or not (0).
+
+    For each of `config.batch_sizes`, inference on so many sequences of the batch is timed too.
     """
     x, length, y = (part.to(config.device) for part in batch[:3])
     mask = None if batch[3] is None else batch[3].to(config.device)
@@ -55,40 +57,62 @@ def speed(module: SequenceModule, batch: Tensors, config: RunConfig) -> dict[str
     result: dict[str, float] = {"batch_size": size}
     for name, act in (("train", train_step), ("inference", infer)):
         module.train(name == "train")
-        seconds = repeat(act, config.device, MAX_REPEATS)
-        low, median, high = np.quantile(seconds, (0.25, 0.5, 0.75))
-        result[f"{name}_step_milliseconds"] = 1e3 * float(median)
-        result[f"{name}_sequences_per_second"] = size / float(median)
-        result[f"{name}_spread"] = float((high - low) / median)
-        result[f"{name}_repeats"] = len(seconds)
+        repeats = repeat(act, config.device, MAX_REPEATS)
+        median = float(np.median(repeats.seconds))
+        result |= {f"{name}_step_milliseconds": 1e3 * median, f"{name}_sequences_per_second": size / median}
+        result |= _quality(name, repeats)
     single = {"latency": _one_sequence(module, x, length, config)}
     if module.can_stream:
         single["streaming"] = _one_step(module, x, length, config)
     for name, act in single.items():
-        seconds = repeat(act, config.device, MAX_SINGLE_REPEATS, MIN_SINGLE_REPEATS)
-        result |= {f"{name}_p{q}_milliseconds": 1e3 * float(np.percentile(seconds, q)) for q in (50, 95)}
-        result[f"{name}_repeats"] = len(seconds)
+        repeats = repeat(act, config.device, MAX_SINGLE_REPEATS, MIN_SINGLE_REPEATS)
+        result |= {f"{name}_p{q}_milliseconds": 1e3 * float(np.percentile(repeats.seconds, q)) for q in (50, 95)}
+        result |= _quality(name, repeats)
+    for number in config.batch_sizes:
+        part = _batch_of(number, x, length)
+        repeats = repeat(_answer(module, *part, config), config.device, MAX_REPEATS)
+        name = f"inference_b{number}"
+        result[f"{name}_milliseconds"] = 1e3 * float(np.median(repeats.seconds))
+        result |= _quality(name, repeats)
     return result
 
 
-def latency(module: nn.Module, batch: Tensors, config: RunConfig) -> float:
-    """Return the median milliseconds of inference on one sequence."""
+def _quality(name: str, repeats: Repeats) -> dict[str, float]:
+    """Return what says how far a measurement can be believed."""
+    low, median, high = np.quantile(repeats.seconds, (0.25, 0.5, 0.75))
+    return {
+        f"{name}_spread": float((high - low) / median),
+        f"{name}_repeats": len(repeats.seconds),
+        f"{name}_disturbed": float(repeats.is_disturbed),
+    }
+
+
+def latency(module: nn.Module, batch: Tensors, config: RunConfig) -> tuple[float, bool]:
+    """Return the median milliseconds of inference on one sequence, and whether other processes disturbed it."""
     was_training = module.training
     module.to(config.device).eval()
     x, length = batch[0].to(config.device), batch[1].to(config.device)
-    seconds = repeat(_one_sequence(module, x, length, config), config.device, MAX_SINGLE_REPEATS)
+    repeats = repeat(_one_sequence(module, x, length, config), config.device, MAX_SINGLE_REPEATS)
     module.train(was_training)
-    return 1e3 * float(np.median(seconds))
+    return 1e3 * float(np.median(repeats.seconds)), repeats.is_disturbed
 
 
 def _one_sequence(module: nn.Module, x: Tensor, length: Tensor, config: RunConfig) -> Callable[[], None]:
     longest = int(length.argmax())
     steps = int(length[longest])
-    one, length_1 = x[longest : longest + 1, :steps].contiguous(), length[longest : longest + 1]
+    return _answer(module, x[longest : longest + 1, :steps].contiguous(), length[longest : longest + 1], config)
 
+
+def _batch_of(number: int, x: Tensor, length: Tensor) -> tuple[Tensor, Tensor]:
+    """Return `number` sequences of a batch, from the first on and repeated if the batch has fewer."""
+    rows = torch.arange(number, device=x.device) % len(x)
+    return x[rows].contiguous(), length[rows]
+
+
+def _answer(module: nn.Module, x: Tensor, length: Tensor, config: RunConfig) -> Callable[[], None]:
     def answer() -> None:
         with torch.inference_mode(), _precision(config):
-            module(one, length_1)
+            module(x, length)
 
     return answer
 
@@ -116,22 +140,22 @@ def _precision(config: RunConfig) -> Any:
     return torch.autocast(config.device, torch.bfloat16, enabled=config.precision == "bf16-mixed")
 
 
-def repeat(act: Callable[[], object], device: str, most: int, least: int = 5) -> list[float]:
-    """Return the seconds of repeats, for about a quarter of a second but `least` to `most` times, after warming up."""
+def repeat(act: Callable[[], object], device: str, most: int, least: int = 5) -> Repeats:
+    """Time a call again and again, for about a quarter of a second but `least` to `most` times, after warming up.
+
+    Only repeats that no other process disturbed count, as far as enough of them are found in time.
+    """
     gc.collect()
     end = time.perf_counter() + WARM_UP_SECONDS
     for _ in range(3):
         act()
     while time.perf_counter() < end:
         act()
-    seconds: list[float] = []
-    while len(seconds) < least or (sum(seconds) < MEASURE_SECONDS and len(seconds) < most):
-        synchronise(device)
-        start = time.perf_counter()
-        act()
-        synchronise(device)
-        seconds.append(time.perf_counter() - start)
-    return seconds
+
+    def is_enough(seconds: list[float]) -> bool:
+        return len(seconds) >= least and (sum(seconds) >= MEASURE_SECONDS or len(seconds) >= most)
+
+    return collect(act, device, is_enough, least)
 
 
 KERNELS = {

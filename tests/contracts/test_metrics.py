@@ -31,6 +31,10 @@ SPEED = golden(
     speed={
         "batch_size": 16,
         "train_step_milliseconds": 4.0,
+        "train_spread": 0.0625,
+        "inference_spread": 0.125,
+        "latency_spread": 0.25,
+        "streaming_spread": 0.5,
         "train_sequences_per_second": 4_000.0,
         "inference_step_milliseconds": 1.0,
         "inference_sequences_per_second": 16_000.0,
@@ -47,8 +51,10 @@ EMPTY = golden("confirm", state="failed", cause="killed")
 BY_HAND = {  # of the confirm run, and of the exclusive pass
     "inference_flops_per_sequence": (None, 1_000),
     "inference_sequences_per_second": (None, 16 / 0.001),
+    "inference_spread": (None, 0.125),
     "latency_p50_milliseconds": (None, 0.5),
     "latency_p95_milliseconds": (None, 0.75),
+    "latency_spread": (None, 0.25),
     "num_parameters": (40 + 20 + 2, 40 + 20 + 2),
     "peak_memory_mib": (None, 3),
     "seconds_to_solve": (1.5, None),
@@ -56,9 +62,11 @@ BY_HAND = {  # of the confirm run, and of the exclusive pass
     "state_size": (16, None),
     "streaming_p50_milliseconds": (None, 0.125),
     "streaming_p95_milliseconds": (None, 0.25),
+    "streaming_spread": (None, 0.5),
     "train_flops_per_sequence": (None, 3_000),
     "train_seconds": (2, None),
     "train_sequences_per_second": (None, 16 / 0.004),
+    "train_spread": (None, 0.0625),
     "train_step_milliseconds": (None, 4),
     "train_tokens_per_second": (None, 16 / 0.004 * 8),
 }

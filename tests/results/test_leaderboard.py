@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bench.config.settings import RunConfig, TrainSettings
+from bench.config.settings import Limits, RunConfig, TrainSettings
 from bench.errors import DeclarationError, StoreError, UnknownNameError
 from bench.report import report
 from bench.results import answers, leaderboard, stats, sweeps, tables
@@ -620,6 +620,64 @@ def test_times_of_mixed_conditions_are_not_compared(sweep, board, tmp_path):
     spoiled = mixed(sweep, tmp_path, torch="2.13")
     assert "quickest" not in " ".join(answers.lines(spoiled))
     assert answers.lines(spoiled)[-1] == "The runs differ in torch (2.12; 2.13), so times are not compared across them."
+
+
+BUSY = {"seconds": Seconds(total=10.0), "cpu_seconds": 4.0}
+
+
+def test_times_that_other_processes_disturbed_are_marked_and_decide_nothing(sweep, tmp_path):
+    shutil.copytree(sweep, tmp_path / "one")
+    runs = tmp_path / "one/runs/latch/L8/lstm"
+    for path in (runs / f"t0-s{number}" for number in range(3)):
+        record = RunRecord.read(path)
+        record.model_copy(update=BUSY).write(path)
+    timed = RunRecord.read(runs / "t0-speed")
+    flags = {"train_disturbed": 1.0, "train_spread": 0.5, "inference_disturbed": 0.0}
+    timed.model_copy(update={"speed": timed.speed | flags}).write(runs / "t0-speed")
+    board = leaderboard.build(tmp_path / "one")
+    found = row(board, "latch", "lstm")
+    assert (found["timing_disturbed"], found["train_spread"]) == ("training, train_step", 0.5)
+    assert pd.isna(row(board, "latch", "gru")["timing_disturbed"])  # no exclusive pass says anything
+    first = answers.answers(board)[0]
+    assert "solved on all 3 seeds by gru and lstm, with the fewest sequences by gru (600 sequences)" in first
+    assert "quickest" not in first
+    (remark,) = answers.disturbed_timing(board)
+    assert remark.startswith("Times marked with * were measured while other processes used the processor")
+    (cells,) = [cells for cells in tables.for_people(board)["latch at 8 (8 steps, accuracy; interval of the share of "
+                "seeds that solve)"] if cells[0] == "lstm"]  # fmt: skip
+    shown = dict(zip(tables.SHOWN, cells, strict=True))
+    assert (shown["train_step_milliseconds"], shown["inference_sequences_per_second"]) == ("4.00*", "4")
+
+
+def test_a_duration_is_the_median_of_the_undisturbed_seeds(tmp_path):
+    quiet = {"seconds": Seconds(train=2.0, total=3.0), "cpu_seconds": 2.9}
+    busy = {"seconds": Seconds(train=20.0, total=30.0), "cpu_seconds": 3.0}
+    seeds = {"t0": {"score": 0.7}, "t0-s0": {"score": 0.7} | quiet, "t0-s1": {"score": 0.7} | busy}
+    found = row(small(tmp_path, "digits", lstm=seeds), "digits", "lstm")
+    assert found["train_seconds"] == 2.0
+    assert pd.isna(found["timing_disturbed"])
+
+
+def test_trials_that_a_disturbed_time_left_out_are_counted_and_named(sweep, tmp_path):
+    shutil.copytree(sweep, tmp_path / "one")
+    path = tmp_path / "one/runs/digits/L8/gru/t1"
+    record = RunRecord.read(path)
+    config = record.config.model_copy(update={"limits": Limits(inference_ms=1.0)})
+    record.model_copy(update={"config": config, "inference_milliseconds": 3.0, "inference_disturbed": True}).write(path)
+    board = leaderboard.build(tmp_path / "one")
+    assert row(board, "digits", "gru")["num_disturbed"] == 1
+    assert answers.lines(board)[-1] == (
+        "Other processes disturbed the timing of some trials, so a limit or an objective of time did not admit them: "
+        "gru on digits at 8 (1)."
+    )
+
+
+def test_no_fastest_step_is_named_if_one_of_them_was_disturbed(board):
+    rows = pd.DataFrame({"model": ["lstm", "gru"], "length": 8, "train_step_milliseconds": [1.0, 2.0], "mixed": None,
+                         "timing_disturbed": ["no", "no"]} | dict.fromkeys(leaderboard.CONDITIONS, "same"))  # fmt: skip
+    assert "lstm, 1.00 ms" in answers._fastest_step(rows, ["lstm", "gru"], 8)
+    rows["timing_disturbed"] = ["no", "train_step"]
+    assert answers._fastest_step(rows, ["lstm", "gru"], 8) == ""
 
 
 def test_seeds_that_were_added_have_a_test_run_of_their_own(tmp_path):

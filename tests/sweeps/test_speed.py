@@ -119,10 +119,51 @@ def test_two_models_are_measured_at_two_lengths(tmp_path):
     assert re.search(f">[^<]*{re.escape(conditions)}</text>", text)
     assert re.search(f"<title>[^<]*{re.escape(conditions)}</title>", text)
     text = (Path(__file__).parents[2] / "results" / "README.md").read_text()
-    assert [name for name in rows.columns if f"`{name}`" not in text] == []
+    columns = [re.sub(r"_b\d+_", "_b2_", name) for name in rows.columns]  # a column for each batch size
+    assert [name for name in columns if f"`{name}`" not in text] == []
+    assert rows["inference_b1_milliseconds"].gt(0).all()
+    assert list(speed_charts.batch_columns(rows)) == [1, 2, 4]
+    assert "inference by batch size, 17 steps (ms a batch)" in " ".join(done.stdout.split())
     again = [sys.executable, "-m", "bench", "speed", str(csv), "--json"]
     done = subprocess.run(again, capture_output=True, text=True, timeout=60, check=True)
     assert [row["model"] for row in json.loads(done.stdout)] == ["lstm", "bilstm"] * 2
+
+
+def test_disturbed_values_are_marked_and_not_compared_or_drawn():
+    rows = frame(lstm=[1, 2, 4], transformer=[0.1, 1, 8]).assign(timing_disturbed="no", train_spread=0.1)
+    rows.loc[rows["steps"].eq(256) & rows["model"].eq("transformer"), "timing_disturbed"] = "latency, train_step"
+    assert speed_charts.tables(rows)["training step (ms a batch)"][1] == ["transformer", "0.1", "1", "8*"]
+    found = speed_charts.crossover(rows, "transformer", "lstm", "train_step_milliseconds")
+    assert found == "transformer is not slower than lstm at any length measured (64 to 128 steps)"
+    (remark,) = speed_charts.remarks(rows)
+    assert "Values marked with * were measured while other processes used the processor" in remark
+    (step, _) = speed_charts._by_length(rows)
+    assert [series.x for series in step.series] == [[64, 128, 256], [64, 128]]
+    rows["timing_disturbed"] = "train_step"
+    found = speed_charts.crossover(rows, "transformer", "lstm", "train_step_milliseconds")
+    assert found == "transformer and lstm were not both measured undisturbed"
+    assert speed_charts.remarks(rows.assign(timing_disturbed="no")) == []
+
+
+def test_latency_by_batch_size_is_a_table_and_a_chart_for_some_lengths():
+    rows = frame(lstm=[1.0] * 5, gru=[1.0] * 5).assign(timing_disturbed="no")
+    for number in (1, 2, 4):
+        rows[f"inference_b{number}_milliseconds"] = rows["steps"] * number / 64
+        rows[f"inference_b{number}_spread"] = 0.5
+    rows.loc[0, "timing_disturbed"] = "inference_b2"
+    found = speed_charts.batch_tables(rows)
+    assert list(found) == [f"inference by batch size, {steps} steps (ms a batch)" for steps in ("64", "256", "1,024")]
+    assert found["inference by batch size, 64 steps (ms a batch)"] == [["lstm", "1", "2*", "4"], ["gru", "1", "2", "4"]]
+    shortest, *_ = charts = speed_charts._by_batch(rows)
+    assert len(charts) == 3
+    assert [(series.x, series.y) for series in shortest.series] == [([1, 4], [1.0, 4.0]), ([1, 2, 4], [1.0, 2.0, 4.0])]
+    assert shortest.series[1].low == [0.75, 1.5, 3.0]
+    assert speed_charts.batch_tables(frame(lstm=[1.0])) == {}  # of an earlier version
+
+
+@pytest.mark.parametrize(("most", "sizes"), [(1, (1,)), (4, (1, 2, 4)), (5, (1, 2, 4, 5))])
+def test_batch_sizes_double_up_to_the_largest(most, sizes):
+    assert speed.batches_up_to(most) == sizes
 
 
 class Killer:

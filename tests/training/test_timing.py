@@ -41,7 +41,9 @@ def batch(task):
 
 def test_seconds_are_taken_after_a_warm_up(clock):
     pauses = iter([60.0, 60.0, 60.0, *[0.05, 0.05, 9.0, 0.05, 0.05]])
-    assert timing.repeat(lambda: clock(next(pauses)), "cpu", 30) == pytest.approx([0.05, 0.05, 9.0, 0.05, 0.05])
+    repeats = timing.repeat(lambda: clock(next(pauses)), "cpu", 30)
+    assert repeats.seconds == pytest.approx([0.05, 0.05, 9.0, 0.05, 0.05])
+    assert not repeats.is_disturbed
 
 
 def test_speed_is_of_steps_of_the_batch_given():
@@ -53,6 +55,7 @@ def test_speed_is_of_steps_of_the_batch_given():
         assert milliseconds > 0
         assert speed[f"{name}_sequences_per_second"] == pytest.approx(8 * 1000 / milliseconds)
         assert speed[f"{name}_spread"] >= 0
+        assert speed[f"{name}_disturbed"] in (0, 1)
         assert 5 <= speed[f"{name}_repeats"] <= timing.MAX_REPEATS
     for name in ("latency", "streaming"):
         assert 0 < speed[f"{name}_p50_milliseconds"] <= speed[f"{name}_p95_milliseconds"]
@@ -112,7 +115,25 @@ def test_a_known_workload_is_measured_exactly_and_only_training_pays_for_the_bac
     for name in ("inference_step", "latency_p50", "streaming_p50", "latency_p95", "streaming_p95"):
         assert measured[f"{name}_milliseconds"] == pytest.approx(4)
     assert measured["train_repeats"] in (25, 26)  # 0.25 s at 10 ms, which floats add up to or just miss
-    assert timing.latency(module, batch(task), config) == pytest.approx(4)
+    assert timing.latency(module, batch(task), config) == (pytest.approx(4), False)
+
+
+def test_inference_is_timed_for_each_batch_size(clock, monkeypatch):
+    """An encoder that takes 1 ms, and 2 ms more for each sequence of its batch."""
+    module, task, config = make("lstm")
+    config = config.model_copy(update={"batch_sizes": (1, 2, 16)})
+    forward = module.encoder.forward
+
+    def slow(x_BLD, *arguments):
+        clock(0.001 + 0.002 * len(x_BLD))
+        return forward(x_BLD, *arguments)
+
+    monkeypatch.setattr(module.encoder, "forward", slow)
+    measured = timing.speed(module, batch(task), config)
+    values = [measured[f"inference_b{number}_milliseconds"] for number in (1, 2, 16)]
+    assert values == pytest.approx([3, 5, 33])  # the batch of 8 is repeated
+    assert measured["inference_b16_spread"] == pytest.approx(0, abs=1e-9)
+    assert measured["inference_b16_disturbed"] == 0
 
 
 def test_the_latency_leaves_the_module_as_it_was():

@@ -17,6 +17,8 @@ from bench.report.page import (
     by_question,
     question,
 )
+from bench.results.disturbance import is_run_disturbed
+from bench.results.record import RunRecord
 from bench.results.selection import objective
 from bench.wording import as_float, bare, count, enumeration, number, percent, score
 
@@ -33,7 +35,9 @@ def make(findings: Findings) -> Section:
         names = [n for n in ("quality", "latency", "cost") if any(objective(run, n) is not None for run in screened)]
     frame = evidence.pareto_front(findings.runs, names) if len(names) > 1 else pd.DataFrame()
     if frame.empty:
-        return Section(anchor, title, reason="no complete trial within the limits has two objectives measured.")
+        busy = " Other processes disturbed the times of some trials." if _num_disturbed(screened) else ""
+        reason = "no complete trial within the limits has two objectives measured undisturbed." + busy
+        return Section(anchor, title, reason=reason)
     signs = {(run.config.dataset, run.config.length): run.asked.sign for run in screened}
     drawings: list[Drawing] = []
     fronts: list[list[str]] = []
@@ -58,12 +62,22 @@ def make(findings: Findings) -> Section:
     caption = _caption(is_higher_better=all(sign > 0 for sign in signs.values()), objectives=len(names), hidden=hidden)
     volume = "Hypervolume is the volume that the front dominates, as a share of the box between the worst and the best "
     volume += "value of each objective. It is 100 % if one configuration is best in everything."
+    if hidden_by_load := _num_disturbed(screened):
+        volume += (
+            f" Other processes disturbed the time of {count(hidden_by_load, 'trial')}, which cannot be placed on an "
+        )
+        volume += "axis of time."
     table = Table("Fronts", ["question", "trials", "on the front", "models on it", "hypervolume"], fronts)
     return Section(
         anchor,
         title,
         [Note(lead, "lead"), Panels(drawings, caption, findings.legend(frame["model"])), table, Note(volume)],
     )
+
+
+def _num_disturbed(screened: list[RunRecord]) -> int:
+    """Return how many trials have a time that other processes disturbed."""
+    return sum(bool(run.inference_disturbed) or is_run_disturbed(run) for run in screened)
 
 
 def _caption(is_higher_better: bool, objectives: int, hidden: int) -> str:

@@ -20,6 +20,7 @@ from bench.report.page import (
     subject,
 )
 from bench.results.answers import comparable, mixed_conditions
+from bench.results.disturbance import MARK, is_marked, mark
 from bench.wording import bare, is_known, number
 
 SPEED = {
@@ -52,7 +53,7 @@ def make(findings: Findings) -> Section:
     hardware = [] if measured["hardware"].nunique() <= 1 else ["hardware"]
     head = ["question", "model", "steps", *(SPEED[name] for name in names), *hardware]
     cells = [
-        [question_of(row), row["model"], f"{row['steps']:,}", *(number(row[name]) for name in names)]
+        [question_of(row), row["model"], f"{row['steps']:,}", *(number(row[name]) + mark(row, name) for name in names)]
         + [str(row[name]) for name in hardware]
         for row in rows_of(measured)
     ]
@@ -61,6 +62,11 @@ def make(findings: Findings) -> Section:
     exclusive = "All figures are medians from the exclusive pass, in which a run has the machine to itself, after "
     exclusive += f"warming up, with batches of {batch or 'unknown'} sequences. "
     blocks.append(Note(exclusive + _sizes(measured)))
+    if any(is_marked(row, name) for row in rows_of(measured) for name in names):
+        disturbed = (
+            f"Values marked with {MARK} were measured while other processes used the processor. They are longer "
+        )
+        blocks.append(Note(disturbed + "than on a quiet machine, and are not drawn or compared.", "warning"))
     return Section(anchor, title, blocks)
 
 
@@ -79,9 +85,9 @@ def _sizes(measured: pd.DataFrame) -> str:
 
 
 def _drawing(findings: Findings, where: str, group: pd.DataFrame, name: str) -> Drawing | None:
-    """Return a chart of one quantity over lengths; None if fewer than two lengths were measured."""
+    """Return a chart of one quantity over lengths; None if fewer than two lengths were measured undisturbed."""
     ordered = rows_of(group.sort_values("steps", kind="stable"))
-    rows = [row for row in ordered if is_known(row[name]) and row[name] > 0]
+    rows = [row for row in ordered if is_known(row[name]) and row[name] > 0 and not is_marked(row, name)]
     steps = sorted({int(row["steps"]) for row in rows})
     if len(steps) < 2:
         return None

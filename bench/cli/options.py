@@ -94,7 +94,12 @@ class SettingOption(click.Option):
             return None
         if self.entry is Path:  # a path may hold a comma
             return list(value)
-        parts = [part.strip() for text in value for part in text.split(",")]
+        from bench.config.sweep_settings import split_names
+
+        try:
+            parts = [part for text in value for part in (split_names(text) or [""])]
+        except ValueError as error:
+            raise click.BadParameter(str(error), ctx, self) from None
         return [number(part) for part in parts] if self.entry in (int, float) else parts
 
 

@@ -3,7 +3,10 @@
 The command line makes an option of every field: its flag, its section and its help come from `setting`.
 """
 
+import csv
+import io
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -85,6 +88,23 @@ def _splits(values: Any) -> Any:
     return values
 
 
+def split_names(text: str) -> list[str]:
+    """Return the names of a list: separated by commas, in double quotes if they hold one. Raises ValueError."""
+    try:
+        (names,) = csv.reader([text], skipinitialspace=True, strict=True)
+    except (csv.Error, ValueError):
+        rule = "must be names separated by commas, in double quotes if they hold a comma"
+        raise ValueError(f"{rule}, but found {shown(text)}") from None
+    return [name.strip() for name in names]
+
+
+def join_names(names: Iterable[Any]) -> str:
+    """Return names as `split_names` reads them."""
+    line = io.StringIO()
+    csv.writer(line, lineterminator="").writerow([str(name) for name in names])
+    return line.getvalue()
+
+
 def _rules(values: list[str]) -> list[str]:
     return list(dict.fromkeys(MatchRule.parse(value).text for value in values))
 
@@ -158,7 +178,10 @@ class SweepConfig(Strict):
         "Without this option, the content of the file decides.",
         "NAME",
     )
-    target: Names | None = setting(DATA, "Columns to predict.", "COLUMNS")
+    target: Names | None = setting(
+        DATA, "Columns to predict. Put a name that holds a comma in double quotes, such as '\"temperature, C\",load'.",
+        "COLUMNS",
+    )  # fmt: skip
     features: Names | None = setting(DATA, "Columns that are inputs.", "COLUMNS")
     time: Text | None = setting(DATA, "Column with the time of each row.", "COLUMN")
     group: Text | None = setting(
@@ -186,6 +209,9 @@ class SweepConfig(Strict):
     )  # fmt: skip
     delimiter: Delimiter | None = setting(DATA, "Delimiter of your file; overrides the detected one.", "TEXT")
     encoding: Text | None = setting(DATA, "Encoding of your file; overrides the detected one.", "NAME")
+    layout: Literal["channels-last", "channels-first"] | None = setting(
+        DATA, "Order of the last two axes of NumPy arrays: steps and channels, or channels and steps.",
+    )  # fmt: skip
     no_header: bool = setting(DATA, "The first row is data, not names. Columns are then named 1, 2, 3.", default=False)
     save_card: bool = setting(
         DATA, "Save a card of your file, datasets/NAME.toml, so that --dataset NAME finds it.", default=False

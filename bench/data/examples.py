@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bench.data import labels, series_tables, signals, splits, texts
+from bench.data import arrays, labels, series_tables, signals, splits, texts
 from bench.data.files import ignored_remark, inside
 from bench.data.table_format import TableFormat
 from bench.data.tables import is_named, read_table
@@ -28,6 +28,7 @@ class Reading(NamedTuple):
     columns: Sequence[str] | None = None  # of a table: steps, or channels of steps; None: all that have no other role
     form: TableFormat = TableFormat()  # with the columns that identify sequences and order their steps
     split_column: str | None = None  # column whose groups the split keeps together
+    layout: str | None = None  # of arrays, one of `arrays.LAYOUTS`; None: channels last
 
     def value_columns(self, path: Path) -> list[str]:
         """Return the columns of a table that hold steps, or channels of steps."""
@@ -46,10 +47,10 @@ def read(paths: list[Path], reading: Reading) -> Examples:
         if len(paths) % 2:
             raise DataError(f"{paths[-1]}: .npy files must come in pairs, x and then y, but there are {len(paths)}")
         pairs = zip(paths[::2], paths[1::2], strict=True)
-        return _unified(_joined([signals.read_arrays(x, y) for x, y in pairs], paths[::2]))
+        return _unified(_joined([arrays.read_arrays(x, y, layout=reading.layout) for x, y in pairs], paths[::2]))
     readers: dict[str, Callable[[Path], Examples]] = {
         "ts": signals.read_ts,
-        "arrays": signals.read_arrays,
+        "arrays": lambda path: arrays.read_arrays(path, layout=reading.layout),
         "wav": lambda path: _read_recordings(path, reading.label),
         "text": lambda path: _read_texts(path, paths, reading),
     }
@@ -78,7 +79,7 @@ def read_new(path: Path, reading: Reading) -> Examples:
         return Examples([row[0] for row, _ in rows], [], [f"{path.name}:{line}" for _, line in rows], remarks=remarks)
     readers: dict[str, Callable[[], Examples]] = {
         "ts": lambda: signals.read_ts(path, labelled=False),
-        "arrays": lambda: signals.read_arrays(path, labelled=False),
+        "arrays": lambda: arrays.read_arrays(path, labelled=False, layout=reading.layout),
         "wav": lambda: _read_recordings(path, None),
         "text": lambda: _read_texts(path, [path], Reading("text", form=TableFormat(encoding=reading.form.encoding))),
     }

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bench.config.sweep_settings import SweepConfig
-from bench.data import texts
+from bench.data import arrays, texts
 from bench.data.columns import LABELS, TARGETS, TEXTS, TOKENS, Look, choose, look_at_json, time_column, with_names
 from bench.data.files import inside
 from bench.data.table_format import PARQUET
@@ -19,7 +19,7 @@ OPTIONS = {
     "regression": {"target", "features", "time", "group", "splits", "split_by"}
     | {"delimiter", "encoding", "no_header"},
     "classification": {"label", "text", "features", "time", "group", "tokens", "splits", "split_by", "no_header"}
-    | {"delimiter", "encoding"},
+    | {"layout", "delimiter", "encoding"},
     "language_modelling": {"tokens", "splits", "encoding"},
     "tagging": {"label", "text", "group", "splits", "delimiter", "encoding"},
 }
@@ -128,13 +128,13 @@ def _classification(config: SweepConfig, paths: list[Path], look: Look | None) -
     if is_archive(path):
         return _texts(config, paths, "one text per file, of the class that its folder is named after")
     if end in (".ts", ".npz", ".npy"):
-        _allow_only(config, path, {"splits"})
-        return Question({"reader": "ts" if end == ".ts" else "arrays"} | _rule(config, paths), [])
+        return _series(config, paths, end)
     if end == TEXT_FILES and len(paths) > 1:
         return _texts(config, paths, "one text per line, of the class that its file is named after")
     if end == ".jsonl":
-        _allow_only(config, path, OPTIONS["classification"] - {"delimiter", "no_header"})
+        _allow_only(config, path, OPTIONS["classification"] - {"delimiter", "no_header", "layout"})
         look = look_at_json(path, config.encoding)
+    _allow_only(config, path, OPTIONS["classification"] - {"layout"})
     look = _table(path, "classification", look)
     if config.no_header:
         raise DeclarationError(f"{path}: classification does not support --no-header; insert a line of column names")
@@ -153,6 +153,18 @@ def _classification(config: SweepConfig, paths: list[Path], look: Look | None) -
     arguments = {"reader": "table"} | _given(label=label, columns=config.features, group=config.group, time=time)
     notes = [f"label = {label}", _sequence(config), _inputs(config, look, [label, config.group, time])]
     return Question(arguments | _written(config) | _rule(config, paths), notes)
+
+
+def _series(config: SweepConfig, paths: list[Path], end: str) -> Question:
+    """Return the question about a .ts file, or about NumPy's arrays."""
+    _allow_only(config, paths[0], {"splits", "layout"} if end != ".ts" else {"splits"})
+    if end == ".ts":
+        return Question({"reader": "ts"} | _rule(config, paths), [])
+    label_file = paths[1] if end == ".npy" and len(paths) > 1 else None
+    layout, notes = arrays.layout_of(paths[0], label_file, config.layout)
+    named = arrays.parts_in(paths[0]) if len(paths) == 1 and config.splits is None else {}
+    rule = {"splits": {"by": "file"} | named} if named else _rule(config, paths)
+    return Question({"reader": "arrays"} | _given(layout=layout) | rule, notes)
 
 
 def _text_column(config: SweepConfig, look: Look, label: str) -> str | None:

@@ -1,4 +1,4 @@
-"""Readers of labelled series, arrays and recordings.
+"""Readers of labelled series and recordings.
 
 Nothing is guessed if a wrong guess would go unseen: invalid input stops with one line that names file, line and column
 (or byte) and how to fix it; what is accepted but worth knowing comes back as a remark.
@@ -9,13 +9,11 @@ S steps or samples, D channels, F frames, M mel bands.
 import functools
 import struct
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from bench.data import labels
 from bench.data.encodings import read_bytes, read_text
-from bench.data.files import check_readable, reason
 from bench.data.texts import Examples, shown
 from bench.errors import DataError
 
@@ -142,82 +140,6 @@ def _numbers(fields: list[str], where: str) -> np.ndarray:
         rule = "is not a finite number of single precision; write ? for a missing value"
         raise DataError(f"{where}, value {place + 1}: {shown(fields[place])} {rule}")
     return numbers.astype(np.float32)
-
-
-# Series: NumPy's arrays
-
-
-def read_arrays(path: Path, label_file: Path | None = None, labelled: bool = True) -> Examples:
-    """Read x (N, S) or (N, S, D) and y (N,) from one .npz file, or from two .npy files.
-
-    A sequence that is shorter than the others ends with steps of NaN, or has its length in `length` (N,) of the .npz
-    file. If not `labelled`, y is not needed. Raises DataError.
-    """
-    if path.suffix == ".npz":
-        arrays = _load(path)
-        missing = [name for name in ("x", "y")[: 1 + labelled] if name not in arrays]
-        if missing:
-            known = ", ".join(arrays) or "none"
-            rule = f"there is no array '{missing[0]}' (arrays: {known})"
-            raise DataError(f"{path}: {rule}; save them with np.savez(file, x=…, y=…)")
-        x, y, length = arrays["x"], arrays.get("y"), arrays.get("length")
-    elif not labelled:
-        (x,), y, length = _load(path).values(), None, None
-    elif label_file is None:
-        raise DataError(
-            f"{path}: an .npy file holds one array; give the file of labels with another --data, or save an .npz file"
-        )
-    else:
-        (x,), (y,), length = _load(path).values(), _load(label_file).values(), None
-    x = _checked_values(path, x)
-    y = y if labelled and y is not None else np.full(len(x), "")
-    if y.shape != (len(x),):
-        raise DataError(
-            f"{label_file or path}: y must have one label for each of {len(x):,} sequences, but has shape {y.shape}"
-        )
-    is_past = np.isnan(x).all(2)[:, ::-1]
-    ends = np.where(is_past.all(1), 0, x.shape[1] - is_past.argmin(1)) if length is None else length
-    if ends.shape != (len(x),) or ends.dtype.kind not in "iu" or not ((ends >= 1) & (ends <= x.shape[1])).all():
-        every = f"length must be 1 to {x.shape[1]} for every sequence"
-        rule = "every sequence needs a value" if length is None else every
-        raise DataError(f"{path}: {rule}; leave empty sequences out")
-    items = [np.ascontiguousarray(sequence[:stop]) for sequence, stop in zip(x, ends, strict=True)]
-    names = [f"{path.name}:{number}" for number in range(1, len(x) + 1)]
-    return Examples(items, [_label(path, value, place) for place, value in enumerate(y)], names)
-
-
-def _load(path: Path) -> dict[str, np.ndarray]:
-    check_readable(path)
-    try:
-        loaded = np.load(path, allow_pickle=False)
-        return {"array": loaded} if isinstance(loaded, np.ndarray) else {name: loaded[name] for name in loaded.files}
-    except Exception as error:  # noqa: BLE001  # the exceptions of a damaged archive are not documented
-        cause = reason(error)
-        if "pickle" in cause:
-            rule = "not a NumPy file, or one of Python objects; save arrays of numbers of one shape"
-            raise DataError(f"{path}: {rule}") from None
-        raise DataError(f"{path}: not readable as a NumPy file ({cause}); get it again") from None
-
-
-def _checked_values(path: Path, x: np.ndarray) -> np.ndarray:
-    if x.dtype.kind not in "iufb" or x.ndim not in (2, 3) or 0 in x.shape:
-        rule = "numbers of shape (sequences, steps) or (sequences, steps, channels)"
-        raise DataError(f"{path}: x must be {rule}, but is {x.dtype} of shape {x.shape}")
-    x = x[..., None] if x.ndim == 2 else x
-    large = np.abs(x) > np.finfo(np.float32).max
-    if large.any():
-        place = tuple(int(axis) for axis in np.argwhere(large)[0])
-        raise DataError(f"{path}: x{list(place)}: {x[place]} is not a finite number of single precision; use NaN")
-    return x.astype(np.float32)
-
-
-def _label(path: Path, value: Any, place: int) -> str:
-    value = value.decode() if isinstance(value, bytes) else value
-    if isinstance(value, float | np.floating):
-        if value != np.floor(value) or not np.isfinite(value):
-            raise DataError(f"{path}: y[{place}]: {value} is not a class; use whole numbers or names")
-        value = int(value)
-    return str(value)
 
 
 # Recordings

@@ -66,7 +66,10 @@ class Source(NamedTuple):
         for name in columns:
             count = self.names.count(name)
             if count == 0:
-                hint = did_you_mean(name, self.names)
+                holds = (known for known in self.names if name in map(str.strip, known.split(",")))
+                whole = next(holds, None)
+                quoted = f"""; put a name that holds a comma in double quotes, such as '"{whole}"'"""
+                hint = quoted if whole else did_you_mean(name, self.names)
                 raise DataError(f"{self.path}: there is no column '{name}'{hint} (columns: {shown})")
             if count > 1:
                 raise DataError(f"{self.path}: {count} columns are named '{name}'; rename all but one")

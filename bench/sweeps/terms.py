@@ -7,7 +7,7 @@ from typing import Any
 
 from bench.config import plugins
 from bench.config.contracts import StoredTask
-from bench.config.sweep_settings import SweepConfig
+from bench.config.sweep_settings import SweepConfig, join_names
 from bench.errors import DeclarationError, StoreError
 from bench.results.record import read_spec, records, write_json
 from bench.sweeps.cells import Cell
@@ -184,6 +184,6 @@ def _command(config: SweepConfig) -> str:
         elif key == "data":  # a path may hold a comma
             words += [f"{option} {shlex.quote(str(path))}" for path in value]
         else:
-            shown = ",".join(str(part) for part in value) if isinstance(value, list) else str(value)
+            shown = join_names(value) if isinstance(value, list) else str(value)
             words.append(f"{option} {shlex.quote(shown)}")
     return " ".join(words)

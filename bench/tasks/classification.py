@@ -14,6 +14,7 @@ import numpy as np
 from bench.config import contracts
 from bench.config.contracts import Batch, New, Sampling, Trained
 from bench.data import examples, sequences, series_tables, splits, vocabulary
+from bench.data.arrays import LAYOUTS
 from bench.data.examples import READERS, Reading
 from bench.data.files import prepare
 from bench.data.remarks import Remark
@@ -49,6 +50,8 @@ class Task(StoredSequences):
         encoding: Of texts and tables; detected by default.
         splits: A rule, see below; by default `stratified` with shares 0.8, 0.1 and 0.1.
         keep: Which steps of a longer sequence are read: the `first` or the `last`.
+        layout: Of arrays with three axes: `channels-last` for (sequences, steps, channels), `channels-first` for
+            (sequences, channels, steps).
 
     Numbers are standardised for each channel with mean and deviation of the training steps. A missing number becomes
     the last one before it, or the training mean.
@@ -92,11 +95,12 @@ class Task(StoredSequences):
         encoding: str | None = None,
         splits: dict[str, Any] | None = None,
         keep: Literal["first", "last"] = "first",
+        layout: Literal["channels-last", "channels-first"] = "channels-last",
     ) -> None:
         data_files = checked_files("classification", length, files)
         rule = splits or {"by": "stratified", "shares": [0.8, 0.1, 0.1]}
         form = TableFormat(delimiter, encoding, time=time, group=group)
-        reading = Reading(reader, label, text, columns, form, rule.get("column"))
+        reading = Reading(reader, label, text, columns, form, rule.get("column"), layout)
         _check(reading, tokens, keep, rule)
         units = TokenForm(tokens, min_frequency) if reader == "text" else None
         how = [reading._asdict() | {"form": vars(form)}, units, rule]
@@ -130,6 +134,7 @@ def _check(reading: Reading, tokens: str, keep: str, rule: dict[str, Any]) -> No
         ("reader", reading.reader, READERS),
         ("tokens", tokens, TOKENS),
         ("keep", keep, ("first", "last")),
+        ("layout", reading.layout, LAYOUTS),
     ):
         if value not in known:
             raise DeclarationError(f"classification: {key}: must be one of {', '.join(known)}, but found {value!r}")
@@ -273,7 +278,9 @@ class Predictor(contracts.Predictor):
     def read(self, path: Path, num_steps: int) -> New:
         """Return the sequences of a file or folder. Raises DataError."""
         columns, form = self.meta.get("columns"), TableFormat.of(self.arguments)
-        found = examples.read_new(path, Reading(self.reader, None, self.arguments.get("text"), columns, form))
+        layout = self.arguments.get("layout")
+        reading = Reading(self.reader, None, self.arguments.get("text"), columns, form, layout=layout)
+        found = examples.read_new(path, reading)
         rate, keep = self.meta.get("rate", 0), self.arguments.get("keep", "first")
         if found.rate != rate:
             rule = f"must have {rate:,} samples per second, as in training, but has {found.rate:,}"

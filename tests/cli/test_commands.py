@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from bench.cli import sweeping
 from bench.cli.commands import main
 from bench.config import plugins
-from bench.config.sweep_settings import SweepConfig
+from bench.config.sweep_settings import SweepConfig, join_names, split_names
 from bench.results.metrics import METRICS
 from bench.sweeps import prepare as plans
 
@@ -284,3 +284,13 @@ def test_the_way_to_export_names_one_winner(tmp_path):
 
     assert way(lengths=[8]) == ""
     assert way(lengths=[8, 16]) == " --dataset latch --length 8"
+
+
+def test_a_name_that_holds_a_comma_is_given_in_double_quotes():
+    assert split_names('"temperature, C",load, "5"" pipe"') == ["temperature, C", "load", '5" pipe']
+    names = ["temperature, C", "load", '5" pipe']
+    context = sweeping.sweep.make_context("sweep", ["--target", '"temperature, C",load', "--features", '5" pipe'])
+    assert (context.params["target"], context.params["features"]) == (names[:2], names[2:])
+    assert split_names(join_names(names)) == names
+    with pytest.raises(ValueError, match="must be names separated by commas, in double quotes if they hold a comma"):
+        split_names('"temperature, C')

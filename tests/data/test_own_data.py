@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.cli.commands import main
-from bench.config import datasets
+from bench.config import datasets, plugins
 from bench.config.sweep_settings import SweepConfig
 from bench.data import cards, own_data
 from bench.errors import BenchError
@@ -343,6 +343,31 @@ def test_files_that_a_file_manager_left_in_a_folder_are_ignored_and_named(tmp_pa
     assert [line for line in own.remarks if "ignored" in line] == [
         f"{kind}: hidden files and those of file managers are ignored: .DS_Store, ._0{suffix}, 0{suffix}, … (5 files)"
     ]
+
+
+def test_arrays_with_channels_first_are_read_as_their_owner_says(tmp_path):
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(40, 3, 9)), np.arange(40) % 2
+    np.savez(tmp_path / "a.npz", X=x, y=y)
+    np.savez(tmp_path / "b.npz", x=x.swapaxes(1, 2), y=y)
+    with pytest.raises(BenchError, match=r"a\.npz: x has shape .* choose with --layout channels-first"):
+        make(tmp_path / "a.npz")
+    own, usual = make(tmp_path / "a.npz", layout="channels-first"), make(tmp_path / "b.npz")
+    assert "40 sequences of 9 steps of 3 channels" in own.remarks[0]
+    assert "40 sequences of 9 steps of 3 channels (--layout)" in usual.remarks[0]
+    assert (own.card.at(9).input_size, own.card.at(9).num_steps) == (3, 9)
+    new = plugins.load("tasks", "classification").Predictor(own.card.arguments, own.card.at(9).meta)
+    np.testing.assert_allclose(new.read(tmp_path / "a.npz", 9).x.shape, (40, 9, 3))
+    np.savez(tmp_path / "c.npz", x_train=x, y_train=y, x_test=x[:8], y_test=y[:8])
+    parts = make(tmp_path / "c.npz", layout="channels-first").card.at(9)
+    assert parts.counts == {"train": 32, "val": 8, "test": 8}
+
+
+def test_a_missing_column_whose_name_holds_a_comma_is_to_be_quoted(tmp_path):
+    hourly(tmp_path / "load.csv", first='timestamp,"load, MW"')
+    with pytest.raises(BenchError, match=r"""in double quotes, such as '"load, MW"'"""):
+        make(tmp_path / "load.csv", target=["load", "MW"])
+    assert make(tmp_path / "load.csv", target=["load, MW"]).card.arguments["target"] == ["load, MW"]
 
 
 def test_a_folder_that_has_changed_is_another(tmp_path):

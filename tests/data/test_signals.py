@@ -13,6 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.data import signals
+from bench.data.arrays import layout_of, parts_in, read_arrays
+from bench.errors import DeclarationError
 from tests.makers import attempted, refused, write
 
 quick = settings(max_examples=80, deadline=None)
@@ -152,8 +154,8 @@ def test_arrays_in_one_file_and_in_two(tmp_path):
     np.save(tmp_path / "x.npy", x)
     np.save(tmp_path / "y.npy", y)
     for found in (
-        signals.read_arrays(tmp_path / "one.npz"),
-        signals.read_arrays(tmp_path / "x.npy", tmp_path / "y.npy"),
+        read_arrays(tmp_path / "one.npz"),
+        read_arrays(tmp_path / "x.npy", tmp_path / "y.npy"),
     ):
         assert found.labels == ["b", "a"]
         assert [item.shape for item in found.items] == [(4, 3), (2, 3)]
@@ -163,7 +165,7 @@ def test_arrays_in_one_file_and_in_two(tmp_path):
 @pytest.mark.parametrize(("y", "labels"), [(np.array([1.0, 2.0]), ["1", "2"]), (np.array([b"q", b"r"]), ["q", "r"])])
 def test_labels_of_arrays_and_given_lengths(tmp_path, y, labels):
     np.savez(tmp_path / "a.npz", x=np.zeros((2, 5), dtype=np.uint8), y=y, length=np.array([5, 2]))
-    found = signals.read_arrays(tmp_path / "a.npz")
+    found = read_arrays(tmp_path / "a.npz")
     assert found.labels == labels
     assert [item.shape for item in found.items] == [(5, 1), (2, 1)]
 
@@ -190,12 +192,12 @@ def test_labels_of_arrays_and_given_lengths(tmp_path, y, labels):
 )
 def test_broken_arrays_are_told_in_one_line(tmp_path, arrays, expected):
     np.savez(tmp_path / "a.npz", **arrays)
-    assert expected in refused(signals.read_arrays, tmp_path / "a.npz")
+    assert expected in refused(read_arrays, tmp_path / "a.npz")
 
 
 def test_a_single_npy_file_is_refused(tmp_path):
     np.save(tmp_path / "x.npy", np.zeros((2, 2)))
-    assert "one array" in refused(signals.read_arrays, tmp_path / "x.npy")
+    assert "one array" in refused(read_arrays, tmp_path / "x.npy")
 
 
 @quick
@@ -204,7 +206,59 @@ def test_an_npz_file_cut_anywhere_is_refused(folder, share):
     buffer = io.BytesIO()
     np.savez(buffer, x=np.zeros((2, 3)), y=np.zeros(2))
     data = buffer.getvalue()
-    refused(signals.read_arrays, write(folder, "cut.npz", data[: int(len(data) * share)]))
+    refused(read_arrays, write(folder, "cut.npz", data[: int(len(data) * share)]))
+
+
+def stored(path, **named):
+    np.savez(path, **named)
+    return path
+
+
+AXES = np.random.default_rng(0).normal(size=(8, 3, 20)).astype(np.float32)  # sequences, channels, steps
+LONG = np.full(8, 17)
+PADDED = AXES.copy()
+PADDED[2:, :, 15:] = np.nan
+
+
+@pytest.mark.parametrize(
+    ("named", "given", "expected"),
+    [
+        ({"x": AXES}, "channels-first", "channels-first"),
+        ({"x": AXES}, "channels-last", None),
+        ({"x": AXES, "length": LONG}, None, "channels-first"),
+        ({"x": PADDED}, None, "channels-first"),
+        ({"X": AXES[:, :1]}, None, "channels-first"),
+        ({"x": AXES.swapaxes(1, 2)}, None, None),
+        ({"x": PADDED.swapaxes(1, 2)}, None, None),
+        ({"x": AXES[:, :, :1]}, None, None),
+        ({"x": AXES[:, 0]}, None, None),
+    ],
+)
+def test_the_axis_of_steps_is_found_by_evidence(tmp_path, named, given, expected):
+    layout, _ = layout_of(stored(tmp_path / "a.npz", **named), None, given)
+    assert layout == expected
+
+
+def test_the_axis_of_steps_is_asked_for_if_nothing_decides(tmp_path):
+    path = stored(tmp_path / "a.npz", x=AXES, y=np.arange(8) % 2)
+    with pytest.raises(
+        DeclarationError,
+        match=r"a\.npz: x has shape \(8, 3, 20\): sequences of 20 steps of 3 channels, "
+        r"as sktime and aeon write them, or of 3 steps of 20 channels; choose with --layout channels-first",
+    ):
+        layout_of(path, None, None)
+
+
+def test_channels_may_come_first_and_names_may_be_upper_case(tmp_path):
+    found = read_arrays(stored(tmp_path / "a.npz", X=AXES, Y=np.arange(8)[:, None]), layout="channels-first")
+    assert found.labels == [str(number) for number in range(8)]
+    np.testing.assert_array_equal(found.items[3], AXES[3].T)
+
+
+def test_arrays_of_train_and_test_keep_their_parts(tmp_path):
+    path = stored(tmp_path / "a.npz", x_train=AXES, y_train=np.arange(8) % 2, x_test=AXES[:4], y_test=np.arange(4) % 2)
+    assert parts_in(path) == {"train": ["a.npz/train"], "test": ["a.npz/test"]}
+    assert read_arrays(path).names[6:10] == ["a.npz/train:7", "a.npz/train:8", "a.npz/test:1", "a.npz/test:2"]
 
 
 # Recordings

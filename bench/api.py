@@ -369,12 +369,10 @@ def _interrupt(plan: "Plan", outcome: "Outcome", display: Any) -> None:
 
 def _finished(plan: "Plan", outcome: "Outcome", display: Any) -> Sweep:
     """Return a sweep that has ended. Raises NoRunSucceededError."""
+    if outcome.exit_code:
+        raise NoRunSucceededError(f"sweep {plan.name}: {_why_none(plan, outcome)}")
     sweep = Sweep(plan.folder)
     tables.write_csv(sweep.leaderboard(), plan.folder / "leaderboard.csv")
-    if outcome.exit_code:
-        failed = next((record for record in records(plan.folder) if record.state == "failed"), None)
-        first = f"; the first failed with {failed.cause}: {failed.message}" if failed is not None else ""
-        raise NoRunSucceededError(f"sweep {plan.name}: no run succeeded{first}; see log.txt in {plan.folder / 'runs'}")
     if plan.config.budget == "smoke":
         display.say("budget smoke only shows that everything runs; it does not compare models")
     if outcome.ended_by:
@@ -382,3 +380,12 @@ def _finished(plan: "Plan", outcome: "Outcome", display: Any) -> Sweep:
     if not outcome.tracked:
         display.say(f"MLflow: some runs are missing; to add them, run: python -m bench sync {plan.name}")
     return sweep
+
+
+def _why_none(plan: "Plan", outcome: "Outcome") -> str:
+    """Return why no run of a sweep succeeded."""
+    failed = next((record for record in records(plan.folder) if record.state == "failed"), None)
+    if failed is not None:
+        where = plan.folder / "runs" / failed.config.run / "log.txt"
+        return f"no run succeeded; the first failed with {failed.cause}: {failed.message}; see {where}"
+    return f"no run ended within the budget ({outcome.ended_by or plan.config.budget}); give more"

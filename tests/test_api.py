@@ -338,6 +338,22 @@ def test_a_script_without_a_main_guard_runs_once(way, tmp_path):
     assert lines[1].startswith("my at 12: ")
 
 
+@pytest.mark.slow
+def test_the_notebook_runs_from_its_beginning_to_its_end(tmp_path, monkeypatch):
+    nbformat, nbclient = pytest.importorskip("nbformat"), pytest.importorskip("nbclient")
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    notebook = nbformat.read(ROOT / "docs" / "python.ipynb", as_version=4)
+    assert not [cell.id for cell in notebook.cells if cell.get("outputs") or cell.get("execution_count")]
+    nbclient.NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    nbformat.write(notebook, tmp_path / "executed.ipynb")  # to be looked at
+    shown = "".join(output.get("text", "") for cell in notebook.cells for output in cell.get("outputs", ()))
+    assert "frame at 48: " in shown
+    assert "DataFrame: there is no column 'lode'; did you mean 'load'?" in shown
+    html = [output["data"]["text/html"] for cell in notebook.cells for output in cell.get("outputs", ())
+            if "text/html" in output.get("data", {})]  # fmt: skip
+    assert any("95 % interval" in table for table in html)
+
+
 def test_the_settings_of_python_are_those_of_a_sweep_file():
     known = {*SweepConfig.model_fields, *api.ALIASES}
     for name in known:

@@ -8,6 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from bench.cli.screen import best_so_far, time_left
 
+with warnings.catch_warnings():  # without ipywidgets the bar is a line of text; before Optuna imports it and warns
+    warnings.simplefilter("ignore")
+    from tqdm.auto import tqdm
+
 if TYPE_CHECKING:
     from bench.sweeps.status import Status
 
@@ -25,16 +29,11 @@ class NotebookScreen:
     """Shows a sweep in a notebook. The bar counts runs, or seconds if the budget is a time."""
 
     def __init__(self) -> None:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # without ipywidgets the bar is a line of text
-            from tqdm.auto import tqdm
-        self._tqdm: Any = tqdm
         self._bar: Any = None
         self._began = self._updated = time.monotonic()
 
     def __enter__(self) -> "NotebookScreen":
         self._began = time.monotonic()
-        self._bar = self._tqdm(total=0, leave=False, bar_format="{desc} {bar} {n:.0f}/{total:.0f} {unit} {postfix}")
         return self
 
     def __exit__(
@@ -45,20 +44,21 @@ class NotebookScreen:
 
     def say(self, text: str) -> None:
         """Show a line that stays."""
-        self._tqdm.write(text)
+        tqdm.write(text)
 
     def update(self, status: "Status") -> None:
         """Show how far the sweep is."""
         now = time.monotonic()
-        if self._bar is None or now - self._updated < UPDATE_SECONDS:
+        if self._bar is not None and now - self._updated < UPDATE_SECONDS:
             return
         self._updated = now
         seconds, runs = status.plan.seconds, status.plan.num_runs
-        is_timed = seconds is not None
-        self._bar.unit = "s" if is_timed else "runs"
-        self._bar.total = seconds if is_timed else runs
-        done = now - self._began if is_timed else status.finished_runs
-        self._bar.n = min(done, self._bar.total or done)
+        total, unit = (runs, "runs") if seconds is None else (seconds, "s")
+        done = status.finished_runs if seconds is None else now - self._began
+        if self._bar is None:
+            form = "{desc} {bar} {n:.0f}/{total:.0f} {unit}{postfix}"
+            self._bar = tqdm(total=total, unit=unit, leave=False, bar_format=form, desc=status.phase)
+        self._bar.n = min(done, total or done)
         failed = f", {status.failed} failed" if status.failed else ""
         self._bar.set_description_str(status.phase, refresh=False)
         self._bar.set_postfix_str(f"{time_left(status)}{failed}; {best_so_far(status)}", refresh=False)

@@ -80,6 +80,22 @@ def _prices(results: Path) -> Rows:
     ]
 
 
+def _grids(results: Path) -> Rows:
+    from bench.config import grids
+
+    return [
+        {
+            "name": name,
+            "gCO2/kWh": f"{grid.gco2_per_kwh:g}",
+            "year": str(grid.year),
+            "read": str(grid.read),
+            "place": grid.place,
+            "source": grid.source,
+        }
+        for name, grid in grids.read().items()
+    ]
+
+
 def _sweeps(results: Path) -> Rows:
     from bench.results.record import read_spec
 
@@ -93,6 +109,7 @@ LISTS: dict[str, Callable[[Path], Rows]] = {
     "budgets": _budgets,
     "metrics": _metrics,
     "prices": _prices,
+    "grids": _grids,
     "sweeps": _sweeps,
 }
 
@@ -102,7 +119,7 @@ LISTS: dict[str, Callable[[Path], Rows]] = {
 @RESULTS
 @JSON
 def list_(kind: str | None, results: Path, as_json: bool) -> None:
-    """List models, datasets, budgets, metrics, prices or sweeps.
+    """List models, datasets, budgets, metrics, prices, grids or sweeps.
 
     Without an argument, all of them are listed. A narrow terminal shows only the first columns; --json prints all.
     """

@@ -118,6 +118,16 @@ def _price(value: Any) -> Any:
     return Between(0, 1e6, "USD an hour; `bench list prices` has names that you can give instead").check(number)
 
 
+def _grid(value: Any) -> Any:
+    """Return grams of CO2 for a kWh as a number, or the name of a grid."""
+    try:
+        number = float(value) if isinstance(value, str) and value.strip() else value
+    except ValueError:
+        return value
+    rule = "grams of CO2 for a kWh; `bench list grids` has names that you can give instead"
+    return Between(0, 10_000, rule).check(number)
+
+
 def _gpus(value: Any) -> Any:
     text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
     if text != "all" and not (isinstance(text, str) and re.fullmatch("[0-9]{1,4}", text) and int(text) <= 1024):
@@ -300,6 +310,10 @@ class SweepConfig(Strict):
     cpu_watts: Annotated[float, Between(0.001, 10_000, "watts of one core")] | None = setting(
         MACHINE, "Power of a busy core in watts. Used to estimate energy if the machine has no energy meter."
     )
+    grid_gco2_per_kwh: Annotated[float | Text, BeforeValidator(_grid)] | None = setting(
+        MACHINE, "Grams of CO2 for a kWh of electricity, or a name from `bench list grids`. CO2 is energy times it.",
+        "GRAMS|NAME",
+    )  # fmt: skip
     max_failures: Annotated[int, Between(1, 1_000_000, "failed runs in a row")] = setting(
         MACHINE, "Stop after this many failed runs if no run has succeeded.", default=20
     )

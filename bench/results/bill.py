@@ -1,7 +1,8 @@
-"""The cost of runs in wall time, money and energy: pure functions of their records."""
+"""The cost of runs in wall time, money, energy and CO2: pure functions of their records."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
+from typing import Any
 
 from bench.results.record import RunRecord
 
@@ -44,3 +45,17 @@ def energy(records: Iterable[RunRecord], cpu_watts: float | None) -> tuple[float
         elif record.seconds.total:
             return None, "not measured"
     return (joules / 3.6e6, ", ".join(sorted(sources))) if sources else (None, "not measured")
+
+
+def co2(kwh: float | None, energy_is: str, grid: Mapping[str, Any] | None) -> tuple[float | None, str]:
+    """Return the CO2 equivalents of an energy in grams, and how the number came about.
+
+    `grid` is what the sweep notes of its electricity: `gco2_per_kwh` in grams, and `source`. The number is never more
+    than an estimate: a grid's mean of a year stands for the hours in which the sweep ran.
+    """
+    if grid is None:
+        return None, "no grid given"
+    if kwh is None:
+        return None, "energy not measured"
+    grams = kwh * grid["gco2_per_kwh"]
+    return grams, f"energy {energy_is}, times {grid['gco2_per_kwh']:g} g a kWh ({grid['source']})"

@@ -60,12 +60,14 @@ COLUMNS = [
         "score",
         "score_is",
     ),
-    *("ci_low", "ci_high", "ci_of", "num_seeds", "solved", "val_screening", "val_confirmation", "drop", "val_default"),
+    *("ci_low", "ci_high", "ci_of", "num_seeds", "solved", "solved_share", "val_screening"),
+    *("val_confirmation", "drop", "val_default"),
     *("val_ensemble", "score_ensemble", "sampling_low", "sampling_high", "num_test", *TEST_SCORES, "never_predicted"),
     *METRICS,
     "timing_disturbed",
-    *("size_bytes", "kernels", "device_seconds", "usd", "kwh", "energy_is", "num_trials", "num_failed", "num_pruned"),
-    *("outcomes", "num_disturbed", "num_crashes", "origin", "configuration", "config_file", "configurations_confirmed"),
+    *("size_bytes", "kernels", "device_seconds", "usd", "kwh", "energy_is", "co2_grams", "co2_is"),
+    *("num_trials", "num_failed", "num_pruned", "outcomes", "num_disturbed", "num_crashes"),
+    *("origin", "configuration", "config_file", "configurations_confirmed"),
     *("configurations_tested", "sampler", "pruner", "max_sequences", "batch_size", *CONDITIONS, "mixed", "sweep"),
 ]
 """The columns in their order; results/README.md defines them."""
@@ -100,11 +102,11 @@ def build(folder: Path, records: Sequence[RunRecord] | None = None) -> pd.DataFr
     rows: list[Row] = []
     for (dataset, length, match), asked_cells in questions.items():
         shared = {"sweep": folder.name, "match": match or None, "dataset": dataset, "length": length}
-        models = [_model_row(cell, cells.get(cell), spec) for cell in asked_cells]
+        models = [model_row(cell, cells.get(cell), spec) for cell in asked_cells]
         cheap = baselines.get((dataset, length), [])
         if cheap or any(cell in cells for cell in asked_cells):
             first = cheap[0] if cheap else next(cells[cell].records[0] for cell in asked_cells if cell in cells)
-            rows += [shared | row for row in (*_in_order(models), *_baseline_rows(cheap, first))]
+            rows += [shared | row for row in (*in_order(models), *_baseline_rows(cheap, first))]
     if not rows:
         raise StoreError(f"{folder}: no finished run yet")
     board = pd.DataFrame(rows, columns=COLUMNS)
@@ -125,8 +127,11 @@ def _match(cell: CellId) -> str:
     return cell.space.partition("@")[2]
 
 
-def _in_order(models: list[tuple[Row, list[RunRecord]]]) -> list[Row]:
-    """Return the rows of one dataset and length, with their ranks: best first, those without confirm runs last."""
+def in_order(models: list[tuple[Row, list[RunRecord]]]) -> list[Row]:
+    """Return the rows of one dataset and length, with their ranks: best first, those without confirm runs last.
+
+    `models` are the pairs that `model_row` returns.
+    """
     ranked = [(row, confirmed) for row, confirmed in models if confirmed]
     for (row, _), rank in zip(ranked, scores.rank([confirmed for _, confirmed in ranked]), strict=True):
         row["rank"] = rank
@@ -179,8 +184,12 @@ def _fitted_row(fitted: FittedBaseline, record: RunRecord) -> Row:
     } | _conditions([record])
 
 
-def _model_row(cell: CellId, runs: CellRuns | None, spec: Mapping[str, Any]) -> tuple[Row, list[RunRecord]]:
-    """Return the row of a model, and the confirm runs that it is ranked by; none if it has no rank."""
+def model_row(cell: CellId, runs: CellRuns | None, spec: Mapping[str, Any]) -> tuple[Row, list[RunRecord]]:
+    """Return the row of a model, and the confirm runs that it is ranked by; none if it has no rank.
+
+    The row lacks what its neighbours and its sweep decide: rank, dataset, length, match and sweep. `spec` is the
+    sweep.json.
+    """
     if runs is None:
         reason = spec["not_applicable"].get(str(cell))
         status = Status.NOT_APPLICABLE if reason else Status.UNFINISHED
@@ -200,7 +209,7 @@ def _model_row(cell: CellId, runs: CellRuns | None, spec: Mapping[str, Any]) -> 
         "max_sequences": first.config.train.max_sequences,
         "batch_size": first.config.train.batch_size,
     }
-    row |= _bill(runs, spec.get("cpu_watts")) | _conditions(runs.records) | _metrics(runs) | _choice(runs, tested)
+    row |= _bill(runs, spec) | _conditions(runs.records) | _metrics(runs) | _choice(runs, tested)
     row |= scores.score(tested) | _test_scores([run.test for run in tested if run.test])
     row |= _details(first.asked, row.get("score"), runs.classes, runs.left_out)
     is_ranked = row.get("score") is not None or first.asked.solved is not None
@@ -243,8 +252,9 @@ def _listed(causes: Any) -> str:
     return ", ".join(sorted(set(causes)))
 
 
-def _bill(runs: CellRuns, cpu_watts: float | None) -> Row:
-    kwh, energy_is = bill.energy(runs.records, cpu_watts)
+def _bill(runs: CellRuns, spec: Mapping[str, Any]) -> Row:
+    kwh, energy_is = bill.energy(runs.records, spec.get("cpu_watts"))
+    co2_grams, co2_is = bill.co2(kwh, energy_is, spec.get("grid"))
     ended = [run for run in runs.records if run.config.phase in ("screen", "confirm")]
     outcomes = collections.Counter(map(outcome, ended))
     return {
@@ -252,6 +262,8 @@ def _bill(runs: CellRuns, cpu_watts: float | None) -> Row:
         "usd": bill.usd(runs.records),
         "kwh": kwh,
         "energy_is": energy_is,
+        "co2_grams": co2_grams,
+        "co2_is": co2_is,
         "num_trials": len(runs.screened),
         "num_failed": sum(record.state == "failed" for record in runs.records),
         "num_pruned": sum(record.state == "pruned" for record in runs.records),

@@ -242,9 +242,12 @@ def outcome(run: RunRecord) -> str:
     return "over the limit" if run.cause == "limit" else run.state
 
 
-def records(folder: Path) -> Iterator[RunRecord]:
-    """Yield the records of a sweep, without their epochs, in the order of their paths. Raises StoreError."""
-    for path in sorted((folder / "runs").rglob("record.json")):
+def records(folder: Path, cell: CellId | None = None) -> Iterator[RunRecord]:
+    """Yield the records of a sweep, or of one of its cells, without their epochs, in the order of their paths.
+
+    Raises StoreError.
+    """
+    for path in sorted((folder / "runs" / str(cell or "")).rglob("record.json")):
         record = RunRecord.read(path.parent, epochs=False)
         if record is not None:
             yield record

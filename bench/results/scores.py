@@ -14,7 +14,7 @@ from bench.wording import count
 
 
 def score(confirmed: Sequence[RunRecord]) -> dict[str, Any]:
-    """Return the columns score, score_is, ci_low, ci_high, ci_of and, if the task can be solved, solved.
+    """Return the columns score, score_is, ci_low, ci_high, ci_of and, if the task can be solved, solved, solved_share.
 
     A task that can be solved: k of n seeds with the exact interval, and the median score, since a mean of solved and
     unsolved runs says nothing. All others: the mean score and its interval. A run that failed has not solved the task
@@ -33,7 +33,7 @@ def score(confirmed: Sequence[RunRecord]) -> dict[str, Any]:
     low, high = stats.clopper_pearson(solved, len(confirmed))
     value = statistics.median(scores) if scores else None
     interval = {"ci_low": low, "ci_high": high, "ci_of": "share of seeds that solve"}
-    return {"score": value, "score_is": "median", "solved": solved} | interval
+    return {"score": value, "score_is": "median", "solved": solved, "solved_share": solved / len(confirmed)} | interval
 
 
 def of_test_run(test: RunRecord, folder: Path) -> str:

@@ -98,6 +98,7 @@ class _Coordinator:
         self.missing: dict[CellId, list[int]] = {}  # trials that ended, but have no record any more
         self.jobs: dict[str, tuple[Cell, RunConfig]] = {}  # under way
         self.attempts: Counter[tuple[str, str]] = Counter()  # that died in this session, by run and cause
+        self.measured: list[Cell] = []  # whose exclusive pass ended in this session
         self.ended_by: str | None = None
 
     def run(self) -> Outcome:
@@ -113,6 +114,7 @@ class _Coordinator:
             if not self.stop and self.status.any_success:
                 self.status.phase, self.status.seconds_left = "measuring speed, one run at a time", None
                 self.engine.concurrency = 1
+                self.tracker.drain(5.0)  # what is written meanwhile would take a core from what is measured
                 self._work(self._speed_jobs())
         except BenchError:
             self.engine.close()
@@ -121,10 +123,12 @@ class _Coordinator:
         finally:
             self.engine.close()
             self._release_trials()
+        for cell in self.measured:
+            self._track(cell)
         if self.stop:
             for cell in self.plan.cells:
                 if self.runs[cell.id].records and cell.id not in self.status.finished:
-                    self.tracker.write_cell(cell.id, "interrupted", {})
+                    self.tracker.write_cell(cell.id, "interrupted")
         else:
             note_end(self.plan, self.ended_by)
         if self.timing is not None:
@@ -424,6 +428,8 @@ class _Coordinator:
             if not record.is_paused:  # else it is written when it has ended, or was dropped
                 self.tracker.write_record(record)
             self.status.time(event.seconds, self.engine.concurrency)
+        if config.phase == "speed":
+            self.measured.append(cell)
         if record.state == "failed":
             self.display.say(f"failed: {config.run}: {record.cause}: {record.message}")
 
@@ -478,7 +484,11 @@ class _Coordinator:
         if size is not None and len(self.runs[cell.id].screened) == size < self.plan.budget.trials:
             tried = count(size, "configuration")
             self.display.say(f"{cell.id}: the search space is exhausted after {tried}")
-        self.tracker.write_cell(cell.id, *projection.cell_summary(self.runs[cell.id]))
+        self._track(cell)
+
+    def _track(self, cell: Cell) -> None:
+        """Write what the records of a cell hold by now."""
+        self.tracker.write_cell(cell.id, projection.cell_state(self.runs[cell.id]))
 
     def _release_trials(self) -> None:
         """Give the trials that were stopped back, so that the next start runs them under their numbers."""

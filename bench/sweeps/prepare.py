@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench.config import prices
+from bench.config import grids, prices
 from bench.config.budgets import Budget, named, of_steps, train_settings
 from bench.config.contracts import Task
 from bench.config.ids import CellId, RunId
@@ -44,6 +44,7 @@ class Plan:
     slots: list[dict[str, str]]
     device: str
     usd_per_hour: float | None  # of the machine
+    grid: dict[str, float | str] | None = None  # how much CO2 a kWh stands for, see bench/config/grids.py
     own: Own | None = None  # a file of the user's
     full_steps: Mapping[str, int] = field(default_factory=dict)  # of a timed sweep: by question, once it is known
 
@@ -104,6 +105,7 @@ def make(config: SweepConfig) -> Plan:
     budget = _budget(config)
     _check_search(config)
     usd_per_hour = prices.usd_per_hour(config.price_per_hour)
+    grid = grids.grid(config.grid_gco2_per_kwh)
     if usd_per_hour is None and (config.max_usd or config.max_cost_usd):
         raise DeclarationError("--max-usd and --max-cost-usd need --price-per-hour, of the whole machine")
     slots, device = make_slots(config.workers, config.gpus, config.runs_per_gpu, config.gpus_per_run, config.threads)
@@ -131,6 +133,7 @@ def make(config: SweepConfig) -> Plan:
         slots=slots,
         device=device,
         usd_per_hour=usd_per_hour,
+        grid=grid,
         own=own,
     )
 

@@ -56,7 +56,8 @@ def freeze(plan: Plan) -> list[str]:
     if environments[-1] != now:
         environments.append(now)
     update = {"spec": _terms(plan) if plan.config.allow_mixed else _terms(plan) | old["spec"]}
-    write_json(path, old | counts | update | {"environments": environments})
+    given = {name: factor for name, factor in _factors(plan).items() if factor is not None}
+    write_json(path, old | counts | update | given | {"environments": environments})
     return remarks
 
 
@@ -97,12 +98,17 @@ def _facts(plan: Plan) -> dict[str, Any]:
         "not_applicable": {str(cell.id): reason for cell, reason in plan.not_applicable},
         "num_configurations": {str(cell.id): size for cell in plan.cells if (size := cell.num_configurations)},
         "card": plan.own and plan.own.card.model_dump(mode="json"),
-        "cpu_watts": plan.config.cpu_watts,
+        **_factors(plan),
         "usd_per_hour": plan.usd_per_hour,
         "slots": len(plan.slots),
         "command": _command(plan.config),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+def _factors(plan: Plan) -> dict[str, Any]:
+    """Return what turns CPU time into energy and energy into CO2. It changes no run, so a later session may give it."""
+    return {"cpu_watts": plan.config.cpu_watts, "grid": plan.grid}
 
 
 def _compare(plan: Plan, old: dict[str, Any], new: dict[str, Any]) -> list[str]:

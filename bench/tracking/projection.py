@@ -1,8 +1,6 @@
 """What MLflow shows of a sweep follows from its records alone, so `bench sync` can write all of it again."""
 
 import json
-import math
-import statistics
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -11,28 +9,13 @@ from pathlib import Path
 from bench.errors import StoreError
 from bench.results.cell_runs import CellRuns, by_cell
 from bench.results.record import RunRecord, read_spec, records, trials_of, write_atomically
-from bench.results.selection import counted_test
-from bench.results.stats import score_interval
 from bench.tracking import store
 from bench.tracking.runs import SweepRuns
 
 
-def cell_summary(cell: CellRuns) -> tuple[str, dict[str, float]]:
-    """Return the state of a cell whose runs are done, and the metrics of its MLflow page; unknown ones are NaN."""
-    metrics: dict[str, float] = {"total_seconds": sum(record.device_seconds for record in cell.records)}
-    best, confirmed = cell.chosen, cell.confirmed
-    if best is None:
-        return "failed", metrics
-    name = f"test/{best.asked.metric}"
-    scores = [score for record in confirmed if (score := counted_test(record)) is not None]
-    metrics["test/seeds"] = len(confirmed)
-    if best.asked.solved is not None:
-        metrics["test/solved"] = sum(bool(record.solved) for record in confirmed)
-        metrics[name] = statistics.median(scores) if scores else math.nan
-    elif any(record.state == "complete" for record in confirmed) and scores:
-        metrics[name] = statistics.fmean(scores)
-        metrics[f"{name}_ci_low"], metrics[f"{name}_ci_high"] = score_interval(scores, best.asked.metric)
-    return "complete", metrics
+def cell_state(cell: CellRuns) -> str:
+    """Return the state of a cell whose runs are done."""
+    return "failed" if cell.chosen is None else "complete"
 
 
 def to_sync(results: Path, names: Sequence[str], say: Callable[[str], None]) -> list[Path]:
@@ -62,22 +45,28 @@ def sync(folder: Path, results: Path, say: Callable[[str], None]) -> int:
     )
     is_finished, count = len(cells) == len(spec["spec"]["cells"]), 0
     problems = []
+
+    def attempt(act: Callable[..., None], *arguments: object) -> None:
+        try:
+            act(*arguments)
+        except Exception as error:  # noqa: BLE001 - MLflow raises the errors of all its drivers
+            problems.append(store.explain(error, results))
+            store.connect(results)  # raises if the store itself is the problem
+
     for cell_id, cell in cells.items():
         for record in cell.with_tests():
             count += 1
-            try:
-                runs.put_record(record)
-            except Exception as error:  # noqa: BLE001 - MLflow raises the errors of all its drivers
-                problems.append(store.explain(error, results))
-                store.connect(results)  # raises if the store itself is the problem
-        state, metrics = cell_summary(cell)
-        is_short = state == "complete" and metrics["test/seeds"] < spec["confirm_seeds"]
+            attempt(runs.put_record, record)
+        state = cell_state(cell)
+        is_short = state == "complete" and len(cell.confirmed) < spec["confirm_seeds"]
         if (is_short or len(cell.screened) < trials_of(spec, cell_id)) and not spec.get("ended_by"):
             state, is_finished = "interrupted", False
-        runs.put_cell(cell_id, state, metrics)
-    runs.put_sweep(sorted({cell_id.dataset for cell_id in cells}), "complete" if is_finished else "interrupted")
+        attempt(runs.put_cell, cell_id, state)
+    datasets = sorted({cell_id.dataset for cell_id in cells})
+    attempt(runs.put_sweep, datasets, "complete" if is_finished else "interrupted")
     if problems:
-        raise StoreError(f"{len(problems)} of {count} runs could not be written to MLflow: {problems[0]}")
+        most = count + len(cells) + 1
+        raise StoreError(f"{len(problems)} of {most} runs could not be written to MLflow: {problems[0]}")
     note(folder, until_ns)
     return count
 

@@ -1,26 +1,33 @@
 """The MLflow runs of one sweep: which of them exist, and how records become runs.
 
-Each dataset has an experiment. In it the sweep is a run, its cells are runs below that, and their trials and confirm
-runs are below the cells. Each run has a tag `bench.id`, so that writing twice changes nothing.
+Each dataset has an experiment. In it the sweep is a run, its cells are runs below that, their trials are below the
+cells, and the confirm runs below the trial whose configuration they repeat. Each run has a tag `bench.id`, so that
+writing twice changes nothing. What is written under which name is decided in bench/tracking/facts.py.
 """
 
 import json
 import math
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from bench.config.ids import CellId
+from bench.config.ids import CellId, RunId
 from bench.config.strict import fingerprint
 from bench.errors import StoreError
-from bench.results.record import RunRecord, read_spec
-from bench.tracking import pages, store
+from bench.results import leaderboard
+from bench.results.cell_runs import CellRuns
+from bench.results.leaderboard import COLUMNS
+from bench.results.record import RunRecord, outcome, read_spec, records
+from bench.tracking import facts, pages, store
+from bench.tracking.facts import Texts
+from bench.wording import is_known
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Run as Entity
 
 STATUS = {"complete": "FINISHED", "pruned": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}
 """MLflow's name for each state. Its pages show KILLED like a failure, so pruned runs are FINISHED and have a tag."""
@@ -34,10 +41,21 @@ COLOURS = ("#137dae", "#c83243", "#308613", "#8a63bf", "#de7921", "#04867d", "#b
 
 @dataclass
 class Run:
-    """A run in MLflow."""
+    """A run in MLflow, and what was known of it when it was found."""
 
     id: str
     digest: str = ""  # of the record that was written
+    tags: dict[str, str] = field(default_factory=dict)
+    params: dict[str, str] = field(default_factory=dict)
+    metrics: dict[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, run: "Entity") -> "Run":
+        """Return a run that MLflow holds; of trials and confirm runs only id and digest, since there may be many."""
+        data = run.data
+        if data.tags["bench.kind"] in ("trial", "confirm"):
+            return cls(run.info.run_id, data.tags.get("bench.digest", ""))
+        return cls(run.info.run_id, "", data.tags, data.params, data.metrics)
 
 
 class RunIndex:
@@ -50,7 +68,7 @@ class RunIndex:
         self._client, self._experiment = client, experiment
         of_sweep = pages.where("bench.sweep", sweep)
         cells = client.search_runs([experiment], f"{of_sweep} and {pages.where('bench.kind', 'cell')}")
-        self._runs = {run.data.tags["bench.id"]: Run(run.info.run_id) for run in cells}
+        self._runs = {run.data.tags["bench.id"]: Run.of(run) for run in cells}
         self._is_new = not client.search_runs([experiment], of_sweep, max_results=1)
         self.num_cells = len(cells)
 
@@ -58,13 +76,25 @@ class RunIndex:
         """Return the run with this `bench.id`, or None."""
         if key not in self._runs and not self._is_new:
             for run in self._client.search_runs([self._experiment], pages.where("bench.id", key), max_results=1):
-                self._runs[key] = Run(run.info.run_id, run.data.tags.get("bench.digest", ""))
+                self._runs[key] = Run.of(run)
         return self._runs.get(key)
+
+    def remake(self, key: str, name: str, start: int, tags: dict[str, str]) -> Run:
+        """Make the run with this `bench.id` again, because MLflow changes no parameter; what was below it moves."""
+        old = self._runs.pop(key)
+        colour = {name: old.tags[name] for name in ("mlflow.runColor",) if name in old.tags}
+        new = self.make(key, name, start, tags | colour)
+        below = pages.where("mlflow.parentRunId", old.id)
+        while children := self._client.search_runs([self._experiment], below):
+            for child in children:
+                self._client.set_tag(child.info.run_id, "mlflow.parentRunId", new.id)
+        self._client.delete_run(old.id)
+        return new
 
     def make(self, key: str, name: str, start: int, tags: dict[str, str]) -> Run:
         """Make the run with this `bench.id`; it starts at `start`, in ms since 1970."""
         made = self._client.create_run(self._experiment, start_time=start, run_name=name, tags=tags | {"bench.id": key})
-        self._runs[key] = Run(made.info.run_id)
+        self._runs[key] = Run.of(made)
         self.num_cells += tags["bench.kind"] == "cell"
         return self._runs[key]
 
@@ -77,66 +107,115 @@ class SweepRuns:
 
     def __init__(self, client: "MlflowClient", results: Path, folder: Path, experiments: dict[str, str]) -> None:
         self._client, self._results, self._folder = client, results, folder
-        self._sweep, self._command = store.sweep_key(folder), read_spec(folder)["command"]
+        self._sweep, self._spec = store.sweep_key(folder), read_spec(folder)
         self._experiments = experiments
         self._indexes: dict[str, RunIndex] = {}  # by dataset
         self._viewed: set[str] = set()  # datasets whose pages are set up
 
     def put_sweep(self, datasets: list[str], state: str) -> None:
-        """Write the state of the sweep into each dataset's experiment."""
+        """Write the state of the sweep into each dataset's experiment; at its end, also ranks and the bill."""
         for dataset in datasets:
             self._set_state(self._sweep_run(dataset), state)
+        if state != "running":
+            self._put_board()
 
-    def put_cell(self, cell: CellId, state: str, metrics: dict[str, float]) -> None:
-        """Write the state of a cell and its metrics; those that are not finite are skipped."""
-        from mlflow.entities import Metric, Param
-
-        now = _now()
-        run = self._cell_run(cell, now)
-        # Sorted, which puts the score first: the compare page begins with what was written first.
-        points = [Metric(name, value, now, 0) for name, value in sorted(metrics.items()) if math.isfinite(value)]
-        self._client.log_batch(
-            run.id, metrics=points, params=[Param("model", cell.space), Param("length", str(cell.length))]
-        )
-        self._set_state(run, state)
+    def put_cell(self, cell: CellId, state: str) -> None:
+        """Write the state of a cell, and its row of the leaderboard as its records make it now."""
+        stored = tuple(records(self._folder, cell))
+        run = self._cell_run(cell, _now())
+        if stored:
+            spec = read_spec(self._folder)
+            metrics, params, tags = facts.of_cell(CellRuns(stored, spec["top_k"]), spec)
+            if state == "interrupted":  # another configuration may be chosen yet
+                params = {name: value for name, value in params.items() if name in facts.SETTINGS}
+            elif any(run.params.get(name) not in (None, value) for name, value in params.items()):
+                run = self._remake_cell(cell)
+            known = {name for name in COLUMNS if name not in facts.ELSEWHERE}
+            emptied = {
+                name for name in run.metrics.keys() & known - metrics.keys() if not math.isnan(run.metrics[name])
+            }
+            metrics |= dict.fromkeys(emptied, math.nan)  # MLflow removes no metric
+            tags |= {tag: "" for tag in run.tags if tag.removeprefix("bench.") in known and tag not in tags}
+            self._update(run, metrics, params, tags)
+        self._set_state(run, state, tag=not stored)
 
     def put_record(self, record: RunRecord) -> None:
         """Write a trial or a confirm run, unless exactly this record is there."""
-        from mlflow.entities import Param, RunTag
-
         config = record.config
         start = int(1000 * datetime.fromisoformat(record.started_at).timestamp()) if record.started_at else _now()
-        cell = self._cell_run(config.cell, start)
+        parent = self._cell_run(config.cell, start)
+        if config.phase == "confirm":
+            parent = self._run(config.id.trial, start, parent)
         self._set_views(record)
-        # t3, or t3-s0: a cell's list holds the seeds of two configurations that were confirmed.
-        name = f"{config.id.name} {config.space} L{config.length}"
-        tags = _tags(record)
-        run = self._ensure(
-            config.dataset, f"{self._sweep}/{config.run}", name, start, tags | {"mlflow.parentRunId": cell.id}
-        )
+        run = self._run(config.id, start, parent)
         if not record.epochs:  # it was read without them
             with_epochs = RunRecord.read(self._folder / "runs" / config.run)
             record = record.model_copy(update={"epochs": with_epochs.epochs if with_epochs else []})
-        digest = fingerprint(record.model_dump())
+        metrics, params, tags = facts.of_run(record, self._spec)
+        digest = fingerprint([record.model_dump(), metrics, tags, parent.id])
         if run.digest == digest:
             return
+        self._write(run, record, metrics, params, tags | {"mlflow.parentRunId": parent.id, "bench.digest": digest})
+        run.digest = digest
+
+    def _write(self, run: Run, record: RunRecord, metrics: dict[str, float], params: Texts, tags: Texts) -> None:
+        """Write all that MLflow shows of a record; times are in ms since 1970."""
+        from mlflow.entities import Metric, Param, RunTag
+
+        start = int(1000 * datetime.fromisoformat(record.started_at).timestamp()) if record.started_at else _now()
         end = start + int(1000 * (record.seconds.total - record.seconds.crashed))
-        points = _points(record, start, end)
+        points = []
+        for epoch in record.epochs:
+            when = start + int(1000 * epoch.train_seconds)
+            values = {"train_loss": epoch.train_loss} | {f"val/{name}": value for name, value in epoch.val.items()}
+            points += [Metric(name, value, when, epoch.steps) for name, value in values.items()]
+        points += [Metric(name, value, end, record.train_steps) for name, value in metrics.items()]
         while len(points) > BATCH:
             self._client.log_batch(run.id, metrics=points[:BATCH])
             points = points[BATCH:]
         self._client.set_terminated(run.id, STATUS[record.state], end)
-        tags |= {"bench.state": record.state, "bench.digest": digest}
+        tags = tags | {"bench.status": outcome(record)}
         if record.cause:
             tags |= {"bench.cause": record.cause, "mlflow.note.content": record.message or record.cause}
         # The digest says that all of the run is written, so it is written last: MLflow writes tags after metrics.
         self._client.log_batch(
             run.id,
             metrics=points,
-            params=[Param(name, str(value)) for name, value in _parameters(record).items()],
+            params=[Param(name, value) for name, value in params.items()],
             tags=[RunTag(name, value) for name, value in tags.items()],
         )
-        run.digest = digest
+
+    def _update(self, run: Run, metrics: dict[str, float], params: Texts, tags: Texts) -> None:
+        """Write what has changed of a run whose metrics have no history."""
+        from mlflow.entities import Metric, Param, RunTag
+
+        now = _now()
+        # Sorted, which puts the score first: the compare page begins with what was written first.
+        ordered = sorted(metrics.items(), key=lambda item: COLUMNS.index(item[0]))
+        self._client.log_batch(
+            run.id,
+            metrics=[Metric(name, value, now, 0) for name, value in ordered if run.metrics.get(name) != value],
+            params=[Param(name, value) for name, value in params.items() if name not in run.params],
+            tags=[RunTag(name, value) for name, value in tags.items() if run.tags.get(name) != value],
+        )
+        run.metrics, run.params, run.tags = run.metrics | metrics, run.params | params, run.tags | tags
+
+    def _put_board(self) -> None:
+        """Write what only all cells together decide: ranks, and the bill of the sweep for each dataset."""
+        try:
+            board = leaderboard.build(self._folder)
+        except StoreError:  # no run has finished
+            return
+        for dataset, rows in board.groupby("dataset"):
+            models = rows[rows["num_trials"].notna()]
+            for row in models.itertuples():
+                run = self._cell_run(CellId(str(dataset), int(row.length), str(row.model)), _now())
+                rank = float(row.rank) if is_known(row.rank) else math.nan
+                if not math.isnan(rank) or "rank" in run.metrics:
+                    self._update(run, {"rank": rank}, {}, {})
+            sums = {name: models[name].astype(float).sum(skipna=False) for name in facts.SUMS}
+            known = {name: float(value) for name, value in sums.items() if math.isfinite(value)}
+            self._update(self._sweep_run(str(dataset)), known, {}, facts.of_sweep(str(dataset), self._spec))
 
     def _index(self, dataset: str) -> RunIndex:
         if dataset not in self._indexes:
@@ -167,18 +246,37 @@ class SweepRuns:
         )
 
     def _sweep_run(self, dataset: str) -> Run:
-        tags = {"bench.kind": "sweep", "mlflow.note.content": self._command}
+        tags = {"bench.kind": "sweep", "mlflow.note.content": self._spec["command"]}
         return self._ensure(dataset, f"{self._sweep}/{dataset}", self._folder.name, _now(), tags)
 
     def _cell_run(self, cell: CellId, start: int) -> Run:
-        tags = {
+        tags = self._cell_tags(cell)
+        tags["mlflow.runColor"] = COLOURS[self._index(cell.dataset).num_cells % len(COLOURS)]
+        return self._ensure(cell.dataset, f"{self._sweep}/{cell}", f"{cell.space} L{cell.length}", start, tags)
+
+    def _remake_cell(self, cell: CellId) -> Run:
+        """Make the run of a cell again, whose parameters are those of another configuration."""
+        name = f"{cell.space} L{cell.length}"
+        return self._index(cell.dataset).remake(f"{self._sweep}/{cell}", name, _now(), self._cell_tags(cell))
+
+    def _cell_tags(self, cell: CellId) -> Texts:
+        return {
             "bench.kind": "cell",
+            "bench.sweep": self._sweep,
+            "bench.dataset": cell.dataset,
             "bench.length": str(cell.length),
             "bench.model": cell.space,
             "mlflow.parentRunId": self._sweep_run(cell.dataset).id,
-            "mlflow.runColor": COLOURS[self._index(cell.dataset).num_cells % len(COLOURS)],
         }
-        return self._ensure(cell.dataset, f"{self._sweep}/{cell}", f"{cell.space} L{cell.length}", start, tags)
+
+    def _run(self, run: RunId, start: int, parent: Run) -> Run:
+        """Return the run of a trial or a confirm run; make it, empty, if there is none."""
+        # t3, or t3-s0: a list holds the seeds of two configurations that were confirmed.
+        name = f"{run.name} {run.cell.space} L{run.cell.length}"
+        kind = "trial" if run == run.trial else "confirm"
+        tags = {"bench.kind": kind, "bench.length": str(run.cell.length), "bench.model": run.cell.space}
+        tags["mlflow.parentRunId"] = parent.id
+        return self._ensure(run.cell.dataset, f"{self._sweep}/{run}", name, start, tags)
 
     def _set_views(self, record: RunRecord) -> None:
         """Set up the pages that `links` leads to."""
@@ -190,64 +288,13 @@ class SweepRuns:
             self._client.set_experiment_tag(self._experiments[dataset], tag, json.dumps(view))
         self._viewed.add(dataset)
 
-    def _set_state(self, run: Run, state: str) -> None:
-        self._client.set_tag(run.id, "bench.state", state)
+    def _set_state(self, run: Run, state: str, tag: bool = True) -> None:
+        if tag:
+            self._client.set_tag(run.id, "bench.status", state)
         if state == "running":
             self._client.update_run(run.id, "RUNNING")
         else:
             self._client.set_terminated(run.id, STATUS[state])
-
-
-def _tags(record: RunRecord) -> dict[str, str]:
-    config = record.config
-    return {
-        "bench.kind": "trial" if config.phase == "screen" else config.phase,
-        "bench.length": str(config.length),
-        "bench.model": config.space,
-        "bench.task": config.task,
-        "bench.hardware": str(record.environment.get("hardware", "")),
-        "bench.commit": config.commit,
-        "bench.space_hash": config.space_hash,
-        "bench.data_fingerprint": config.data_fingerprint,
-        "bench.test_opened": str(record.test is not None).lower(),
-    }
-
-
-def _parameters(record: RunRecord) -> dict[str, Any]:
-    """Return the flat parameters of a run, for the columns and axes of MLflow's pages."""
-    config = record.config
-    return {
-        "model": config.space,
-        "length": config.length,
-        "seed": config.seed,
-        **config.train.model_dump(),
-        "log10_learning_rate": round(math.log10(config.train.learning_rate), 4),  # MLflow's axes are linear
-        **config.model_arguments,
-    }
-
-
-def _points(record: RunRecord, start: int, end: int) -> list[Any]:
-    """Return the metrics of a run: of each epoch, and of the whole run at its end; times are in ms since 1970."""
-    from mlflow.entities import Metric
-
-    points = []
-    for epoch in record.epochs:
-        when = start + int(1000 * epoch.train_seconds)
-        values = {"train_loss": epoch.train_loss} | {f"val/{name}": value for name, value in epoch.val.items()}
-        points += [Metric(name, value, when, epoch.steps) for name, value in values.items()]
-    totals: dict[str, float | None] = {f"best_val/{name}": value for name, value in record.val.items()}
-    totals |= {f"test/{name}": value for name, value in (record.test or {}).items()}
-    totals |= {
-        "sequences_to_solve": record.sequences_to_solve,
-        "seconds_to_solve": record.seconds_to_solve,
-        "train_sequences": record.train_sequences,
-        "train_seconds": record.seconds.train,
-        "total_seconds": record.seconds.total,
-        "parameters": record.num_parameters or None,
-        "peak_memory_mib": None if record.peak_memory_bytes is None else record.peak_memory_bytes / 2**20,
-    }
-    known = {name: float(value) for name, value in totals.items() if value is not None and math.isfinite(value)}
-    return points + [Metric(name, value, end, record.train_steps) for name, value in known.items()]
 
 
 def _now() -> int:

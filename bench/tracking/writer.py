@@ -54,13 +54,19 @@ class Writer:
         """Write the runs of an earlier session that the store may lack."""
         self._queue.put((self._put_missing, cell))
 
-    def write_cell(self, cell: CellId, state: str, metrics: dict[str, float]) -> None:
-        """Write the state of a cell and its metrics: mean, interval, bill."""
-        self._queue.put((SweepRuns.put_cell, cell, state, metrics))
+    def write_cell(self, cell: CellId, state: str) -> None:
+        """Write the state of a cell, and its row of the leaderboard as its records make it now."""
+        self._queue.put((SweepRuns.put_cell, cell, state))
 
     def write_sweep(self, datasets: list[str], state: str) -> None:
         """Write the state of the sweep, one run in each dataset's experiment."""
         self._queue.put((SweepRuns.put_sweep, datasets, state))
+
+    def drain(self, timeout: float) -> None:
+        """Wait until all that was handed over is written, at most `timeout` seconds."""
+        is_reached = threading.Event()
+        self._queue.put((is_reached,))
+        is_reached.wait(timeout)
 
     def close(self, timeout: float | None = None) -> bool:
         """Wait `timeout` seconds, by default `CLOSE_SECONDS`, until all is written; return whether it is."""
@@ -78,6 +84,9 @@ class Writer:
 
     def _work(self) -> None:
         while (item := self._queue.get()) is not None:
+            if isinstance(item[0], threading.Event):
+                item[0].set()
+                continue
             self._attempt(*item)
             if self._queue.empty() and not self.errors and time.monotonic() - self._noted > NOTE_SECONDS:
                 self._note()

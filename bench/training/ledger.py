@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+import bench
 from bench.training.machine import PACKAGES, processor
 
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3  # malloc.h of glibc
@@ -123,6 +124,7 @@ def environment(device: str) -> dict[str, Any]:
     return {
         "hardware": hardware,
         "platform": platform.platform(),
+        "bench": bench.__version__,
         "python": platform.python_version(),
         **{name.replace("-", "_"): version(name) for name in PACKAGES},
     }

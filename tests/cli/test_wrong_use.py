@@ -34,6 +34,7 @@ NUMBERS = {
     "--wall-time": (("x", "", "nan", "inf", "-1", "0", "1y", "1e400", "9" * 400, "99999d"), "must be a number"),
     "--device-time": (("x", "", "nan", "-1h", "0s"), "must be a number"),
     "--price-per-hour": (("nan", "inf", "-1", "-0.0", "1e30", ""), "must be a "),
+    "--grid-gco2-per-kwh": (("nan", "inf", "-1", "1e30", ""), "must be a "),
     "--cpu-watts": (REAL, "must be a number from 0.001 to 10,000"),
     "--max-inference-ms": (REAL, "must be a number from 1e-06 to"),
     "--max-parameters": (WHOLE, "must be a whole number from 1 to"),

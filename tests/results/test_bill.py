@@ -57,3 +57,13 @@ def test_energy_without_a_meter_is_estimated_only_if_asked_and_says_so():
 def test_one_run_without_a_reading_leaves_the_sum_unmeasured():
     metered = made(energy_joules=1.0, energy_from="rapl")
     assert bill.energy([metered, made()], None) == (None, "not measured")
+
+
+def test_co2_is_energy_times_the_grid_and_names_both_sources():
+    grid = {"gco2_per_kwh": 381.0, "source": "de, mean of 2023"}
+    assert bill.co2(0.5, "measured (nvml)", grid) == (
+        pytest.approx(190.5),
+        "energy measured (nvml), times 381 g a kWh (de, mean of 2023)",
+    )
+    assert bill.co2(None, "not measured", grid) == (None, "energy not measured")
+    assert bill.co2(0.5, "measured (nvml)", None) == (None, "no grid given")

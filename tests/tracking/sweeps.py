@@ -55,8 +55,8 @@ RECORDS = [
 ]
 
 
-def sweep_folder(results: Path, records: Iterable[RunRecord] = (), name: str = "demo") -> Path:
-    """Return the folder of a sweep that has started and made these records."""
+def sweep_folder(results: Path, records: Iterable[RunRecord] = (), name: str = "demo", **facts) -> Path:
+    """Return the folder of a sweep that has started and made these records; `facts` are noted in its sweep.json."""
     folder = results / "sweeps" / name
     folder.mkdir(parents=True, exist_ok=True)
     spec = {
@@ -67,7 +67,7 @@ def sweep_folder(results: Path, records: Iterable[RunRecord] = (), name: str = "
         "trials": 1,
         "top_k": 1,
         "confirm_seeds": 1,
-    }
+    } | facts
     (folder / "sweep.json").write_text(json.dumps(spec))
     for record in records:
         (folder / "runs" / record.config.run).mkdir(parents=True, exist_ok=True)
@@ -83,13 +83,12 @@ class Log(list):
 
 def start(results: Path, name: str = "demo", say=None) -> Writer:
     """Return a writer to which the whole sweep was given."""
-    writer = Writer(results, sweep_folder(results, name=name), Log() if say is None else say)
+    writer = Writer(results, sweep_folder(results, RECORDS, name), Log() if say is None else say)
     writer.write_sweep(["latch"], "running")
     for record in RECORDS:
         writer.write_record(record)
-    scores = {"total_seconds": 2.0, "test/seeds": 1, "test/solved": 0, "test/accuracy": 0.75}
-    writer.write_cell(CellId("latch", 8, "gru"), "complete", scores | {"test/accuracy_ci_low": float("nan")})
-    writer.write_cell(CellId("latch", 8, "mlp"), "interrupted", {})
+    writer.write_cell(CellId("latch", 8, "gru"), "complete")
+    writer.write_cell(CellId("latch", 8, "mlp"), "interrupted")
     return writer
 
 

@@ -10,8 +10,7 @@ import pytest
 from mlflow import MlflowClient
 
 from bench.errors import StoreError
-from bench.results.cell_runs import CellRuns
-from bench.tracking.projection import cell_summary, sync, to_sync, written_until
+from bench.tracking.projection import sync, to_sync, written_until
 from bench.tracking.store import store_uri
 from tests.tracking.sweeps import RECORDS, Log, make_record, runs_of, sweep_folder, write
 
@@ -75,31 +74,8 @@ def test_a_run_that_cannot_be_written_does_not_stop_the_others(results):
     folder = sweep_folder(results, [*RECORDS, make_record("gru/t3", environment={"hardware": "x" * 9000})])
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_TRUNCATE_LONG_VALUES", "false")
-        with pytest.raises(StoreError, match="1 of 6 runs could not be written to MLflow: ") as caught:
+        with pytest.raises(StoreError, match="2 of 9 runs could not be written to MLflow: ") as caught:
             sync(folder, results, Log())
     assert "\n" not in str(caught.value)
     assert set(runs_of(results)) >= NAMES
     assert written_until(folder) == 0
-
-
-def test_a_cell_without_a_complete_trial_failed():
-    state, metrics = cell_summary(CellRuns((RECORDS[2],), 1))
-    assert (state, metrics) == ("failed", {"total_seconds": 0.5})
-
-
-def test_a_cell_that_is_solved_has_its_median_and_another_its_mean_with_an_interval():
-    confirm = [make_record(f"gru/t0-s{seed}", test=None, solved=True) for seed in range(2)]
-    tests = {run.config.run: {"accuracy": score} for run, score in zip(confirm, (0.9, 1.0), strict=True)}
-    opening = make_record("gru/t0").model_copy(update={"tests": tests})
-    opening = opening.model_copy(
-        update={"config": opening.config.model_copy(update={"phase": "test", "run": "latch/L8/gru/t0-test"})}
-    )
-    _, solved = cell_summary(CellRuns((RECORDS[0], *confirm, opening), 1))
-    assert (solved["test/accuracy"], solved["test/seeds"], solved["test/solved"]) == (0.95, 2, 1)
-    graded = [
-        run.model_copy(update={"asked": run.asked.model_copy(update={"solved": None})})
-        for run in (RECORDS[0], *confirm, opening)
-    ]
-    _, metrics = cell_summary(CellRuns(tuple(graded), 1))
-    assert metrics["test/accuracy_ci_low"] < metrics["test/accuracy"] == 0.95 < metrics["test/accuracy_ci_high"]
-    assert "test/solved" not in metrics

@@ -119,7 +119,7 @@ def test_a_real_server_gets_what_a_dead_one_missed(tmp_path, monkeypatch, mlflow
     write(results)
     runs = runs_of(results, mlflow_server)
     assert {name: run.info.run_id for name, run in runs.items()} == before
-    assert runs["t0-s0 gru L8"].data.metrics["test/accuracy"] == 0.75
+    assert runs["t0-s0 gru L8"].data.metrics["score"] == 0.75
     assert not (results / "mlflow.db").exists()
 
     # Another results folder may hold a sweep of the same name.

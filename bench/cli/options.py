@@ -128,14 +128,14 @@ def _set_data(ctx: click.Context, option: click.Parameter, value: Path | None) -
 
 
 class SettingsCommand(click.Command):
-    """A command that takes settings of a sweep, all or those named in `only`.
+    """A command that takes settings of a sweep: all, or those named in `only` and those of some `sections`.
 
     The options are made when the command is called: the settings need pydantic, and `bench --help` does not.
     """
 
-    def __init__(self, *args: Any, only: Iterable[str] = (), **kwargs: Any) -> None:
+    def __init__(self, *args: Any, only: Iterable[str] = (), sections: Iterable[str] = (), **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._only = tuple(only)
+        self._only, self._sections = set(only), set(sections)
         self._settings: list[SettingOption] | None = None
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
@@ -143,9 +143,13 @@ class SettingsCommand(click.Command):
         from bench.config.sweep_settings import SweepConfig
 
         if self._settings is None:
-            fields = SweepConfig.model_fields
-            self._settings = [SettingOption(name, fields[name]) for name in self._only or fields]
+            fields: dict[str, Any] = SweepConfig.model_fields
+            self._settings = [SettingOption(name, field) for name, field in fields.items() if self._takes(name, field)]
         return [*self._settings, *super().get_params(ctx)]
+
+    def _takes(self, name: str, field: Any) -> bool:
+        is_all = not self._only and not self._sections
+        return is_all or name in self._only or field.json_schema_extra["section"] in self._sections
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the options under the headings of their sections."""

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from bench.sweeps.status import Outcome
 
 FILE = click.argument("file", required=False, type=UsablePath())
-SPEED = ("datasets", "lengths", "models", "search_spaces", "match", "gpus", "precision", "results")
-
+SPEED = ("models", "search_spaces", "match", "gpus", "precision", "results")
+"""The settings that `speed` takes besides those of the data."""
 
 SWEEP_EXAMPLES = """\b
 Examples:
@@ -90,11 +90,19 @@ def plan(file: Path | None, as_json: bool, frontier: bool, memory_gb: float | No
     print_answers(prediction.sentences())
 
 
-@click.command(cls=SettingsCommand, only=SPEED)
+SPEED_EXAMPLES = """\b
+Examples:
+  python -m bench speed --models transformer,lstm
+  python -m bench speed --data load.csv --target load --length 96,192
+"""
+
+
+@click.command(cls=SettingsCommand, only=SPEED, sections=("Your data",), epilog=SPEED_EXAMPLES)
 @click.argument("files", nargs=-1, type=UsablePath())
 @click.option("--batch-size", type=Number(Between(1, 1_000_000, "sequences of one batch")), default=32,
               help="Sequences in a batch.", show_default=True,
               cls=SectionOption, section="Models and search")  # fmt: skip
+@DATA_DIR
 @JSON
 def speed(files: tuple[Path, ...], batch_size: int, as_json: bool, **options: Any) -> None:
     """Measure the speed of models by sequence length.
@@ -102,15 +110,20 @@ def speed(files: tuple[Path, ...], batch_size: int, as_json: bool, **options: An
     The answer shows, for example, at which length attention becomes slower than an LSTM on this machine. The command
     measures a training step, inference by batch size and of one sequence, one step of a stream, and memory. It carries
     out one run at a time; run nothing else on the machine until it ends. Times that other processes disturbed are
-    marked. By default, it uses the dataset adding at lengths from 32 to 1024.
+    marked. By default, it uses the dataset adding at lengths from 32 to 1024. Use your own file with --data; without
+    --length, the lengths then follow from the file.
 
     FILES are speed.csv files of earlier calls. They are then shown together, and nothing is measured. Files from
     different hardware cannot be compared.
     """
     from bench.cli.screen import Screen, print_answers, print_tables
     from bench.config.sweep_settings import SweepConfig
+    from bench.errors import DeclarationError
 
-    options["datasets"] = options["datasets"] or ["adding"]
+    if options["data"] and files:
+        raise DeclarationError("give speed.csv files to show them, or --data to measure, not both")
+    if not options["data"]:
+        options["datasets"] = options["datasets"] or ["adding"]
     config = SweepConfig.build(None, options)  # before the slow imports
     from bench.report import speed_charts
     from bench.sweeps import speed as speeds
@@ -119,7 +132,9 @@ def speed(files: tuple[Path, ...], batch_size: int, as_json: bool, **options: An
     if files:
         frame = speeds.read(files)
     else:
-        config = config.model_copy(update={"lengths": config.lengths or list(speeds.LENGTHS)})
+        config, remarks = speeds.with_lengths(config)
+        for remark in remarks:
+            screen.say(remark)
         screen.say("bench: measuring one run at a time; nothing else should run on this machine")
         frame, folder = speeds.measure(config, batch_size, screen.say)
         for path in speed_charts.write(frame, folder):

@@ -14,6 +14,7 @@ import pandas as pd
 
 from bench.config.settings import RunConfig
 from bench.config.sweep_settings import SweepConfig
+from bench.data import own_data
 from bench.errors import DeclarationError, HardwareError
 from bench.results import disturbance
 from bench.results.record import RunRecord, outcome
@@ -28,6 +29,19 @@ LENGTHS = [32, 64, 128, 256, 512, 1024]
 
 CONDITIONS = ("hardware", "device", "precision", "threads", "dataset", "batch_size")
 """Times are compared only between rows that agree in all of these."""
+
+
+def with_lengths(config: SweepConfig) -> tuple[SweepConfig, list[str]]:
+    """Return the settings with the lengths to measure, and what to know about the data first.
+
+    Without `lengths`, these are LENGTHS, or for a file of yours those that its dataset card would list. Saves the card
+    if this is asked for. Raises BenchError for a file that cannot be used.
+    """
+    own = own_data.make(config)
+    if own is None:
+        return config.model_copy(update={"lengths": config.lengths or list(LENGTHS)}), []
+    saved = [own_data.save(own)] if config.save_card else []
+    return config.model_copy(update={"lengths": config.lengths or own.card.lengths}), [*own.remarks, *saved]
 
 
 def measure(config: SweepConfig, batch_size: int, say: Say) -> tuple[pd.DataFrame, Path]:
@@ -116,12 +130,14 @@ def read(paths: Sequence[Path]) -> pd.DataFrame:
         try:
             frame = pd.read_csv(path)
         except (OSError, ValueError) as error:
-            raise DeclarationError(f"{path}: not a speed.csv of `bench speed`: {error}") from None
+            rule = f"not a speed.csv of `bench speed`: {error}; to measure on a file of yours, give it with --data"
+            raise DeclarationError(f"{path}: {rule}") from None
         if "state" in frame:  # version 0.1 wrote both as `failed: out_of_memory`
             frame[["status", "reason"]] = frame.pop("state").str.split(": ", n=1, expand=True).reindex(columns=[0, 1])
         missing = {"model", "steps", "status", "reason", *CONDITIONS} - set(frame.columns)
         if missing:
-            raise DeclarationError(f"{path}: not a speed.csv of `bench speed`: column {min(missing)} is missing")
+            rule = f"not a speed.csv of `bench speed`: column {min(missing)} is missing"
+            raise DeclarationError(f"{path}: {rule}; to measure on a file of yours, give it with --data")
         frames.append(frame)
     frame = pd.concat(frames, ignore_index=True)
     same_conditions(frame)

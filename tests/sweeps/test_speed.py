@@ -9,12 +9,16 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from click.testing import CliRunner
 
+from bench.cli.commands import main
 from bench.config.sweep_settings import SweepConfig
+from bench.data import own_data
 from bench.errors import DeclarationError, HardwareError
 from bench.report import speed_charts
 from bench.sweeps import speed
 from bench.sweeps.engines.local import Event
+from tests.makers import hourly
 
 SAME = {"hardware": "a machine", "device": "cpu", "precision": "32-true", "threads": 1}
 SAME |= {"dataset": "adding", "batch_size": 32, "status": "complete", "reason": None}
@@ -190,6 +194,34 @@ def test_a_run_that_dies_is_a_row_with_its_cause(tmp_path, monkeypatch):
     kept = speed.read([folder / "speed.csv"])
     assert kept[["status", "reason"]].to_numpy().tolist() == [["failed", "stall"]] * 2
     assert all(cells[1:] == ["stall"] for cells in speed_charts.tables(kept).get("training step (ms a batch)", []))
+
+
+def test_your_own_file_is_measured_as_sweep_and_plan_read_it(tmp_path, monkeypatch):
+    """The command takes all options of the data; without --length, the lengths follow from the file."""
+    monkeypatch.setattr(speed, "LocalEngine", Killer)
+    file = hourly(tmp_path / "my_load.csv", rows=1200)
+    command = ["speed", "--data", str(file), "--target", "load", "--horizon", "12", "--models", "lstm,mlp"]
+    command += ["--results", str(tmp_path)]
+    shown = CliRunner().invoke(main, command)
+    assert shown.exit_code == 0, shown.output
+    (csv,) = tmp_path.glob("speed/*/my_load-b32-32-true/speed.csv")
+    rows = speed.read([csv])
+    config = SweepConfig.build(None, {"data": [file], "target": ["load"], "horizon": 12})
+    assert sorted(set(rows["length"])) == own_data.make(config).card.lengths
+    assert rows["dataset"].eq("my_load").all()
+    shown = CliRunner().invoke(main, [*command, "--length", "24", "--batch-size", "8"])
+    assert shown.exit_code == 0, shown.output
+    (csv,) = tmp_path.glob("speed/*/my_load-b8-32-true/speed.csv")
+    assert speed.read([csv])["length"].tolist() == [24, 24]
+
+
+def test_your_own_file_in_the_place_of_a_speed_csv_is_explained(tmp_path):
+    file = hourly(tmp_path / "my_load.csv")
+    with pytest.raises(DeclarationError, match="to measure on a file of yours, give it with --data"):
+        speed.read([file])
+    shown = CliRunner().invoke(main, ["speed", str(file), "--data", str(file)])
+    assert shown.exit_code == 2
+    assert "give speed.csv files to show them, or --data to measure, not both" in shown.output
 
 
 def test_a_file_of_version_0_1_is_read_with_its_states(tmp_path):

@@ -1,13 +1,19 @@
-"""The commands for the model that won: export and predict."""
+"""The commands for the model that won: export, predict and evaluate."""
 
+import json
 import shlex
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from bench.cli.options import RESULTS, Number, UsablePath, note, wait
 from bench.config.bounds import Between
+
+if TYPE_CHECKING:
+    from bench.export.evaluate import Evaluation
+    from bench.results.classes import ClassCounts
 
 EXPORT_EXAMPLE = """\b
 Example:
@@ -53,6 +59,16 @@ def export(
     click.echo(f"next         python -m bench predict {shlex.quote(str(out))} FILE --out predictions.csv", err=True)
 
 
+def _check(folder: Path, file: Path, use: str) -> None:
+    """Raise DataError if the folder or the file is not there."""
+    from bench.errors import DataError
+
+    if not folder.is_dir():
+        raise DataError(f"{folder}: not a folder; give the folder that `python -m bench export --out FOLDER` wrote")
+    if not file.exists():
+        raise DataError(f"{file}: no such file; give the file to {use}")
+
+
 @click.command()
 @click.argument("folder", type=UsablePath())
 @click.argument("file", type=UsablePath())
@@ -72,12 +88,8 @@ def predict(folder: Path, file: Path, out: Path | None, num_tokens: int, tempera
     each step. Language models continue prompts: FILE has one prompt in each line, or in a column named `prompt`.
     """
     from bench.config.contracts import Sampling
-    from bench.errors import DataError
 
-    if not folder.is_dir():
-        raise DataError(f"{folder}: not a folder; give the folder that `python -m bench export --out FOLDER` wrote")
-    if not file.exists():
-        raise DataError(f"{file}: no such file; give the file to predict for")
+    _check(folder, file, "predict for")
     wait("loading the model")
     from bench.export.predictor import ExportedModel, write_table
 
@@ -91,3 +103,69 @@ def predict(folder: Path, file: Path, out: Path | None, num_tokens: int, tempera
         return
     write_table(answers, out)
     click.echo(f"wrote {out}: {len(answers):,} rows, columns {', '.join(map(str, answers.columns[:8]))}", err=True)
+
+
+MOST_CLASSES = 20  # rows of the table of classes on a screen; --json has them all
+MOST_PAIRS = 10  # rows of the table of confusions
+
+
+@click.command()
+@click.argument("folder", type=UsablePath())
+@click.argument("file", type=UsablePath())
+@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
+def evaluate(folder: Path, file: Path, as_json: bool) -> None:
+    """Score the exported model in FOLDER on a FILE whose answers are known.
+
+    FILE has the form of your training files, with the column that was predicted. Each score has a 95 % interval of how
+    much it would change with other examples of the same kind, and classes have precision, recall and F1. Forecasts are
+    scored on all windows of FILE, and a language model on all of its tokens.
+    """
+    _check(folder, file, "evaluate on")
+    wait("loading the model")
+    from bench.export.evaluate import evaluate as score
+
+    evaluation = score(folder, file)
+    if as_json:
+        click.echo(json.dumps(evaluation.as_dict()))
+        return
+    for remark in evaluation.remarks:
+        click.echo(remark, err=True)
+    _print_scores(file, evaluation)
+    if evaluation.classes is not None:
+        _print_classes(evaluation.classes)
+
+
+def _print_scores(file: Path, evaluation: "Evaluation") -> None:
+    from bench.cli.screen import print_tables
+    from bench.wording import count, is_known
+
+    rows = []
+    for name, score in evaluation.scores.items():
+        is_main = name == evaluation.metric and is_known(evaluation.low)
+        before = evaluation.test.get(name)
+        interval = f"{evaluation.low:.4g} to {evaluation.high:.4g}" if is_main else ""
+        rows.append([name, f"{score:.4g}", interval, "" if before is None else f"{before:.4g}"])
+    title = f"{evaluation.model} on {file.name}: {count(evaluation.num_examples, 'example')}"
+    print_tables({title: rows}, ["metric", "score", "95 % interval", "test split of the sweep"])
+
+
+def _print_classes(classes: "ClassCounts") -> None:
+    from bench.cli.screen import print_tables
+    from bench.wording import score, shortened
+
+    rows = [
+        [shortened(name, 40), f"{support:,}", *map(score, scores)]
+        for name, support, *scores in zip(
+            classes.names, classes.support, classes.precision, classes.recall, classes.f1, strict=True
+        )
+        if support
+    ]
+    rows.sort(key=lambda row: row[4])
+    more = f" ({MOST_CLASSES} of {len(rows)}, the worst first)" if len(rows) > MOST_CLASSES else ", the worst first"
+    print_tables({f"classes{more}": rows[:MOST_CLASSES]}, ["class", "examples", "precision", "recall", "F1"])
+    pairs = [
+        [shortened(classes.names[target], 40), shortened(classes.names[answer], 40), f"{number:,}"]
+        for target, answer, number in classes.confused[:MOST_PAIRS]
+    ]
+    if pairs:
+        print_tables({"most frequent confusions": pairs}, ["class", "answered as", "count"])

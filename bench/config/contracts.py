@@ -231,6 +231,13 @@ class New(NamedTuple):
     about: dict[str, Any]  # `remarks` to print, and what the predictor needs to name its answers
 
 
+class Labelled(NamedTuple):
+    """The sequences of a new file with their targets, as `Task.split` would return them."""
+
+    batch: Batch
+    about: dict[str, Any]  # `remarks` to print, and what the predictor needs for scores in the units of the file
+
+
 class Sampling(NamedTuple):
     """How a language model continues a prompt. Other tasks ignore it."""
 
@@ -279,6 +286,12 @@ class Predictor(Protocol):
 
     def answer(self, model: Trained, new: New, sampling: Sampling) -> dict[str, Any]:
         """Return the columns of the table of predictions by name, all of one length. Raises BenchError."""
+
+    def labelled(self, path: Path, num_steps: int) -> Labelled:
+        """Return the sequences of a file with their targets, which `read` does not read. Raises DataError."""
+
+    def scores(self, outputs: np.ndarray, batch: Batch) -> dict[str, float]:
+        """Return the metrics of outputs for labelled sequences, as `Task.score` does."""
 
     def example(self, num_steps: int, rows: int = 1) -> dict[str, Any] | None:
         """Return a table of new sequences that shows the form, by columns; None if files are no tables."""

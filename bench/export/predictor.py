@@ -23,11 +23,12 @@ from torch import nn
 
 from bench.config import baseline, plugins
 from bench.config.baseline import Baseline
-from bench.config.contracts import Predictor, Sampling
+from bench.config.contracts import Batch, Predictor, Sampling
 from bench.config.settings import RunConfig
 from bench.errors import BenchError, DataError, DeclarationError, StoreError
 from bench.training import generation
 from bench.training.ensemble import Ensemble
+from bench.training.evaluate import nats
 from bench.training.module import SequenceModule
 
 BATCH = 256
@@ -40,6 +41,7 @@ FIX = "export the model again with `bench export`"
 class ExportedModel(ABC):
     """A network or a cheap baseline, with all that it needs to answer new files."""
 
+    task: Any  # the declarations of its task
     num_steps: int  # that it reads, at most
     input_size: int  # channels of values, or size of the vocabulary
 
@@ -57,8 +59,8 @@ class ExportedModel(ABC):
     @classmethod
     def load(cls, folder: Path) -> "ExportedModel":
         """Read a folder that `bench export` wrote, in this version or an earlier one. Raises StoreError."""
-        settings = _read_json(folder / CONFIG)
-        meta = _read_json(folder / META)
+        settings = read_json(folder / CONFIG)
+        meta = read_json(folder / META)
         known = settings.get("sha256", {})  # earlier versions have no checksums
         with _one_line(folder / CONFIG):
             config = RunConfig.model_validate(settings["run"])
@@ -88,6 +90,15 @@ class ExportedModel(ABC):
     def generate(self, prompt: np.ndarray, sampling: Sampling, never: int | None) -> np.ndarray:
         """Return the token numbers that continue a prompt (P,), without token `never`. Raises DeclarationError."""
 
+    @abstractmethod
+    def nats(self, batch: Batch) -> np.ndarray:
+        """Return the nats of the target at each step of windows of a text that follow each other, (B, L)."""
+
+    @property
+    def name(self) -> str:
+        """What it is: the search space, or the title of the cheap baseline."""
+        return self.config.space
+
     def predict(self, path: Path, sampling: Sampling | None = None) -> pd.DataFrame:
         """Return the table of predictions for a new file; `attrs["remarks"]` holds what to print. Raises BenchError.
 
@@ -97,7 +108,7 @@ class ExportedModel(ABC):
             raise DeclarationError(f"{path}: a model of '{self.config.task}' reads no files; its data are synthetic")
         sampling = generation.checked(sampling or Sampling())
         try:
-            _check_path(path, self.predictor.folders)
+            check_path(path, self.predictor.folders)
             new = self.predictor.read(path, self.num_steps)
         except OSError as error:
             raise DataError(f"{path}: {error.strerror or error}; give another file") from None
@@ -111,7 +122,7 @@ class ExportedNetwork(ExportedModel):
 
     def __init__(self, module: SequenceModule | Ensemble, config: RunConfig, meta: dict[str, Any]) -> None:
         super().__init__(config, meta)
-        self.module = module.eval()
+        self.module, self.task = module.eval(), module.task
         self.num_steps, self.input_size = module.task.num_steps, module.task.input_size
 
     def outputs(self, x: np.ndarray, length: np.ndarray) -> np.ndarray:
@@ -126,6 +137,11 @@ class ExportedNetwork(ExportedModel):
                 parts.append(outputs.numpy())
         return np.concatenate(parts)
 
+    def nats(self, batch: Batch) -> np.ndarray:
+        """Return the nats of the target at each step of windows of a text that follow each other, (B, L)."""
+        assert isinstance(self.module, SequenceModule)  # ensembles of language models are not exported
+        return nats(self.module, batch)
+
     def generate(self, prompt: np.ndarray, sampling: Sampling, never: int | None) -> np.ndarray:
         """Return the token numbers that continue a prompt (P,), without token `never`. Raises DeclarationError."""
         assert isinstance(self.module, SequenceModule)  # ensembles of language models are not exported
@@ -137,12 +153,21 @@ class ExportedBaseline(ExportedModel):
 
     def __init__(self, fitted: Baseline, task: Any, config: RunConfig, meta: dict[str, Any]) -> None:
         super().__init__(config, meta)
-        self.fitted = fitted
+        self.fitted, self.task = fitted, task
         self.num_steps, self.input_size = fitted.num_steps or task.num_steps, task.input_size
 
     def outputs(self, x: np.ndarray, length: np.ndarray) -> np.ndarray:
         """Return the raw outputs of prepared sequences: (B, C), or (B, L, C) if every step has a target."""
         return self.fitted.outputs(x, length)
+
+    def nats(self, batch: Batch) -> np.ndarray:
+        """Return the nats of the target at each step of windows of a text that follow each other, (B, L)."""
+        return self.fitted.nats(batch)
+
+    @property
+    def name(self) -> str:
+        """What it is: the title of the cheap baseline."""
+        return self.fitted.title
 
     def generate(self, prompt: np.ndarray, sampling: Sampling, never: int | None) -> np.ndarray:
         """Return the token numbers that continue a prompt (P,), without token `never`. Raises DeclarationError."""
@@ -179,7 +204,7 @@ def write_table(table: pd.DataFrame, path: Path) -> None:
         raise StoreError(f"--out {path}: {error.strerror}; choose another file") from None
 
 
-def _check_path(path: Path, folders: bool) -> None:
+def check_path(path: Path, folders: bool) -> None:
     """Check for a file that can be read more than once, or for a folder if `folders`. Raises DataError."""
     if not path.exists():
         raise DataError(f"{path}: no such file; check the path")
@@ -191,7 +216,8 @@ def _check_path(path: Path, folders: bool) -> None:
         raise DataError(f"{path}: empty; give a file with data")
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
+    """Return a JSON object of an exported folder. Raises StoreError."""
     with _one_line(path):
         value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(value, dict):

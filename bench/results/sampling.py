@@ -99,4 +99,4 @@ def _wilson(share: float, count: int) -> tuple[float, float]:
     z = 1.959964  # the 97.5th percentile of the normal distribution
     centre = (share + z * z / (2 * count)) / (1 + z * z / count)
     half = z / (1 + z * z / count) * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
-    return max(0.0, centre - half), min(1.0, centre + half)
+    return max(0.0, min(share, centre - half)), min(1.0, max(share, centre + half))

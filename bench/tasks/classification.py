@@ -12,8 +12,8 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from bench.config import contracts
-from bench.config.contracts import Batch, New, Sampling, Trained
-from bench.data import examples, sequences, series_tables, splits, vocabulary
+from bench.config.contracts import Batch, Labelled, New, Sampling, Trained
+from bench.data import examples, labels, sequences, series_tables, splits, vocabulary
 from bench.data.arrays import LAYOUTS
 from bench.data.examples import READERS, Reading
 from bench.data.files import prepare
@@ -23,6 +23,7 @@ from bench.data.table_format import TableFormat
 from bench.data.texts import Examples
 from bench.errors import DataError, DeclarationError
 from bench.tasks._sequences import StoredSequences, checked_files, class_scores
+from bench.wording import shortened
 
 TOKENS = ("word", "character", "byte")
 
@@ -290,6 +291,26 @@ class Predictor(contracts.Predictor):
         first = stop - (kept if keep == "last" else lengths)
         remarks = [*found.remarks, *sequences.cut(lengths, num_steps, keep)]
         return New(sequences.padded(values, first, kept), kept, {"names": found.names, "remarks": remarks})
+
+    def labelled(self, path: Path, num_steps: int) -> Labelled:
+        """Return the sequences of a file or folder with their classes. Raises DataError."""
+        new, arguments = self.read(path, num_steps), self.arguments
+        columns, form, layout = self.meta.get("columns"), TableFormat.of(arguments), arguments.get("layout")
+        reading = Reading(self.reader, arguments.get("label"), arguments.get("text"), columns, form, layout=layout)
+        given = labels.matched(examples.read([path], reading).labels, self.meta["classes"])
+        number = {name: place for place, name in enumerate(self.meta["classes"])}
+        for name, label in zip(new.about["names"], given, strict=True):
+            if label not in number:
+                rule = (
+                    f"{name}: class '{label}' does not occur in training, which has {shortened(', '.join(number), 60)}"
+                )
+                raise DataError(f"{path}: {rule}; remove it, or correct the label")
+        y = np.array([number[label] for label in given], dtype=np.int64)
+        return Labelled(Batch(new.x, new.length, y), new.about)
+
+    def scores(self, outputs: np.ndarray, batch: Batch) -> dict[str, float]:
+        """Return accuracy, balanced accuracy and macro F1; see class_scores."""
+        return class_scores(outputs.argmax(-1), batch.y, len(self.meta["classes"]))
 
     def example(self, num_steps: int, rows: int = 1) -> dict[str, Any] | None:
         """Return a table of texts or numbers; None for series, arrays and recordings."""

@@ -14,7 +14,7 @@ import numpy as np
 
 from bench import wording
 from bench.config import contracts
-from bench.config.contracts import Batch, New, Sampling, StoredTask, Trained
+from bench.config.contracts import Batch, Labelled, New, Sampling, StoredTask, Trained
 from bench.data import sequences
 from bench.data.files import prepare
 from bench.data.remarks import Remark
@@ -24,6 +24,7 @@ from bench.data.tables import Table, carry_forward, group_starts, read_table
 from bench.data.timestamps import months_of
 from bench.errors import DataError, DeclarationError
 from bench.tasks import _windows
+from bench.tasks._labelled_windows import forecast_scores, labelled_windows
 from bench.tasks._sequences import checked_files
 
 
@@ -173,13 +174,7 @@ class Task(StoredTask):
         MASE is the mean absolute error in the units of the table, divided by that of the seasonal naive forecast
         (without a season: the value before) on the training rows; the mean over the targets that vary there.
         """
-        error = (outputs.astype(np.float64) - batch.y).reshape(len(outputs), self.horizon, len(self.target))
-        scores = {"mse": float((error**2).mean()), "mae": float(np.abs(error).mean())}
-        varies = self._naive > 0
-        if varies.any():
-            scaled = np.abs(error).mean((0, 1)) * self._scale
-            scores["mase"] = float((scaled[varies] / self._naive[varies]).mean())
-        return scores
+        return forecast_scores(outputs, batch.y, self._scale, self._naive)
 
     def _rows(self, part: str, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the first target row of each window, and the first row of its group; both (B,)."""
@@ -261,6 +256,16 @@ class Predictor(contracts.Predictor):
         else:
             answers["step"] = np.tile(np.arange(1, horizon + 1), len(forecasts))
         return answers | {name: forecasts[..., place].ravel() for place, name in enumerate(target)}
+
+    def labelled(self, path: Path, num_steps: int) -> Labelled:
+        """Return all windows of a table whose targets are known. Raises DataError."""
+        return labelled_windows(path, self.arguments, self.meta, num_steps)
+
+    def scores(self, outputs: np.ndarray, batch: Batch) -> dict[str, float]:
+        """Return mean squared and mean absolute error, standardised, and the MASE; see Task.score."""
+        count = len(dict.fromkeys(self.arguments["target"]))
+        scale = np.ones(count) if "group_scale" in self.meta else np.array(self.meta["scale"][:count])
+        return forecast_scores(outputs, batch.y, scale, np.array(self.meta.get("naive", [0.0] * count)[:count]))
 
     def example(self, num_steps: int, rows: int = 1) -> dict[str, Any] | None:
         """Return a table with enough rows for one forecast."""

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from bench.config import contracts
-from bench.config.contracts import STRETCHES, Batch, New, Sampling, StoredTask, Trained
+from bench.config.contracts import STRETCHES, Batch, Labelled, New, Sampling, StoredTask, Trained
 from bench.data import sequences, texts, vocabulary
 from bench.data.encodings import read_bytes, read_text
 from bench.data.files import prepare
@@ -116,8 +116,7 @@ class Task(StoredTask):
 
     def score(self, outputs: np.ndarray, batch: Batch) -> dict[str, float]:
         """Return nats and bits per token, and perplexity, from negative log likelihoods (B, L) in nats."""
-        nats = float(outputs.mean(dtype=np.float64))
-        return {"nats": nats, "bits": nats / math.log(2), "perplexity": math.exp(min(nats, 700.0))}
+        return _scores(outputs)
 
     def n_gram_model(self, order: int) -> KneserNey:
         """Return an n-gram model of the training part."""
@@ -131,6 +130,11 @@ class Task(StoredTask):
         """Return the mean nats of tokens under their frequencies in training, plus one each."""
         counts = np.bincount(self.parts["train"], minlength=self.output_size) + 1.0
         return float(-np.log(counts / counts.sum())[numbers].mean())
+
+
+def _scores(nats_BL: np.ndarray) -> dict[str, float]:
+    nats = float(nats_BL.mean(dtype=np.float64))
+    return {"nats": nats, "bits": nats / math.log(2), "perplexity": math.exp(min(nats, 700.0))}
 
 
 def _checked(splits: Sequence[float] | Mapping[str, str], names: list[str]) -> list[float] | dict[str, str]:
@@ -234,6 +238,26 @@ class Predictor(contracts.Predictor):
             tokens = model.generate(row[:length], sampling._replace(seed=sampling.seed + number), never)
             written.append(vocabulary.decode(tokens, words, unit))
         return {"prompt": new.about["prompts"], "text": written, "unknown_tokens": new.about["unknown"]}
+
+    def labelled(self, path: Path, num_steps: int) -> Labelled:
+        """Return the windows of a text, which follow each other without overlap. Raises DataError."""
+        words, unit = self.meta["vocabulary"], self.meta["unit"]
+        text, remarks = _read(path, unit, None if unit == "byte" else self.arguments.get("encoding"))
+        numbers = vocabulary.encode(vocabulary.tokens(text, unit), words)
+        if len(numbers) < 2:
+            raise DataError(f"{path}: must have at least 2 tokens, but has {len(numbers)}; give a longer text")
+        steps = min(num_steps, len(numbers) - 1)
+        first = np.arange((len(numbers) - 1) // steps)[:, None] * steps + np.arange(steps)
+        unknown = int((numbers == words.index(vocabulary.UNKNOWN)).sum()) if vocabulary.UNKNOWN in words else 0
+        if unknown and unit != "byte":
+            share = f"{unknown:,} of {len(numbers):,} tokens do not occur in training and are read as <unk>"
+            remarks = [*remarks, Remark("unknown", share)]
+        batch = Batch(numbers[first], np.full(len(first), steps), numbers[first + 1], np.ones(first.shape, dtype=bool))
+        return Labelled(batch, {"remarks": remarks})
+
+    def scores(self, outputs: np.ndarray, batch: Batch) -> dict[str, float]:
+        """Return nats and bits per token, and perplexity, from negative log likelihoods (B, L) in nats."""
+        return _scores(outputs)
 
     def example(self, num_steps: int, rows: int = 1) -> dict[str, Any]:
         """Return a table with prompts of one token that the model knows."""

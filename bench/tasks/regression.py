@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from bench.config import contracts
-from bench.config.contracts import Batch, New, Sampling, Trained
+from bench.config.contracts import Batch, Labelled, New, Sampling, Trained
 from bench.data import sequences, series_tables
 from bench.data.files import prepare
 from bench.data.series_tables import Series
@@ -91,10 +91,14 @@ class Task(StoredSequences):
 
     def score(self, outputs: np.ndarray, batch: Batch) -> dict[str, float]:
         """Return the explained share of the target's variance (at most 1), and the mean absolute error in its unit."""
-        error = outputs[:, 0].astype(np.float64) - batch.y
-        variance = float(batch.y.var(dtype=np.float64))
-        r2 = 1 - float((error**2).mean()) / variance if variance > 0 else 0.0
-        return {"r2": r2, "mae": float(np.abs(error).mean()) * self.meta["scale"]}
+        return _scores(outputs, batch.y, self.meta["scale"])
+
+
+def _scores(outputs: np.ndarray, y: np.ndarray, scale: float) -> dict[str, float]:
+    error = outputs[:, 0].astype(np.float64) - y
+    variance = float(y.var(dtype=np.float64))
+    r2 = 1 - float((error**2).mean()) / variance if variance > 0 else 0.0
+    return {"r2": r2, "mae": float(np.abs(error).mean()) * scale}
 
 
 def decode(outputs: np.ndarray, meta: dict[str, Any]) -> np.ndarray:
@@ -232,3 +236,20 @@ class Predictor(contracts.Predictor):
         name = self.arguments.get("group") or "row"
         answers = decode(model.outputs(new.x, new.length), self.meta)
         return {name: new.about["names"], self.arguments["target"]: answers}
+
+    def labelled(self, path: Path, num_steps: int) -> Labelled:
+        """Return the sequences of a table with their targets. Raises DataError."""
+        new, target = self.read(path, num_steps), self.arguments["target"]
+        table = read_table([path], [target], TableFormat.of(self.arguments), partial=True)
+        y = table.columns[target]
+        if table.groups is not None:
+            y = _one_per_group(y, table, target, path)
+        elif np.isnan(y).any():
+            rule = f"row {int(np.isnan(y).argmax()) + 1} has no value"
+            raise DataError(f"{path}: column '{target}': {rule}; fill it in, or remove the row")
+        y = ((y - self.meta["mean"]) / self.meta["scale"]).astype(np.float32)
+        return Labelled(Batch(new.x, new.length, y), new.about)
+
+    def scores(self, outputs: np.ndarray, batch: Batch) -> dict[str, float]:
+        """Return the explained share of the target's variance, and the mean absolute error in its unit."""
+        return _scores(outputs, batch.y, self.meta["scale"])

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from bench.config import contracts
-from bench.config.contracts import Batch, New, Sampling, StoredTask, Trained
+from bench.config.contracts import Batch, Labelled, New, Sampling, StoredTask, Trained
 from bench.data import labels, morphology, sequences, tagged, texts, vocabulary
 from bench.data.files import prepare
 from bench.data.remarks import Remark
@@ -19,6 +19,7 @@ from bench.data.table_format import TableFormat
 from bench.data.tagged import Tagged
 from bench.errors import DataError, DeclarationError
 from bench.tasks._sequences import checked_files, class_scores
+from bench.wording import shortened
 
 SHARES = (0.8, 0.1, 0.1)
 
@@ -264,3 +265,24 @@ class Predictor(contracts.Predictor):
             self.label: [self.meta["labels"][number] for number in probabilities.argmax(-1)],
             "probability": probabilities.max(-1),
         }
+
+    def labelled(self, path: Path, num_steps: int) -> Labelled:
+        """Return the sequences of a file with their labels, in pieces of at most `num_steps`. Raises DataError."""
+        if not (tagged.is_conllu(path) or texts.is_table(path)):
+            raise DataError(f"{path}: a text has no labels; give a CoNLL-U file or a table with column '{self.label}'")
+        new, form = self.read(path, num_steps), TableFormat.of(self.arguments, group=self.group)
+        number = {name: place for place, name in enumerate(self.meta["labels"])}
+        given = tagged.read(path, self.token, self.label, form).labels
+        for token, label in zip(new.about["tokens"], given, strict=True):
+            if label not in number:
+                known = shortened(", ".join(number), 60)
+                rule = f"label '{label}' of '{token}' does not occur in training, which has {known}"
+                raise DataError(f"{path}: {rule}; remove its sequence, or correct the label")
+        y = np.array([number[label] for label in given], dtype=np.int64)
+        mask = np.arange(new.x.shape[1]) < new.length[:, None]
+        padded = sequences.padded(y, np.cumsum(new.length) - new.length, new.length)
+        return Labelled(Batch(new.x, new.length, padded, mask), new.about)
+
+    def scores(self, outputs: np.ndarray, batch: Batch) -> dict[str, float]:
+        """Return accuracy, balanced accuracy and macro F1; see class_scores."""
+        return class_scores(outputs.argmax(-1)[batch.mask], batch.y[batch.mask], len(self.meta["labels"]))

@@ -1,7 +1,7 @@
 """Batches of one run, sliced from arrays: no loader processes, no per-item collation."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TypeGuard
 
 import numpy as np
@@ -112,6 +112,11 @@ class _StreamBatches(_SplitBatches):
             length = torch.full((rows,), x[:, part].shape[1])
             shown = None if mask[:, part].all() else mask[:, part]
             self.parts.append((x[:, part], length, y[:, part], shown))
+
+
+def in_batches(split: Batch, carries: bool) -> Iterable[Tensors]:
+    """Return a split in batches for evaluation; with a state that carries over, in parts of long rows."""
+    return _StreamBatches(split) if carries else _SplitBatches(split)
 
 
 class DataModule(pl.LightningDataModule):

@@ -19,7 +19,7 @@ from bench.results.classes import counts_of
 from bench.results.record import write_json
 from bench.results.sampling import LeftOut
 from bench.training import generation, timing
-from bench.training.datamodule import DataModule, to_tensors
+from bench.training.datamodule import DataModule, in_batches, to_tensors
 from bench.training.ensemble import Average
 from bench.training.fit import fit, make_trainer
 from bench.training.ledger import Ledger, PeakMemory
@@ -80,6 +80,17 @@ def _outputs(trainer: Trainer, module: SequenceModule, split: Batch, batches: It
     """Return the outputs for a split, as `Task.score` gets them."""
     trainer.test(module, batches, verbose=False)
     return module.kept_outputs(split)
+
+
+def nats(module: SequenceModule, windows: Batch) -> np.ndarray:
+    """Return the nats of the targets of a language model, (B, L), as a test run computes them.
+
+    The windows follow each other; a model that carries its state over reads them as STRETCHES long texts.
+    """
+    with torch.inference_mode():
+        for number, part in enumerate(in_batches(windows, module.settings.carry_state)):
+            module.validation_step(part, number)
+    return module.kept_outputs(windows)
 
 
 def _texts(module: SequenceModule, task: TextTask, device: str, folder: Path | None) -> dict[str, float]:

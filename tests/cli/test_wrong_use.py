@@ -89,7 +89,7 @@ WRONG |= cases(("export", "--out", "o"), "--length", (*WHOLE, "0"), "must be a w
 WRONG |= cases(("predict", "a", "b"), "--num-tokens", WHOLE, "must be a whole number from 1 to 1,000,000")
 WRONG |= cases(("predict", "a", "b"), "--temperature", REAL, "must be a number from 0 to 100")
 WRONG |= cases(("predict", "a", "b"), "--seed", ("x", "", "-1"), "must be a whole number from 0 to")
-for command in ("sweep", "plan", "run", "speed", "leaderboard", "report", "list", "check", "fetch", "export", "predict", "ui", "sync", "portfolio"):  # fmt: skip
+for command in ("sweep", "plan", "run", "speed", "leaderboard", "report", "list", "check", "fetch", "export", "predict", "evaluate", "ui", "sync", "portfolio"):  # fmt: skip
     WRONG[command, "--nope"] = "no such option '--nope'"
 WRONG |= {
     ("--nope",): "no such option '--nope'; see {prog} --help",
@@ -126,6 +126,8 @@ WRONG |= {
     ("predict",): "missing argument 'FOLDER'",
     ("predict", "nowhere"): "missing argument 'FILE'",
     ("predict", "nowhere", "x.csv"): "nowhere: not a folder",
+    ("evaluate",): "missing argument 'FOLDER'",
+    ("evaluate", "nowhere", "x.csv"): "nowhere: not a folder",
     ("predict", "nowhere", "x.csv", "--out", ""): "--out: must not be empty",
     ("predict", "nowhere", "x.csv", "--out", "no/x.csv"): "is not a directory; give the path of a file",
     ("export",): "missing option '--out'",

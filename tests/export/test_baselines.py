@@ -12,6 +12,7 @@ from bench.config.sweep_settings import SweepConfig
 from bench.data import own_data
 from bench.errors import StoreError, UnknownNameError
 from bench.export import export as exporting
+from bench.export.evaluate import evaluate
 from bench.export.export import export
 from bench.export.predictor import ExportedBaseline, ExportedModel
 from bench.results import cell_runs, leaderboard
@@ -87,6 +88,10 @@ def test_a_baseline_by_name_answers_a_new_file(tmp_path, plain, kind):
     assert len(found) > 0
     assert columns is None or list(found.columns) == columns
     assert not found.isna().any().any()
+    evaluation = evaluate(tmp_path / "out", file)
+    assert evaluation.model == record.fitted[name].title
+    assert evaluation.low <= evaluation.score <= evaluation.high
+    assert evaluation.test == record.fitted[name].test
 
 
 def test_without_a_name_validation_decides_between_models_and_baselines(tmp_path, plain):

@@ -8,6 +8,7 @@ import pytest
 from bench.config.sweep_settings import SweepConfig
 from bench.data import own_data
 from bench.errors import DeclarationError
+from bench.export.evaluate import evaluate
 from bench.export.export import export
 from bench.export.predictor import ExportedModel
 from bench.training.ensemble import Average
@@ -48,6 +49,7 @@ def test_it_answers_with_the_average_of_its_seeds(tmp_path, kind):
     np.testing.assert_allclose(together, average.outputs, atol=1e-5)
     model.module = ensemble
     assert len(model.predict(file))
+    assert evaluate(out, file).test[metric] == pytest.approx(settings["test"][metric])
     assert (out / "model.onnx").exists()
     assert "mlflow_model: loads, and gives the same answers" in lines
 

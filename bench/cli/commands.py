@@ -14,7 +14,7 @@ from typing import Any
 
 import click
 
-from bench.cli import check, listing, results, sweeping, winner
+from bench.cli import check, example, listing, results, sweeping, winner
 from bench.errors import BenchError, UnknownNameError, did_you_mean
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
@@ -91,8 +91,8 @@ Exit codes:
 
 COMMANDS = (
     *(sweeping.sweep, sweeping.plan, results.leaderboard, results.report, winner.export, winner.predict),
-    winner.evaluate,
-    *(listing.list_, check.check, sweeping.speed, check.run, check.fetch, results.ui, results.sync, results.portfolio),
+    *(winner.evaluate, example.example, listing.list_, check.check, sweeping.speed, check.run, check.fetch),
+    *(results.ui, results.sync, results.portfolio),
 )
 for command in COMMANDS:
     main.add_command(command)

@@ -74,13 +74,17 @@ def _check(folder: Path, file: Path, use: str) -> None:
 @click.argument("file", type=UsablePath())
 @click.option("--out", type=UsablePath(is_new_file=True), metavar="FILE",
               help="CSV file to write.  [default: standard output]")  # fmt: skip
+@click.option("--plot", type=UsablePath(is_new_file=True), metavar="FILE",
+              help="SVG file to write: forecasts beside the last rows of your file.")  # fmt: skip
 @click.option("--num-tokens", type=Number(Between(1, 1_000_000, "tokens of one answer")), default=200,
               show_default=True, help="For language models: how many tokens to write.")  # fmt: skip
 @click.option("--temperature", type=Number(Between(0, 100, "0 takes the likeliest token"), whole=False), default=0.8,
               show_default=True, help="For language models: randomness. 0 takes the likeliest token.")  # fmt: skip
 @click.option("--seed", type=Number(Between(0, 2**63 - 1, "random generators take no other")), default=0,
               show_default=True, help="For language models: seed of the random draws.")  # fmt: skip
-def predict(folder: Path, file: Path, out: Path | None, num_tokens: int, temperature: float, seed: int) -> None:
+def predict(
+    folder: Path, file: Path, out: Path | None, plot: Path | None, num_tokens: int, temperature: float, seed: int
+) -> None:
     """Predict for a new FILE with the exported model in FOLDER.
 
     The answer is a table (CSV). Forecasts continue from the last rows of your file and have a time each, if your file
@@ -93,9 +97,16 @@ def predict(folder: Path, file: Path, out: Path | None, num_tokens: int, tempera
     wait("loading the model")
     from bench.export.predictor import ExportedModel, write_table
 
-    answers = ExportedModel.load(folder).predict(file, Sampling(num_tokens, temperature, seed))
+    model = ExportedModel.load(folder)
+    answers = model.predict(file, Sampling(num_tokens, temperature, seed))
     for remark in answers.attrs["remarks"]:
         click.echo(remark, err=True)
+    if plot is not None:
+        from bench.export import forecast_chart
+        from bench.results.record import write_atomically
+
+        write_atomically(plot, forecast_chart.draw(model, file))
+        click.echo(f"wrote {plot}: forecasts of the next rows, and of the last known ones beside their truth", err=True)
     if out is None:
         text = answers.to_csv(index=False, lineterminator="\n")
         text.encode(sys.stdout.encoding)  # data must not lose characters without an error

@@ -30,7 +30,6 @@ from bench.cli.notebook import NotebookScreen, is_notebook
 from bench.cli.options import plain_type
 from bench.cli.screen import Screen
 from bench.cli.sweeping import checked_plan
-from bench.config.strict import fingerprint
 from bench.config.sweep_settings import SweepConfig, flag
 from bench.data import frames
 from bench.errors import (
@@ -180,14 +179,7 @@ class Sweep:
         from bench.export import export as exports
 
         with _in_words_of_python():
-            chosen = exports.find(self.folder, dataset, length, model)
-            config = chosen.run.config
-            name = chosen.baseline or config.space
-            how = [config.run, config.seed, str(chosen.run.started_at), chosen.baseline, ensemble, refit]
-            title = re.sub(r"[^A-Za-z0-9._-]+", "_", f"{config.dataset}-L{config.length}-{name}")
-            out = self.folder / "exports" / f"{title}-{fingerprint(how)[:6]}"
-            if not out.exists():
-                exports.export(self.folder, self._results, dataset, length, model, out, ensemble, refit)
+            out, _ = exports.keep(self.folder, self._results, dataset, length, model, ensemble, refit)
         return Model(out)
 
     @property

@@ -14,8 +14,8 @@ domain. From the package vega-datasets, without its column of words; dates are w
 COMMANDS = (
     "python -m bench sweep --data weather.csv --target temp_max --features temp_min,precipitation,wind "
     "--length 28 --horizon 7 --models lstm,cnn,transformer --max-sequences 8000 --name weather",
-    "python -m bench export weather --out best",
-    "python -m bench predict best weather.csv --plot forecast.svg",
+    "python -m bench predict weather weather.csv --plot forecast.svg",
+    "python -m bench report weather",
 )
 
 

@@ -22,11 +22,15 @@ Example:
 """
 
 
+DATASET = click.option("--dataset", metavar="NAME", help="Dataset to take the best model of, if the sweep has several.")
+LENGTH = click.option("--length", type=Number(Between(1, 10_000_000, "longer sequences fit in no memory")),
+                      help="Length to take the best model of, if the sweep has several.")  # fmt: skip
+
+
 @click.command(epilog=EXPORT_EXAMPLE)
 @click.argument("sweep", required=False)
-@click.option("--dataset", metavar="NAME", help="Dataset to export the best model of, if the sweep has several.")
-@click.option("--length", type=Number(Between(1, 10_000_000, "longer sequences fit in no memory")),
-              help="Length to export the best model of, if the sweep has several.")  # fmt: skip
+@DATASET
+@LENGTH
 @click.option("--model", metavar="NAME", help="Model or cheap baseline to export.  [default: the best on validation]")
 @click.option("--ensemble", is_flag=True, help="Average the answers of all confirmed seeds: better, but slower.")
 @click.option("--refit", is_flag=True, help="Train the model again on the training and validation split together.")
@@ -59,33 +63,37 @@ def export(
     click.echo(f"next         python -m bench predict {shlex.quote(str(out))} FILE --out predictions.csv", err=True)
 
 
-def _check(folder: Path, file: Path, use: str) -> None:
-    """Raise DataError if the folder or the file is not there."""
-    from bench.errors import DataError
-
-    if not folder.is_dir():
-        raise DataError(f"{folder}: not a folder; give the folder that `python -m bench export --out FOLDER` wrote")
-    if not file.exists():
-        raise DataError(f"{file}: no such file; give the file to {use}")
-
-
 @click.command()
-@click.argument("folder", type=UsablePath())
+@click.argument("model", type=UsablePath())
 @click.argument("file", type=UsablePath())
 @click.option("--out", type=UsablePath(is_new_file=True), metavar="FILE",
               help="CSV file to write.  [default: standard output]")  # fmt: skip
 @click.option("--plot", type=UsablePath(is_new_file=True), metavar="FILE",
               help="SVG file to write: forecasts beside the last rows of your file.")  # fmt: skip
+@DATASET
+@LENGTH
 @click.option("--num-tokens", type=Number(Between(1, 1_000_000, "tokens of one answer")), default=200,
               show_default=True, help="For language models: how many tokens to write.")  # fmt: skip
 @click.option("--temperature", type=Number(Between(0, 100, "0 takes the likeliest token"), whole=False), default=0.8,
               show_default=True, help="For language models: randomness. 0 takes the likeliest token.")  # fmt: skip
 @click.option("--seed", type=Number(Between(0, 2**63 - 1, "random generators take no other")), default=0,
               show_default=True, help="For language models: seed of the random draws.")  # fmt: skip
+@RESULTS
 def predict(
-    folder: Path, file: Path, out: Path | None, plot: Path | None, num_tokens: int, temperature: float, seed: int
+    model: Path,
+    file: Path,
+    out: Path | None,
+    plot: Path | None,
+    dataset: str | None,
+    length: int | None,
+    num_tokens: int,
+    temperature: float,
+    seed: int,
+    results: Path,
 ) -> None:
-    """Predict for a new FILE with the exported model in FOLDER.
+    """Predict for a new FILE with MODEL: a folder that `export` wrote, or a sweep.
+
+    Of a sweep, given by its name or folder, the best model is exported into the sweep's folder, once.
 
     The answer is a table (CSV). Forecasts continue from the last rows of your file and have a time each, if your file
     has times. Classes have probabilities. Predicted numbers are in the unit of the target. Tagging gives a label for
@@ -93,19 +101,19 @@ def predict(
     """
     from bench.config.contracts import Sampling
 
-    _check(folder, file, "predict for")
+    folder = exported(model, file, "predict for", results, dataset, length)
     wait("loading the model")
     from bench.export.predictor import ExportedModel, write_table
 
-    model = ExportedModel.load(folder)
-    answers = model.predict(file, Sampling(num_tokens, temperature, seed))
+    trained = ExportedModel.load(folder)
+    answers = trained.predict(file, Sampling(num_tokens, temperature, seed))
     for remark in answers.attrs["remarks"]:
         click.echo(remark, err=True)
     if plot is not None:
         from bench.export import forecast_chart
         from bench.results.record import write_atomically
 
-        write_atomically(plot, forecast_chart.draw(model, file))
+        write_atomically(plot, forecast_chart.draw(trained, file))
         click.echo(f"wrote {plot}: forecasts of the next rows, and of the last known ones beside their truth", err=True)
     if out is None:
         text = answers.to_csv(index=False, lineterminator="\n")
@@ -121,17 +129,20 @@ MOST_PAIRS = 10  # rows of the table of confusions
 
 
 @click.command()
-@click.argument("folder", type=UsablePath())
+@click.argument("model", type=UsablePath())
 @click.argument("file", type=UsablePath())
+@DATASET
+@LENGTH
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
-def evaluate(folder: Path, file: Path, as_json: bool) -> None:
-    """Score the exported model in FOLDER on a FILE whose answers are known.
+@RESULTS
+def evaluate(model: Path, file: Path, dataset: str | None, length: int | None, as_json: bool, results: Path) -> None:
+    """Score MODEL, a folder that `export` wrote or a sweep, on a FILE whose answers are known.
 
     FILE has the form of your training files, with the column that was predicted. Each score has a 95 % interval of how
     much it would change with other examples of the same kind, and classes have precision, recall and F1. Forecasts are
     scored on all windows of FILE, and a language model on all of its tokens.
     """
-    _check(folder, file, "evaluate on")
+    folder = exported(model, file, "evaluate on", results, dataset, length)
     wait("loading the model")
     from bench.export.evaluate import evaluate as score
 
@@ -180,3 +191,30 @@ def _print_classes(classes: "ClassCounts") -> None:
     ]
     if pairs:
         print_tables({"most frequent confusions": pairs}, ["class", "answered as", "count"])
+
+
+def exported(model: Path, file: Path, use: str, results: Path, dataset: str | None, length: int | None) -> Path:
+    """Return the folder of a model: it may be given as that, or as the folder or the name of a sweep.
+
+    The best model of a sweep is exported first. `use` says what the file is for. Raises BenchError.
+    """
+    from bench.errors import DataError, DeclarationError
+
+    if not file.exists():
+        raise DataError(f"{file}: no such file; give the file to {use}")
+    sweep = model if model.is_dir() else results / "sweeps" / model
+    if not (sweep / "sweep.json").exists():
+        if not model.is_dir():
+            rule = "not a folder, and not a sweep; give the folder that `python -m bench export --out FOLDER` wrote"
+            raise DataError(f"{model}: {rule}, or the name of a sweep")
+        for option, value in (("--dataset", dataset), ("--length", length)):
+            if value is not None:
+                raise DeclarationError(f"{option}: {model} holds one model; leave the option out, or name a sweep")
+        return model
+    wait("loading torch and MLflow")
+    from bench.export import export as exports
+
+    folder, lines = exports.keep(sweep, sweep.absolute().parents[1], dataset, length)
+    for line in lines:
+        click.echo(line, err=True)
+    return folder

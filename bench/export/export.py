@@ -13,6 +13,7 @@ B batch, L steps, D input channels, C outputs.
 
 import io
 import json
+import re
 import shutil
 import tempfile
 import warnings
@@ -36,6 +37,7 @@ from bench.config import baseline
 from bench.config.baseline import Baseline
 from bench.config.contracts import Batch, New, Sampling, Task
 from bench.config.datasets import task_of
+from bench.config.strict import fingerprint
 from bench.data.files import checksum
 from bench.errors import BenchError, DeclarationError, StoreError, UnknownNameError
 from bench.export import network, predictor
@@ -185,6 +187,28 @@ def _write_baseline(out: Path, run: RunRecord, name: str, task: Task, trained: B
     if restored.predictor is None:
         return lines
     return [*lines, _export_mlflow(restored, out, batch, expected), "MLflow: not registered: only networks have runs"]
+
+
+def keep(
+    sweep: Path,
+    results: Path,
+    dataset: str | None = None,
+    length: int | None = None,
+    model: str | None = None,
+    is_ensemble: bool = False,
+    is_refit: bool = False,
+) -> tuple[Path, list[str]]:
+    """Export into the folder `exports` of a sweep, once; return the new folder, and what `export` did if it ran.
+
+    Takes and raises what `export` does.
+    """
+    chosen = find(sweep, dataset, length, model)
+    config = chosen.run.config
+    name = chosen.baseline or config.space
+    how = [config.run, config.seed, str(chosen.run.started_at), chosen.baseline, is_ensemble, is_refit]
+    title = re.sub(r"[^A-Za-z0-9._-]+", "_", f"{config.dataset}-L{config.length}-{name}")
+    out = sweep / "exports" / f"{title}-{fingerprint(how)[:6]}"
+    return out, [] if out.exists() else export(sweep, results, dataset, length, model, out, is_ensemble, is_refit)
 
 
 def find(sweep: Path, dataset: str | None, length: int | None, model: str | None) -> Best:

@@ -9,14 +9,15 @@ from typing import Any
 import numpy as np
 
 from bench.config.contracts import New, Sampling
-from bench.errors import BenchError, DeclarationError
+from bench.errors import DeclarationError
 from bench.export.predictor import ExportedModel
 from bench.report.figures import Axis, Chart, Level, Series, grid
 from bench.tasks.forecasting import Predictor
 from bench.wording import bare
 
 MOST_CHARTS = 8  # of a table with many series or targets, the first
-SHOWN = 4  # horizons of known rows that are drawn, at least FEWEST rows
+BACK = 3  # forecasts of known rows, one after the other
+SHOWN = 6  # horizons of known rows that are drawn, at least FEWEST rows
 FEWEST = 30
 TICKS = 4
 
@@ -24,8 +25,8 @@ TICKS = 4
 def draw(model: ExportedModel, path: Path) -> str:
     """Return the forecasts for a file as the text of an SVG file, a chart for each series and target.
 
-    Each chart has two forecasts. One continues the file. The other is of the last rows of the file, from the rows
-    before them: it shows how close such a forecast was, if the model was not trained on these rows. Raises BenchError.
+    One forecast continues the file. The others are of the last rows of the file, each from the rows before it: they
+    show how close such forecasts were, if the model was not trained on these rows. Raises BenchError.
     """
     predictor = model.predictor
     if not isinstance(predictor, Predictor):
@@ -33,7 +34,7 @@ def draw(model: ExportedModel, path: Path) -> str:
         raise DeclarationError(f"--plot {rule}; leave the option out")
     ahead = predictor.read(path, model.num_steps)
     forecasts = _values(model, predictor, ahead)
-    known = _known_rows(model, predictor, path, forecasts.shape[1])
+    known = [_known_rows(model, predictor, path, forecasts.shape[1], back) for back in range(BACK, 0, -1)]
     charts: list[Chart] = []
     table, targets = ahead.about["table"], list(dict.fromkeys(predictor.arguments["target"]))
     for group, (start, stop) in enumerate(zip(ahead.about["starts"], ahead.about["stops"], strict=True)):
@@ -41,32 +42,28 @@ def draw(model: ExportedModel, path: Path) -> str:
             title = target if table.groups is None else f"{target}: {table.group_names[group]}"
             history = table.columns[target][start:stop]
             times = None if table.times is None else table.times[start:stop]
-            earlier = None if known is None or np.isnan(known[group]).any() else known[group, :, place]
-            charts.append(_chart(title, bare(model.config.space), history, times, forecasts[group, :, place], earlier))
+            values = [earlier[group, :, place] for earlier in (*known, forecasts)]
+            charts.append(_chart(title, bare(model.config.space), history, times, values))
     model_name = bare(model.config.space)
     notes = [
-        f"Grey: {path.name}. Colour: forecasts of {model_name}; the first is of known rows, from the rows before them.",
+        f"Grey: {path.name}. Filled: the forecast of {model_name} for the rows after it.",
+        "Hollow: its forecasts of known rows, each made from the rows before.",
         *([f"{len(charts):,} series; the first {MOST_CHARTS} are drawn."] if len(charts) > MOST_CHARTS else []),
     ]
     return grid(charts[:MOST_CHARTS], f"Forecasts for {path.name}", notes)
 
 
-def _known_rows(model: ExportedModel, predictor: Predictor, path: Path, horizon: int) -> np.ndarray | None:
-    """Return the forecasts of the last rows of each series, (G, H, T); NaN for a series that is too short.
+def _known_rows(model: ExportedModel, predictor: Predictor, path: Path, horizon: int, back: int) -> np.ndarray:
+    """Return the forecasts of known rows, which begin `back` horizons before the end of each series, (G, H, T).
 
-    None if all are too short.
+    NaN for a series that is too short.
     """
-    try:
-        new = predictor.read(path, model.num_steps + horizon)
-    except BenchError:  # an export of an earlier version, which needs as many rows as it reads
-        return None
-    stops = new.about["stops"] - horizon
-    is_long = stops - new.about["starts"] >= predictor.meta.get("length", model.num_steps)
-    if not is_long.any():
-        return None
-    stops = np.maximum(stops, new.about["starts"] + 2)  # two rows have a step in time
-    earlier = New(new.x[:, : model.num_steps], new.length - horizon, new.about | {"stops": stops})
-    values = _values(model, predictor, earlier)
+    new = predictor.read(path, model.num_steps + back * horizon)
+    stops = new.about["stops"] - back * horizon
+    is_long = stops - new.about["starts"] >= max(2, predictor.meta.get("length", model.num_steps))
+    stops = np.where(is_long, stops, new.about["stops"])
+    length = np.full(len(new.x), model.num_steps)
+    values = _values(model, predictor, New(new.x[:, : model.num_steps], length, new.about | {"stops": stops}))
     values[~is_long] = np.nan
     return values
 
@@ -79,21 +76,16 @@ def _values(model: ExportedModel, predictor: Predictor, new: New) -> np.ndarray:
     return columns.reshape(len(new.x), -1, len(targets))
 
 
-def _chart(
-    title: str,
-    model: str,
-    history: np.ndarray,
-    times: np.ndarray | None,
-    forecast: np.ndarray,
-    earlier: np.ndarray | None,
-) -> Chart:
-    """Return the chart of one series; along x, 0 is the last row of the file."""
-    horizon = len(forecast)
+def _chart(title: str, model: str, history: np.ndarray, times: np.ndarray | None, forecasts: list[np.ndarray]) -> Chart:
+    """Return the chart of one series; along x, 0 is the last row of the file, after which the last forecast begins."""
+    horizon = len(forecasts[-1])
     shown = min(len(history), max(SHOWN * horizon, FEWEST))
     rows = np.arange(1 - shown, 1)
-    series = [Series(model, list(range(1, horizon + 1)), forecast.tolist())]
-    if earlier is not None:
-        series.insert(0, Series(model, list(range(1 - horizon, 1)), earlier.tolist(), points="hollow"))
+    series = []
+    for back, values in zip(range(len(forecasts) - 1, -1, -1), forecasts, strict=True):
+        if not np.isnan(values).any():
+            x = range(1 - back * horizon, 1 + horizon - back * horizon)
+            series.append(Series(model, list(x), values.tolist(), points="hollow" if back else "filled"))
     ticks = [(float(row), _tick(row, times)) for row in rows[:: max(1, shown // TICKS)]]
     truth = Level("", rows.tolist(), [float(value) for value in history[-shown:]], solid=True)
     return Chart(title, Axis("" if times is not None else "rows before the end of the file", ticks=ticks),

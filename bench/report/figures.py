@@ -165,16 +165,17 @@ def svg(chart: Chart, others: Sequence[str] = ()) -> str:
 
 
 def grid(charts: Sequence[Chart], title: str, notes: Sequence[str]) -> str:
-    """Return charts in two columns as the text of an SVG file, below a legend of their models and above the notes."""
+    """Return charts in one or two columns as the text of an SVG file, below a legend and above the notes."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
     with mpl.rc_context(STYLE | {"svg.hashsalt": title, "figure.facecolor": INKS["paper"]}):
+        columns = min(2, len(charts))
         rows = math.ceil(len(charts) / 2)
-        figure = Figure(figsize=(2 * WIDTH, 3.7 * rows + 1), layout="constrained")
+        figure = Figure(figsize=(columns * WIDTH, 3.7 * rows + 1), layout="constrained")
         for index, chart in enumerate(charts):
-            _draw(figure.add_subplot(rows, 2, index + 1), chart, ())
+            _draw(figure.add_subplot(rows, columns, index + 1), chart, ())
         models = in_order([series.model for chart in charts for series in chart.series])
         marks = [Line2D([], [], color=colour(name), marker=marker(name), linestyle="") for name in models]
         figure.legend(marks, models, loc="outside upper left", ncols=7, frameon=False)

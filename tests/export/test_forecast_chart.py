@@ -39,13 +39,14 @@ def days(count: int) -> list[str]:
     return [str(np.datetime64("2026-02-20") + day) for day in range(count)]
 
 
-def test_one_forecast_continues_the_file_and_one_is_of_its_last_rows(drawn, tmp_path):
+def test_one_forecast_continues_the_file_and_the_others_are_of_its_last_rows(drawn, tmp_path):
     path = write(tmp_path, "v.csv", "day,v\n" + "".join(f"{day},{row * row}\n" for row, day in enumerate(days(40))))
     text = forecast_chart.draw(model(time="day"), path)
     (chart,) = drawn
-    known, ahead = chart.series
+    *_, earlier, known, ahead = chart.series
     assert (list(ahead.x), list(ahead.y)) == ([1, 2, 3], [39**2] * 3)
     assert (list(known.x), list(known.y)) == ([-2, -1, 0], [36**2] * 3)  # from the row before them
+    assert (list(earlier.x), list(earlier.y)) == ([-5, -4, -3], [33**2] * 3)
     (truth,) = chart.levels
     assert truth.x[-1] == 0
     assert list(truth.y) == [row * row for row in range(10, 40)]
@@ -59,7 +60,7 @@ def test_every_series_has_a_chart_and_a_short_one_has_no_forecast_of_known_rows(
     forecast_chart.draw(model(group="id"), write(tmp_path, "v.csv", "id,v\n" + "".join(rows)))
     long, short = drawn
     assert (long.title, short.title) == ("v: a", "v: b")
-    assert (len(long.series), len(short.series)) == (2, 1)
+    assert (len(long.series), len(short.series)) == (4, 1)
 
 
 def test_a_gap_in_the_history_is_not_drawn(drawn, tmp_path):

@@ -28,12 +28,18 @@ SHORTEST_SECONDS = 20.0
 """The shortest budget of time: starting a sweep takes several seconds of it."""
 
 DEFAULT_SWEEP = (
-    ("latch", (32, 64)),
-    ("adding", (25, 50)),
-    ("copy_memory", (10,)),
+    ("latch", (8, 32, 64)),
+    ("adding", (50,)),
+    ("parity", (10,)),
     ("digits", (8,)),
 )
-"""What `sweep` without arguments runs: dataset and lengths."""
+"""What `sweep` without arguments runs: dataset and lengths. Each question ranks the models differently."""
+
+DEFAULT_MODELS = ("mlp", "rnn", "lstm", "stacked_lstm", "bilstm", "gru", "transformer")
+"""The models of the default sweep: one of each family."""
+
+DEFAULT_EFFORT = {"max_sequences": 12_800, "confirm_seeds": 5}
+"""The effort of the default sweep, unless a budget is given: short enough that models differ in what they solve."""
 
 DATA, MODELS, BUDGET, MACHINE, OUTPUT = ("Your data", "Models and search", "Budget", "Machine", "Output")
 SECTIONS = (DATA, MODELS, BUDGET, MACHINE, OUTPUT)
@@ -338,7 +344,7 @@ class SweepConfig(Strict):
         values = {} if file is None else read_toml(file)
         given = {key: value for key, value in options.items() if value is not None}
         try:
-            config = cls.model_validate(values | given)
+            config = cls.model_validate(_of_default_sweep(values | given))
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             if first["loc"] and first["loc"][0] in given:
@@ -359,6 +365,14 @@ class SweepConfig(Strict):
     def budget_seconds(self) -> float | None:
         """The budget if it is a time, in seconds; None if it is a name. Raises ValueError if it is neither."""
         return None if self.budget in BUDGETS else float(_seconds(self.budget))
+
+
+def _of_default_sweep(values: dict[str, Any]) -> dict[str, Any]:
+    """Return settings with what they leave open of the default sweep; unchanged if they name data of their own."""
+    if values.get("datasets") or values.get("data"):
+        return values
+    effort = {} if "budget" in values else DEFAULT_EFFORT
+    return {"models": list(DEFAULT_MODELS)} | effort | values
 
 
 def flag(name: str) -> str:

@@ -1,6 +1,7 @@
 """Settings: strict, and told in one line when wrong."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -9,7 +10,7 @@ from bench.config.contracts import StoredTask
 from bench.config.datasets import make_task
 from bench.config.settings import BASELINES, TUNABLE, RunConfig, TrainSettings
 from bench.config.strict import fingerprint
-from bench.config.sweep_settings import DEFAULT_SWEEP, SweepConfig
+from bench.config.sweep_settings import DEFAULT_EFFORT, DEFAULT_MODELS, DEFAULT_SWEEP, SweepConfig
 from bench.errors import DeclarationError, UnknownNameError
 
 SETTINGS = {"max_sequences": 640, "batch_size": 16, "num_epochs": 4, "num_val": 8, "num_test": 8}
@@ -26,7 +27,7 @@ def build(tmp_path, text: str, **options) -> SweepConfig:
 
 def test_without_file_and_options_the_defaults_hold():
     config = SweepConfig.build(None, {"budget": None, "seed": None})
-    assert config == SweepConfig()
+    assert config == SweepConfig(models=list(DEFAULT_MODELS), **DEFAULT_EFFORT)
     assert (config.budget, config.datasets, config.seed) == ("quick", None, 0)
 
 
@@ -223,7 +224,24 @@ def test_what_the_default_sweep_names_exists():
 
     for name, lengths in DEFAULT_SWEEP:
         assert set(lengths) <= set(datasets.read(name).lengths)
+    assert set(DEFAULT_MODELS) <= set(BASELINES)
     assert [search_spaces.read(name).name for name in BASELINES] == list(BASELINES)
+
+
+@pytest.mark.parametrize(
+    ("options", "models", "max_sequences", "confirm_seeds"),
+    [
+        ({}, list(DEFAULT_MODELS), 12_800, 5),
+        ({"confirm_seeds": 2, "models": ["lstm"]}, ["lstm"], 12_800, 2),
+        ({"budget": "smoke"}, list(DEFAULT_MODELS), None, None),
+        ({"budget": "10m"}, list(DEFAULT_MODELS), None, None),
+        ({"datasets": ["latch"]}, None, None, None),
+        ({"data": [Path("my.csv")]}, None, None, None),
+    ],
+)
+def test_the_default_sweep_has_models_and_an_effort_of_its_own(options, models, max_sequences, confirm_seeds):
+    config = SweepConfig.build(None, options)
+    assert (config.models, config.max_sequences, config.confirm_seeds) == (models, max_sequences, confirm_seeds)
 
 
 def test_a_fingerprint_depends_on_the_value_alone():

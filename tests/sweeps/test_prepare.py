@@ -8,7 +8,7 @@ import pytest
 
 from bench.config.ids import CellId
 from bench.config.settings import BASELINES
-from bench.config.sweep_settings import SweepConfig
+from bench.config.sweep_settings import DEFAULT_MODELS, DEFAULT_SWEEP, SweepConfig
 from bench.data import own_data
 from bench.errors import BenchError
 from bench.results.cell_runs import CellRuns
@@ -214,8 +214,18 @@ def test_the_same_question_has_the_same_name_and_another_search_another(tmp_path
     assert make(tmp_path).name == make(tmp_path, workers=1, wall_time="1h").name
 
 
-def test_without_a_question_all_baselines_are_asked(tmp_path):
+def test_without_a_question_the_default_sweep_is_planned(tmp_path):
     plan = plans.make(SweepConfig.build(None, {"results": tmp_path}))
+    assert {cell.space.name for cell in plan.cells} == set(DEFAULT_MODELS)
+    questions = [(name, length) for name, lengths in DEFAULT_SWEEP for length in lengths]
+    assert list(dict.fromkeys((cell.dataset.name, cell.length) for cell in plan.cells)) == questions
+    assert {plan.settings(cell).max_steps for cell in plan.cells if cell.dataset.kind == "synthetic"} == {400}
+    smoke = plans.make(SweepConfig.build(None, {"results": tmp_path, "budget": "smoke"}))
+    assert {smoke.settings(cell).max_steps for cell in smoke.cells} == {20}
+
+
+def test_with_a_dataset_all_baselines_are_compared(tmp_path):
+    plan = plans.make(SweepConfig.build(None, {"results": tmp_path, "datasets": ["latch"]}))
     assert {cell.space.name for cell in plan.cells} == set(BASELINES)
 
 

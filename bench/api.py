@@ -70,8 +70,10 @@ def sweep(data: Any = None, y: Any = None, *, progress: bool = True, **settings:
             - A pandas DataFrame (or Series, Polars or PyArrow table). Columns are named by `target`, `features`,
               `time`, `group`, `label` and `text`. An index of times becomes the column `time`; an index with a name
               becomes a column of that name.
-            - An array of shape (examples, steps) or (examples, steps, channels), the labels or targets in `y`. A list
-              of arrays of shape (steps,) or (steps, channels) holds examples of unequal length.
+            - An array of shape (examples, steps) or (examples, steps, channels), the labels or targets in `y`. If there
+              are fewer steps than channels, `layout` must say which axis comes last: "channels-last", or
+              "channels-first" for (examples, channels, steps). A list of arrays of shape (steps,) or (steps, channels)
+              holds examples of unequal length.
             - With `task="forecasting"`, an array of shape (steps,) or (steps, channels), the past of one series.
               Channels are named channel_1, channel_2, …, and a single one `value`.
             - A list of texts, their labels in `y`.
@@ -246,7 +248,7 @@ class Model:
             if frames.is_paths(data, y) and not isinstance(data, list | tuple):
                 path = Path(data)
             else:
-                content = frames.as_table(data, y, self._exported.config.task)
+                content = frames.as_table(data, y, self._exported.config.task, "channels-last")
                 if self._exported.config.task == "language_modelling" and isinstance(content, pd.DataFrame):
                     content = content.rename(columns={"text": "prompt"})
                 is_frame = isinstance(content, pd.DataFrame)
@@ -279,8 +281,8 @@ def _plan(data: Any, y: Any, settings: dict[str, Any], display: Any) -> "Plan":
         if frames.is_paths(data, y):
             options["data"] = [Path(path) for path in (data if isinstance(data, list | tuple) else [data])]
         else:
-            stored, is_new = frames.store(data, y, config.task, config.results / "data")
-            options |= {"data": [stored]} | _roles_of_arrays(data, y, options)
+            stored, is_new = frames.store(data, y, config.task, config.layout, config.results / "data")
+            options |= {"data": [stored]} | _roles_of_arrays(y, options)
     try:
         with _in_words_of_python(stored):
             return checked_plan(SweepConfig.build(None, options), display.say)
@@ -316,11 +318,11 @@ def _value(name: str, value: Any) -> Any:
     return [value] if is_list and value is not None else value
 
 
-def _roles_of_arrays(data: Any, y: Any, options: dict[str, Any]) -> dict[str, Any]:
+def _roles_of_arrays(y: Any, options: dict[str, Any]) -> dict[str, Any]:
     """Return the settings that say what the columns of an array's table are for."""
-    if y is None or isinstance(data, pd.DataFrame) or options.get("task") != "regression":
+    if y is None or options.get("task") != "regression":
         return {}
-    return {"group": frames.EXAMPLE, "target": [frames.TARGET]}
+    return {"group": frames.EXAMPLE, "target": [frames.TARGET], "layout": None}
 
 
 @contextlib.contextmanager

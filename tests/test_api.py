@@ -155,24 +155,24 @@ def test_a_mistake_is_an_exception_of_one_line_and_leaves_nothing(mistake, tmp_p
 
 def test_a_table_keeps_the_times_and_names_of_its_index():
     frame = load(3)
-    assert list(frames.as_table(frame, None, None)) == ["time", "load"]
-    assert list(frames.as_table(frame.rename_axis("when"), None, None)) == ["when", "load"]
-    assert list(frames.as_table(frame.reset_index(drop=True), None, None)) == ["load"]
-    assert list(frames.as_table(frame["load"], None, None)) == ["time", "load"]
+    assert list(frames.as_table(frame)) == ["time", "load"]
+    assert list(frames.as_table(frame.rename_axis("when"))) == ["when", "load"]
+    assert list(frames.as_table(frame.reset_index(drop=True))) == ["load"]
+    assert list(frames.as_table(frame["load"])) == ["time", "load"]
     levels = frame.assign(plant=["a", "b", "a"]).set_index("plant", append=True).rename_axis(["at", "plant"])
-    assert list(frames.as_table(levels, None, None)) == ["at", "plant", "load"]
-    months = frames.as_table(frame.set_axis(pd.period_range("2026-01", periods=3, freq="M")), None, None)
+    assert list(frames.as_table(levels)) == ["at", "plant", "load"]
+    months = frames.as_table(frame.set_axis(pd.period_range("2026-01", periods=3, freq="M")))
     assert months["time"].dtype.kind == "M"
-    assert frames.as_table(pd.DataFrame({"a": pd.Categorical(["x", "y"])}), None, None)["a"].tolist() == ["x", "y"]
-    assert list(frames.as_table(pd.DataFrame({0: [1.0], 1: [2.0]}), None, None)) == ["0", "1"]
+    assert frames.as_table(pd.DataFrame({"a": pd.Categorical(["x", "y"])}))["a"].tolist() == ["x", "y"]
+    assert list(frames.as_table(pd.DataFrame({0: [1.0], 1: [2.0]}))) == ["0", "1"]
 
 
 def test_equal_data_have_one_file_and_other_data_another(tmp_path):
-    first, is_new = frames.store(load(), None, None, tmp_path)
+    first, is_new = frames.store(load(), None, None, None, tmp_path)
     assert is_new
-    assert frames.store(load(), None, None, tmp_path) == (first, False)
+    assert frames.store(load(), None, None, None, tmp_path) == (first, False)
     for other in (load(599), load().rename(columns={"load": "b"}), load().astype("float32"), load() + 1e-9):
-        assert frames.store(other, None, None, tmp_path)[0] != first
+        assert frames.store(other, None, None, None, tmp_path)[0] != first
     assert not list(tmp_path.rglob(".*"))
 
 
@@ -195,6 +195,18 @@ def test_arrays_with_numbers_as_targets_are_a_table_of_steps():
         "channel_2": [1, 3, 5, 7, 9, 11],
         "target": [0.5, 0.5, 0.5, 1.5, 1.5, 1.5],
     }
+
+
+def test_the_layout_of_arrays_is_asked_for_where_it_is_not_clear(tmp_path):
+    x, y = np.random.default_rng(0).normal(size=(40, 3, 7)), np.arange(40) % 2
+    settings = {"models": "mlp", "budget": "smoke", "results": tmp_path}
+    for task in ("classification", "regression"):
+        with pytest.raises(DeclarationError, match="has shape .*; .*channels-last"):
+            api._plan(x, y, settings | {"task": task}, api._Silent())
+        plan = api._plan(x, y, settings | {"task": task, "layout": "channels-last"}, api._Silent())
+        assert plan.cells[-1].dataset.lengths == [3]
+        assert api._plan(x.swapaxes(1, 2), y, settings | {"task": task}, api._Silent()).cells[0].length == 7
+    assert api._plan(x, y, settings | {"layout": "channels-first"}, api._Silent()).cells[0].length == 7
 
 
 def series(count: int = 60) -> tuple[np.ndarray, np.ndarray]:

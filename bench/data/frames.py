@@ -31,9 +31,9 @@ def is_paths(data: Any, y: Any = None) -> bool:
     return isinstance(data, list | tuple) and y is None and bool(data) and all(map(is_paths, data))
 
 
-def store(data: Any, y: Any, task: str | None, folder: Path) -> tuple[Path, bool]:
+def store(data: Any, y: Any, task: str | None, layout: str | None, folder: Path) -> tuple[Path, bool]:
     """Return the file below `folder` that holds a table or arrays, and whether it was written now. Raises DataError."""
-    content = as_table(data, y, task)
+    content = as_table(data, y, task, layout)
     if isinstance(content, pd.DataFrame):
         path = folder / _hash_of_frame(content) / FRAME
     else:
@@ -83,9 +83,12 @@ def write(content: "pd.DataFrame | dict[str, np.ndarray]", path: Path) -> None:
     parquet.write_table(pa.table(columns), path)
 
 
-def as_table(data: Any, y: Any, task: str | None) -> "pd.DataFrame | dict[str, np.ndarray]":
+def as_table(
+    data: Any, y: Any = None, task: str | None = None, layout: str | None = None
+) -> "pd.DataFrame | dict[str, np.ndarray]":
     """Return data of a Python program as a table, or as the arrays x, y and length of labelled sequences.
 
+    The reader of arrays decides about their layout; here it decides only for those that become a table.
     Raises DataError and DeclarationError.
     """
     if hasattr(data, "to_pandas"):  # Polars, PyArrow
@@ -108,6 +111,7 @@ def as_table(data: Any, y: Any, task: str | None) -> "pd.DataFrame | dict[str, n
     if x.ndim not in (2, 3):
         raise DataError(f"array: x must have shape (examples, steps) or (examples, steps, channels), but has {x.shape}")
     if task == "regression":
+        _check_layout(x, layout)
         return _long(x, length, None if y is None else _labels(y, len(x)))
     arrays = {"x": x} | ({} if length is None else {"length": length})
     return arrays if y is None else arrays | {"y": _labels(y, len(x))}
@@ -176,6 +180,15 @@ def _labels(y: Any, count: int) -> np.ndarray:
     if labels.shape != (count,):
         raise DataError(f"y: must have one value for each of {count:,} examples, but has shape {labels.shape}")
     return labels
+
+
+def _check_layout(x: np.ndarray, layout: str | None) -> None:
+    """Raise DeclarationError if channels may come before steps, and no layout is given."""
+    are_few = x.ndim == 3 and x.shape[1] <= x.shape[2]
+    if layout == "channels-first" or (layout is None and are_few):
+        rule = f"regression reads arrays of shape (examples, steps, channels), and x has shape {x.shape}"
+        fix = 'give x.swapaxes(1, 2) if channels come first, or layout="channels-last" if they do not'
+        raise DeclarationError(f"array: {rule}; {fix}")
 
 
 def _long(x: np.ndarray, length: np.ndarray | None, y: np.ndarray | None) -> pd.DataFrame:

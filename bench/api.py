@@ -237,6 +237,8 @@ class Model:
 
         with self._as_file(data) as path:
             answer = self._exported.predict(path, Sampling(num_tokens, temperature, seed))
+            if path.name in (frames.FRAME, frames.ARRAYS):
+                answer.attrs["remarks"] = [_without_path(remark, path) for remark in answer.attrs["remarks"]]
         for remark in answer.attrs["remarks"]:
             warnings.warn(remark, stacklevel=2)
         return answer
@@ -332,11 +334,16 @@ def _in_words_of_python(path: Path | None = None) -> Iterator[None]:
         yield
     except BenchError as error:
         text = _OPTION.sub(lambda option: _OPTIONS.get(option[0], option[0]), str(error))
-        if path is not None:
-            what = "DataFrame" if path.name == frames.FRAME else "arrays"
-            text = text.replace(str(path.absolute()), what).replace(str(path), what)
-        error.args = (text,)
+        error.args = (text if path is None else _without_path(text, path),)
         raise
+
+
+def _without_path(text: str, path: Path) -> str:
+    """Return a text that names your table or arrays instead of the file that holds them."""
+    what = "DataFrame" if path.name == frames.FRAME else "arrays"
+    for spelling in (str(path.absolute()), str(path), path.name):
+        text = text.replace(spelling, what)
+    return text
 
 
 # The end of a sweep

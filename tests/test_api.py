@@ -86,6 +86,8 @@ def test_the_best_model_is_exported_once_and_predicts_for_tables_and_files(sweep
     np.testing.assert_allclose(of_file["load"], answer["load"])
     with pytest.raises(DataError, match=r"^DataFrame: must have at least 12 rows"):
         best.predict(load().tail(5))
+    with pytest.warns(UserWarning, match="^DataFrame: .*missing"):
+        best.predict(recent.mask(recent.index == recent.index[-3]))
     with pytest.raises(DataError, match="no column 'load'"):
         best.predict(recent.rename(columns={"load": "lode"}))
 
@@ -240,8 +242,8 @@ def test_every_form_of_data_is_a_dataset(form, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("form", ["classes of unequal lengths", "numbers of arrays", "texts"])
 def test_a_model_of_arrays_and_texts_answers_new_ones(form, tmp_path):
-    x, y, settings, task, _ = FORMS[form]
-    length = {} if form == "texts" else {"length": 6}
+    x, y, settings, _, lengths = FORMS[form]
+    length = {} if lengths is None else {"length": lengths[0]}
     settings = settings | length | {"models": "mlp", "budget": "smoke", "confirm_seeds": 1, "workers": 1}
     best = bench.sweep(x, y, **settings, results=tmp_path, progress=False).best(model="mlp")
     answer = best.predict(x[:5])

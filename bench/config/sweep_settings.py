@@ -215,6 +215,10 @@ class SweepConfig(Strict):
     tokens: Literal["word", "character", "byte"] | None = setting(DATA, "What one step of a text is.")
     horizon: Rows | None = setting(DATA, "Rows to forecast.")
     season: Rows | None = setting(DATA, "Rows in one season, for the seasonal baseline.")
+    scaling: Literal["table", "group"] | None = setting(
+        DATA, "Scale of the series of --group in a forecast: one for all, or one for each. By default one for each if "
+        "their scales differ by more than tenfold.",
+    )  # fmt: skip
     splits: Annotated[list[int | float], BeforeValidator(_splits)] | None = setting(
         DATA, "Shares of the training, validation and test split; for tables also numbers of rows or sequences.",
         "0.7,0.1,0.2|700,100,200",

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tomlkit
 
 from bench.config import datasets
@@ -11,7 +12,14 @@ from bench.config.datasets import Dataset
 from bench.data.files import reason
 from bench.errors import DeclarationError, StoreError
 
-FIRST_RUNG = 64  # of the ladder of lengths, unless lengths are given
+FIRST_RUNG = 64
+CAP = 512  # steps of the default length, since the time of training grows with them
+CAPS = {"smoke": 128, "standard": 1024, "full": 1024}  # of named budgets
+LEAST_ROWS, MOST_ROWS = 12, 384  # of a default look-back, if the rows allow it
+FEW_SERIES = 5
+SEASONS = {"every minute": 60, "every 15 min": 96, "every 30 min": 48, "hourly": 24, "daily": 7, "weekly": 52,
+           "monthly": 12, "quarterly": 4}  # fmt: skip
+"""Rows in the season that the step of a series suggests, for the default look-back."""
 
 MEANING = {
     "forecasting": "look-back in rows",
@@ -58,18 +66,33 @@ def to_toml(card: Dataset) -> str:
     return tomlkit.dumps(document)
 
 
-def ladder(task_name: str, task: Any) -> list[int]:
-    """Return lengths to try, each twice the one before, up to the whole sequence or to what the rows allow."""
+def ladder(task_name: str, task: Any, budget: str = "quick") -> list[int]:
+    """Return lengths to try, each twice the one before; the first is the default."""
     if task_name == "forecasting":
-        rows = task.meta["rows"]
-        most = max(1, min(256, (min(rows[0], sum(rows)) - task.horizon) // 4))
-        return [length for length in (24, 48, 96, 192) if length <= most] or [most]
+        return _look_backs(task)
     if task_name == "language_modelling":
         most = min(task.meta["tokens"].values()) // 4
         return [length for length in (32, 64, 128) if length <= most] or [max(1, most)]
-    whole: int = task.num_steps
-    rungs = [FIRST_RUNG << step for step in range(5) if FIRST_RUNG << step < whole]
-    return [*rungs, whole] if whole <= 2 * FIRST_RUNG << 4 else rungs
+    return _lengths(task.steps_of("train"), CAPS.get(budget, CAP))
+
+
+def _look_backs(task: Any) -> list[int]:
+    """Return look-backs from two seasons or horizons on, as far as the training rows of a series allow."""
+    meta = task.meta
+    rows, groups = meta["rows_of_group"], max(1, len(meta["groups"]))
+    # Windows of a quarter of the rows leave three quarters to learn from; many series share that need.
+    most = max(1, min(MOST_ROWS, (min(rows, sum(meta["rows"])) - task.horizon) // (4 if groups < FEW_SERIES else 2)))
+    season = task.season or SEASONS.get(meta.get("step_name"), 1)
+    first = max(2 * season, 2 * task.horizon, LEAST_ROWS)
+    return [first << rung for rung in range(4) if first << rung <= most] or [most]
+
+
+def _lengths(steps: np.ndarray, cap: int) -> list[int]:
+    """Return lengths of sequences, from the 90th percentile of their `steps` on, but at most `cap`, to the longest."""
+    whole = int(steps.max())
+    first = min(int(np.quantile(steps, 0.9, method="higher")), cap)
+    rungs = [first << step for step in range(5) if first << step < whole]
+    return [*rungs, whole] if whole <= 2 * FIRST_RUNG << 4 or not rungs else rungs
 
 
 def split_rule(task_name: str, arguments: dict[str, Any]) -> str:

@@ -10,11 +10,12 @@ from bench.data.encodings import read_text
 from bench.data.numbers import NUMBER
 from bench.data.table_format import TableFormat
 from bench.data.tables import MISSING, is_named, read_head
-from bench.data.timestamps import DATE
+from bench.data.timestamps import DATE, digit_form
 from bench.errors import DataError, DeclarationError
 
 TARGETS = ("target", "y")
 LABELS = ("label", "class", "target", "y")
+TIMES = ("time", "date", "datetime", "timestamp", "ds", "year", "month", "week", "period", "epoch")
 TEXTS = ("text", "sentence")
 TOKENS = ("token", "word", "form")
 """Names of columns that say what they are for."""
@@ -62,8 +63,20 @@ def look_at(path: Path, config: SweepConfig) -> Look:
         known = [cell for cell in cells if cell not in MISSING]
         are_numbers = all(map(NUMBER.fullmatch, known))
         are_dates = bool(known) and all(map(DATE.fullmatch, known))
+        if are_numbers and name.lower() in TIMES and _are_times(known):
+            are_numbers, are_dates = False, True
         kinds["numbers" if are_numbers else "dates" if are_dates else "texts"].append(name)
     return Look(path, head.names, **kinds, form=str(head.form))
+
+
+def _are_times(cells: list[str]) -> bool:
+    """Return whether numbers are dates such as 2015 or 201512, or seconds since 1970, and change in every row."""
+    import pandas as pd
+
+    if not cells or any(cell == after for cell, after in zip(cells, cells[1:], strict=False)):
+        return False
+    column = pd.Series([cell.removesuffix(".0") for cell in cells])
+    return digit_form(column) is not None or all(float(cell) > 1e8 for cell in cells if "," not in cell)
 
 
 def look_at_json(path: Path, encoding: str | None) -> Look:

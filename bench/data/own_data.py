@@ -30,10 +30,10 @@ from bench.data.questions import (
 )
 from bench.data.summary import summary
 from bench.data.table_format import TableFormat
-from bench.data.tables import read_table
 from bench.data.texts import read_cells
 from bench.errors import BenchError, DataError, DeclarationError, UnknownNameError
 
+MOST_SPREAD = 10  # times, by which the scales of series differ at most to share one
 _WHOLE = 10**9  # a length that no sequence has: all of its steps
 _SUFFIXES = {".csv", ".tsv", ".jsonl", ".parquet", ".pq", ".ts", ".npz", ".npy", ".txt", ".conllu", ".gz"}
 _SUFFIXES |= {".tar", ".tgz", ".bz2", ".xz"}
@@ -69,7 +69,12 @@ def make(config: SweepConfig) -> Own | None:
     asked = question(task_name, config, paths, look)
     arguments = asked.arguments | {"files": [file.model_dump() for file in files]}
     task = _task(paths, task_name, config, arguments)
-    lengths = sorted(set(config.lengths)) if config.lengths else cards.ladder(task_name, task)
+    notes = list(asked.notes)
+    if _needs_scales(task_name, config, task):
+        arguments["scaling"] = "group"
+        notes.append(f"one scale per {config.group}, since they differ by {task.meta['spread']:,.0f} times (--scaling)")
+        task = _task(paths, task_name, config, arguments)
+    lengths = sorted(set(config.lengths)) if config.lengths else cards.ladder(task_name, task, config.budget)
     card = Dataset(
         name=_free_name(paths, files, config.results),
         title=f"{path.name}: {task_name.replace('_', ' ')}",
@@ -84,8 +89,13 @@ def make(config: SweepConfig) -> Own | None:
         arguments=arguments,
     )
     ignored = ignored_remark(inside(path)[1]) if path.is_dir() else []
-    lines = summary(path, card, task, look, asked.notes, bool(config.lengths))
+    lines = summary(path, card, task, look, notes, bool(config.lengths))
     return Own(card, lines + [remark.about(path.name) for remark in ignored], listing)
+
+
+def _needs_scales(task_name: str, config: SweepConfig, task: Any) -> bool:
+    """Return whether the series of a forecast differ so much that one scale would make the small ones constant."""
+    return task_name == "forecasting" and config.scaling is None and task.meta["spread"] > MOST_SPREAD
 
 
 def save(own: Own, folder: Path = Path("datasets")) -> str:
@@ -217,9 +227,6 @@ def _probe(paths: list[Path], task_name: str, length: int, arguments: dict[str, 
 
 def _check_forecasting(paths: list[Path], arguments: dict[str, Any], task: Any) -> None:
     target, remarks = arguments["target"], task.meta["remarks"]
-    gaps = [remark.column for remark in remarks if remark.kind == "missing" and remark.column in target]
-    if gaps:  # gaps of inputs are filled; a target that is missing cannot be learned
-        read_table(paths, gaps, TableFormat.of(arguments), required=gaps)
     if {remark.column for remark in remarks if remark.kind == "constant"} >= set(target):
         raise DataError(
             f"{paths[0]}: column '{target[0]}' has the same value in all rows; there is nothing to forecast"

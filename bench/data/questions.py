@@ -15,7 +15,7 @@ from bench.errors import DataError, DeclarationError
 
 OPTIONS = {
     "forecasting": {"target", "features", "time", "group", "horizon", "season", "splits", "split_by"}
-    | {"delimiter", "encoding", "no_header"},
+    | {"scaling", "delimiter", "encoding", "no_header"},
     "regression": {"target", "features", "time", "group", "splits", "split_by"}
     | {"delimiter", "encoding", "no_header"},
     "classification": {"label", "text", "features", "time", "group", "tokens", "splits", "split_by", "no_header"}
@@ -100,6 +100,7 @@ def _forecasting(config: SweepConfig, paths: list[Path], look: Look | None) -> Q
     features = config.features or []
     arguments: dict[str, Any] = {"target": target, "horizon": config.horizon or 1}
     arguments |= _given(features=config.features, time=time, group=config.group, season=config.season)
+    arguments |= _given(scaling=config.scaling)
     others = [name for name in values if name not in [*target, *features]]
     unused = f" (not used: {', '.join(others[:8])}{', …' * (len(others) > 8)}; --features)" if others else ""
     notes = [f"target = {', '.join(target)}", f"features {', '.join(features) or 'none'}{unused}"]

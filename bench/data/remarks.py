@@ -1,10 +1,13 @@
 """Remarks: what a reader accepts in a file but you should know, as data that other code can select by kind."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal, NamedTuple
 
-Kind = Literal["constant", "cut", "decimal", "encoding", "equal", "groups", "ignored", "labels", "missing", "rounded",
-               "steps", "thousands", "time", "unknown", "unnamed", "unseen", "windows"]  # fmt: skip
+Kind = Literal[
+    "constant", "cut", "decimal", "encoding", "equal", "future", "groups", "ignored", "labels", "leak",
+    "missing", "rounded", "scale", "shift", "short", "sorted", "steps", "thousands", "time", "unknown",
+    "unnamed", "unseen", "windows"
+]  # fmt: skip
 
 
 class Remark(NamedTuple):
@@ -23,6 +26,11 @@ class Remark(NamedTuple):
     def about(self, file: str) -> str:
         """Return the remark as a line that names a file: its own, or else `file`."""
         return str(self._replace(file=self.file or file))
+
+
+def some(names: Sequence[str], most: int = 5) -> str:
+    """Return the first names of many."""
+    return ", ".join(names[:most]) + ", …" * (len(names) > most)
 
 
 def stored(remarks: Iterable[Any]) -> list[Remark]:

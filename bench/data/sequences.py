@@ -36,7 +36,12 @@ def training_scale(steps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return mean and deviation of each channel of the training steps (S, D); the deviation of a constant one is 1."""
     train = steps.astype(np.float64)
     mean, scale = np.nanmean(train, axis=0), np.nanstd(train, axis=0)
-    return mean, np.where(scale > 1e-6 * np.abs(mean), scale, 1.0)  # float32 is no finer
+    return mean, np.where(scale > resolution(steps) * np.abs(mean), scale, 1.0)
+
+
+def resolution(values: np.ndarray) -> float:
+    """Return the deviation, as a share of the level, from which on values vary by more than their rounding."""
+    return 1e-6 if values.dtype == np.float32 else 1e-12
 
 
 def repeated(contents: list[Any], part: np.ndarray, parts: Sequence[str]) -> list[Remark]:

@@ -3,12 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from bench.config.datasets import Dataset
 from bench.data.columns import Look
-
-_STEPS = {1: "every second", 60: "every minute", 3_600: "hourly", 86_400: "daily", 604_800: "weekly"}
 
 
 def summary(path: Path, card: Dataset, task: Any, look: Look | None, notes: list[str], are_given: bool) -> list[str]:
@@ -24,7 +20,9 @@ def summary(path: Path, card: Dataset, task: Any, look: Look | None, notes: list
     counts = ", ".join(f"{part} {count:,}" for part, count in task.counts.items())
     unit = "sequences" if card.task in ("regression", "classification", "tagging") else "windows"
     lengths = f"lengths {', '.join(map(str, card.lengths))}" + " (--length)" * (not are_given)
-    lines = [f"{name}: {'; '.join(sentences)}", f"{name}: {unit}: {counts}; {lengths}"]
+    is_of_sequences = card.task in ("regression", "classification", "tagging")
+    lines = [f"{name}: {line}" for line in (_cut(card, task, are_given) if is_of_sequences else [])]
+    lines += [f"{name}: {'; '.join(sentences)}", f"{name}: {unit}: {counts}; {lengths}"]
     lines += [remark.about(name) for remark in task.meta["remarks"]]
     if card.task != "forecasting":
         steps = task.split("val", 500).length
@@ -50,19 +48,19 @@ def _size(card: Dataset, task: Any) -> str:
 
 def _step(task: Any) -> str:
     """Return the usual step in time of a forecast, in words and in brackets."""
-    if not hasattr(task, "times"):
-        return ""
-    times = task.times("train", np.arange(min(100, task.counts["train"])))[:, 0]
-    steps = np.diff(times.astype("datetime64[ns]").astype(np.int64))
-    if not (steps > 0).any():  # one window, or each of another group
-        return ""
-    seconds = float(np.median(steps[steps > 0])) / 1e9
-    days = seconds / 86_400
-    named = _STEPS.get(int(seconds)) if seconds == int(seconds) else None
-    if 28 <= days <= 31:
-        named = "monthly"
-    elif 365 <= days <= 366:
-        named = "yearly"
-    elif named is None:
-        named = f"every {seconds / 60:g} min" if seconds % 60 == 0 else f"every {seconds:g} s"
-    return f" ({named})"
+    name = task.meta.get("step_name")
+    return "" if not name or task.meta["step"] <= 0 else f" ({name})"
+
+
+def _cut(card: Dataset, task: Any, are_given: bool) -> list[str]:
+    """Return a sentence on the sequences of training that are cut at the length of a sweep, if any is."""
+    steps = task.steps_of("train")
+    side = card.length_meaning.split()[0]  # first or last
+    sentences = []
+    for length in card.lengths if are_given else card.lengths[:1]:
+        longer = int((steps > length).sum())
+        if longer:
+            what = f"{longer:,} of {len(steps):,} training sequences are longer than {length:,} steps"
+            sentences.append(f"{what}: the {side} {length:,} are read")
+    longest = f"the longest has {int(steps.max()):,}" + "; --length decides" * (not are_given)
+    return [f"{'; '.join(sentences)} ({longest})"] if sentences else []

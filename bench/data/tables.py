@@ -1,9 +1,9 @@
-"""Tables of numbers: CSV, TSV and Parquet files, read in pieces into columns of float32.
+"""Tables of numbers: CSV, TSV and Parquet files, read in pieces into columns of float32, or of float64 if need be.
 
 Nothing is guessed if a wrong guess would go unseen: invalid input stops with one line that names file, line and column
 and how to fix it; what is accepted but worth knowing comes back as a remark.
 
-In memory are 4 bytes a number, 8 a time, and the piece being read.
+In memory are 4 bytes a number (8 if single precision is too coarse), 8 a time, and the piece being read.
 """
 
 import re
@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
+from bench import wording
 from bench.data.numbers import DECIMAL_COMMA, NUMBER, ONE_GROUP, has_sure_points, parsed, plain, ungrouped
 from bench.data.remarks import Remark
 from bench.data.splits import named_parts
@@ -26,7 +27,7 @@ from bench.data.table_format import (
     parquet_names,
     rows_of,
 )
-from bench.data.timestamps import TimeForm, TimeReader, regularity
+from bench.data.timestamps import TimeForm, TimeReader, regularity, set_back_clocks
 from bench.errors import DataError
 
 CELLS = 1 << 20  # of a piece: rows times columns of the file
@@ -34,13 +35,15 @@ MISSING = ["", "NA", "N/A", "n/a", "NaN", "nan", "-nan", "NULL", "null", "None",
 """Cells that mean a missing number. A group may be called NA."""
 
 _SEPARATED = re.compile(r"\s*[-+]?\d{1,3}([., '’\u00a0\u202f]\d{3})+([.,]\d+)?\s*")
-_ROUNDED = 1e-3  # of a column's range: single precision may round by so much without a remark
+_UNSORTED = 0.1  # of the steps that go back: from there on, rows are in no order
+_ROUNDED = 1e-3  # of a column's range: numbers may be rounded by so much without a remark
+_FINE = 1e-5  # of the range of a column's first piece: from there on, it is read in double precision
 
 
 class Table(NamedTuple):
     """Columns of numbers. Rows of one group lie together, in the order of the file."""
 
-    columns: dict[str, np.ndarray]  # by name: float32, NaN where a value is missing
+    columns: dict[str, np.ndarray]  # by name: float32, or float64 where that is too coarse; NaN: missing
     times: np.ndarray | None  # int64: nanoseconds since 1970, UTC
     groups: np.ndarray | None  # int32: index into group_names
     group_names: list[str]  # in order of appearance
@@ -141,12 +144,13 @@ class _Reader:
         self.wanted, self.required, self.partial = wanted, required, partial
         self.time, self.group = form.time, None if form.group is None else str(form.group)
         self.split_by, self.labels = form.split_by, list[str]()
-        self.columns = {name: _Growing(np.float32) for name in wanted}
+        self.columns: dict[str, _Growing] = {}
         self.times, self.codes = _Growing(np.int64), _Growing(np.int32)
         self.known: dict[str, int] = {}
         self.time_reader = TimeReader(form.time_form)
         self.grouped: dict[str, str] = {}  # columns with separators of thousands, and what is remarked about them
-        self.rounded = dict.fromkeys(wanted, 0.0)  # at most, by single precision
+        self.kinds: dict[str, Any] = {}  # of numbers in finished columns
+        self.rounded = dict.fromkeys(wanted, 0.0)  # at most, by the precision of the column
         self.range = {name: (np.inf, -np.inf) for name in wanted}
         self.first_rows: list[tuple[Source, int]] = []  # of each file, counted over all files
         self.count = 0
@@ -157,7 +161,11 @@ class _Reader:
         self.first_rows.append((source, start))
         for piece in _pieces(source, self.wanted, self.time, self.group, self.split_by):
             for name in self.wanted:
-                self.columns[name].add(self._numbers(source, name, piece[name], self.count - start))
+                numbers = self._numbers(source, name, piece[name], self.count - start)
+                if name not in self.columns:
+                    self.columns[name] = _Growing(_precision(numbers))
+                self._note_range(name, numbers)
+                self.columns[name].add(numbers)
             if self.time is not None:
                 self.times.add(self._times(source, piece[self.time], self.count - start))
             if self.group is not None:
@@ -180,15 +188,14 @@ class _Reader:
             groups = groups[order]
         times = None
         if self.time is not None:
-            times = self.times.finish()
-            times = times if order is None else times[order]
+            times, order = self._in_order(self.times.finish(), groups, order, remarks)
             borders = None if groups is None else groups[1:] != groups[:-1]
-            self._check_order(times, borders, order)
             remarks += self.time_reader.remarks + regularity(self.time, times, borders)
         columns = {}
         remarks += [Remark("thousands", text, name) for name, text in self.grouped.items()]
         for name in self.wanted:
             column = self.columns.pop(name).finish()
+            self.kinds[name] = column.dtype
             columns[name] = column if order is None else column[order]
             remarks += self._check_range(path, name)
         table = Table(columns, times, groups, list(self.known), remarks, self.time_reader.found)
@@ -210,9 +217,9 @@ class _Reader:
             return [Remark("constant", f"constant ({low:g})", name)]
         if self.rounded[name] <= _ROUNDED * (high - low):
             return []
-        values = (
-            f"values from {low:.12g} to {high:.12g} are rounded by up to {self.rounded[name]:g} in single precision"
-        )
+        precision = "single" if self.kinds[name] == np.float32 else "double"
+        values = f"values from {low:.12g} to {high:.12g} are rounded by up to {self.rounded[name]:g}"
+        values += f" in {precision} precision"
         return [Remark("rounded", f"{values}; subtract a constant from the column", name)]
 
     def _numbers_of_texts(self, source: Source, name: str, column: Any, row: int) -> np.ndarray:
@@ -258,12 +265,16 @@ class _Reader:
         if name in self.required and missing.any():
             rule = "no value, and this column needs one in every row; fill it in, or delete the row"
             _refuse(source, row + int(missing.argmax()), name, rule)
-        kept = numbers.astype(np.float32)
-        if not missing.all():
+        return numbers
+
+    def _note_range(self, name: str, numbers: np.ndarray) -> None:
+        known = numbers[~np.isnan(numbers)]
+        if len(known):
             low, high = self.range[name]
-            self.range[name] = (min(low, float(np.nanmin(numbers))), max(high, float(np.nanmax(numbers))))
-            self.rounded[name] = max(self.rounded[name], float(np.nanmax(np.abs(kept - numbers))))
-        return kept
+            self.range[name] = (min(low, float(known.min())), max(high, float(known.max())))
+            kept = known.astype(self.columns[name].array.dtype)
+            rounding = np.abs(kept - known) if kept.dtype == np.float32 else np.spacing(np.abs(known)) / 2
+            self.rounded[name] = max(self.rounded[name], float(rounding.max()))
 
     def _times(self, source: Source, column: Any, row: int) -> np.ndarray:
         missing = column.isna().to_numpy()
@@ -287,13 +298,37 @@ class _Reader:
         known = np.array([self.known.setdefault(str(name), len(self.known)) for name in names], dtype=np.int32)
         return known[codes]
 
-    def _check_order(self, times: np.ndarray, borders: np.ndarray | None, order: np.ndarray | None) -> None:
-        wrong = times[1:] <= times[:-1]
-        if borders is not None:
-            wrong &= ~borders
-        if not wrong.any():
-            return
-        row = int(wrong.argmax()) + 1
+    def _in_order(
+        self, times: np.ndarray, groups: np.ndarray | None, order: np.ndarray | None, remarks: list[Remark]
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return the times so that they increase within groups, and the order of the rows that does it.
+
+        Rows are sorted if their order is that of time reversed, or none at all. A few steps back are rather two series
+        in one, and so are equal times. Raises DataError.
+        """
+        rows = times if order is None else times[order]
+        inside = np.ones(len(rows) - 1, dtype=bool) if groups is None else groups[1:] == groups[:-1]
+        back = (rows[1:] <= rows[:-1]) & inside
+        if not back.any():
+            return rows, order
+        count, steps = int(back.sum()), int(inside.sum())
+        set_back = set_back_clocks(rows, back) if self.time_reader.is_local else None
+        if set_back is not None:
+            rule = f"the clock was set back {wording.count(set_back, 'time')}: rows are taken in their order"
+            remarks.append(Remark("time", rule, self.time))
+            return rows, order
+        is_reversed = count == steps
+        if steps > 2 and (is_reversed or (count >= _UNSORTED * steps and not self.time_reader.is_ambiguous)):
+            sort = np.lexsort((rows,) if groups is None else (rows, groups))
+            order = sort if order is None else order[sort]
+            rows = rows[sort]
+            back = (rows[1:] <= rows[:-1]) & inside
+            if not back.any():
+                remarks.append(Remark("sorted", f"rows are sorted by time: {count:,} of {steps:,} steps went back"))
+                return rows, order
+        return self._refuse_order(rows, int(back.argmax()) + 1, order)
+
+    def _refuse_order(self, times: np.ndarray, row: int, order: np.ndarray | None) -> NoReturn:
         time_form = self.time_reader.found
         assert time_form is not None
         before, here = map(str, time_form.show(times[row - 1 : row + 1]))
@@ -303,11 +338,20 @@ class _Reader:
         else:
             rule = f"{here} comes after {before}{within}; sort the rows by time"
         rule += "" if self.group else ", or name the column that distinguishes several series with --group"
-        if time_form.form != "numbers":
+        if not time_form.is_number:
             rule += ", or write times in UTC if the clock was set back"
         row = row if order is None else int(order[row])
         source, first = [entry for entry in self.first_rows if entry[1] <= row][-1]
         _refuse(source, row - first, self.time, rule)
+
+
+def _precision(numbers: np.ndarray) -> type:
+    """Return the type in which numbers keep their differences: float32 if it is fine enough."""
+    known = numbers[~np.isnan(numbers)]
+    if not len(known):
+        return np.float32
+    rounding = float(np.abs(known.astype(np.float32) - known).max())
+    return np.float32 if rounding <= _FINE * float(known.max() - known.min()) else np.float64
 
 
 def carry_forward(column: np.ndarray, starts: np.ndarray) -> np.ndarray:

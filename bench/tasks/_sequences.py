@@ -40,10 +40,14 @@ class StoredSequences(StoredTask):
         self.edge = dict(zip(PARTS, edges[:-1], strict=True))
         self.counts = {part: edges[i + 1] - edges[i] for i, part in enumerate(PARTS)}
         self.length = length
-        steps = np.diff(np.r_[0, self._stop])
+        self._all_steps = steps = np.diff(np.r_[0, self._stop])
         self.num_steps = min(length, int(steps[: edges[1]].max()))
         self._steps = np.minimum(steps, self.num_steps)
         self._first = self._stop - (steps if keep == "first" else self._steps)
+
+    def steps_of(self, part: str) -> np.ndarray:
+        """Return the number of steps of each sequence of a part, also of those that are not read, (N,) int64."""
+        return np.asarray(self._all_steps[self.edge[part] : self.edge[part] + self.counts[part]])
 
     def take(self, part: str, places: np.ndarray) -> Batch:
         """Return the sequences of a part at these places."""

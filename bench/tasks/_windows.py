@@ -10,11 +10,16 @@ from typing import Any
 import numpy as np
 
 from bench import wording
-from bench.data.remarks import Remark
+from bench.data.remarks import Remark, some
+from bench.data.sequences import resolution
 from bench.data.splits import PARTS, VAL_SHARE, file_parts, split_borders
 from bench.data.table_format import TableFormat
 from bench.data.tables import Table, carry_forward, group_starts, read_table
+from bench.data.timestamps import calendar_of, step_name, usual_step
 from bench.errors import DataError
+
+_EARLY_ROWS = 32  # of a group without training rows, which decide its scale
+_SHIFT = 2.0  # training deviations, from which on a level shift is remarked
 
 
 def make(
@@ -24,29 +29,48 @@ def make(
     num_targets: int,
     splits: Sequence[float] | Mapping[str, Any],
     season: int | None,
+    by_group: bool = False,
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Return the columns `names`, targets first, as values (N, D), with their stretches, and the training scale.
 
     Stretches are rows that follow each other in one part of one group: `blocks`, and `runs` that also have no row
-    with a missing target. Raises DataError.
+    with a missing target. With `by_group`, each group has a scale of its own. Raises DataError.
     """
     table = read_table(paths, names, form)
-    count, remarks = len(table.columns[names[0]]), list(table.remarks)
+    remarks = list(table.remarks)
+    if isinstance(splits, Mapping) or sum(splits) < 1.5:  # numbers of rows count all of them
+        table, future = without_future(table, names[:num_targets])
+        if future:
+            rows = f"{wording.count(future, 'row')} after the last value of the target"
+            remarks.append(Remark("future", f"{rows} are what is to be forecast: no part of the history"))
+    count = len(table.columns[names[0]])
     starts = group_starts(table.groups)
     part = _part_of_rows(table, starts, count, splits, paths)
     train = part == 0
+    of_group = np.repeat(np.arange(len(starts)), np.diff(np.r_[starts, count]))
     incomplete = np.zeros(count, dtype=bool)  # a target is missing
     values = np.empty((count, len(names)), dtype=np.float32)
     scales: dict[str, list[float]] = {"mean": [], "scale": [], "naive": []}
+    of_groups: dict[str, list[np.ndarray]] = {"group_mean": [], "group_scale": []}
+    spread = 1.0
     for place, name in enumerate(names):
         column = table.columns.pop(name)  # frees each column after its copy
         missing = np.isnan(column)
+        mean, scale = _training_scale(column[train & ~missing], f"{paths[0]}: column '{name}'")
+        group_mean, group_scale = _group_scales(column, train & ~missing, of_group, starts, scale)
+        if place < num_targets and len(starts) > 1:
+            spread = max(spread, _spread(group_scale, scale))
+        scales["mean"].append(mean)
+        scales["scale"].append(scale)
+        if by_group:
+            of_groups["group_mean"].append(group_mean)
+            of_groups["group_scale"].append(group_scale)
+            column = (column - group_mean[of_group]) / group_scale[of_group]
+            mean, scale = 0.0, 1.0
         if place < num_targets:
             incomplete |= missing
             scales["naive"].append(naive_error(column, train, starts, season or 1))
-        mean, scale = _training_scale(column[train & ~missing], f"{paths[0]}: column '{name}'")
-        scales["mean"].append(mean)
-        scales["scale"].append(scale)
+            remarks += _shifts(name, (column - mean) / scale, part)
         if missing.any():
             column = carry_forward(column, starts)
             filled = _filled(int(missing.sum()), int(np.isnan(column).sum()))
@@ -54,16 +78,49 @@ def make(
         values[:, place] = standardised(column, mean, scale)
     blocks, runs = (_stretches(part, starts, apart) for apart in (np.zeros(count, dtype=bool), incomplete))
     arrays = {"values": values, "blocks": blocks, "runs": runs, "starts": starts}
+    meta = {"names": names, **scales, "remarks": remarks, "spread": spread, "groups": table.group_names}
+    meta |= {key: np.stack(columns, axis=1).tolist() for key, columns in of_groups.items() if columns}
+    meta["rows"] = [int((part == number).sum()) for number in range(len(PARTS))]
+    in_train = np.bincount(of_group[train], minlength=len(starts))
+    meta["rows_of_group"] = int(np.median(in_train[in_train > 0]))
+    meta["time_form"] = table.time_form and table.time_form.form
     if table.times is not None:
         arrays["times"] = table.times
-    rows = [int((part == number).sum()) for number in range(len(PARTS))]
-    meta = {"names": names, **scales, "rows": rows, "remarks": remarks}
-    meta |= {"groups": table.group_names, "time_form": table.time_form and table.time_form.form}
+        borders = None if table.groups is None else np.isin(np.arange(1, count), starts)
+        meta["step"] = usual_step(table.times, borders)
+        meta["step_name"] = step_name(meta["step"], table.time_form)
+        meta["calendar"] = calendar_of(np.unique(table.times), meta["step"])._asdict()
     return arrays, meta
 
 
-def standardised(column: np.ndarray, mean: float, scale: float) -> np.ndarray:
-    """Return a column (N,) on the training scale; gaps that are left become the training mean."""
+def without_future(table: Table, targets: Sequence[str]) -> tuple[Table, int]:
+    """Return the table without the rows after the last known target of each group, and how many they are.
+
+    Such rows are to be forecast: an input that ends with them would not hold the history. A group without any known
+    target stays as it is.
+    """
+    count = len(table.columns[targets[0]])
+    starts = group_starts(table.groups)
+    keep = np.arange(count) < np.repeat(history_stops(table, targets, starts), np.diff(np.r_[starts, count]))
+    if keep.all():
+        return table, 0
+    rows = (table.times, table.groups, table.files, table.parts)
+    times, groups, files, parts = (values if values is None else values[keep] for values in rows)
+    columns = {name: column[keep] for name, column in table.columns.items()}
+    table = table._replace(columns=columns, times=times, groups=groups, files=files, parts=parts)
+    return table, int((~keep).sum())
+
+
+def history_stops(table: Table, targets: Sequence[str], starts: np.ndarray) -> np.ndarray:
+    """Return the row beyond the last one with a known target of each group, (G,); of a group without one, its end."""
+    count = len(table.columns[targets[0]])
+    known = ~np.all([np.isnan(table.columns[name]) for name in targets], axis=0)
+    last = np.maximum.reduceat(np.where(known, np.arange(1, count + 1), 0), starts)
+    return np.where(last > 0, last, np.r_[starts[1:], count])
+
+
+def standardised(column: np.ndarray, mean: float | np.ndarray, scale: float | np.ndarray) -> np.ndarray:
+    """Return a column on the training scale; gaps that are left become the training mean."""
     return np.nan_to_num((column.astype(np.float64) - mean) / scale)
 
 
@@ -92,7 +149,7 @@ def groups_without_window(groups: list[str], starts: np.ndarray, with_window: np
     short = [name for name, lacks in zip(groups, lacking, strict=False) if lacks]
     if not short:
         return []
-    named = ", ".join(f"'{name}'" for name in short[:5]) + ", …" * (len(short) > 5)
+    named = some([f"'{name}'" for name in short])
     count = f"{len(short):,} of {len(groups):,} groups"
     return [Remark("groups", f"{count} have too few rows for a window and are skipped ({named})")]
 
@@ -101,9 +158,69 @@ def _training_scale(known: np.ndarray, where: str) -> tuple[float, float]:
     """Return mean and deviation of the known training values of a column; a deviation of 1 if it is constant."""
     if not len(known):
         raise DataError(f"{where} has no value in the training part; leave the column out, or use other splits")
+    finest = resolution(known)
     known = known.astype(np.float64)
     mean, deviation = float(known.mean()), float(known.std())
-    return mean, deviation if deviation > 1e-6 * abs(mean) else 1.0  # float32 resolves no more
+    return mean, deviation if deviation > finest * abs(mean) else 1.0
+
+
+def group_scale_of(column: np.ndarray) -> tuple[float, float]:
+    """Return mean and deviation of the known values of a series that training did not see."""
+    known = column[~np.isnan(column)].astype(np.float64)
+    if not len(known):
+        return 0.0, 1.0
+    mean, scale = float(known.mean()), float(known.std())
+    return mean, scale if scale > resolution(column) * abs(mean) else max(abs(mean), 1.0)
+
+
+def _group_scales(
+    column: np.ndarray, train: np.ndarray, of_group: np.ndarray, starts: np.ndarray, scale: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return mean and deviation of the training values of each group, (G,) each.
+
+    A group with fewer than two of them has those of its first known rows. The deviation of a constant group is its
+    level times the usual ratio of deviation and level, or else the deviation of the table.
+    """
+    groups = len(starts)
+    known = ~np.isnan(column)
+    has_few = np.bincount(of_group[train], minlength=groups) < 2
+    early = known & (np.arange(len(column)) - starts[of_group] < _EARLY_ROWS)
+    used = np.where(has_few[of_group], early, train)
+    group, values = of_group[used], column[used].astype(np.float64)
+    count = np.maximum(np.bincount(group, minlength=groups), 1)
+    mean = np.bincount(group, values, minlength=groups) / count
+    deviation = np.sqrt(np.bincount(group, (values - mean[group]) ** 2, minlength=groups) / count)
+    varies = deviation > resolution(column) * np.abs(mean)
+    if varies.any():
+        ratio = float(np.median(deviation[varies] / np.maximum(np.abs(mean[varies]), deviation[varies])))
+        usual = np.where(mean == 0, np.median(deviation[varies]), np.abs(mean) * ratio)
+        return mean, np.where(varies, deviation, usual)
+    return mean, np.full(groups, scale)
+
+
+def _spread(of_groups: np.ndarray, scale: float) -> float:
+    """Return by how many times the scales of groups, and that of all rows, differ, but for the smallest 5 %."""
+    return float(max(of_groups.max(), scale) / np.quantile(of_groups, 0.05, method="lower"))
+
+
+def _shifts(name: str, values: np.ndarray, part: np.ndarray) -> list[Remark]:
+    """Return a remark if the standardised values of a target (N,) lie elsewhere in val or test than in training."""
+    train = values[(part == 0) & ~np.isnan(values)]
+    low, high = train.min(), train.max()
+    found = []
+    for number in (1, 2):
+        of_part = values[(part == number) & ~np.isnan(values)]
+        if not len(of_part):
+            continue
+        mean, beyond = float(of_part.mean()), float(((of_part < low) | (of_part > high)).mean())
+        if abs(mean) > _SHIFT or beyond > 0.5:
+            where = "above" if mean > 0 else "below"
+            text = f"in {PARTS[number]}, the mean is {abs(mean):.1f} training deviations {where} that of training"
+            found.append(text + (f", and {beyond:.0%} of the values lie outside of its range" if beyond > 0 else ""))
+    if not found:
+        return []
+    advice = "scores there measure how well a model follows a new level; forecast differences if none does"
+    return [Remark("shift", f"{'; '.join(found)}: {advice}", name)]
 
 
 def _filled(missing: int, early: int) -> str:

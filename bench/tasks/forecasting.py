@@ -8,7 +8,7 @@ B batch, L look-back, H horizon, D input columns, T target columns, N rows.
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -17,11 +17,11 @@ from bench.config import contracts
 from bench.config.contracts import Batch, Labelled, New, Sampling, StoredTask, Trained
 from bench.data import sequences
 from bench.data.files import prepare
-from bench.data.remarks import Remark
+from bench.data.remarks import Remark, some
 from bench.data.splits import PARTS, check_table_splits, split_column
 from bench.data.table_format import TableFormat
 from bench.data.tables import Table, carry_forward, group_starts, read_table
-from bench.data.timestamps import months_of
+from bench.data.timestamps import Calendar, following
 from bench.errors import DataError, DeclarationError
 from bench.tasks import _windows
 from bench.tasks._labelled_windows import forecast_scores, labelled_windows
@@ -46,11 +46,15 @@ class Task(StoredTask):
             `by = "column"` with the `column` that names the part of each row, or `by = "file"` with lists of files
             for `train` and `test`. A rule without `val` takes it from the end of train, `val_share` of it.
         season: Number of rows in a season, at least 1, for the seasonal naive baseline and MASE.
+        scaling: `table` standardises with mean and deviation of all training rows, `group` with those of each group.
         look_back: A model looks back on `look_back` times `length` rows, at least 1 time. The targets of all parts stay
             those of `look_back` 1; rows before the first one of a group repeat it.
 
     Inputs are the targets and then the features; y holds the rows of the horizon one after the other, each with all
-    targets. Both are standardised with mean and deviation of the training rows; `decode` undoes it.
+    targets. Both are standardised with mean and deviation of the training rows; `decode` undoes it. With `scaling` by
+    group, scores are means over values that each group has standardised, so that every group counts alike.
+
+    Rows after the last known target of a group are to be forecast. They are left out, unless `splits` are numbers.
 
     Rows are split in the order of time: train, then val, then test. Rows beyond the numbers in `splits` are not used.
     With a time and a group, the borders are times, the same for all groups, and `splits` counts different times; with
@@ -86,6 +90,7 @@ class Task(StoredTask):
         splits: Sequence[float] | Mapping[str, Any] = (0.7, 0.1, 0.2),
         season: int | None = None,
         look_back: int = 1,
+        scaling: Literal["table", "group"] = "table",
     ) -> None:
         data_files = checked_files("forecasting", length, files, "row to look back on")
         if not target or isinstance(target, str):
@@ -94,6 +99,9 @@ class Task(StoredTask):
             if value is not None and value < 1:
                 unit = "" if name == "look_back" else " row"
                 raise DeclarationError(f"forecasting: {name}: must be at least 1{unit}, but found {value}")
+        if scaling not in ("table", "group") or (scaling == "group" and group is None):
+            known = "must be 'table', or 'group' with a group column"
+            raise DeclarationError(f"forecasting: scaling: {known}, but found {scaling!r}")
         check_table_splits("forecasting", splits, "rows")
         rule = dict(splits) if isinstance(splits, Mapping) else list(splits)
         self.length, self.num_steps = length, look_back * length
@@ -102,12 +110,16 @@ class Task(StoredTask):
         names = list(dict.fromkeys([*self.target, *features]))
         self.input_size, self.output_size = len(names), horizon * num_targets
         form = TableFormat(delimiter, encoding, header, time=time, group=group, split_by=split_column(splits))
-        how = [vars(form), names, num_targets, rule, season]
+        how = [vars(form), names, num_targets, rule, season, scaling]
+        by_group = scaling == "group"
         prepared = prepare(
-            "forecasting", data_files, how, lambda p: _windows.make(p, form, names, num_targets, rule, season)
+            "forecasting", data_files, how, lambda p: _windows.make(p, form, names, num_targets, rule, season, by_group)
         )
         self._values_ND, self._times = prepared.arrays["values"], prepared.arrays.get("times")
-        self._scale, self._naive = (np.array(prepared.meta[key][:num_targets]) for key in ("scale", "naive"))
+        self._starts = prepared.arrays["starts"]
+        # The seasonal naive error is on the scale of the values.
+        self._scale = np.ones(num_targets) if by_group else np.array(prepared.meta["scale"][:num_targets])
+        self._naive = np.array(prepared.meta["naive"][:num_targets])
         self._set_windows(prepared.arrays, prepared.meta)
 
     def _set_windows(self, arrays: dict[str, np.ndarray], meta: dict[str, Any]) -> None:
@@ -164,9 +176,17 @@ class Task(StoredTask):
         rows = self._rows(part, places)[0][:, None] + np.arange(self.horizon)
         return self._times[rows].view("datetime64[ns]")
 
-    def decode(self, outputs: np.ndarray) -> np.ndarray:
-        """Return answers in the units of the table, (B, H, T)."""
-        return decode(outputs, self.meta, len(self.target))
+    def decode(self, outputs: np.ndarray, part: str | None = None, places: np.ndarray | None = None) -> np.ndarray:
+        """Return answers to the windows of a part at these places in the units of the table, (B, H, T).
+
+        Without `scaling` by group, all windows have the same units and need not be named.
+        """
+        groups = None
+        if "group_scale" in self.meta:
+            if part is None or places is None:
+                raise ValueError("each group has its own scale: name the part and the places of the windows")
+            groups = np.searchsorted(self._starts, self._rows(part, places)[1])
+        return decode(outputs, self.meta, len(self.target), groups)
 
     def score(self, outputs: np.ndarray, batch: Batch) -> dict[str, float]:
         """Return mean squared and mean absolute error, standardised, and the MASE.
@@ -192,9 +212,12 @@ class Task(StoredTask):
         return total / (self.counts[part] * self.output_size)
 
 
-def decode(outputs: np.ndarray, meta: dict[str, Any], num_targets: int) -> np.ndarray:
-    """Return answers (B, H T) in the units of the table, (B, H, T)."""
-    scale, mean = (np.array(meta[key][:num_targets]) for key in ("scale", "mean"))
+def decode(outputs: np.ndarray, meta: dict[str, Any], num_targets: int, groups: Any = None) -> np.ndarray:
+    """Return answers (B, H T) in the units of the table, (B, H, T); `groups` are the numbers of their groups, (B,)."""
+    if groups is None:
+        mean, scale = (np.array(meta[key][:num_targets]) for key in ("mean", "scale"))
+    else:
+        mean, scale = (np.array(meta[key])[groups, None, :num_targets] for key in ("group_mean", "group_scale"))
     return np.asarray(outputs.reshape(len(outputs), -1, num_targets) * scale + mean)
 
 
@@ -219,39 +242,70 @@ class Predictor(contracts.Predictor):
         """Return the last `num_steps` rows of each group of a table. Raises DataError.
 
         Each group must have the rows of a window with `look_back` 1; earlier ones repeat its first row, as in training.
+        Groups with fewer rows are left out, and so are rows after the last known target: they are to be forecast.
         """
+        names, target = self.meta["names"], list(dict.fromkeys(self.arguments["target"]))
         form = TableFormat.of(self.arguments, time_form=self.meta.get("time_form"))
-        table = read_table([path], self.meta["names"], form)
+        table = read_table([path], names, form)
         starts = group_starts(table.groups)
-        count = len(table.columns[self.meta["names"][0]])
-        stops = np.r_[starts[1:], count]
-        _check_rows(path, table, stops - starts, self.meta.get("length", num_steps))
-        values = np.empty((count, len(self.meta["names"])), dtype=np.float32)
-        seen = np.maximum(stops[:, None] + np.arange(-num_steps, 0), starts[:, None])
+        count = len(table.columns[names[0]])
+        stops = _windows.history_stops(table, target, starts)
         remarks = list(table.remarks)
-        for place, name in enumerate(self.meta["names"]):
-            missing = int(np.isnan(table.columns[name][np.unique(seen)]).sum())
+        kept, short = _long_enough(path, table, stops - starts, self.meta.get("length", num_steps))
+        seen = np.maximum(stops[:, None] + np.arange(-num_steps, 0), starts[:, None])
+        mean, scale, unknown = self._scales(table, starts, stops, kept)
+        values = np.empty((len(seen), num_steps, len(names)), dtype=np.float32)
+        for place, name in enumerate(names):
+            missing = int(np.isnan(table.columns[name][np.unique(seen[kept])]).sum())
             if missing:
                 filled = f"{wording.count(missing, 'missing value')} in the last rows filled with the previous value"
                 remarks.append(Remark("missing", filled, name))
-            column = carry_forward(table.columns[name], starts)
-            values[:, place] = _windows.standardised(column, self.meta["mean"][place], self.meta["scale"][place])
-        x = values[seen]
-        return New(
-            x, np.full(len(x), num_steps), {"remarks": remarks, "table": table, "starts": starts, "stops": stops}
-        )
+            column = carry_forward(table.columns[name], starts)[seen]
+            values[..., place] = _windows.standardised(column, mean[:, None, place], scale[:, None, place])
+        about = {"remarks": [*remarks, *short, *unknown], "table": table, "groups": kept}
+        about |= {"starts": starts[kept], "stops": stops[kept], "ends": np.r_[starts[1:], count][kept]}
+        about |= {"mean": mean[kept, : len(target)], "scale": scale[kept, : len(target)]}
+        return New(values[kept], np.full(len(kept), num_steps), about)
+
+    def _scales(
+        self, table: Table, starts: np.ndarray, stops: np.ndarray, kept: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, list[Remark]]:
+        """Return mean and deviation of each group and column, (G, D) each, and remarks on groups of unknown scale."""
+        names = self.meta["names"]
+        if "group_scale" not in self.meta:
+            shape = (len(starts), len(names))
+            mean, scale = (np.broadcast_to(np.array(self.meta[key]), shape) for key in ("mean", "scale"))
+            return mean, scale, []
+        number = {name: place for place, name in enumerate(self.meta["groups"])}
+        mean, scale = np.empty((2, len(starts), len(names)))
+        unknown = []
+        for row, group in enumerate(table.group_names):
+            if group in number:
+                mean[row], scale[row] = (self.meta[key][number[group]] for key in ("group_mean", "group_scale"))
+                continue
+            if row in kept:
+                unknown.append(group)
+            history = slice(starts[row], stops[row])
+            scales = [_windows.group_scale_of(table.columns[name][history]) for name in names]
+            mean[row], scale[row] = np.array(scales).T
+        text = f"series that training did not see are scaled by their own rows ({some(unknown)})"
+        return mean, scale, [Remark("scale", text)] if unknown else []
 
     def answer(self, model: Trained, new: New, sampling: Sampling) -> dict[str, Any]:
         """Return a row for each group and step of the horizon: its time, and the targets in the units of the table."""
         target, table = list(dict.fromkeys(self.arguments["target"])), new.about["table"]
-        forecasts = decode(model.outputs(new.x, new.length), self.meta, len(target))
+        outputs = model.outputs(new.x, new.length)
+        forecasts = outputs.reshape(len(outputs), -1, len(target)) * new.about["scale"][:, None]
+        forecasts = forecasts + new.about["mean"][:, None]
         horizon = forecasts.shape[1]
         answers: dict[str, Any] = {}
         if table.groups is not None:
-            answers[self.arguments["group"]] = np.repeat(table.group_names, horizon)
+            answers[self.arguments["group"]] = np.repeat(np.array(table.group_names)[new.about["groups"]], horizon)
         if table.times is not None:
-            bounds = zip(new.about["starts"], new.about["stops"], strict=True)
-            times = np.concatenate([_times_after(table.times[start:stop], horizon) for start, stop in bounds])
+            rows = zip(*(new.about[key] for key in ("starts", "stops", "ends")), strict=True)
+            known = self.meta.get("calendar")
+            calendar = None if known is None else Calendar(**known)
+            times = np.concatenate([_times_after(table.times, bounds, horizon, calendar) for bounds in rows])
             answers[self.arguments["time"]] = table.time_form.show(times)
         else:
             answers["step"] = np.tile(np.arange(1, horizon + 1), len(forecasts))
@@ -272,26 +326,39 @@ class Predictor(contracts.Predictor):
         return super().example(num_steps, max(2, num_steps))
 
 
-def _check_rows(path: Path, table: Table, counts: np.ndarray, length: int) -> None:
-    """Check that each group has as many rows as the model reads. Raises DataError."""
-    short = counts < length
-    if short.any():
-        place = int(short.argmax())
-        group = f" in group '{table.group_names[place]}'" if table.groups is not None else ""
-        raise DataError(
-            f"{path}: must have at least {length} rows{group}, but has {int(counts[place]):,}; add earlier rows"
+def _long_enough(path: Path, table: Table, counts: np.ndarray, length: int) -> tuple[np.ndarray, list[Remark]]:
+    """Return the numbers of the groups with as many rows as the model reads, and a remark on the others.
+
+    Raises DataError if all groups are too short.
+    """
+    is_short = counts < length
+    if not is_short.any():
+        return np.arange(len(counts)), []
+    if is_short.all():
+        place = int(counts.argmax())
+        longest = (
+            f" in a group, but the longest, '{table.group_names[place]}'," if table.groups is not None else ", but"
         )
+        rule = f"must have at least {length} rows{longest} has {int(counts[place]):,}"
+        raise DataError(f"{path}: {rule}; add earlier rows")
+    short = [f"{table.group_names[place]} with {counts[place]:,}" for place in np.flatnonzero(is_short)]
+    text = f"{len(short):,} of {len(counts):,} series have no forecast: fewer than {length} rows"
+    return np.flatnonzero(~is_short), [Remark("short", f"{text} ({some(short)})")]
 
 
-def _times_after(times: np.ndarray, horizon: int) -> np.ndarray:
-    """Return the times that follow, at the usual step, in int64 nanoseconds; calendar months count as even steps."""
-    steps = np.arange(1, horizon + 1)
-    months = months_of(times)
-    differences = np.diff(months[0].astype(np.int64)) if months is not None else np.zeros(0)
-    if months is not None and len(differences) and differences[0] > 0 and (differences == differences[0]).all():
-        following = (months[0][-1] + steps * differences[0]).astype("datetime64[ns]") + months[1]
-        return np.asarray(following.astype(np.int64))
-    sizes, counts = np.unique(np.diff(times), return_counts=True)
-    if not len(sizes):
-        raise DataError("one row has no step in time; give at least two rows")
-    return np.asarray(times[-1] + steps * sizes[counts.argmax()])
+def _times_after(
+    times: np.ndarray, bounds: tuple[int, int, int], horizon: int, calendar: Calendar | None
+) -> np.ndarray:
+    """Return the times of the forecast of some rows, in int64 nanoseconds.
+
+    `bounds` are the first row of the history, the row beyond its last one, and the row beyond those to be forecast. The
+    times of the latter come first, and then those that follow.
+    """
+    start, stop, end = bounds
+    given = times[stop : min(end, stop + horizon)]
+    if len(given) == horizon:
+        return given
+    try:
+        return np.r_[given, following(times[start : stop + len(given)], horizon - len(given), calendar)]
+    except ValueError:
+        raise DataError("one row has no step in time; give at least two rows") from None

@@ -141,7 +141,7 @@ def _make(
     channels = [f"column '{name}'" for name in names]
     scaled = series_tables.scaled(series.steps[rows], lengths, edges[1], paths[0], channels)
     mean, scale = (float(f(y[: edges[1]], dtype=np.float64)) for f in (np.mean, np.std))
-    if not scale > 1e-6 * abs(mean):
+    if not scale > sequences.resolution(y) * abs(mean):
         rule = "must vary, but it is the same in all training sequences"
         raise DataError(f"{paths[0]}: column '{target}': {rule}; choose another target")
     arrays = {

@@ -84,6 +84,10 @@ class Task(StoredTask):
         self._most_frequent = int(np.bincount(train.y[train.mask]).argmax())
         self.chance = float((val.y[val.mask] == self._most_frequent).mean())
 
+    def steps_of(self, part: str) -> np.ndarray:
+        """Return the number of steps of each sequence of a part, also of those that are not read, (N,) int64."""
+        return np.diff(self._parts[part][2], prepend=0)
+
     def take(self, part: str, places: np.ndarray) -> Batch:
         """Return the sequences of a part at these places."""
         x, y, stop = self._parts[part]

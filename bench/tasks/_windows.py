@@ -52,7 +52,7 @@ def make(
     values = np.empty((count, len(names)), dtype=np.float32)
     scales: dict[str, list[float]] = {"mean": [], "scale": [], "naive": []}
     of_groups: dict[str, list[np.ndarray]] = {"group_mean": [], "group_scale": []}
-    spread = 1.0
+    spread, shifts = 1.0, dict[str, dict[str, float]]()
     for place, name in enumerate(names):
         column = table.columns.pop(name)  # frees each column after its copy
         missing = np.isnan(column)
@@ -70,12 +70,13 @@ def make(
         if place < num_targets:
             incomplete |= missing
             scales["naive"].append(naive_error(column, train, starts, season or 1))
-            remarks += _shifts(name, (column - mean) / scale, part)
+            shifts[name] = _shift((column - mean) / scale, part)
         if missing.any():
             column = carry_forward(column, starts)
             filled = _filled(int(missing.sum()), int(np.isnan(column).sum()))
             remarks.append(Remark("missing", filled, name))
         values[:, place] = standardised(column, mean, scale)
+    remarks += _level_shifts({name: means for name, means in shifts.items() if means}, num_targets)
     blocks, runs = (_stretches(part, starts, apart) for apart in (np.zeros(count, dtype=bool), incomplete))
     arrays = {"values": values, "blocks": blocks, "runs": runs, "starts": starts}
     meta = {"names": names, **scales, "remarks": remarks, "spread": spread, "groups": table.group_names}
@@ -87,9 +88,9 @@ def make(
     if table.times is not None:
         arrays["times"] = table.times
         borders = None if table.groups is None else np.isin(np.arange(1, count), starts)
-        meta["step"] = usual_step(table.times, borders)
-        meta["step_name"] = step_name(meta["step"], table.time_form)
-        meta["calendar"] = calendar_of(np.unique(table.times), meta["step"])._asdict()
+        step = meta["step"] = usual_step(table.times, borders)
+        meta["step_name"] = step_name(step, table.time_form)
+        meta["calendar"] = calendar_of(np.unique(table.times), step)._asdict()
     return arrays, meta
 
 
@@ -161,7 +162,7 @@ def _training_scale(known: np.ndarray, where: str) -> tuple[float, float]:
     finest = resolution(known)
     known = known.astype(np.float64)
     mean, deviation = float(known.mean()), float(known.std())
-    return mean, deviation if deviation > finest * abs(mean) else 1.0
+    return (mean, deviation) if deviation > finest * abs(mean) else (float(known[0]), 1.0)
 
 
 def group_scale_of(column: np.ndarray) -> tuple[float, float]:
@@ -203,24 +204,30 @@ def _spread(of_groups: np.ndarray, scale: float) -> float:
     return float(max(of_groups.max(), scale) / np.quantile(of_groups, 0.05, method="lower"))
 
 
-def _shifts(name: str, values: np.ndarray, part: np.ndarray) -> list[Remark]:
-    """Return a remark if the standardised values of a target (N,) lie elsewhere in val or test than in training."""
+def _shift(values: np.ndarray, part: np.ndarray) -> dict[str, float]:
+    """Return the mean of val and of test, standardised, of a target whose values (N,) lie elsewhere there; else {}."""
     train = values[(part == 0) & ~np.isnan(values)]
     low, high = train.min(), train.max()
-    found = []
+    means, is_shifted = {}, False
     for number in (1, 2):
         of_part = values[(part == number) & ~np.isnan(values)]
-        if not len(of_part):
-            continue
-        mean, beyond = float(of_part.mean()), float(((of_part < low) | (of_part > high)).mean())
-        if abs(mean) > _SHIFT or beyond > 0.5:
-            where = "above" if mean > 0 else "below"
-            text = f"in {PARTS[number]}, the mean is {abs(mean):.1f} training deviations {where} that of training"
-            found.append(text + (f", and {beyond:.0%} of the values lie outside of its range" if beyond > 0 else ""))
-    if not found:
+        if len(of_part):
+            means[PARTS[number]] = float(of_part.mean())
+            is_outside = ((of_part < low) | (of_part > high)).mean() > 0.5
+            is_shifted |= bool(is_outside) or abs(means[PARTS[number]]) > _SHIFT
+    return means if is_shifted else {}
+
+
+def _level_shifts(shifts: dict[str, dict[str, float]], count: int) -> list[Remark]:
+    """Return a remark if some of `count` targets have another level in val or test than in training."""
+    if not shifts:
         return []
-    advice = "scores there measure how well a model follows a new level; forecast differences if none does"
-    return [Remark("shift", f"{'; '.join(found)}: {advice}", name)]
+    name = max(shifts, key=lambda target: max(map(abs, shifts[target].values())))
+    means = " and ".join(f"that of {part} by {mean:+.1f}" for part, mean in shifts[name].items())
+    others = f", and so do {len(shifts)} of {count} targets" if len(shifts) > 1 else ""
+    rule = f"the level shifts: the mean of training differs from {means} training deviations{others}"
+    advice = "scores measure how well a model follows; without input_normalisation, forecasts fall back"
+    return [Remark("shift", f"{rule}; {advice}", name)]
 
 
 def _filled(missing: int, early: int) -> str:

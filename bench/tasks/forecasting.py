@@ -135,6 +135,12 @@ class Task(StoredTask):
         self._before = {part: np.cumsum(np.r_[0, found[:, 1] - found[:, 0]]) for part, found in self._ranges.items()}
         self.counts = {part: int(before[-1]) for part, before in self._before.items()}
         for part, count in self.counts.items():
+            if not count and skipped[part]:
+                rule = f"each of the {skipped[part]:,} windows of the {part} part holds a missing target"
+                raise DeclarationError(
+                    f"forecasting: length {self.length}, horizon {self.horizon}: {rule}; fill the gaps, or use a "
+                    "smaller length or horizon, or other splits"
+                )
             if not count:
                 raise DeclarationError(
                     f"forecasting: length {self.length}, horizon {self.horizon}: no window fits into the {part} part "

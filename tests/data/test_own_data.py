@@ -148,7 +148,7 @@ def test_the_only_dates_and_the_only_numbers_are_time_and_target(tmp_path):
     assert own.card.task == "forecasting"
     assert own.card.arguments["time"] == "timestamp"
     assert own.card.arguments["target"] == ["load"]
-    assert own.card.lengths == [24, 48, 96]
+    assert own.card.lengths == [48, 96]  # two seasons of hours, and twice that
     assert own.card.source == "load.csv"
     assert own.card.licence == "your own"
 
@@ -280,11 +280,15 @@ def test_a_column_is_one_thing(tmp_path):
         make(hourly(tmp_path / "load.csv"), target=["load"], group="load", task="forecasting")
 
 
-def test_a_gap_in_the_second_file_is_told(tmp_path):
+def test_a_target_with_gaps_leaves_their_windows_out_and_says_how_many(tmp_path):
     first, second = hourly(tmp_path / "a.csv"), hourly(tmp_path / "b.csv")
     second.write_text(second.read_text().replace("2026-01-", "2026-03-").replace("00:00:00,0.000", "00:00:00,", 1))
-    with pytest.raises(BenchError, match=r"b\.csv: line 2, column 'load': no value"):
-        make(first, second)
+    own = make(first, second)
+    task = own.card.at(24)
+    assert sum(task.meta["left_out"].values()) > 0
+    counts = ", ".join(f"{part} {count:,}" for part, count in task.meta["left_out"].items())
+    assert any(line.startswith("a.csv: windows skipped because a target is missing: ") for line in own.remarks)
+    assert f"windows skipped because a target is missing: {counts}" in " ".join(map(str, task.meta["remarks"]))
 
 
 def test_a_file_that_may_not_be_read_is_told(tmp_path, monkeypatch):
@@ -447,8 +451,6 @@ GOOD = "timestamp,load\n" + "".join(f"2026-01-01 {hour:02d}:{minute:02d},{hour}.
 TWO = "timestamp,load,wind\n" + "".join(f"2026-01-{day:02d},{day},{day}\n" for day in range(1, 29))
 
 REFUSED = {
-    "gap": (GOOD.replace(",3.30", ","), "--task forecasting", "line 9, column 'load': no value"),
-    "nan": (GOOD.replace(",3.30", ",NaN"), "--task forecasting", "line 9, column 'load': no value"),
     "text": (GOOD.replace(",3.30", ",high"), "--target load --time timestamp", "line 9, column 'load': 'high' is not a number"),
     "encoding": (GOOD.encode() + b"2026-01-02 00:00,\x81\xe4\n", "", "is neither UTF-8 nor Windows-1252"),
     "header": (GOOD.partition("\n")[2].replace("2026-01-01 ", "").replace(":", ""), "", "line 1 must name the columns, but it holds numbers"),

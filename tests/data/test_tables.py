@@ -206,13 +206,49 @@ def test_a_column_without_a_name_is_left_out(tmp_path):
         assert list(map(str, table.remarks)) == ["a column without a name is ignored"]
 
 
-def test_what_single_precision_cannot_hold_is_remarked_upon(tmp_path):
-    text = "v\n" + "".join(f"{123_456_789 + row}\n" for row in range(9))
-    assert list(map(str, read(write(tmp_path, text)).remarks)) == [
-        "column 'v': values from 123456789 to 123456797 are rounded by up to 4 in single precision; subtract a constant "
-        "from the column"
-    ]
+def test_a_column_that_single_precision_would_round_is_read_in_double_precision(tmp_path):
+    for first in (123_456_789, 1_700_000_000_000):
+        table = read(write(tmp_path, "v\n" + "".join(f"{first + row}\n" for row in range(9))))
+        np.testing.assert_array_equal(table.columns["v"], first + np.arange(9.0))
+        assert not table.remarks
+    text = "v\n" + "".join(f"{1_700_000_000_000_000_000 + row}\n" for row in range(9))
+    assert list(map(str, read(write(tmp_path, text)).remarks)) == ["column 'v': constant (1.7e+18)"]
     assert not read(write(tmp_path, "v\n100000.01\n200000.07\n")).remarks
+
+
+@pytest.mark.parametrize("group", [None, "g"])
+def test_rows_in_reversed_or_no_order_of_time_are_sorted_and_it_is_said(tmp_path, group):
+    days = [f"2020-01-{day:02d}" for day in range(1, 29)]
+    for order in (range(27, -1, -1), np.random.default_rng(0).permutation(28)):
+        text = "t,g,v\n" + "".join(f"{days[row]},{name},{row}\n" for name in "ab"[: 1 + bool(group)] for row in order)
+        table = read(write(tmp_path, text), ["v"], time="t", group=group)
+        assert table.columns["v"].tolist() == [*range(28)] * (1 + bool(group))
+        assert any("rows are sorted by time: " in str(remark) for remark in table.remarks)
+
+
+def test_a_reversed_file_with_the_day_first_is_read_with_the_day_first(tmp_path):
+    days = [(day, month) for month in (3, 2) for day in range(12, 0, -1)]
+    text = "t,v\n" + "".join(f"{day:02d}/{month:02d}/2020,{12 * month + day}\n" for day, month in days)
+    table = read(write(tmp_path, text), time="t")
+    assert table.columns["v"].tolist() == [*range(25, 49)]
+    assert table.time_form.form == "%d/%m/%Y"
+
+
+def test_two_series_in_one_are_not_sorted_into_each_other(tmp_path):
+    rows = [*range(0, 40, 2), *range(1, 40, 2)]
+    text = "t,v\n" + "".join(f"2020-01-01 00:{row:02d},{row}\n" for row in rows)
+    with pytest.raises(DataError, match="comes after 2020-01-01 00:38:00; sort the rows by time, or name the column"):
+        read(write(tmp_path, text), time="t")
+
+
+def test_a_clock_that_was_set_back_leaves_rows_in_their_order(tmp_path):
+    hours = [f"2020-10-25 {hour:02d}:00" for hour in (0, 1, 2, 2, *range(3, 24))]
+    text = "t,v\n" + "".join(f"{hour},{row}\n" for row, hour in enumerate(hours))
+    table = read(write(tmp_path, text), time="t")
+    assert table.columns["v"].tolist() == [*range(25)]
+    assert "column 't': the clock was set back 1 time: rows are taken in their order" in map(str, table.remarks)
+    with pytest.raises(DataError, match="2020-07-25 02:00:00 occurs twice"):  # no clock is set back in July
+        read(write(tmp_path, text.replace("2020-10", "2020-07")), time="t")
 
 
 def test_constant_columns_are_remarked_upon(tmp_path):

@@ -164,6 +164,12 @@ def write_files(folder: Path) -> None:
         (folder / file).write_text("\n".join([lines[0], *varied]) + "\n")
     long_table(folder / "prices.csv", "price")
     long_table(folder / "gestures.csv", "class")
+    for part in ("train", "test"):
+        long_table(folder / f"prices_{part}.csv", "price")
+    rows = (folder / "gestures.csv").read_text().splitlines()
+    parts = [("train", "train", "train", "val", "test")[int(row[1 : row.index(",")]) % 5] for row in rows[1:]]
+    lines = [f"{row},{part}" for row, part in zip(rows, ["part", *parts], strict=True)]
+    (folder / "parts.csv").write_text("\n".join(lines) + "\n")
     series(folder / "GESTURES_TRAIN.ts")
     series(folder / "GESTURES_TEST.ts", rows=40)
     series(folder / "series.npz")

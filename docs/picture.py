@@ -11,7 +11,7 @@ import pandas as pd
 
 from bench.report.figures import grid
 from bench.report.sections import score_by_length
-from bench.results import answers, tables
+from bench.results import answers, leaderboard, tables
 from bench.wording import is_known
 
 ROOT = Path(__file__).parents[1]
@@ -25,12 +25,17 @@ HEAD = """# The main job: `make sweep`
 A fresh clone, on a machine that did nothing else. [../README.md](../README.md) defines the columns.
 
 """
+BASELINES = 3  # of the table: the best
 COLUMNS = ("model", "rank", "score", "95 % interval", "solved", "parameters", "ms a step", "device s")
 
 
 def read() -> pd.DataFrame:
-    """Return the leaderboard as it was before it was written: without the quotes for spreadsheets."""
-    return pd.read_csv(CSV).map(lambda cell: cell.removeprefix("'") if isinstance(cell, str) else cell)
+    """Return the leaderboard as it was before it was written: without the quotes for spreadsheets.
+
+    Columns that are newer than the file are empty.
+    """
+    board = pd.read_csv(CSV).map(lambda cell: cell.removeprefix("'") if isinstance(cell, str) else cell)
+    return board.reindex(columns=leaderboard.COLUMNS)
 
 
 def where(board: pd.DataFrame) -> str:
@@ -62,7 +67,8 @@ def table(board: pd.DataFrame) -> str:
     title, group = max(answers.questions(board), key=fineness)
     (heading, cells), (answer,) = *tables.for_people(group).items(), answers.answers(group)
     frame = pd.DataFrame(cells, columns=list(tables.SHOWN.values()))[list(COLUMNS)]
-    frame = frame[frame["rank"].ne("") | frame["score"].ne("")]
+    cheap = frame["model"].str.startswith("(")
+    frame = frame[frame["score"].ne("") & (~cheap | (cheap.cumsum() <= BASELINES))]
     frame = frame.loc[:, frame.ne("").any()]
     align = ["left", *["right"] * (frame.shape[1] - 1)]
     lines = frame.to_markdown(index=False, disable_numparse=True, colalign=align).splitlines()

@@ -55,9 +55,14 @@ def _budgets(results: Path) -> Rows:
 
 
 def _metrics(results: Path) -> Rows:
+    from bench.config.measures import MEASURES
     from bench.results.metrics import METRICS
 
-    return [
+    measures = [
+        {"name": name, "unit": measure.unit, "goal": measure.goal, "title": f"{measure.title} Selects with --metric."}
+        for name, measure in MEASURES.items()
+    ]
+    return measures + [
         {"name": name, "unit": metric.unit, "goal": metric.goal, "title": metric.title}
         for name, metric in METRICS.items()
     ]

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from bench.config import plugins
+from bench.config import measures, plugins
 from bench.config.contracts import Task
 from bench.config.settings import RunConfig, TrainSettings
 from bench.config.strict import NAME, fingerprint, one_line, read_toml
@@ -117,7 +117,7 @@ def make_task(task: str, length: int, arguments: dict[str, Any]) -> Task:
 
 
 def task_of(config: RunConfig) -> Task:
-    """Return the task of a run, with the training settings that concern the task. Raises DeclarationError.
+    """Return the task of a run, with its metric and the training settings that concern it. Raises DeclarationError.
 
     Each is passed on to the tasks that have an argument of its name, unless it has its default.
     """
@@ -126,4 +126,7 @@ def task_of(config: RunConfig) -> Task:
     changed = {name: value for name, value in values.items() if value != fields[name].default}
     known = plugins.declared("tasks", config.task, "Task").keyword if changed else set()
     changed = {name: value for name, value in changed.items() if name in known}
-    return make_task(config.task, config.length, config.task_arguments | changed)
+    task = make_task(config.task, config.length, config.task_arguments | changed)
+    if config.metric is not None:
+        measures.select(task, config.metric)
+    return task

@@ -142,6 +142,7 @@ class RunConfig(Strict):
     bracket: Annotated[int, Between(0, 10**6)] | None = None  # of a trial of successive halving, from 0 on
     pause_after: Count | None = None  # validations after which a run pauses, with a checkpoint; None: it does not
     ask_pruner: bool = False  # wait after every epoch for the coordinator's word
+    metric: str | None = None  # that selects and ranks; None: that of the task
     origin: str = "default"  # who drew the configuration: default, warm start (from what), or a sampler's name
     num_devices: Devices = 1  # processes that share each batch (DDP)
     max_seconds: Positive | None = None  # of training; a run that needs more ends as a timeout

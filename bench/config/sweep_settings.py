@@ -258,6 +258,12 @@ class SweepConfig(Strict):
         MODELS, "What to optimise. More than quality gives a Pareto front.", "quality,latency,cost,memory,parameters",
         default=["quality"],
     )  # fmt: skip
+    metric: Text | None = setting(
+        MODELS,
+        "The score that selects and ranks, such as macro_f1 or mae. By default that of the task; `bench list metrics` "
+        "shows all.",
+        "NAME",
+    )
     max_inference_ms: Annotated[float, Between(1e-6, 1e9, "milliseconds for one sequence")] | None = setting(
         MODELS, "Limit on the milliseconds that a model takes to answer one sequence."
     )

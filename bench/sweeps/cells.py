@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from bench.config import datasets, search_spaces
+from bench.config import datasets, measures, search_spaces
 from bench.config.budgets import Budget, train_settings
 from bench.config.contracts import Kind, Task
 from bench.config.datasets import Dataset
@@ -51,6 +51,8 @@ def make_cells(config: SweepConfig, budget: Budget, own: Own | None) -> tuple[li
     for dataset, lengths in _datasets(config, own):
         for length in lengths or dataset.lengths[:1]:
             task = dataset.at(length)
+            if config.metric is not None:
+                measures.select(task, config.metric)
             if task.kind not in spaces_of:
                 spaces_of[task.kind] = _spaces(config, task.kind)
             for space in spaces_of[task.kind]:

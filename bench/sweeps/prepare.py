@@ -24,7 +24,7 @@ from bench.sweeps.warm_starts import PORTFOLIO, Points
 from bench.wording import count
 
 SEARCH_SETTINGS = {"max_sequences", "sampler", "pruner", "objectives", "warm_start", "gpus_per_run", "max_run_seconds"}
-SEARCH_SETTINGS |= {"max_inference_ms", "max_parameters", "max_memory_gb", "max_cost_usd"}
+SEARCH_SETTINGS |= {"metric", "max_inference_ms", "max_parameters", "max_memory_gb", "max_cost_usd"}
 """Settings that make another search of the same cells: another sweep."""
 
 SEEDS_A_SWEEP = 1_000  # run seeds of sweep seed s: 1000 s for screening, 1000 s + 1 … for confirmation
@@ -115,6 +115,8 @@ def make(config: SweepConfig) -> Plan:
         names = ",".join(config.models or BASELINES)
         reason = f": {not_applicable[0][1]}" if not_applicable else ""
         raise DeclarationError(f"--models {names}: not applicable to these datasets{reason}")
+    if all(getattr(type(cell.task), "metric", None) == config.metric for cell in cells):
+        config = config.model_copy(update={"metric": None})  # that of the task, whether it is named or not
     if config.sampler == "grid":
         budget = _grid_budget(config, budget, cells)
     for cell in cells:
@@ -271,6 +273,7 @@ def run_config(
         "num_devices": plan.config.gpus_per_run,
         "device_sharers": plan.config.runs_per_gpu if plan.device == "cuda" else len(plan.slots),
         "max_seconds": plan.config.max_run_seconds,
+        "metric": plan.config.metric,
         "limits": plan.limits,
         "objectives": tuple(plan.config.objectives),
         "usd_per_hour": None if price is None else price / len(plan.slots),

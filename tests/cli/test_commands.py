@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from bench.cli import sweeping
 from bench.cli.commands import main
 from bench.config import plugins
+from bench.config.measures import MEASURES
 from bench.config.sweep_settings import SweepConfig, join_names, split_names
 from bench.results.metrics import METRICS
 from bench.sweeps import prepare as plans
@@ -175,7 +176,7 @@ def test_the_help_of_a_command_fits_80_columns_and_shows_its_examples_line_by_li
 def test_list_and_check_speak_json():
     listing = json.loads(call("list", "--json")[1])
     assert {entry["name"] for entry in listing["datasets"]} == set(plugins.declarations("datasets"))
-    assert {entry["name"] for entry in listing["metrics"]} == set(METRICS)
+    assert {entry["name"] for entry in listing["metrics"]} == set(METRICS) | set(MEASURES)
     assert call("list")[0] == 0
     status, output, _ = call("check", "--json")
     assert status == 0

@@ -10,10 +10,10 @@ folder as a pandas DataFrame. The command line is `python -m bench`.
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.2.0"
-__all__ = ["Model", "Sweep", "__version__", "load", "predict", "sweep"]
+__all__ = ["Model", "Sweep", "__version__", "evaluate", "load", "predict", "sweep"]
 
 if TYPE_CHECKING:
-    from bench.api import Model, Sweep, predict, sweep
+    from bench.api import Model, Sweep, evaluate, predict, sweep
     from bench.results.sweeps import load
 
 

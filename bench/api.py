@@ -6,6 +6,7 @@
     print(sweep.answer)
     best = sweep.best()
     best.predict("new.csv")
+    best.evaluate("new_with_load.csv").scores
 
 Everything is as on the command line: the same settings, checks, results folder and resumption. What the command line
 reports in one line is raised as an exception of `bench.errors`.
@@ -46,6 +47,7 @@ from bench.sweeps import coordinator
 from bench.sweeps.stop import Stop
 
 if TYPE_CHECKING:
+    from bench.export.evaluate import Evaluation
     from bench.sweeps.prepare import Plan
     from bench.sweeps.status import Outcome, Status
 
@@ -243,6 +245,35 @@ class Model:
             warnings.warn(remark, stacklevel=2)
         return answer
 
+    def evaluate(self, data: Any, y: Any = None) -> "Evaluation":
+        """Return the scores of the model on new data whose answers are known, with a 95 % interval.
+
+        Forecasts are scored on all windows of the data.
+
+        Args:
+            data: A path, or data in the form that the model was trained on, with the column that was predicted; see
+                `bench.sweep`. Language models are scored on a text file.
+            y: Of arrays and texts, shape (examples,): the classes or numbers that are known.
+
+        Returns:
+            `scores` by metric, `score` by the `metric` that selected the model, its interval from `low` to `high`, the
+            scores on the `test` split of the sweep, `classes` with precision, recall and F1, and `remarks`, which are
+            given as warnings too. `as_dict()` has everything as plain data.
+
+        Raises BenchError.
+        """
+        from bench.export.evaluate import evaluated
+
+        if self._exported.config.task == "language_modelling" and not frames.is_paths(data, y):
+            raise DeclarationError("a language model is scored on a text; give the path of a text file")
+        with self._as_file(data, y) as path:
+            evaluation = evaluated(self._exported, path, self.folder)
+            if path.name in (frames.FRAME, frames.ARRAYS):
+                evaluation.remarks[:] = [_without_path(remark, path) for remark in evaluation.remarks]
+        for remark in evaluation.remarks:
+            warnings.warn(remark, stacklevel=2)
+        return evaluation
+
     @contextlib.contextmanager
     def _as_file(self, data: Any, y: Any = None) -> Iterator[Path]:
         """Give data as a file, which is removed again if it is not the caller's."""
@@ -264,8 +295,23 @@ class Model:
 
 
 def predict(folder: str | Path, data: Any, **sampling: Any) -> pd.DataFrame:
-    """Return the predictions of the exported model in `folder` for new data; see `Model.predict`. Raises BenchError."""
-    return Model(folder).predict(data, **sampling)
+    """Return predictions for new data by the exported model in `folder`, or by the best of the sweep in `folder`.
+
+    See `Model.predict` and `Sweep.best`. Raises BenchError.
+    """
+    return _model(folder).predict(data, **sampling)
+
+
+def evaluate(folder: str | Path, data: Any, y: Any = None) -> "Evaluation":
+    """Return the scores of the exported model in `folder`, or of the best of the sweep in `folder`, on new data.
+
+    See `Model.evaluate` and `Sweep.best`. Raises BenchError.
+    """
+    return _model(folder).evaluate(data, y)
+
+
+def _model(folder: str | Path) -> Model:
+    return Sweep(folder).best() if (Path(folder) / "sweep.json").exists() else Model(folder)
 
 
 # Settings and data

@@ -86,10 +86,24 @@ def test_the_best_model_is_exported_once_and_predicts_for_tables_and_files(sweep
     np.testing.assert_allclose(of_file["load"], answer["load"])
     with pytest.raises(DataError, match=r"^DataFrame: must have at least 12 rows"):
         best.predict(load().tail(5))
-    with pytest.warns(UserWarning, match="^DataFrame: .*missing"):
-        best.predict(recent.mask(recent.index == recent.index[-3]))
     with pytest.raises(DataError, match="no column 'load'"):
         best.predict(recent.rename(columns={"load": "lode"}))
+
+
+def test_the_best_model_is_scored_on_tables_and_files(sweep, tmp_path):
+    best = sweep.best(model="mlp")
+    later = load(900).tail(300)
+    evaluation = best.evaluate(later)
+    assert evaluation.score == evaluation.scores["mse"] > 0
+    assert evaluation.low < evaluation.score < evaluation.high
+    later.rename_axis("time").to_csv(tmp_path / "later.csv")
+    assert bench.evaluate(best.folder, tmp_path / "later.csv").score == pytest.approx(evaluation.score)
+    with pytest.warns(UserWarning, match="^DataFrame: the model was trained on this file"):
+        best.evaluate(load())
+    gap = later.copy()
+    gap.iloc[-3] = np.nan
+    with pytest.warns(UserWarning, match="^DataFrame: .*missing value"):
+        best.predict(gap)
 
 
 def test_a_sweep_and_a_model_are_opened_by_their_folders(sweep, tmp_path):
@@ -248,6 +262,7 @@ def test_a_model_of_arrays_and_texts_answers_new_ones(form, tmp_path):
     best = bench.sweep(x, y, **settings, results=tmp_path, progress=False).best(model="mlp")
     answer = best.predict(x[:5])
     assert len(answer) == 5
+    assert best.evaluate(x[::-1], y[::-1]).num_examples == len(x)
 
 
 # Stops, threads, scripts

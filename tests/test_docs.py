@@ -196,6 +196,7 @@ def reduced(words: list[str]) -> list[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::UserWarning")  # remarks about data, in Python
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_a_page_can_be_followed(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -108,6 +108,7 @@ def test_a_regression_on_ones_own_file(tmp_path):
     assert "* slopes at 8: " in output
 
 
+@pytest.mark.slow
 def test_a_classification_of_ones_own_texts(tmp_path):
     reviews(tmp_path / "reviews.csv")
     words = ("sweep", "--data", "reviews.csv", "--text", "text", "--label", "label", "--length", "4", *QUICK)

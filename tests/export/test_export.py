@@ -300,7 +300,7 @@ model.predict(pandas.read_csv(sys.argv[2])).to_csv(sys.argv[3], index=False)
 """
 
 
-@pytest.mark.parametrize("kind", ["forecast", "text"])
+@pytest.mark.parametrize("kind", ["forecast", pytest.param("text", marks=pytest.mark.slow)])
 def test_mlflow_loads_the_model_in_a_fresh_process(exported, kind, tmp_path):
     file, _, out, _ = exported(kind)
     words = [sys.executable, "-P", "-c", SERVE, out / "mlflow_model", file, tmp_path / "served.csv"]
@@ -366,6 +366,7 @@ def test_other_answers_are_no_export():
 # The command line, and what is refused
 
 
+@pytest.mark.slow
 def test_from_a_file_to_predictions(tmp_path):
     """As a user does it: sweep, export, predict; the model is registered with the run it came from."""
     hourly(tmp_path / "load.csv")

@@ -138,6 +138,7 @@ def test_a_folder_that_cannot_be_made_is_refused(sweep, tmp_path, monkeypatch, o
     assert "--out" in one_line(StoreError, export, sweep, tmp_path, None, None, None, Path(out))
 
 
+@pytest.mark.slow
 def test_a_full_disk_leaves_no_part_of_an_export(sweep, tmp_path):
     """Files may not grow beyond 2 KiB in a process of its own."""
     code = (

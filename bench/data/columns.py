@@ -1,12 +1,10 @@
 """The columns of your table: what their first rows hold, and which column serves which purpose."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from bench.config.sweep_settings import SweepConfig, flag
-from bench.data.encodings import read_text
 from bench.data.numbers import NUMBER
 from bench.data.table_format import TableFormat
 from bench.data.tables import MISSING, is_named, read_head
@@ -51,7 +49,7 @@ def look_at(path: Path, config: SweepConfig) -> Look:
         *(config.target or []),
         *(config.features or []),
     ]
-    form = TableFormat(config.delimiter, config.encoding, not config.no_header)
+    form = TableFormat(config.delimiter, config.encoding, not config.no_header, group=config.group)
     head = read_head(path, SAMPLE_ROWS, form, [name for name in named if name is not None])
     if not head.rows:
         raise DataError(f"{path}: no rows below the header")
@@ -77,20 +75,6 @@ def _are_times(cells: list[str]) -> bool:
         return False
     column = pd.Series([cell.removesuffix(".0") for cell in cells])
     return digit_form(column) is not None or all(float(cell) > 1e8 for cell in cells if "," not in cell)
-
-
-def look_at_json(path: Path, encoding: str | None) -> Look:
-    """Look at the first object of a .jsonl file. Raises DataError."""
-    text, _ = read_text(path, encoding=encoding)
-    first = next((line for line in text.split("\n") if line.strip()), "")
-    try:
-        row = json.loads(first)
-    except (ValueError, RecursionError):
-        row = None
-    if not isinstance(row, dict):
-        raise DataError(f"{path}: line 1 is not a JSON object; write one object per line, with a text and a label")
-    strings = [key for key, value in row.items() if isinstance(value, str)]
-    return Look(path, list(row), [], [key for key in row if key not in strings], strings, "JSON")
 
 
 def time_column(config: SweepConfig, look: Look) -> str | None:

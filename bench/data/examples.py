@@ -28,6 +28,7 @@ class Reading(NamedTuple):
     columns: Sequence[str] | None = None  # of a table: steps, or channels of steps; None: all that have no other role
     form: TableFormat = TableFormat()  # with the columns that identify sequences and order their steps
     split_column: str | None = None  # column whose groups the split keeps together
+    by_file: bool = False  # whether the split is by file: sequences of one group are then those of one file
     layout: str | None = None  # of arrays, one of `arrays.LAYOUTS`; None: channels last
 
     def value_columns(self, path: Path) -> list[str]:
@@ -41,6 +42,9 @@ class Reading(NamedTuple):
 
 def read(paths: list[Path], reading: Reading) -> Examples:
     """Return the labelled examples of all files, one after the other. Raises DataError."""
+    if reading.reader == "table" and reading.by_file:
+        columns = reading.value_columns(paths[0])
+        return _unified(_joined([_read_table([path], reading._replace(columns=columns)) for path in paths], paths))
     if reading.reader == "table":
         return _read_table(paths, reading)
     if reading.reader == "arrays" and paths[0].suffix == ".npy":
@@ -151,6 +155,9 @@ def _read_texts(path: Path, paths: list[Path], reading: Reading) -> Examples:
 
 def _read_table(paths: list[Path], reading: Reading) -> Examples:
     """Return sequences of numbers with their labels, which are read as text."""
+    examples = _read_series(paths, reading)
+    if reading.label is None:  # a folder of tables, in a folder for each class
+        return _unified(examples._replace(labels=[Path(name).parent.name for name in examples.names]))
     columns = (reading.label, reading.split_column, reading.form.group)
     roles = [str(column) for column in columns if column is not None]
     rows = []
@@ -160,14 +167,16 @@ def _read_table(paths: list[Path], reading: Reading) -> Examples:
                 column = next(name for name, cell in zip(roles, row, strict=True) if not cell.strip())
                 raise DataError(f"{path}: line {line}, column '{column}': empty; fill it in, or remove the row")
             rows.append([row[0].strip(), *row[1:]])
-    examples = _read_series(paths, reading)
     given = [row[0] for row in rows]
     rows = [[label, *row[1:]] for label, row in zip(labels.unified(given), rows, strict=True)]
+    names = examples.names
     if reading.form.group is not None:
-        rows = _one_row_per_group(rows, examples.names, roles, paths[0])
+        rows = _one_row_per_group(rows, names, roles, paths[0])
+        if reading.by_file:
+            names = [f"{paths[0].name}:{name.replace(':', '_')}" for name in names]
     groups = [row[1] for row in rows] if reading.split_column else None
     remarks = [*examples.remarks, *labels.remarked(given)]
-    return examples._replace(labels=[row[0] for row in rows], groups=groups, remarks=remarks)
+    return examples._replace(labels=[row[0] for row in rows], names=names, groups=groups, remarks=remarks)
 
 
 def _read_series(paths: list[Path], reading: Reading, partial: bool = False) -> Examples:

@@ -24,19 +24,21 @@ from bench.data.questions import (
     RECORDINGS,
     TEXT_FILES,
     check_kind,
+    implied,
     is_table,
     question,
     task_of,
 )
 from bench.data.summary import summary
+from bench.data.table_folders import tables_in
 from bench.data.table_format import TableFormat
 from bench.data.texts import read_cells
 from bench.errors import BenchError, DataError, DeclarationError, UnknownNameError
 
 MOST_SPREAD = 10  # times, by which the scales of series differ at most to share one
 _WHOLE = 10**9  # a length that no sequence has: all of its steps
-_SUFFIXES = {".csv", ".tsv", ".jsonl", ".parquet", ".pq", ".ts", ".npz", ".npy", ".txt", ".conllu", ".gz"}
-_SUFFIXES |= {".tar", ".tgz", ".bz2", ".xz"}
+_SUFFIXES = {".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet", ".pq", ".ts", ".npz", ".npy", ".txt", ".gz"}
+_SUFFIXES |= {".conllu", ".conll", ".tar", ".tgz", ".bz2", ".xz"}
 
 
 class Own(NamedTuple):
@@ -60,6 +62,7 @@ def make(config: SweepConfig) -> Own | None:
     for path in paths:
         check_readable(path, folder=True)
     path = paths[0]
+    config = implied(config, paths)
     check_roles(config, path)
     check_kind(config, path)
     files, listing = _files(paths)
@@ -129,10 +132,10 @@ def _folder(path: Path) -> tuple[list[DataFile], str]:
     was moved keeps its hash.
     """
     members, _ = inside(path)
-    if not any(file.suffix.lower() in (RECORDINGS, TEXT_FILES) for file in members):
+    if not any(file.suffix.lower() in (RECORDINGS, TEXT_FILES) for file in members) and not tables_in(path):
         kinds = ", ".join(sorted({file.suffix or file.name for file in members})[:8]) or "nothing"
-        rule = "a folder holds recordings or texts, in a folder for each class; give a table by its own name"
-        raise DataError(f"{path}: no .wav or .txt file in it, but {kinds}; {rule}")
+        rule = "a folder holds recordings or texts in a folder for each class, or tables with a series each"
+        raise DataError(f"{path}: no .wav, .txt or .csv file in it, but {kinds}; {rule}")
     sizes = {file: file.stat().st_size for file in members}
     for file in members:
         _check_name(file)
@@ -239,7 +242,7 @@ def _check_forecasting(paths: list[Path], arguments: dict[str, Any], task: Any) 
 
 def _check_classification(paths: list[Path], arguments: dict[str, Any], task: Any) -> None:
     label = arguments.get("label")
-    if arguments["reader"] in ("table", "text") and isinstance(label, str):
+    if arguments["reader"] in ("table", "text") and label is not None:
         for (cell,), line in read_cells(paths[0], [label], TableFormat.of(arguments))[0]:
             if cell.strip().lower() in ("", "nan"):
                 raise DataError(f"{paths[0]}: line {line}, column '{label}': no label; fill it in, or delete the row")

@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bench.config.sweep_settings import SweepConfig
-from bench.data import arrays, texts
-from bench.data.columns import LABELS, TARGETS, TEXTS, TOKENS, Look, choose, look_at_json, time_column, with_names
+from bench.data import arrays, json_tables, texts
+from bench.data.columns import LABELS, TARGETS, TEXTS, TOKENS, Look, choose, time_column, with_names
 from bench.data.files import inside
-from bench.data.table_format import PARQUET
-from bench.data.tables import is_named
+from bench.data.numbers import NUMBER
+from bench.data.table_folders import FILE, have_classes, tables_in
+from bench.data.table_format import PARQUET, TableFormat
+from bench.data.tables import MISSING, is_named, read_head
 from bench.errors import DataError, DeclarationError
 
 OPTIONS = {
@@ -46,14 +48,22 @@ def is_archive(path: Path) -> bool:
 
 
 def is_table(path: Path, config: SweepConfig) -> bool:
-    """Return whether a file is read as a table. Spreadsheets are included: the reader tells how to save them."""
-    named = ending(path) in (".csv", ".tsv", ".xlsx", ".xls", ".ods", *PARQUET)
-    return named or (path.is_file() and config.task in ("forecasting", "regression"))
+    """Return whether a file, or a folder of them, is read as a table.
+
+    Spreadsheets are included: the reader tells how to save them.
+    """
+    if path.is_dir():
+        return bool(tables_in(path))
+    named = ending(path) in (".csv", ".tsv", ".xlsx", ".xls", ".ods", *PARQUET, *json_tables.ENDINGS)
+    return named or config.no_header or config.task in ("forecasting", "regression")
 
 
 def check_kind(config: SweepConfig, path: Path) -> None:
     """Raise DataError if the file can only hold examples of classes, and --task is another one."""
-    is_of_classes = path.is_dir() or is_archive(path) or ending(path) in (".npz", ".npy")
+    if json_tables.is_json(path) and (config.delimiter or config.no_header):
+        option = "delimiter" if config.delimiter else "no-header"
+        raise DeclarationError(f"{path}: --{option} is not applicable to a {ending(path)} file; leave it out")
+    is_of_classes = (path.is_dir() and not tables_in(path)) or is_archive(path) or ending(path) in (".npz", ".npy")
     if is_of_classes and config.task in OPTIONS.keys() - {"classification"}:
         needed = "a text file" if config.task == "language_modelling" else "a table (.csv, .tsv, .parquet)"
         raise DataError(f"{path}: --task {config.task} needs {needed}; save the data as one")
@@ -64,7 +74,7 @@ def task_of(config: SweepConfig, path: Path, look: Look | None) -> str:
     end = ending(path)
     if end == ".conllu":
         return "tagging"
-    if path.is_dir() or is_archive(path) or end in (".ts", ".npz", ".npy", ".jsonl"):
+    if (path.is_dir() and look is None) or is_archive(path) or end in (".ts", ".npz", ".npy"):
         return "classification"
     if end == TEXT_FILES and not (config.label or config.text):
         return "language_modelling"
@@ -79,11 +89,49 @@ def task_of(config: SweepConfig, path: Path, look: Look | None) -> str:
     if look is not None:
         if not config.target and with_names(look.names, ("label", "class")):
             return "classification"
+        if path.is_dir() and have_classes(path) and not config.target:
+            return "classification"
         values = [name for name in look.numbers if name not in (config.group, config.split_by)]
-        if not config.group and (config.time or (len(look.dates) == 1 and len(values) == 1)):
+        if config.group in (None, FILE) and (config.time or (len(look.dates) == 1 and len(values) == 1)):
             return "forecasting"  # no other task has a use for times in a table without sequences
     columns = f"{look}; " if look is not None else ""
     raise DeclarationError(f"{path}: {columns}choose the task: --task {', '.join(OPTIONS)}")
+
+
+def implied(config: SweepConfig, paths: list[Path]) -> SweepConfig:
+    """Return the settings with what the form of the files says: the series of a folder, and a UCR table.
+
+    A table of the UCR archive has no header, and the class of a series stands before its values. Raises DataError.
+    """
+    path = paths[0]
+    if config.group is None and tables_in(path) and config.task != "tagging":
+        return config.model_copy(update={"group": FILE})
+    is_open = config.task in (None, "classification") and not (config.no_header or config.label or config.text)
+    if is_open and path.is_file() and ending(path) in (".tsv", ".csv", TEXT_FILES) and is_ucr(path, config):
+        return config.model_copy(update={"no_header": True, "label": "1", "task": "classification"})
+    return config
+
+
+def is_ucr(path: Path, config: SweepConfig) -> bool:
+    """Return whether a table without a header has a class in its first column and the steps of a series in the others.
+
+    The first column then holds few whole numbers, and the others hold decimals. A .csv or .txt file must be called
+    NAME_TRAIN or NAME_TEST as well. Raises DataError.
+    """
+    is_named = re.search(r"(?i)_(train|test)$", path.name.removesuffix(".gz").rpartition(".")[0])
+    if ending(path) != ".tsv" and not is_named:
+        return False
+    try:
+        rows = read_head(path, 50, TableFormat(config.delimiter, config.encoding, header=False)).rows
+    except DataError:
+        return False
+    cells = [[cell.strip() for cell in row] for row in rows]
+    known = [cell for row in cells for cell in row if cell not in MISSING]
+    if len(cells) < 2 or min(map(len, cells)) < 4 or not all(map(NUMBER.fullmatch, known)):
+        return False
+    labels = [float(row[0]) if row[0] not in MISSING else 0.5 for row in cells]
+    are_classes = all(label == int(label) for label in labels) and len(set(labels)) <= max(2, len(labels) // 2)
+    return are_classes and any("." in cell for row in cells for cell in row[1:])
 
 
 def question(task: str, config: SweepConfig, paths: list[Path], look: Look | None) -> Question:
@@ -106,7 +154,7 @@ def _forecasting(config: SweepConfig, paths: list[Path], look: Look | None) -> Q
     notes = [f"target = {', '.join(target)}", f"features {', '.join(features) or 'none'}{unused}"]
     notes.append(f"horizon = {config.horizon or 1}" + " (--horizon)" * (not config.horizon))
     notes.append(f"season = {config.season}" if config.season else "season none (--season)")
-    notes += [f"one series per {config.group}"] if config.group else []
+    notes += [f"one series per {config.group}"] if config.group else []  # a file, if a folder is given
     return Question(arguments | _table_arguments(config, paths), notes)
 
 
@@ -124,36 +172,42 @@ def _regression(config: SweepConfig, paths: list[Path], look: Look | None) -> Qu
 
 def _classification(config: SweepConfig, paths: list[Path], look: Look | None) -> Question:
     path, end = paths[0], ending(paths[0])
-    if path.is_dir():
+    if path.is_dir() and look is None:
         return _class_folder(config, path)
     if is_archive(path):
         return _texts(config, paths, "one text per file, of the class that its folder is named after")
     if end in (".ts", ".npz", ".npy"):
         return _series(config, paths, end)
-    if end == TEXT_FILES and len(paths) > 1:
+    if end == TEXT_FILES and len(paths) > 1 and look is None:
         return _texts(config, paths, "one text per line, of the class that its file is named after")
-    if end == ".jsonl":
-        _allow_only(config, path, OPTIONS["classification"] - {"delimiter", "no_header", "layout"})
-        look = look_at_json(path, config.encoding)
-    _allow_only(config, path, OPTIONS["classification"] - {"layout"})
     look = _table(path, "classification", look)
-    if config.no_header:
-        raise DeclarationError(f"{path}: classification does not support --no-header; insert a line of column names")
-    label = choose(look, "--label", config.label, LABELS, [])
-    text = _text_column(config, look, label)
-    if text is not None:
-        arguments = {"reader": "text", "text": text, "label": label} | _written(config)
-        if config.group and config.split_by:
-            raise DeclarationError(f"{path}: texts need --group or --split-by, not both; remove one of them")
-        arguments |= _given(tokens=config.tokens, group=config.group or config.split_by)
-        notes = [f"text = {text}", f"label = {label}", f"tokens: {config.tokens or 'word'}"]
-        return Question(arguments | _rule(config, paths, {"by": "group"} if config.group else None), notes)
-    if end == ".jsonl":
-        raise DeclarationError(f"{path}: {look}; name the key of the text with --text NAME")
+    _allow_only(config, path, OPTIONS["classification"] - {"layout"})
+    is_named_by_folder = config.label is None and path.is_dir() and not with_names(look.names, LABELS)
+    if is_named_by_folder and not have_classes(path):
+        rule = "name the column of labels with --label NAME, or make a folder for each class"
+        raise DeclarationError(f"{path}: {look}; {rule}")
+    label = None if is_named_by_folder else choose(look, "--label", config.label, LABELS, [])
+    text = None if label is None else _text_column(config, look, label)
+    if label is not None and text is not None:
+        return _text_table(config, paths, text, label)
     time = time_column(config, look) if config.group else config.time
     arguments = {"reader": "table"} | _given(label=label, columns=config.features, group=config.group, time=time)
-    notes = [f"label = {label}", _sequence(config), _inputs(config, look, [label, config.group, time])]
-    return Question(arguments | _written(config) | _rule(config, paths), notes)
+    named = "label = name of the folder" if label is None else f"label = {label}"
+    notes = [named, _sequence(config), _inputs(config, look, [label, config.group, time])]
+    header = _given(header=False if config.no_header else None)
+    return Question(arguments | _written(config) | header | _rule(config, paths), notes)
+
+
+def _text_table(config: SweepConfig, paths: list[Path], text: str, label: str) -> Question:
+    """Return the question about a table of texts, whose columns have numbers if there is no header."""
+    if config.group and config.split_by:
+        raise DeclarationError(f"{paths[0]}: texts need --group or --split-by, not both; remove one of them")
+    columns: dict[str, str | int] = _given(text=text, label=label, group=config.group or config.split_by)
+    if config.no_header:
+        columns = {key: int(name) for key, name in columns.items()}
+    arguments = {"reader": "text"} | columns | _written(config) | _given(tokens=config.tokens)
+    notes = [f"text = {text}", f"label = {label}", f"tokens: {config.tokens or 'word'}"]
+    return Question(arguments | _rule(config, paths, {"by": "group"} if config.group else None), notes)
 
 
 def _series(config: SweepConfig, paths: list[Path], end: str) -> Question:
@@ -260,11 +314,13 @@ def _table_arguments(config: SweepConfig, paths: list[Path]) -> dict[str, Any]:
 
 def _table(path: Path, task: str, look: Look | None) -> Look:
     if look is None:
-        raise DataError(f"{path}: --task {task} needs a table (.csv, .tsv, .parquet); save the data as one")
+        raise DataError(f"{path}: --task {task} needs a table (.csv, .tsv, .jsonl, .parquet); save the data as one")
     return look
 
 
 def _sequence(config: SweepConfig) -> str:
+    if config.group == FILE:
+        return "one sequence per file"
     return f"one sequence per {config.group}" if config.group else "one sequence per row, whose columns are its steps"
 
 

@@ -4,14 +4,16 @@ import contextlib
 import csv
 import io
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from bench.data.encodings import find_encoding, opened
+from bench.data.json_tables import column_names, is_json, line_of
 from bench.data.numbers import NUMBER, decimal_sign, plain
 from bench.data.remarks import Remark
+from bench.data.table_folders import FILE, series_name, tables_in
 from bench.data.timestamps import DATE
 from bench.errors import DataError, did_you_mean
 
@@ -47,9 +49,9 @@ class TableFormat:
 
     def __str__(self) -> str:
         """Return delimiter, encoding and decimal sign in words."""
-        if self.delimiter is None:
-            return "Parquet"
         encoding = (self.encoding or "utf-8").removesuffix("-sig")
+        if self.delimiter is None:
+            return "Parquet" if self.encoding is None else f"JSON, {encoding}"
         return f"delimiter {self.delimiter!r}, {encoding}" + ", decimal commas" * (self.decimal == ",")
 
 
@@ -59,6 +61,7 @@ class Source(NamedTuple):
     path: Path
     names: list[str]  # of the columns; "1", "2", … if there is no header
     form: TableFormat
+    series: str | None = None  # the value of the group of all its rows, if the file is one series of several
 
     def check_names(self, columns: list[str]) -> None:
         """Raise DataError unless the table has each of these columns once."""
@@ -76,6 +79,8 @@ class Source(NamedTuple):
 
     def line(self, row: int) -> str:
         """Return where a row of data (from 0) is in the file: blank lines and quoted line ends count as lines."""
+        if is_json(self.path):
+            return line_of(self.path, row, self.form.encoding)
         if self.form.delimiter is None:
             return f"row {row + 1}"
         with opened_text(self.path, self.form) as file, long_fields():
@@ -110,7 +115,11 @@ def long_fields() -> Iterator[None]:
 def open_table(path: Path, form: TableFormat) -> tuple[Source, list[Remark]]:
     """Return a table of numbers, its format completed and the names of its columns read. Raises DataError."""
     if path.suffix.lower() in PARQUET:
-        return Source(path, parquet_names(path), replace(form, delimiter=None)), []
+        return Source(path, parquet_names(path), replace(form, delimiter=None, encoding=None)), []
+    if is_json(path):
+        encoding, remarks = find_encoding(path, form.encoding)
+        form = replace(form, delimiter=None, encoding=encoding, header=True)
+        return Source(path, column_names(path, encoding), form), remarks
     form, rows, remarks = sniff(path, form)
     if not rows:
         raise DataError(f"{path}: the file is empty; a table needs {'a header and ' * form.header}rows of numbers")
@@ -121,6 +130,27 @@ def open_table(path: Path, form: TableFormat) -> tuple[Source, list[Remark]]:
         return Source(path, [str(number) for number in range(1, len(first) + 1)], form), remarks
     _check_header(path, first, rows[1:], form)
     return Source(path, first, form), remarks
+
+
+def open_tables(paths: Sequence[Path], form: TableFormat) -> tuple[list[Source], list[Remark]]:
+    """Return tables as `open_table` does, those of a folder one by one, and remarks. Raises DataError.
+
+    If the group is `table_folders.FILE`, and no column has this name, each file is one series.
+    """
+    sources: list[Source] = []
+    remarks: list[Remark] = []
+    for path in paths:
+        tables = tables_in(path) if path.is_dir() else [path]
+        for table in tables:
+            source, found = open_table(table, form)
+            if form.group == FILE and FILE not in source.names:
+                source = source._replace(series=series_name(table, path if path.is_dir() else None))
+            sources.append(source)
+            remarks += found if table == path else [remark._replace(file=None) for remark in found]
+    if not sources:
+        folder = f"{paths[0]}: no table in this folder; " if paths else ""
+        raise DataError(f"{folder}no table file is named")
+    return sources, list(dict.fromkeys(remarks))
 
 
 def sniff(path: Path, form: TableFormat) -> tuple[TableFormat, list[list[str]], list[Remark]]:

@@ -1,4 +1,4 @@
-"""Tables of numbers: CSV, TSV and Parquet files, read in pieces into columns of float32, or of float64 if need be.
+"""Tables of numbers: CSV, TSV, JSON and Parquet files, read in pieces into columns of float32, or float64 if need be.
 
 Nothing is guessed if a wrong guess would go unseen: invalid input stops with one line that names file, line and column
 and how to fix it; what is accepted but worth knowing comes back as a remark.
@@ -6,6 +6,7 @@ and how to fix it; what is accepted but worth knowing comes back as a remark.
 In memory are 4 bytes a number (8 if single precision is too coarse), 8 a time, and the piece being read.
 """
 
+import itertools
 import re
 import warnings
 from collections.abc import Iterator, Sequence
@@ -15,6 +16,7 @@ from typing import Any, NamedTuple, NoReturn
 import numpy as np
 
 from bench import wording
+from bench.data.json_tables import cells, frames, is_json
 from bench.data.numbers import DECIMAL_COMMA, NUMBER, ONE_GROUP, has_sure_points, parsed, plain, ungrouped
 from bench.data.remarks import Remark
 from bench.data.splits import named_parts
@@ -22,7 +24,7 @@ from bench.data.table_format import (
     Source,
     TableFormat,
     first_lines,
-    open_table,
+    open_tables,
     opened_text,
     parquet_names,
     rows_of,
@@ -73,16 +75,14 @@ def read_table(
     """
     form = form or TableFormat()
     time, group = form.time, None if form.group is None else str(form.group)
-    opened = [open_table(Path(path), form) for path in paths]
-    if not opened:
-        raise DataError("no table file is named")
-    sources, remarks = [source for source, _ in opened], [remark for _, found in opened for remark in found]
+    sources, remarks = open_tables([Path(path) for path in paths], form)
     if columns is None:
         columns = [name for name in sources[0].names if name not in (time, group, form.split_by) and is_named(name)]
         if not all(map(is_named, sources[0].names)):
             remarks.append(Remark("unnamed", "a column without a name is ignored"))
     for source in sources:
-        source.check_names([*columns, *(name for name in (time, group, form.split_by) if name is not None)])
+        group_column = group if source.series is None else None
+        source.check_names([*columns, *(name for name in (time, group_column, form.split_by) if name is not None)])
     reader = _Reader(list(columns), form, set(required), partial)
     for source in sources:
         reader.read(source)
@@ -104,9 +104,12 @@ class Head(NamedTuple):
 
 def read_head(path: Path, count: int, form: TableFormat, named: Sequence[str] = ()) -> Head:
     """Return at most `count` rows of a file, whatever they hold. Raises DataError, also if a `named` column lacks."""
-    source, _ = open_table(path, form)
-    source.check_names(list(named))
-    form = source.form
+    source = open_tables([path], form)[0][0]
+    source.check_names([name for name in named if source.series is None or name != form.group])
+    path, form = source.path, source.form
+    if is_json(path):
+        json_rows, _ = cells(path, source.names, form.encoding)
+        return Head(source.names, [row for row, _ in itertools.islice(json_rows, count)], form)
     if form.delimiter is None:
         first = next(_parquet_pieces(source, source.names), None)
         rows = [] if first is None else [[str(cell) for cell in row] for row in first.head(count).to_numpy()]
@@ -159,7 +162,8 @@ class _Reader:
         """Read one file."""
         start = self.count
         self.first_rows.append((source, start))
-        for piece in _pieces(source, self.wanted, self.time, self.group, self.split_by):
+        group = self.group if source.series is None else None
+        for piece in _pieces(source, self.wanted, self.time, group, self.split_by):
             for name in self.wanted:
                 numbers = self._numbers(source, name, piece[name], self.count - start)
                 if name not in self.columns:
@@ -168,7 +172,10 @@ class _Reader:
                 self.columns[name].add(numbers)
             if self.time is not None:
                 self.times.add(self._times(source, piece[self.time], self.count - start))
-            if self.group is not None:
+            if source.series is not None:
+                code = self.known.setdefault(source.series, len(self.known))
+                self.codes.add(np.full(len(piece), code, dtype=np.int32))
+            elif self.group is not None:
                 self.codes.add(self._codes(source, piece[self.group], self.count - start))
             if self.split_by is not None:
                 codes, names = piece[self.split_by].fillna("").astype(str).factorize()
@@ -379,6 +386,10 @@ def _pieces(
 ) -> Iterator[Any]:
     """Return the wanted columns as data frames of some rows each; times, groups and parts as text."""
     keys = [name for name in (time, group, split_by) if name is not None]
+    if is_json(source.path):
+        rows = max(256, CELLS // len(source.names))
+        yield from frames(source.path, [*wanted, *keys], keys, MISSING, source.form.encoding, rows)
+        return
     if source.form.delimiter is None:
         yield from _parquet_pieces(source, [*wanted, *keys])
         return

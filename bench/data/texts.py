@@ -9,22 +9,24 @@ S steps, D channels.
 import csv
 import io
 import itertools
-import json
 import tarfile
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
+from bench.data import json_tables
 from bench.data.encodings import read_bytes, read_text
 from bench.data.files import check_readable, ignored_remark, inside, is_left_behind, reason
+from bench.data.json_tables import is_json
 from bench.data.remarks import Remark
+from bench.data.table_folders import FILE, series_name, tables_in
 from bench.data.table_format import PARQUET, TableFormat, long_fields, parquet_names, sniff
 from bench.data.tables import parquet_cells
 from bench.errors import DataError, did_you_mean
 
 ARCHIVES = (".tar.gz", ".tgz", ".tar", ".tar.bz2", ".tar.xz")
-TABLES = (".tsv", ".csv", ".jsonl", *PARQUET)
+TABLES = (".tsv", ".csv", *json_tables.ENDINGS, *PARQUET)
 MEMBER_BYTES = 64 << 20  # of a text in an archive, at most: a small archive can unpack to any size
 
 
@@ -56,16 +58,21 @@ def read_cells(
     The file is a .jsonl file (one object per line), Parquet, or a text table, whose format is found by
     `table_format.sniff`. Columns are wanted by name; or by number, from 1, if there is no header. Raises DataError.
     """
+    if path.is_dir():
+        return _folder_cells(path, wanted, form)
     kind = _table_kind(path)
     if kind in PARQUET:
         records = list(zip(parquet_cells(path, wanted), itertools.count(1), strict=False))
         if not records:
             raise DataError(f"{path}: no rows")
         return records, []
-    if kind == ".jsonl":
-        text, remarks = read_text(path, encoding=None if form is None else form.encoding)
-        return list(_json_rows(path, text, wanted)), remarks
+    if is_json(path):
+        names, encoding = [str(column) for column in wanted], None if form is None else form.encoding
+        json_rows, remarks = json_tables.cells(path, names, encoding, required=True)
+        return list(json_rows), remarks
     rows, remarks = _rows(path, form)
+    if form is not None and not form.header:
+        wanted = [int(column) if str(column).isdecimal() else column for column in wanted]
     by_name = any(isinstance(column, str) for column in wanted)
     places: list[int] = []
     width, records = 0, []
@@ -85,11 +92,33 @@ def read_cells(
     return records, remarks
 
 
+def _folder_cells(
+    path: Path, wanted: Sequence[str | int], form: TableFormat | None
+) -> tuple[list[tuple[list[str], int]], list[Remark]]:
+    """Return the wanted fields of the rows of all tables in a folder. FILE is the name of the table."""
+    is_file = [column == FILE for column in wanted]
+    records: list[tuple[list[str], int]] = []
+    remarks: list[Remark] = []
+    for table in tables_in(path):
+        name = series_name(table, path)
+        rows, found = read_cells(table, [column for column in wanted if column != FILE], form)
+        for fields, line in rows:
+            rest = iter(fields)
+            records.append(([name if file else next(rest) for file in is_file], line))
+        remarks += [remark._replace(file=None) for remark in found]
+    return records, list(dict.fromkeys(remarks))
+
+
 def column_names(path: Path, form: TableFormat | None = None) -> list[str]:
-    """Return the header of a table. Raises DataError."""
+    """Return the header of a table, or of the first table in a folder. Raises DataError."""
+    path = tables_in(path)[0] if path.is_dir() else path
     if _table_kind(path) in PARQUET:
         return parquet_names(path)
+    if is_json(path):
+        return json_tables.column_names(path, None if form is None else form.encoding)
     first, _ = next(_rows(path, form)[0], ([], 0))
+    if form is not None and not form.header:
+        return [str(number) for number in range(1, len(first) + 1)]
     return [field.strip() for field in first]
 
 
@@ -119,33 +148,6 @@ def _quoted_rows(path: Path, text: str, delimiter: str) -> Iterator[tuple[list[s
         except csv.Error as error:
             fix = "close quotes, and double those inside quotes"
             raise DataError(f"{path}: line {reader.line_num}, in a row from line {line} on: {error}; {fix}") from None
-
-
-def _json_rows(path: Path, text: str, wanted: Sequence[str | int]) -> Iterator[tuple[list[str], int]]:
-    rule, is_empty = "write one object per line", True
-    for number, line in enumerate(text.split("\n"), 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except (json.JSONDecodeError, RecursionError) as error:
-            column = getattr(error, "colno", 1)
-            cause = getattr(error, "msg", "nested too deeply")
-            raise DataError(f"{path}: line {number}, column {column}: not JSON: {cause}; {rule}") from None
-        if not isinstance(row, dict):
-            raise DataError(f"{path}: line {number}: {shown(line)} is not a JSON object; {rule}")
-        fields = []
-        for key in wanted:
-            where = f"{path}: line {number}, '{key}'"
-            if key not in row:
-                raise DataError(f"{where}: missing{did_you_mean(str(key), row)}; every object needs this key")
-            if not isinstance(row[key], str | int | bool):
-                raise DataError(f"{where}: {shown(str(row[key]))} is not a text; write it in quotes")
-            fields.append(str(row[key]))
-        is_empty = False
-        yield fields, number
-    if is_empty:
-        raise DataError(f"{path}: no rows")
 
 
 def _place(path: Path, column: str | int, fields: list[str]) -> int:

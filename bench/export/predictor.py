@@ -25,6 +25,7 @@ from bench.config import baseline, plugins
 from bench.config.baseline import Baseline
 from bench.config.contracts import Batch, Predictor, Sampling
 from bench.config.settings import RunConfig
+from bench.data.table_folders import FILE
 from bench.errors import BenchError, DataError, DeclarationError, StoreError
 from bench.training import generation
 from bench.training.ensemble import Ensemble
@@ -108,7 +109,8 @@ class ExportedModel(ABC):
             raise DeclarationError(f"{path}: a model of '{self.config.task}' reads no files; its data are synthetic")
         sampling = generation.checked(sampling or Sampling())
         try:
-            check_path(path, self.predictor.folders)
+            is_of_files = self.predictor.arguments.get("group") == FILE
+            check_path(path, self.predictor.folders or is_of_files)
             new = self.predictor.read(path, self.num_steps)
         except OSError as error:
             raise DataError(f"{path}: {error.strerror or error}; give another file") from None

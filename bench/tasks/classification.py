@@ -19,6 +19,7 @@ from bench.data.examples import READERS, Reading
 from bench.data.files import prepare
 from bench.data.remarks import Remark
 from bench.data.splits import PARTS
+from bench.data.table_folders import FILE
 from bench.data.table_format import TableFormat
 from bench.data.texts import Examples
 from bench.errors import DataError, DeclarationError
@@ -49,6 +50,7 @@ class Task(StoredSequences):
         time: Column of times, which orders the steps of a sequence.
         delimiter: Of tables; detected by default.
         encoding: Of texts and tables; detected by default.
+        header: Whether the first line of a table of numbers names its columns; else they are named "1", "2", ...
         splits: A rule, see below; by default `stratified` with shares 0.8, 0.1 and 0.1.
         keep: Which steps of a longer sequence are read: the `first` or the `last`.
         layout: Of arrays with three axes: `channels-last` for (sequences, steps, channels), `channels-first` for
@@ -94,14 +96,15 @@ class Task(StoredSequences):
         time: str | None = None,
         delimiter: str | None = None,
         encoding: str | None = None,
+        header: bool = True,
         splits: dict[str, Any] | None = None,
         keep: Literal["first", "last"] = "first",
         layout: Literal["channels-last", "channels-first"] = "channels-last",
     ) -> None:
         data_files = checked_files("classification", length, files)
         rule = splits or {"by": "stratified", "shares": [0.8, 0.1, 0.1]}
-        form = TableFormat(delimiter, encoding, time=time, group=group)
-        reading = Reading(reader, label, text, columns, form, rule.get("column"), layout)
+        form = TableFormat(delimiter, encoding, header, time=time, group=group)
+        reading = Reading(reader, label, text, columns, form, rule.get("column"), rule.get("by") == "file", layout)
         _check(reading, tokens, keep, rule)
         units = TokenForm(tokens, min_frequency) if reader == "text" else None
         how = [reading._asdict() | {"form": vars(form)}, units, rule]
@@ -139,7 +142,7 @@ def _check(reading: Reading, tokens: str, keep: str, rule: dict[str, Any]) -> No
     ):
         if value not in known:
             raise DeclarationError(f"classification: {key}: must be one of {', '.join(known)}, but found {value!r}")
-    if reading.reader == "table" and not isinstance(reading.label, str):
+    if reading.reader == "table" and not isinstance(reading.label, str) and reading.form.group != FILE:
         rule_text = "must be the name of a column of the table"
         raise DeclarationError(f"classification: label: {rule_text}, but found {reading.label!r}")
     splits.check_rule("classification", rule)
@@ -258,7 +261,7 @@ class Predictor(contracts.Predictor):
     def __init__(self, arguments: dict[str, Any], meta: dict[str, Any]) -> None:
         super().__init__(arguments, meta)
         self.reader = arguments.get("reader", "ts")
-        self.folders = self.reader in ("wav", "text")
+        self.folders = self.reader in ("wav", "text") or arguments.get("group") == FILE
 
     @property
     def needs(self) -> dict[str, type]:

@@ -5,11 +5,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bench.config.sweep_settings import SweepConfig
-from bench.data import arrays, json_tables, texts
+from bench.config.sweep_settings import SweepConfig, flag
+from bench.data import arrays, json_tables, tag_columns, texts
 from bench.data.columns import LABELS, TARGETS, TEXTS, TOKENS, Look, choose, time_column, with_names
 from bench.data.files import inside
 from bench.data.numbers import NUMBER
+from bench.data.splits import PARTS
 from bench.data.table_folders import FILE, have_classes, tables_in
 from bench.data.table_format import PARQUET, TableFormat
 from bench.data.tables import MISSING, is_named, read_head
@@ -23,11 +24,12 @@ OPTIONS = {
     "classification": {"label", "text", "features", "time", "group", "tokens", "splits", "split_by", "no_header"}
     | {"layout", "delimiter", "encoding"},
     "language_modelling": {"tokens", "splits", "encoding"},
-    "tagging": {"label", "text", "group", "splits", "delimiter", "encoding"},
+    "tagging": {"label", "text", "group", "splits", "split_by", "delimiter", "encoding"},
 }
 """Which options of a file each task has."""
 
 RECORDINGS, TEXT_FILES = ".wav", ".txt"
+_BINARY = (RECORDINGS, ".ts", ".npz", ".npy")
 
 
 class Question(NamedTuple):
@@ -54,6 +56,8 @@ def is_table(path: Path, config: SweepConfig) -> bool:
     """
     if path.is_dir():
         return bool(tables_in(path))
+    if config.task == "tagging" and config.group is None and tag_columns.found_in(path, config.encoding):
+        return False
     named = ending(path) in (".csv", ".tsv", ".xlsx", ".xls", ".ods", *PARQUET, *json_tables.ENDINGS)
     return named or config.no_header or config.task in ("forecasting", "regression")
 
@@ -72,7 +76,7 @@ def check_kind(config: SweepConfig, path: Path) -> None:
 def task_of(config: SweepConfig, path: Path, look: Look | None) -> str:
     """Return the task that a file and its options imply, if no other is possible. Raises BenchError."""
     end = ending(path)
-    if end == ".conllu":
+    if end == ".conllu" or (end not in _BINARY and _is_tagged(path, config, look)):
         return "tagging"
     if (path.is_dir() and look is None) or is_archive(path) or end in (".ts", ".npz", ".npy"):
         return "classification"
@@ -132,6 +136,12 @@ def is_ucr(path: Path, config: SweepConfig) -> bool:
     labels = [float(row[0]) if row[0] not in MISSING else 0.5 for row in cells]
     are_classes = all(label == int(label) for label in labels) and len(set(labels)) <= max(2, len(labels) // 2)
     return are_classes and any("." in cell for row in cells for cell in row[1:])
+
+
+def _is_tagged(path: Path, config: SweepConfig, look: Look | None) -> bool:
+    """Return whether a text file holds sentences in columns, as CoNLL-2003 does. Raises DataError."""
+    is_text = path.is_file() and look is None and not is_archive(path)
+    return is_text and config.group is None and tag_columns.are_labelled(path, config.encoding)
 
 
 def question(task: str, config: SweepConfig, paths: list[Path], look: Look | None) -> Question:
@@ -258,7 +268,7 @@ def _texts(config: SweepConfig, paths: list[Path], note: str) -> Question:
 
 def _language_modelling(config: SweepConfig, paths: list[Path], look: Look | None) -> Question:
     unit = config.tokens or "character"
-    arguments = {"unit": unit} | _given(splits=config.splits) | _written(config)
+    arguments = {"unit": unit} | _splits_of_text(config, paths) | _written(config)
     return Question(arguments, [f"tokens = {unit}s" + " (--tokens)" * (not config.tokens)])
 
 
@@ -270,23 +280,48 @@ def _tagging(config: SweepConfig, paths: list[Path], look: Look | None) -> Quest
                 raise DeclarationError(f"{path}: CoNLL-U separates {separator}; leave --{option} out")
         token, label = config.text or "form", config.label or "upos"
         arguments, sequence = {"token": token, "label": label} | _written(config), "one sequence per sentence"
+    elif config.group is None and path.is_file() and (lines := tag_columns.found_in(path, config.encoding)):
+        return _tag_columns(config, paths, lines)
     else:
-        look = _table(path, "tagging", look)
+        if look is None:
+            rule = "a CoNLL-U file (.conllu), lines of a token and its labels with an empty line after each sentence"
+            raise DataError(f"{path}: --task tagging needs a table (.csv, .tsv, .jsonl, .parquet), {rule}")
         if config.group is None:
             raise DeclarationError(f"{path}: {look}; name the column that distinguishes sequences with --group NAME")
         label = choose(look, "--label", config.label, LABELS, [])
-        others = [name for name in look.names if name not in (label, config.group)]
+        others = [name for name in look.names if name not in (label, config.group, config.split_by)]
         token = choose(look, "--text", config.text, TOKENS, others)
         arguments = {"token": token, "label": label, "group": config.group} | _written(config)
         sequence = f"one sequence per {config.group}"
-    notes = [f"token = {token}", f"label = {label}", sequence]
-    by_part = {
-        part: [file.name for file in paths if re.search(pattern, file.stem)]
-        for part, pattern in (("train", "(?i)train"), ("val", "(?i)dev|val"), ("test", "(?i)test"))
-    }
-    if len(paths) > 1 and config.splits is None and all(len(names) == 1 for names in by_part.values()):
-        return Question(arguments | {"splits": {part: names[0] for part, names in by_part.items()}}, notes)
-    return Question(arguments | _given(splits=config.splits), notes)
+    return Question(arguments | _splits_of_text(config, paths), [f"token = {token}", f"label = {label}", sequence])
+
+
+def _tag_columns(config: SweepConfig, paths: list[Path], lines: tag_columns.Lines) -> Question:
+    """Return the question about lines in columns, as CoNLL-2003 has them."""
+    path = paths[0]
+    for option in ("delimiter", "split_by"):
+        if getattr(config, option):
+            rule = f"{flag(option)} is not applicable to lines of a token and its labels; leave it out"
+            raise DeclarationError(f"{path}: {rule}")
+    token, label = config.text or str(lines.token), config.label or str(lines.width)
+    word, mark = (
+        tag_columns.column(path, name, lines.width, option) for name, option in ((token, "--text"), (label, "--label"))
+    )
+    if word == mark:
+        rule = f"column {token} of {lines.width} would be both token and label"
+        raise DeclarationError(f"{path}: {rule}; name two columns with --text N and --label N")
+    example = " ".join(lines.fields[0])[:40]
+    notes = [f"{lines.width} columns ({example})", f"token = column {token} (--text)"]
+    notes += [f"label = column {label} (--label)", "one sequence per sentence"]
+    arguments = {"token": token, "label": label} | _given(encoding=config.encoding)
+    return Question(arguments | _splits_of_text(config, paths), notes)
+
+
+def _splits_of_text(config: SweepConfig, paths: list[Path]) -> dict[str, Any]:
+    named = _by_column(config, paths[0]) or _by_file(config, paths)
+    if named and "val" in named and named["by"] == "file" and all(len(named[part]) == 1 for part in PARTS):
+        named = {part: named[part][0] for part in PARTS}  # as the cards of earlier versions have it
+    return _given(splits=named or config.splits)
 
 
 _QUESTIONS: dict[str, Callable[[SweepConfig, list[Path], Look | None], Question]] = {
@@ -352,8 +387,8 @@ def _by_column(config: SweepConfig, path: Path) -> dict[str, Any] | None:
 def _by_file(config: SweepConfig, paths: list[Path]) -> dict[str, Any] | None:
     """Return the rule of files whose names say train, test and perhaps val. Raises DeclarationError beside --splits."""
     named = {
-        part: [path.name for path in paths if re.search(pattern, path.stem)]
-        for part, pattern in (("train", "(?i)train"), ("val", "(?i)val|dev"), ("test", "(?i)test"))
+        part: [path.name for path in paths if re.search(pattern, _without_ending(path))]
+        for part, pattern in (("train", "(?i)train"), ("val", "(?i)val|dev|testa$"), ("test", "(?i)test(?!a$)"))
     }
     of_parts = [name for names in named.values() for name in names]
     if len(paths) < 2 or not named["train"] or not named["test"] or sorted(of_parts) != sorted(p.name for p in paths):
@@ -362,6 +397,12 @@ def _by_file(config: SweepConfig, paths: list[Path]) -> dict[str, Any] | None:
         rule = f"--splits would mix {named['train'][0]} with {named['test'][0]}, whose names say which split they are"
         raise DeclarationError(f"{paths[0]}: {rule}; leave --splits out, or rename the files")
     return {"by": "file"} | {part: names for part, names in named.items() if names}
+
+
+def _without_ending(path: Path) -> str:
+    """Return the name of a file without its ending, unless that names the part, as in eng.train and eng.testa."""
+    end = path.name.lower().removesuffix(".gz").rpartition(".")[2]
+    return path.name if re.search("train|dev|val|test", end) else path.stem
 
 
 def _allow_only(config: SweepConfig, path: Path, allowed: set[str]) -> None:

@@ -84,6 +84,26 @@ def named_files(task: str, splits: Mapping[str, str], names: Sequence[str]) -> d
     return dict(splits)
 
 
+def part_files(task: str, splits: Mapping[str, Any], names: Sequence[str]) -> dict[str, list[str]]:
+    """Return the files of each part, from a rule `by = "file"` or a file for each part; val may be left out of a rule.
+
+    Raises DeclarationError and DataError.
+    """
+    if "by" not in splits:
+        return {part: [name] for part, name in named_files(task, splits, names).items()}
+    check_rule(task, dict(splits))
+    if splits["by"] != "file":
+        raise DeclarationError(
+            f"{task}: splits: must be shares, or a rule by = 'file', but found by = '{splits['by']}'"
+        )
+    of_file = file_parts(splits, names)
+    return {
+        part: [name for name, number in zip(names, of_file, strict=True) if number == place]
+        for place, part in enumerate(PARTS)
+        if place in of_file
+    }
+
+
 # Parts that a column of the data names
 
 

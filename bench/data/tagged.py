@@ -1,4 +1,4 @@
-"""Sequences with a label at every step: CoNLL-U files and tables with one row for each step.
+"""Sequences with a label at every step: CoNLL-U, the columns of CoNLL-2003, and tables with one row for each step.
 
 CoNLL-U: Nivre et al., 2020, Universal Dependencies v2, https://arxiv.org/abs/2004.10643, format at
 https://universaldependencies.org/format.html
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from bench.data import texts
+from bench.data import tag_columns, texts
 from bench.data.encodings import read_text
 from bench.data.remarks import Remark
 from bench.data.table_format import TableFormat
@@ -29,6 +29,7 @@ class Tagged(NamedTuple):
     labels: list[str]  # as many as tokens
     stop: list[int]  # of each sequence: number of tokens up to its end
     names: list[str] = []  # noqa: RUF012 - of the sequences if the file has names for them
+    parts: list[str] = []  # noqa: RUF012 - of the sequences: the split that a column names, if it is asked for
     remarks: list[Remark] = []  # noqa: RUF012
 
     def close(self) -> None:
@@ -42,9 +43,14 @@ class Tagged(NamedTuple):
 
 
 def read(path: Path, token: str, label: str | None, form: TableFormat) -> Tagged:
-    """Read tokens and labels from a .conllu file or a table; without `label`, tokens only. Raises DataError."""
+    """Read tokens and labels from a .conllu file, a table, or lines in columns if there is no group.
+
+    Without `label`, tokens only. Raises DataError.
+    """
     if is_conllu(path):
         return read_conllu(path, token, label, form.encoding)
+    if form.group is None:
+        return read_columns(path, token, label, form.encoding)
     return read_table(path, token, label, form)
 
 
@@ -83,16 +89,34 @@ def read_conllu(path: Path, token: str, label: str | None, encoding: str | None 
     return tagged
 
 
+def read_columns(path: Path, token: str, label: str | None, encoding: str | None = None) -> Tagged:
+    """Read two columns, given by their numbers from 1, of lines as CoNLL-2003 has them. Raises DataError."""
+    lines = tag_columns.read(path, encoding)
+    word, mark = (tag_columns.column(path, name, lines.width, "--text" if name is token else "--label")
+                  for name in (token, label or token))  # fmt: skip
+    tagged = Tagged([], [], [], remarks=lines.remarks)
+    for fields, number, is_start in zip(lines.fields, lines.numbers, lines.starts, strict=True):
+        if len(fields) != lines.width and (label is not None or len(fields) <= word):
+            rule = f"has {len(fields)} columns, but most lines have {lines.width}; separate them by blanks or tabs"
+            raise DataError(f"{path}: line {number} {rule}")
+        if is_start:
+            tagged.close()
+        tagged.tokens.append(fields[word])
+        tagged.labels.append(fields[mark] if label is not None else "")
+    tagged.close()
+    return tagged
+
+
 def read_table(path: Path, token: str, label: str | None, form: TableFormat) -> Tagged:
     """Read a table with one row for each step; the rows of a group are one sequence. Raises DataError."""
     group = form.group
     if group is None:
         raise DeclarationError(f"tagging: group: name the column that identifies the sequences of {path.name}")
-    rows, remarks = texts.read_cells(path, [group, token, label or group], form)
-    tagged = Tagged([], [], [], [], remarks)
+    rows, remarks = texts.read_cells(path, [group, token, label or group, form.split_by or group], form)
+    tagged = Tagged([], [], [], [], [], remarks)
     seen: set[str] = set()
     for row, line in rows:
-        name, word, mark = (cell.strip() for cell in row)
+        name, word, mark, part = (cell.strip() for cell in row)
         for column, cell in ((group, name), (label or group, mark)):
             if not cell:
                 raise DataError(f"{path}: line {line}, column '{column}': empty; fill it in, or remove the row")
@@ -103,6 +127,10 @@ def read_table(path: Path, token: str, label: str | None, form: TableFormat) -> 
             seen.add(name)
             tagged.close()
             tagged.names.append(name)
+            tagged.parts.append(part)
+        if part != tagged.parts[-1]:
+            rule = f"the rows of sequence '{name}' are in more than one split; keep them in one"
+            raise DataError(f"{path}: line {line}, column '{form.split_by}': {rule}")
         tagged.tokens.append(word)
         tagged.labels.append(mark)
     tagged.close()

@@ -17,7 +17,7 @@ from bench.data.encodings import read_bytes, read_text
 from bench.data.files import prepare
 from bench.data.kneser_ney import KneserNey
 from bench.data.remarks import Remark
-from bench.data.splits import PARTS, check_splits, named_files
+from bench.data.splits import PARTS, VAL_SHARE, check_splits, part_files
 from bench.errors import DataError, DeclarationError
 from bench.tasks._sequences import checked_files
 
@@ -32,7 +32,8 @@ class Task(StoredTask):
         files: The files of the dataset card.
         unit: What a token is: `byte`, `character` or `word`. Words are separated by white space, and lines end with
             the token <eos>.
-        splits: Shares of all text, train first, val next; or the name of the file of each part.
+        splits: Shares of all text, train first, val next; or the name of the file of each part; or a rule `by = "file"`
+            with lists of files: without val, it is the last `val_share` of train.
         max_words: Size of the vocabulary, at most; less frequent tokens are read as <unk>.
         encoding: Of the files; detected by default. Not supported for bytes.
 
@@ -55,7 +56,7 @@ class Task(StoredTask):
         *,
         files: Sequence[Any] = (),
         unit: str = "character",
-        splits: Sequence[float] | Mapping[str, str] = (0.9, 0.05, 0.05),
+        splits: Sequence[float] | Mapping[str, Any] = (0.9, 0.05, 0.05),
         max_words: int | None = None,
         encoding: str | None = None,
     ) -> None:
@@ -137,10 +138,11 @@ def _scores(nats_BL: np.ndarray) -> dict[str, float]:
     return {"nats": nats, "bits": nats / math.log(2), "perplexity": math.exp(min(nats, 700.0))}
 
 
-def _checked(splits: Sequence[float] | Mapping[str, str], names: list[str]) -> list[float] | dict[str, str]:
-    """Return shares, or the file of each part. Raises DeclarationError."""
+def _checked(splits: Sequence[float] | Mapping[str, Any], names: list[str]) -> list[float] | dict[str, Any]:
+    """Return shares, or the files of each part. Raises DeclarationError."""
     if isinstance(splits, Mapping):
-        return named_files("language_modelling", splits, names)
+        files = part_files("language_modelling", splits, names)
+        return {"files": files, "val_share": splits.get("val_share", VAL_SHARE)}
     check_splits("language_modelling", splits)
     return list(splits)
 
@@ -151,7 +153,7 @@ def _checked(splits: Sequence[float] | Mapping[str, str], names: list[str]) -> l
 def _make(
     paths: list[Path],
     unit: str,
-    rule: list[float] | dict[str, str],
+    rule: list[float] | dict[str, Any],
     max_words: int | None,
     encoding: str | None,
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -159,7 +161,13 @@ def _make(
     read = {path: _read(path, unit, encoding) for path in paths}
     if isinstance(rule, dict):
         by_name = {path.name: text for path, (text, _) in read.items()}
-        parts = {part: vocabulary.tokens(by_name[rule[part]], unit) for part in PARTS}
+        parts = {
+            part: [token for name in names for token in vocabulary.tokens(by_name[name], unit)]
+            for part, names in rule["files"].items()
+        }
+        if "val" not in parts:
+            border = int(len(parts["train"]) * (1 - rule["val_share"]))
+            parts["train"], parts["val"] = parts["train"][:border], parts["train"][border:]
     else:
         tokens = [token for text, _ in read.values() for token in vocabulary.tokens(text, unit)]
         borders = [0, int(rule[0] * len(tokens)), int((rule[0] + rule[1]) * len(tokens)), len(tokens)]

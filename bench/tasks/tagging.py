@@ -11,10 +11,21 @@ import numpy as np
 
 from bench.config import contracts
 from bench.config.contracts import Batch, Labelled, New, Sampling, StoredTask, Trained
-from bench.data import labels, morphology, sequences, tagged, texts, vocabulary
+from bench.data import labels, morphology, sequences, tag_columns, tagged, texts, vocabulary
 from bench.data.files import prepare
 from bench.data.remarks import Remark
-from bench.data.splits import PARTS, by_content, check_splits, digest, named_files
+from bench.data.splits import (
+    PARTS,
+    VAL_SHARE,
+    by_content,
+    check_rule,
+    check_splits,
+    digest,
+    file_parts,
+    named_parts,
+    part_files,
+    split_column,
+)
 from bench.data.table_format import TableFormat
 from bench.data.tagged import Tagged
 from bench.errors import DataError, DeclarationError
@@ -30,11 +41,14 @@ class Task(StoredTask):
     Args:
         length: Number of steps that a model reads, at least 1. Longer sequences are cut, shorter ones are padded.
         files: The files of the dataset card: CoNLL-U (.conllu), or tables (.csv, .tsv, .jsonl) with one row a step.
-        token: Column of the tokens; one of the ten names of CoNLL-U, or a column of the table.
+            Without a `group`, lines as in CoNLL-2003: a token and its labels, an empty line after each sentence.
+        token: Column of the tokens; one of the ten names of CoNLL-U, a column of the table, or a number from 1.
         label: Column of the labels, in the same way.
         group: Column of a table that names the sequence a row belongs to.
         splits: The name of the file of each part; or shares of train, val and test. With shares, the SHA-256 of its
-            tokens decides the part of a sequence, so equal ones share a part.
+            tokens decides the part of a sequence, so equal ones share a part. Or a rule: `by = "file"` with lists of
+            files, or `by = "column"` with the `column` of a table that names the part of each row; without val, it is
+            `val_share` of train.
         min_count: Tokens that occur less often in training are read as <unk>, in training too.
         delimiter: Of tables; detected by default.
         encoding: Of the files; detected by default.
@@ -57,7 +71,7 @@ class Task(StoredTask):
         token: str = "form",
         label: str = "upos",
         group: str | None = None,
-        splits: Mapping[str, str] | Sequence[float] = SHARES,
+        splits: Mapping[str, Any] | Sequence[float] = SHARES,
         min_count: int = 2,
         delimiter: str | None = None,
         encoding: str | None = None,
@@ -67,7 +81,7 @@ class Task(StoredTask):
         if min_count < 1:
             raise DeclarationError(f"tagging: min_count: must be at least 1, but found {min_count}")
         rule = _checked(splits, [Path(file.path).name for file in data_files])
-        form = TableFormat(delimiter, encoding, group=group)
+        form = TableFormat(delimiter, encoding, group=group, split_by=split_column(splits))
         how = [token, label, rule, min_count, vars(form), list(morphology.SUFFIXES)]
         prepared = prepare("tagging", data_files, how, lambda p: _make(p, rule, token, label, min_count, form))
         self.meta: dict[str, Any] = prepared.meta if word_features else prepared.meta | {"features": []}
@@ -114,12 +128,15 @@ def _with_features(x: np.ndarray, features: np.ndarray | None, start: np.ndarray
     return np.stack([tokens, *(sequences.padded(column, start, length) for column in features.T)], axis=-1)
 
 
-def _checked(splits: Mapping[str, str] | Sequence[float], names: list[str]) -> dict[str, str] | list[float]:
-    """Return the file of each part, or shares. Raises DeclarationError."""
-    if isinstance(splits, Mapping):
-        return named_files("tagging", splits, names)
-    check_splits("tagging", splits)
-    return list(splits)
+def _checked(splits: Mapping[str, Any] | Sequence[float], names: list[str]) -> dict[str, Any] | list[float]:
+    """Return a rule by file or column, or shares. Raises DeclarationError."""
+    if not isinstance(splits, Mapping):
+        check_splits("tagging", splits)
+        return list(splits)
+    if split_column(splits) is not None:
+        check_rule("tagging", dict(splits))
+        return dict(splits)
+    return {"by": "file", "val_share": splits.get("val_share", VAL_SHARE)} | part_files("tagging", splits, names)
 
 
 # Preparation
@@ -127,7 +144,7 @@ def _checked(splits: Mapping[str, str] | Sequence[float], names: list[str]) -> d
 
 def _make(
     paths: list[Path],
-    rule: dict[str, str] | list[float],
+    rule: dict[str, Any] | list[float],
     token: str,
     label: str,
     min_count: int,
@@ -136,10 +153,7 @@ def _make(
     """Return tokens, labels and ends of the sequences of each part, and the names of the numbers in them."""
     read = {path.name: tagged.read(path, token, label, form) for path in paths}
     read, label_remarks = _unified(read)
-    if isinstance(rule, dict):
-        parts = {part: read[rule[part]] for part in PARTS}
-    else:
-        parts = _split(list(read.values()), rule, paths[0])
+    parts = _split(read, rule, paths[0])
     words = vocabulary.make(parts["train"].tokens, "word", min_count=min_count)
     features = morphology.vocabularies(parts["train"].tokens, min_count)
     names = sorted(set(parts["train"].labels))
@@ -169,18 +183,31 @@ def _unified(files: dict[str, Tagged]) -> tuple[dict[str, Tagged], list[Remark]]
     return unified, labels.remarked(names)
 
 
-def _split(files: list[Tagged], shares: list[float], path: Path) -> dict[str, Tagged]:
-    """Return the sequences of each part, by the hash of their tokens. Raises DataError for an empty part."""
+def _split(files: dict[str, Tagged], rule: dict[str, Any] | list[float], path: Path) -> dict[str, Tagged]:
+    """Return the sequences of each part. Raises DataError for an empty part.
+
+    Shares go by the hash of the tokens, so that equal sequences are in one part; so does val that is taken from train.
+    """
+    sequences_of = [(file, start, stop) for file in files.values() for start, stop in file.bounds()]
+    digests = [digest(" ".join(file.tokens[start:stop])) for file, start, stop in sequences_of]
+    if isinstance(rule, list):
+        numbers = by_content(digests, rule)
+    elif rule["by"] == "column":
+        named = [part for file in files.values() for part in file.parts]
+        numbers = named_parts(named, f"{path}: column '{rule['column']}'")
+    else:
+        of_file = file_parts(rule, list(files))
+        numbers = np.repeat(of_file, [len(file.stop) for file in files.values()])
+    if isinstance(rule, dict) and not (numbers == 1).any():
+        share = rule.get("val_share", VAL_SHARE)
+        train = np.flatnonzero(numbers == 0)
+        numbers[train] = by_content([digests[place] for place in train], [1 - share, share, 0.0])
     parts = {part: Tagged([], [], []) for part in PARTS}
-    for file in files:
-        bounds = list(file.bounds())
-        for (start, stop), number in zip(
-            bounds, by_content([digest(" ".join(file.tokens[a:b])) for a, b in bounds], shares), strict=True
-        ):
-            part = parts[PARTS[number]]
-            part.tokens.extend(file.tokens[start:stop])
-            part.labels.extend(file.labels[start:stop])
-            part.close()
+    for (file, start, stop), number in zip(sequences_of, numbers, strict=True):
+        part = parts[PARTS[number]]
+        part.tokens.extend(file.tokens[start:stop])
+        part.labels.extend(file.labels[start:stop])
+        part.close()
     for name, part in parts.items():
         if not part.stop:
             counts = ", ".join(f"{other} {len(parts[other].stop)}" for other in PARTS)
@@ -189,15 +216,17 @@ def _split(files: list[Tagged], shares: list[float], path: Path) -> dict[str, Ta
 
 
 def _check_labels(
-    parts: dict[str, Tagged], known: list[str], rule: dict[str, str] | list[float], paths: list[Path], column: str
+    parts: dict[str, Tagged], known: list[str], rule: dict[str, Any] | list[float], paths: list[Path], column: str
 ) -> None:
     """Check that training has every label. Raises DataError."""
     for part, each in parts.items():
         unknown = sorted(set(each.labels) - set(known))
         if unknown:
             by_file = isinstance(rule, dict)
-            path = next(path for path in paths if not isinstance(rule, dict) or path.name == rule[part])
-            where = rule["train"] if isinstance(rule, dict) else "the training part"
+            listed = rule.get(part) if isinstance(rule, dict) else None
+            path = next(path for path in paths if listed is None or path.name in listed)
+            trained = rule.get("train") if isinstance(rule, dict) else None
+            where = " and ".join(trained) if trained else "the training part"
             fix = "no model can learn it: remove its sequences, or give it another label"
             raise DataError(
                 f"{path}: label '{unknown[0]}' of column '{column}', {each.labels.count(unknown[0]):,} in {part}, does "
@@ -230,6 +259,9 @@ class Predictor(contracts.Predictor):
         super().__init__(arguments, meta)
         self.group = arguments.get("group") or "sequence"
         self.token, self.label = arguments.get("token", "form"), arguments.get("label", "upos")
+        self.number = self.token if self.token.isdecimal() and not arguments.get("group") else None
+        if self.number is not None:  # columns without names
+            self.token, self.label = "token", "label"
 
     @property
     def columns(self) -> dict[str, str]:
@@ -239,7 +271,9 @@ class Predictor(contracts.Predictor):
     def read(self, path: Path, num_steps: int) -> New:
         """Return the sequences of a file, in pieces of at most `num_steps`. Raises DataError."""
         form = TableFormat.of(self.arguments, group=self.group)
-        if tagged.is_conllu(path) or texts.is_table(path):
+        if self.number is not None and not tagged.is_conllu(path) and tag_columns.found_in(path, form.encoding):
+            found = tagged.read_columns(path, self.number, None, form.encoding)
+        elif tagged.is_conllu(path) or texts.is_table(path):
             found = tagged.read(path, self.token, None, form)
         else:
             found = tagged.read_lines(path, form.encoding)

@@ -14,7 +14,7 @@ from bench.data import own_data
 from bench.data.table_format import TableFormat
 from bench.data.tables import read_table
 from bench.errors import BenchError, DataError
-from tests.makers import hourly, long_table, reviews, series
+from tests.makers import hourly, long_table, reviews, series, tagged
 
 
 def make(*paths, **options):
@@ -248,3 +248,116 @@ def test_marks_of_byte_order_delimiters_and_empty_rows_at_the_end(tmp_path, enco
     table = read_table([tmp_path / "t.csv"], None, TableFormat())
     assert list(table.columns) == ["größe", "b"]
     assert np.count_nonzero(~np.isnan(table.columns["b"])) == 9
+
+
+# Sentences in columns
+
+
+def conll(path, sentences=60, width=4, separator=" ", comments=False):
+    words = (("EU", "NNP", "B-NP", "B-ORG"), ("rejects", "VBZ", "B-VP", "O"), ("#", "NN", "I-NP", "O"),
+             ("German", "JJ", "B-NP", "B-MISC"), (".", ".", "O", "O"))  # fmt: skip
+    lines = ["-DOCSTART- -X- -X- O", ""] if width == 4 else []
+    for number in range(sentences):
+        lines += ["# id 7 domain=en"] * comments
+        for step in range(3 + number % 4):
+            fields = words[(number * 7 + step * 3) % 5]
+            lines.append(separator.join([fields[0] + str(number % 9), *fields[4 - width + 1 :]]))
+        lines.append("")
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "width", "separator", "options"),
+    [
+        ("train.txt", 4, " ", {}),
+        ("ner.conll", 2, "\t", {}),
+        ("wnut.tsv", 2, "\t", {"task": "tagging"}),
+        ("chunks.txt", 4, " ", {"task": "tagging", "label": "3"}),
+    ],
+)
+def test_columns_of_conll_2003_are_sentences_with_labels(tmp_path, name, width, separator, options):
+    own = make(conll(tmp_path / name, width=width, separator=separator), **options)
+    assert own.card.task == "tagging"
+    assert (own.card.arguments["token"], own.card.arguments["label"]) == ("1", options.get("label", str(width)))
+    task = own.card.at(6)
+    expected = ["B-NP", "B-VP", "I-NP", "O"] if "label" in options else ["B-MISC", "B-ORG", "O"]
+    assert task.meta["labels"] == expected
+    assert sum(task.counts.values()) == 60
+    assert f"{width} columns (" in own.remarks[0]
+
+
+def test_comments_and_counted_tokens_are_no_tokens(tmp_path):
+    own = make(conll(tmp_path / "a.conll", comments=True))
+    assert sum(own.card.at(6).counts.values()) == 60
+    lines = [f"{step + 1}\tw{number}\tO" if step else f"1\tw{number}\tB-X" for number in range(40) for step in range(3)]
+    text = "\n".join("\n".join(lines[start : start + 3]) + "\n" for start in range(0, len(lines), 3))
+    (tmp_path / "counted.tsv").write_text(text)
+    assert make(tmp_path / "counted.tsv", task="tagging").card.arguments["token"] == "2"
+
+
+def test_parts_of_conll_2003_are_those_of_its_files(tmp_path):
+    files = [conll(tmp_path / name, count) for name, count in (("eng.train", 40), ("eng.testa", 20), ("eng.testb", 30))]
+    own = make(*files)
+    assert own.card.at(6).counts == {"train": 40, "val": 20, "test": 30}
+    two = make(files[0], files[2])
+    assert two.card.at(6).counts["test"] == 30
+    assert sum(two.card.at(6).counts.values()) == 70
+
+
+def test_new_sentences_in_columns_need_no_labels(tmp_path):
+    own = make(conll(tmp_path / "a.conll"))
+    predictor = plugins.load("tasks", "tagging").Predictor(own.card.arguments, own.card.at(6).meta)
+    (tmp_path / "new.txt").write_text("EU0\nrejects0\n\nGerman1\n")
+    (tmp_path / "lines.txt").write_text("EU0 rejects0\nGerman1\n")
+    pd.DataFrame({"sequence": [1, 1, 2], "token": ["EU0", "rejects0", "German1"]}).to_csv(
+        tmp_path / "n.csv", index=False
+    )
+    for name in ("new.txt", "lines.txt", "n.csv"):
+        new = predictor.read(tmp_path / name, 6)
+        assert (list(new.about["tokens"]), list(new.about["names"])) == (
+            ["EU0", "rejects0", "German1"],
+            ["1", "1", "2"],
+        )
+    assert predictor.read(tmp_path / "a.conll", 6).length.sum() > 100
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "expected"),
+    [
+        ("a b O\nc B-X\n\nd e O\nf g O\n" + "h i O\n" * 30, {}, "line 2 has 2 columns, but most lines have 3"),
+        ("a O\nb B-X\n\nd O\nf O\n", {"label": "3"}, "--label must be the number of a column, from 1 to 2, but is '3'"),
+        ("a O\nb B-X\n\nd O\nf O\n", {"label": "ner"}, "the columns of these lines have no names"),
+        (
+            "a text\nof many words here\n",
+            {"task": "tagging"},
+            "lines of a token and its labels with an empty line after",
+        ),
+    ],
+)
+def test_what_sentences_in_columns_need_is_said_in_one_line(tmp_path, text, options, expected):
+    (tmp_path / "a.txt").write_text(text)
+    with pytest.raises(BenchError) as caught:
+        make(tmp_path / "a.txt", **{"task": "tagging"} | options)
+    assert expected in str(caught.value)
+
+
+def test_a_poem_is_no_sentences_in_columns(tmp_path):
+    (tmp_path / "poem.txt").write_text("two words\nand two\n\nmore words\nand more\n\n" * 200)
+    assert make(tmp_path / "poem.txt").card.task == "language_modelling"
+
+
+def test_a_column_may_name_the_split_of_each_tagged_sequence(tmp_path):
+    table = pd.read_csv(tagged(tmp_path / "w.csv"))
+    table["part"] = np.where(table["sentence"].astype(str).str.endswith("3"), "test", "train")
+    table.to_csv(tmp_path / "w.csv", index=False)
+    task = make(tmp_path / "w.csv", group="sentence", task="tagging", split_by="part").card.at(5)
+    assert task.counts["test"] == table.loc[table["part"] == "test", "sentence"].nunique()
+    assert sum(task.counts.values()) == table["sentence"].nunique()
+
+
+def test_texts_of_train_and_test_keep_their_split(tmp_path):
+    for name, words in (("train.txt", 900), ("test.txt", 300)):
+        (tmp_path / name).write_text("word and more " * words)
+    task = make(tmp_path / "train.txt", tmp_path / "test.txt", tokens="word").card.at(4)
+    assert task.meta["tokens"]["test"] == 3 * 300 + 1

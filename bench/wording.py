@@ -76,6 +76,13 @@ def duration(seconds: float) -> str:
     return f"{number(seconds / 3600 / hours)} {unit}"
 
 
+def first(names: Iterable[object], most: int) -> str:
+    """Return at most `most` names separated by commas, and how many more there are."""
+    shown = [str(name) for name in names]
+    left = len(shown) - most
+    return ", ".join(shown[:most]) + f" … and {left:,} more" * (left > 0)
+
+
 def bare(model: str) -> str:
     """Return a model's name without the rule of capacity, which is written behind an `@`."""
     return model.partition("@")[0]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from bench import wording
 from bench.cli.options import RESULTS, Number, UsablePath, note, wait
 from bench.config.bounds import Between
 
@@ -121,7 +122,7 @@ def predict(
         click.echo(text, nl=False)
         return
     write_table(answers, out)
-    click.echo(f"wrote {out}: {len(answers):,} rows, columns {', '.join(map(str, answers.columns[:8]))}", err=True)
+    click.echo(f"wrote {out}: {len(answers):,} rows, columns {wording.first(answers.columns, 8)}", err=True)
 
 
 MOST_CLASSES = 20  # rows of the table of classes on a screen; --json has them all

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from bench import wording
 from bench.config.sweep_settings import SweepConfig, flag
 from bench.data.numbers import NUMBER
 from bench.data.table_format import TableFormat
@@ -34,7 +35,7 @@ class Look(NamedTuple):
     def __str__(self) -> str:
         """Return the columns by what they hold."""
         kinds = {"dates": self.dates, "numbers": self.numbers, "text": self.texts}
-        shown = {kind: ", ".join(names[:12]) + ", …" * (len(names) > 12) for kind, names in kinds.items() if names}
+        shown = {kind: wording.first(names, 12) for kind, names in kinds.items() if names}
         return "; ".join(f"{kind} in {names}" for kind, names in shown.items())
 
 

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from bench import wording
 from bench.config.datasets import DataFile
 from bench.config.strict import fingerprint
 from bench.data import remarks
@@ -151,8 +152,8 @@ _LEFT_BEHIND = ("thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx")
 def ignored_remark(ignored: Sequence[Path]) -> list[Remark]:
     """Return a remark that names the files of a folder that are ignored."""
     names = sorted({path.name for path in ignored})
-    shown_names = ", ".join(names[:3]) + (f", … ({len(ignored):,} files)" if len(names) > 3 else "")
-    return [Remark("ignored", f"hidden files and those of file managers are ignored: {shown_names}")] if names else []
+    rule = "hidden files and those of file managers are ignored"
+    return [Remark("ignored", f"{rule}: {wording.first(names, 3)}")] if names else []
 
 
 def _check_folder(file: DataFile, path: Path) -> None:

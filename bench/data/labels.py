@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Sequence
 
+from bench import wording
 from bench.data.remarks import Remark
 
 _WHOLE = re.compile(r"[-+]?\d{1,15}")
@@ -30,7 +31,7 @@ def remarked(labels: Iterable[str]) -> list[Remark]:
     """Return remarks on labels that were written in several ways, and on those that differ only in case or spaces."""
     names, spellings = sorted(set(labels)), _spellings(set(labels))
     merged = [f"'{old}' is read as '{new}'" for old, new in sorted(spellings.items()) if new in names]
-    remarks = [Remark("labels", f"labels: {', '.join(merged[:5])}")] if merged else []
+    remarks = [Remark("labels", f"labels: {wording.first(merged, 5)}")] if merged else []
     by_folded: dict[str, list[str]] = {}
     for name in sorted({spellings.get(name, name) for name in names}):
         by_folded.setdefault(" ".join(name.casefold().split()), []).append(name)

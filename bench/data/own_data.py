@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from bench import wording
 from bench.config import datasets, plugins
 from bench.config.datasets import DataFile, Dataset, make_task
 from bench.config.sweep_settings import SweepConfig, flag
@@ -133,7 +134,7 @@ def _folder(path: Path) -> tuple[list[DataFile], str]:
     """
     members, _ = inside(path)
     if not any(file.suffix.lower() in (RECORDINGS, TEXT_FILES) for file in members) and not tables_in(path):
-        kinds = ", ".join(sorted({file.suffix or file.name for file in members})[:8]) or "nothing"
+        kinds = wording.first(sorted({file.suffix or file.name for file in members}), 8) or "nothing"
         rule = "a folder holds recordings or texts in a folder for each class, or tables with a series each"
         raise DataError(f"{path}: no .wav, .txt or .csv file in it, but {kinds}; {rule}")
     sizes = {file: file.stat().st_size for file in members}

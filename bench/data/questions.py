@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from bench import wording
 from bench.config.sweep_settings import SweepConfig, flag
 from bench.data import arrays, json_tables, tag_columns, texts
 from bench.data.columns import LABELS, TARGETS, TEXTS, TOKENS, Look, choose, time_column, with_names
@@ -160,7 +161,7 @@ def _forecasting(config: SweepConfig, paths: list[Path], look: Look | None) -> Q
     arguments |= _given(features=config.features, time=time, group=config.group, season=config.season)
     arguments |= _given(scaling=config.scaling)
     others = [name for name in values if name not in [*target, *features]]
-    unused = f" (not used: {', '.join(others[:8])}{', …' * (len(others) > 8)}; --features)" if others else ""
+    unused = f" (not used: {wording.first(others, 8)}; --features)" if others else ""
     notes = [f"target = {', '.join(target)}", f"features {', '.join(features) or 'none'}{unused}"]
     notes.append(f"horizon = {config.horizon or 1}" + " (--horizon)" * (not config.horizon))
     notes.append(f"season = {config.season}" if config.season else "season none (--season)")
@@ -362,7 +363,7 @@ def _sequence(config: SweepConfig) -> str:
 def _inputs(config: SweepConfig, look: Look, taken: Sequence[str | None]) -> str:
     others = (*taken, config.split_by)
     names = config.features or [name for name in look.names if is_named(name) and name not in others]
-    return f"inputs {', '.join(names[:8])}" + (f", … ({len(names):,})" if len(names) > 8 else "")
+    return f"inputs {wording.first(names, 8)}"
 
 
 def _rule(config: SweepConfig, paths: list[Path], by: dict[str, Any] | None = None) -> dict[str, Any]:

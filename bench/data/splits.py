@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from bench import wording
 from bench.config.bounds import are_counts, are_shares
 from bench.errors import DataError, DeclarationError
 
@@ -227,7 +228,7 @@ def _listed(rule: dict[str, Any], y: np.ndarray, names: list[str]) -> np.ndarray
     listed = {part: _as_set(rule[part]) for part in PARTS if part in rule}
     missing = sorted(set().union(*listed.values()) - set(keys))
     if missing:
-        known = ", ".join(sorted(set(keys))[:30])
+        known = wording.first(sorted(set(keys)), 30)
         raise DataError(f"splits: by = '{rule['by']}': no example of '{missing[0]}' (there are: {known})")
     part = np.full(len(keys), -1 if "train" in listed else 0, dtype=np.int8)
     for number, name in enumerate(PARTS):

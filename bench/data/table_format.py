@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from bench import wording
 from bench.data.encodings import find_encoding, opened
 from bench.data.json_tables import column_names, is_json, line_of
 from bench.data.numbers import NUMBER, decimal_sign, plain
@@ -65,7 +66,7 @@ class Source(NamedTuple):
 
     def check_names(self, columns: list[str]) -> None:
         """Raise DataError unless the table has each of these columns once."""
-        shown = ", ".join(self.names[:_NAMES_SHOWN]) + ", …" * (len(self.names) > _NAMES_SHOWN)
+        shown = wording.first(self.names, _NAMES_SHOWN)
         for name in columns:
             count = self.names.count(name)
             if count == 0:

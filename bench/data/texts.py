@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
+from bench import wording
 from bench.data import json_tables
 from bench.data.encodings import read_bytes, read_text
 from bench.data.files import check_readable, ignored_remark, inside, is_left_behind, reason
@@ -157,7 +158,7 @@ def _place(path: Path, column: str | int, fields: list[str]) -> int:
             raise DataError(f"{path}: line 1 has no column {column}; it has {len(fields)}, counted from 1")
         return column - 1
     if names.count(column) != 1:
-        known = ", ".join(name[:40] for name in names[:30])
+        known = wording.first((name[:40] for name in names), 30)
         if column in names:
             raise DataError(f"{path}: line 1 names {names.count(column)} columns '{column}'; rename all but one")
         fix = "without a header, name columns by their numbers, from 1"

@@ -1,16 +1,23 @@
 """Vocabularies: bytes, characters or words as token numbers, made from the training part only."""
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
 import numpy as np
+import regex  # type: ignore[import-untyped]
 
 PAD, UNKNOWN, END = "<pad>", "<unk>", "<eos>"
 
 UNITS = ("byte", "character", "word")
 
-_WORD = re.compile(r"\w+(?:['’]\w+)*|['’]\w+|[^\w\s]")
+TOKENISER = 2
+"""Version of `words`, which an exported model keeps: the tokens of its vocabulary were split by it."""
+
+_WORD_1 = re.compile(r"\w+(?:['’]\w+)*|['’]\w+|[^\w\s]")
+# From one word boundary of Unicode to the next; an apostrophe after a blank belongs to its word, as in 's and 'em.
+_WORD = regex.compile(r"(?w)(?:(?<![\w\p{M}])['’](?=\w))?\S.*?\b", regex.DOTALL)
 
 
 def tokens(text: str, unit: str) -> list[str]:
@@ -22,9 +29,17 @@ def tokens(text: str, unit: str) -> list[str]:
     return [word for line in text.splitlines() for word in (*line.split(), END)]
 
 
-def words(text: str) -> list[str]:
-    """Return the words of a text to classify, in lower case, and its punctuation marks, one token each."""
-    return _WORD.findall(text.lower())
+def words(text: str, version: int = TOKENISER) -> list[str]:
+    """Return the words of a text to classify, in lower case, and its punctuation marks, one token each.
+
+    Words end where Unicode has word boundaries (UAX #29, https://www.unicode.org/reports/tr29/), so that combining
+    marks stay with their letters, and each character of Chinese is a word. A letter with a mark is one token, however
+    it is composed (NFC). Version 1, of earlier exports, splits words at combining marks.
+    """
+    if version == 1:
+        return _WORD_1.findall(text.lower())
+    found: list[str] = _WORD.findall(unicodedata.normalize("NFC", text.lower()))
+    return found
 
 
 def make(train: Iterable[str], unit: str, max_size: int | None = None, min_count: int = 1) -> list[str]:

@@ -14,6 +14,7 @@ B batch, L steps, D input channels, C outputs.
 import io
 import json
 import re
+import shlex
 import shutil
 import tempfile
 import warnings
@@ -53,12 +54,15 @@ from bench.export.predictor import (
     ExportedNetwork,
     Served,
 )
+from bench.results import leaderboard
+from bench.results.answers import as_good
 from bench.results.cell_runs import Best, CellRuns, best_row, by_cell
 from bench.results.record import RunRecord, read_spec, records, write_json
 from bench.tracking import models
 from bench.training import cheap
 from bench.training.ensemble import Ensemble
 from bench.training.module import SequenceModule
+from bench.wording import bare
 
 FACTS = ("tokens", "input_size", "output_size", "per_step", "num_steps", "loss", "keep", "metric", "goal")
 MORE_FACTS = ("causal", "feature_sizes", "num_targets", "horizon")
@@ -98,6 +102,7 @@ def export(
         BenchError: Nothing to export, `out` cannot be written, or a form gives other answers.
     """
     run, name = find(sweep, dataset, length, model)
+    differing = other_best(sweep, run, name) if model is None else []
     task = task_of(run.config)
     trained: Network | Baseline
     if name is None:
@@ -124,7 +129,28 @@ def export(
             part.rename(out)
     except (OSError, SafetensorError) as error:  # safetensors reports a full disk as its own error
         raise StoreError(f"--out {out}: {getattr(error, 'strerror', None) or error}; choose another folder") from None
-    return lines + (_register(out, results, run) if name is None else [])
+    return lines[:1] + differing + lines[1:] + (_register(out, results, run) if name is None else [])
+
+
+def other_best(sweep: Path, run: RunRecord, name: str | None) -> list[str]:
+    """Return a line if the answer of the sweep, which is about the test split, names another row than is exported."""
+    config, metric = run.config, run.asked.metric
+    board = leaderboard.build(sweep)
+    rows = board[(board["dataset"] == config.dataset) & (board["length"] == config.length)]
+    ranked = rows[rows["rank"].notna()]
+    if ranked.empty:
+        return []
+    cheap = as_good(rows)
+    named = str(ranked.iloc[0]["model"]) if cheap is None else str(cheap["model"])[1:-1]
+    exported = config.space if name is None else run.fitted[name].title
+    if named == exported or named == "chance":
+        return []
+    of_exported = ranked[ranked["model"] == exported]
+    tied = ", which is statistically tied" if (of_exported["rank"] == 1).any() and cheap is None else ""
+    score = float(ranked.iloc[0]["score"]) if cheap is None else float(cheap["score"])
+    reason = f"{bare(exported)} is exported, because it is the best on validation, and the test split must not choose"
+    other = f"the answer names {bare(named)}{tied}, the best on the test split ({metric} {score:.4g})"
+    return [f"{reason}; {other}: --model {shlex.quote(named)} exports it"]
 
 
 def _write(out: Path, run: RunRecord, task: Task, trained: Network) -> list[str]:

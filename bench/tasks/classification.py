@@ -11,6 +11,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from bench import wording
 from bench.config import contracts
 from bench.config.contracts import Batch, Labelled, New, Sampling, Trained
 from bench.data import examples, labels, sequences, series_tables, splits, vocabulary
@@ -156,11 +157,12 @@ class TokenForm(NamedTuple):
 
     unit: str  # one of TOKENS
     min_frequency: int  # in the training part
+    version: int = vocabulary.TOKENISER  # of the rule that splits words
 
     def split(self, text: str) -> list[str] | bytes:
         """Return the words, characters or bytes of a text."""
         if self.unit == "word":
-            return vocabulary.words(text)
+            return vocabulary.words(text, self.version)
         return list(text.strip()) if self.unit == "character" else text.strip().encode("utf-8", "surrogatepass")
 
 
@@ -218,7 +220,7 @@ def _token_arrays(items: list[str], num_train: int, form: TokenForm) -> tuple[np
     train = itertools.chain.from_iterable(tokens[:num_train])
     seen = vocabulary.make(train, form.unit, min_count=form.min_frequency)
     known = list(dict.fromkeys([vocabulary.PAD, vocabulary.UNKNOWN, *seen]))  # bytes have no <unk> of their own
-    meta = {"tokens": form.unit, "vocabulary": known}
+    meta = {"tokens": form.unit, "vocabulary": known, "tokeniser": form.version}
     return _encode(tokens, known).astype(np.int32), [len(text) for text in tokens], meta
 
 
@@ -243,8 +245,7 @@ def _unseen(y: np.ndarray, part: np.ndarray, classes: list[str]) -> list[Remark]
     for number, name in enumerate(PARTS):
         unseen = [label for place, label in enumerate(classes) if not (y[part == number] == place).any()]
         if unseen:
-            named = ", ".join(unseen[:10]) + ", …" * (len(unseen) > 10)
-            remarks.append(Remark("unseen", f"no example in {name} of: {named}"))
+            remarks.append(Remark("unseen", f"no example in {name} of: {wording.first(unseen, 10)}"))
     return remarks
 
 
@@ -321,7 +322,7 @@ class Predictor(contracts.Predictor):
 
     def _token_values(self, path: Path, found: Examples) -> tuple[np.ndarray, np.ndarray]:
         """Return token numbers (S,) and the lengths of texts (N,)."""
-        form = TokenForm(self.meta["tokens"], 1)
+        form = TokenForm(self.meta["tokens"], 1, self.meta.get("tokeniser", 1))  # earlier exports have no version
         tokens = [form.split(text) for text in found.items]
         lengths = np.array([len(text) for text in tokens])
         if not lengths.all():

@@ -27,17 +27,20 @@ def save_model(
     """Write a folder that `mlflow.pyfunc.load_model` loads, with its signature: a table in, a table out.
 
     `loader` is the module with `_load_pyfunc`, which gets the folder `data`; `code` is the package it belongs to. Each
-    column of `inputs` is "number" or "text".
+    column of `inputs` is "number" or "text". The signature accepts any type for the columns of a table, and the
+    metadata hold their kinds: MLflow refuses whole numbers where it expects decimals, and numbers where it expects
+    texts, but the model reads a table as it reads a file.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about MLflow's own classes, and integers that may be missing elsewhere
         from mlflow.models import ModelSignature, infer_signature
         from mlflow.pyfunc import save_model
         from mlflow.types import ColSpec, Schema
+        from mlflow.types.schema import AnyType
 
         logging.getLogger("mlflow").setLevel(logging.ERROR)
-        kinds = {"number": "double", "text": "string"}
-        schema = Schema([ColSpec(kinds[kind], name) for name, kind in inputs.items()])
+        kind = AnyType() if example is not None else "string"  # type: ignore[no-untyped-call]
+        schema = Schema([ColSpec(kind, name) for name in inputs])
         save_model(
             path,
             loader_module=loader,
@@ -45,6 +48,7 @@ def save_model(
             code_paths=[str(code)],
             signature=ModelSignature(schema, infer_signature(outputs).inputs),
             input_example=example,
+            metadata={"columns": inputs},
             pip_requirements=requirements,
         )
 

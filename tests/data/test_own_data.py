@@ -346,7 +346,7 @@ def test_files_that_a_file_manager_left_in_a_folder_are_ignored_and_named(tmp_pa
     assert own.card.fingerprint == clean.card.fingerprint  # a look into a folder does not change the dataset
     assert own.card.at(5).counts == clean.card.at(5).counts
     assert [line for line in own.remarks if "ignored" in line] == [
-        f"{kind}: hidden files and those of file managers are ignored: .DS_Store, ._0{suffix}, 0{suffix}, … (5 files)"
+        f"{kind}: hidden files and those of file managers are ignored: .DS_Store, ._0{suffix}, 0{suffix} … and 2 more"
     ]
 
 

@@ -104,3 +104,23 @@ def test_words_of_sentences(text, found):
 def test_no_character_is_lost_but_blanks(text):
     assert "".join(words(text)) == "".join(text.lower().split()) or "_" in text or not text.isascii()
     assert bool(words(text)) == bool(text.strip()) or not text.isprintable()
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("It's the movie 's best; don't! 3.14", ["it's", "the", "movie", "'s", "best", ";", "don't", "!", "3.14"]),
+        ("हिन्दी में नमस्ते", ["हिन्दी", "में", "नमस्ते"]),
+        ("שָׁלוֹם עולם", ["שָׁלוֹם", "עולם"]),
+        ("e\u0301te\u0301 \u00e9t\u00e9", ["\u00e9t\u00e9", "\u00e9t\u00e9"]),
+        ("今天 カタカナ", ["今", "天", "カタカナ"]),
+        ("👩‍👩‍👧 ok…", ["👩‍👩‍👧", "ok", "…"]),
+        (" \n", []),
+    ],
+)
+def test_words_stay_whole_at_combining_marks(text, expected):
+    assert words(text) == expected
+
+
+def test_words_of_earlier_exports_are_split_as_they_were():
+    assert words("It's हिन्दी", version=1) == ["it's", "ह", "ि", "न", "्", "द", "ी"]

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from bench.baselines import exponential_smoothing, forest_on_summary, minirocket
@@ -16,9 +17,11 @@ from bench.export.evaluate import evaluate
 from bench.export.export import export
 from bench.export.predictor import ExportedBaseline, ExportedModel
 from bench.results import cell_runs, leaderboard
+from bench.results.leaderboard import Status
 from bench.results.record import RunRecord, write_json
 from bench.training.train import run
 from tests.export.test_export import KINDS, swept
+from tests.makers import record
 
 FORMS = {  # the kind of file, the baseline, and the columns of its answers
     "forecast": ("seasonal_naive", ["timestamp", "load"]),
@@ -176,3 +179,44 @@ def test_the_leaderboard_has_their_figures(tmp_path):
     assert row["usd"] == pytest.approx(facts.seconds / 1000)
     assert row["hardware"] == record.environment["hardware"]
     assert list(board["score"].dropna()) == sorted(board["score"].dropna())
+
+
+def board(*rows):
+    """Return a leaderboard of one question: a name, its rank (None for a baseline) and its test score each."""
+    return pd.DataFrame(
+        [
+            {"dataset": "latch", "length": 8, "match": None, "model": name, "rank": rank, "score": score,
+             "metric": "accuracy", "goal": "maximize", "solved": None,
+             "status": Status.BASELINE if rank is None else Status.COMPLETE}
+            for name, rank, score in rows
+        ]
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        ([("lstm", 1, 0.9), ("gru", 2, 0.8)], None),
+        ([("gru", 1, 0.9), ("lstm", 2, 0.8)], "the answer names gru, the best on the test split (accuracy 0.9)"),
+        (
+            [("gru", 1, 0.9), ("lstm", 1, 0.89)],
+            "the answer names gru, which is statistically tied, the best on the test",
+        ),
+        (
+            [("lstm", 1, 0.9), ("(naive Bayes)", None, 0.95)],
+            "names naive Bayes, the best on the test split (accuracy 0.95): --model 'naive Bayes' exports it",
+        ),
+        ([("lstm", 1, 0.5), ("(chance)", None, 0.5)], None),
+    ],
+)
+def test_an_export_says_if_the_answer_names_another_row(monkeypatch, rows, expected):
+    monkeypatch.setattr(exporting.leaderboard, "build", lambda _: board(*rows))
+    lines = exporting.other_best(Path("s"), record(), None)
+    if expected is None:
+        assert not lines
+    else:
+        (line,) = lines
+        assert line.startswith(
+            "lstm is exported, because it is the best on validation, and the test split must not choose; "
+        )
+        assert expected in line

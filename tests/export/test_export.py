@@ -314,6 +314,21 @@ def test_mlflow_loads_the_model_in_a_fresh_process(exported, kind, tmp_path):
     pd.testing.assert_frame_equal(served, expected.drop(columns="sequence", errors="ignore"))
 
 
+@pytest.mark.filterwarnings("ignore:.*Any type hint is inferred as AnyType:UserWarning")  # of MLflow's own classes
+def test_the_mlflow_model_accepts_whole_numbers_and_times_as_its_file_does(exported):
+    import mlflow.pyfunc
+
+    file, _, out, _ = exported("forecast")
+    model = mlflow.pyfunc.load_model(str(out / "mlflow_model"))
+    frame = pd.read_csv(file, parse_dates=["timestamp"])
+    frame["load"] = np.arange(len(frame)) % 24  # int64
+    answers = model.predict(frame)
+    assert len(answers) == 3
+    pd.testing.assert_frame_equal(answers, model.predict(frame.astype({"load": float, "timestamp": str})))
+    columns = mlflow.models.get_model_info(str(out / "mlflow_model")).metadata["columns"]
+    assert columns == {"timestamp": "text", "load": "number"}
+
+
 @pytest.mark.parametrize("kind", ["wav", "forecast"])
 def test_the_signature_says_what_is_asked_and_answered(exported, kind):
     import mlflow.models
@@ -328,6 +343,19 @@ def test_the_signature_says_what_is_asked_and_answered(exported, kind):
             "forecast": (["timestamp", "load"], ["timestamp", "load"]),
         }[kind]
     )
+
+
+def test_words_of_an_export_before_unicode_boundaries_are_split_as_they_were(exported):
+    file, _, out, _ = exported("text")
+    config, meta = (json.loads((out / name).read_text()) for name in ("config.json", "preprocessing.json"))
+    assert meta["tokeniser"] == 2
+    predictor = plugins.load("tasks", "classification").Predictor
+    old = {key: value for key, value in meta.items() if key != "tokeniser"} | {"vocabulary": ["<pad>", "<unk>", "न"]}
+    new = file.with_name("hindi.txt")
+    new.write_text("हिन्दी")
+    arguments = config["run"]["task_arguments"]
+    assert predictor(arguments, old).read(new, 9).x.tolist() == [[1, 1, 2, 1, 1, 1]]
+    assert predictor(arguments, old | {"tokeniser": 2}).read(new, 9).x.tolist() == [[1]]
 
 
 @pytest.mark.parametrize("space", sorted(plugins.declarations("search_spaces")))

@@ -5,6 +5,7 @@ The keys of an object are columns; a key that an object lacks, or whose value is
 
 import itertools
 import json
+import re
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -85,7 +86,7 @@ def line_of(path: Path, row: int, encoding: str | None) -> str:
 
 def _objects(path: Path, text: str) -> Iterator[tuple[dict[str, Any], int]]:
     """Return each object with its line; of a list of objects, with its number. Raises DataError."""
-    is_list = text.lstrip("\ufeff \n\t")[:1] == "["
+    is_list = re.match(r"\s*\[\s*(\{|\]|$)", text) is not None
     rule, is_empty = "write a list of objects" if is_list else "write one object per line", True
     lines = [(text, 1)] if is_list else [(line, number) for number, line in enumerate(text.split("\n"), 1)]
     for line, number in lines:

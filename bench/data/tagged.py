@@ -50,6 +50,9 @@ def read(path: Path, token: str, label: str | None, form: TableFormat) -> Tagged
     if is_conllu(path):
         return read_conllu(path, token, label, form.encoding)
     if form.group is None:
+        if not token.isdecimal():
+            rule = f"name the column that identifies the sequences of {path.name}"
+            raise DeclarationError(f"tagging: group: {rule}, or give token and label by the numbers of their columns")
         return read_columns(path, token, label, form.encoding)
     return read_table(path, token, label, form)
 

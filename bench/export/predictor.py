@@ -53,6 +53,8 @@ class ExportedModel(ABC):
         # Synthetic tasks read no files and have no predictor.
         kind: type[Predictor] | None = getattr(task, "Predictor", None)
         self.predictor = None if kind is None else kind(config.task_arguments, meta)
+        if self.predictor is not None and config.task_arguments.get("group") == FILE:
+            self.predictor.folders = True  # each file is a series
         for key, kind_of_value in (self.predictor.needs if self.predictor else {}).items():
             if not isinstance(meta.get(key), kind_of_value):
                 raise ValueError(f"'{key}' must be a {kind_of_value.__name__}, but found {str(meta.get(key))[:40]!r}")
@@ -109,8 +111,7 @@ class ExportedModel(ABC):
             raise DeclarationError(f"{path}: a model of '{self.config.task}' reads no files; its data are synthetic")
         sampling = generation.checked(sampling or Sampling())
         try:
-            is_of_files = self.predictor.arguments.get("group") == FILE
-            check_path(path, self.predictor.folders or is_of_files)
+            check_path(path, self.predictor.folders)
             new = self.predictor.read(path, self.num_steps)
         except OSError as error:
             raise DataError(f"{path}: {error.strerror or error}; give another file") from None

@@ -259,8 +259,9 @@ class Predictor(contracts.Predictor):
         super().__init__(arguments, meta)
         self.group = arguments.get("group") or "sequence"
         self.token, self.label = arguments.get("token", "form"), arguments.get("label", "upos")
-        self.number = self.token if self.token.isdecimal() and not arguments.get("group") else None
-        if self.number is not None:  # columns without names
+        self.numbers: tuple[str, str] | None = None
+        if self.token.isdecimal() and not arguments.get("group"):  # columns without names
+            self.numbers = self.token, self.label
             self.token, self.label = "token", "label"
 
     @property
@@ -271,8 +272,8 @@ class Predictor(contracts.Predictor):
     def read(self, path: Path, num_steps: int) -> New:
         """Return the sequences of a file, in pieces of at most `num_steps`. Raises DataError."""
         form = TableFormat.of(self.arguments, group=self.group)
-        if self.number is not None and not tagged.is_conllu(path) and tag_columns.found_in(path, form.encoding):
-            found = tagged.read_columns(path, self.number, None, form.encoding)
+        if self.numbers is not None and self._has_columns(path):
+            found = tagged.read_columns(path, self.numbers[0], None, form.encoding)
         elif tagged.is_conllu(path) or texts.is_table(path):
             found = tagged.read(path, self.token, None, form)
         else:
@@ -304,13 +305,23 @@ class Predictor(contracts.Predictor):
             "probability": probabilities.max(-1),
         }
 
+    def _has_columns(self, path: Path) -> bool:
+        """Return whether a file has sentences in columns without names. Raises DataError."""
+        found = None if tagged.is_conllu(path) else tag_columns.found_in(path, self.arguments.get("encoding"))
+        return found is not None
+
     def labelled(self, path: Path, num_steps: int) -> Labelled:
         """Return the sequences of a file with their labels, in pieces of at most `num_steps`. Raises DataError."""
-        if not (tagged.is_conllu(path) or texts.is_table(path)):
+        are_columns = self.numbers is not None and self._has_columns(path)
+        if not are_columns and not (tagged.is_conllu(path) or texts.is_table(path)):
             raise DataError(f"{path}: a text has no labels; give a CoNLL-U file or a table with column '{self.label}'")
         new, form = self.read(path, num_steps), TableFormat.of(self.arguments, group=self.group)
         number = {name: place for place, name in enumerate(self.meta["labels"])}
-        given = tagged.read(path, self.token, self.label, form).labels
+        if are_columns and self.numbers is not None:
+            found = tagged.read_columns(path, *self.numbers, form.encoding)
+        else:
+            found = tagged.read(path, self.token, self.label, form)
+        given = labels.matched(found.labels, self.meta["labels"])
         for token, label in zip(new.about["tokens"], given, strict=True):
             if label not in number:
                 known = shortened(", ".join(number), 60)

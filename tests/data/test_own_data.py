@@ -509,7 +509,7 @@ def test_a_mistake_with_classes_is_one_line(tmp_path, monkeypatch, name):
 def test_a_folder_without_recordings_is_refused(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "tones").mkdir()
-    for complaint in ("tones: no .wav or .txt file in it, but nothing", "tones: no .wav or .txt file in it, but .mp3"):
+    for complaint in ("no .wav, .txt or .csv file in it, but nothing", "no .wav, .txt or .csv file in it, but .mp3"):
         status, _, errors = call("sweep", "--data", "tones", *QUICK)
         assert (status, complaint in errors) == (2, True), errors
         (tmp_path / "tones/a.mp3").write_text("x")

@@ -20,6 +20,7 @@ BACK = 3  # forecasts of known rows, one after the other
 SHOWN = 6  # horizons of known rows that are drawn, at least FEWEST rows
 FEWEST = 30
 TICKS = 4
+ROWS = ("groups", "starts", "stops")  # of each series with a forecast: its number, its first row and beyond its last
 
 
 def draw(model: ExportedModel, path: Path) -> str:
@@ -37,12 +38,12 @@ def draw(model: ExportedModel, path: Path) -> str:
     known = [_known_rows(model, predictor, path, forecasts.shape[1], back) for back in range(BACK, 0, -1)]
     charts: list[Chart] = []
     table, targets = ahead.about["table"], list(dict.fromkeys(predictor.arguments["target"]))
-    for group, (start, stop) in enumerate(zip(ahead.about["starts"], ahead.about["stops"], strict=True)):
+    for row, (group, start, stop) in enumerate(zip(*(ahead.about[key] for key in ROWS), strict=True)):
         for place, target in enumerate(targets):
             title = target if table.groups is None else f"{target}: {table.group_names[group]}"
             history = table.columns[target][start:stop]
             times = None if table.times is None else table.times[start:stop]
-            values = [earlier[group, :, place] for earlier in (*known, forecasts)]
+            values = [earlier[row, :, place] for earlier in (*known, forecasts)]
             charts.append(_chart(title, bare(model.config.space), history, times, values))
     model_name = bare(model.config.space)
     notes = [

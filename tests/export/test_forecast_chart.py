@@ -20,6 +20,9 @@ class RepeatsLast(ExportedModel):
     def generate(self, prompt, sampling, never):
         raise NotImplementedError
 
+    def nats(self, x):
+        raise NotImplementedError
+
 
 def model(**arguments) -> ExportedModel:
     arguments = {"target": ["v"], "horizon": HORIZON} | arguments
@@ -56,7 +59,7 @@ def test_one_forecast_continues_the_file_and_the_others_are_of_its_last_rows(dra
 
 
 def test_every_series_has_a_chart_and_a_short_one_has_no_forecast_of_known_rows(drawn, tmp_path):
-    rows = [f"{name},{row}\n" for name, count in (("a", 20), ("b", 6)) for row in range(count)]
+    rows = [f"{name},{row}\n" for name, count in (("z", 2), ("a", 20), ("b", 6)) for row in range(count)]
     forecast_chart.draw(model(group="id"), write(tmp_path, "v.csv", "id,v\n" + "".join(rows)))
     long, short = drawn
     assert (long.title, short.title) == ("v: a", "v: b")

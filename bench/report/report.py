@@ -15,9 +15,11 @@ from bench.report.page import Findings
 from bench.report.sections import (
     default_against_tuned,
     expected_performance,
+    forecasts_against_truth,
     generated_text,
     how_to_read,
     knob_importance,
+    learning_curves,
     outcomes_by_cause,
     pareto_front,
     predicted_against_actual,
@@ -26,6 +28,7 @@ from bench.report.sections import (
     speed_by_length,
     successive_halving,
     the_bill,
+    validation_against_test,
 )
 from bench.results import answers
 from bench.results.leaderboard import Status
@@ -35,12 +38,15 @@ from bench.wording import bare, count, is_or_are
 SECTIONS = (
     score_by_length,
     scores_by_class,
+    forecasts_against_truth,
+    validation_against_test,
     outcomes_by_cause,
     successive_halving,
     the_bill,
     expected_performance,
     default_against_tuned,
     knob_importance,
+    learning_curves,
     pareto_front,
     predicted_against_actual,
     speed_by_length,

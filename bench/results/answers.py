@@ -139,9 +139,27 @@ def _best(ranked: pd.DataFrame, group: pd.DataFrame) -> list[str]:
     elif len(tied):
         parts.append(f"{_names(tied)} {'is' if len(tied) == 1 else 'are'} statistically tied")
     parts.append(f"at most {int(best['max_sequences']):,} training sequences a run")
+    if is_known(best["tied_by_sampling"]):
+        names = enumeration(best["tied_by_sampling"].split(", "))
+        parts.append(f"with other test examples {names} could be as good ({int(best['num_test']):,} were scored)")
+    if parts_from_validation(best):
+        values = f"{best['val_confirmation']:.3f} on validation, {best['score']:.3f} on the test split"
+        parts.append(f"{values}: they differ by more than both errors of the score")
     if is_known(best["never_predicted"]):
         parts.append(f"{bare(best['model'])} never predicts {shortened(best['never_predicted'], 80)}")
     return parts
+
+
+def parts_from_validation(row: Any) -> bool:
+    """Return whether validation and test score of a row differ by more than the errors of seeds and of sampling.
+
+    False if one of them is not known, and for tasks that can be solved, whose score is a median.
+    """
+    ends = [row[name] for name in ("ci_low", "ci_high", "sampling_low", "sampling_high")]
+    if row["score_is"] != "mean" or not all(map(is_known, [*ends, row["val_confirmation"], row["score"]])):
+        return False
+    allowed = (ends[1] - ends[0] + ends[3] - ends[2]) / 2
+    return bool(abs(row["val_confirmation"] - row["score"]) > allowed)
 
 
 def _solved(ranked: pd.DataFrame, group: pd.DataFrame) -> list[str]:

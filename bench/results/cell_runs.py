@@ -155,9 +155,9 @@ class CellRuns:
 
         A run that is solved on validation and misses the threshold on the test split counts as not solved.
         """
-        scores = {run: test for record in self.tests for run, test in record.tests.items()}
+        opened = {run: record for record in self.tests for run in record.tests}
         runs = self.confirm_runs(trial)
-        return [_tested(run, scores[run.config.run]) if run.config.run in scores else run for run in runs]
+        return [_tested(run, opened[run.config.run]) if run.config.run in opened else run for run in runs]
 
     def with_tests(self) -> list[RunRecord]:
         """Return the trials and confirm runs, those of the chosen configuration with their test scores."""
@@ -244,8 +244,13 @@ def best_baseline(cheap: RunRecord) -> str | None:
     return max(scores, key=lambda name: scores[name], default=None)
 
 
-def _tested(record: RunRecord, test: dict[str, float]) -> RunRecord:
+def _tested(record: RunRecord, opened: RunRecord) -> RunRecord:
+    """Return a confirm run with what the test run `opened` says of it."""
+    run = record.config.run
+    test = opened.tests[run]
     update: dict[str, object] = {"test": test}
+    if run in opened.left_out:
+        update["left_out"] = {run: opened.left_out[run]}
     threshold, sign = record.asked.solved, record.asked.sign
     if record.solved and threshold is not None and sign * test[record.asked.metric] < sign * threshold:
         update |= {"solved": False, "sequences_to_solve": None, "seconds_to_solve": None}

@@ -62,7 +62,16 @@ COLUMNS = [
     ),
     *("ci_low", "ci_high", "ci_of", "num_seeds", "solved", "solved_share", "val_screening"),
     *("val_confirmation", "drop", "val_default"),
-    *("val_ensemble", "score_ensemble", "sampling_low", "sampling_high", "num_test", *TEST_SCORES, "never_predicted"),
+    *(
+        "val_ensemble",
+        "score_ensemble",
+        "sampling_low",
+        "sampling_high",
+        "num_test",
+        "tied_by_sampling",
+        *TEST_SCORES,
+        "never_predicted",
+    ),
     *METRICS,
     "timing_disturbed",
     *("size_bytes", "kernels", "device_seconds", "usd", "kwh", "energy_is", "co2_grams", "co2_is"),
@@ -135,6 +144,11 @@ def in_order(models: list[tuple[Row, list[RunRecord]]]) -> list[Row]:
     ranked = [(row, confirmed) for row, confirmed in models if confirmed]
     for (row, _), rank in zip(ranked, scores.rank([confirmed for _, confirmed in ranked]), strict=True):
         row["rank"] = rank
+    for row, confirmed in ranked:
+        worse = [
+            other for other, runs in ranked if other["rank"] > row["rank"] and scores.within_sampling(confirmed, runs)
+        ]
+        row["tied_by_sampling"] = ", ".join(sorted((bare(other["model"]) for other in worse), key=model_order)) or None
     statuses = list(Status)
     others = [row for row, confirmed in models if not confirmed]
     others.sort(key=lambda row: (statuses.index(row["status"]), *model_order(row["model"])))

@@ -23,6 +23,9 @@ State = Literal["complete", "pruned", "failed"]
 CAUSES = ("non_finite", "diverged", "out_of_memory", "timeout", "stall", "killed", "error", "bad_result")
 """Why a run failed; and `signal N` or `exit N`, where its process did."""
 
+FORECASTS = "forecasts.json"
+"""Beside the record of a test run of forecasts: three windows with truth and forecast, see training/forecasts.py."""
+
 PAUSED = "halving"
 """The cause of a pruned run that successive halving paused: it may continue from its checkpoint, or was dropped."""
 
@@ -120,7 +123,7 @@ class RunRecord(BaseModel):
     # Of a test run: metrics of the average of its runs on val and test, if there are several; see training/ensemble.py.
     ensemble: dict[str, dict[str, float]] = {}
     classes: dict[str, ClassCounts] = {}  # of a test run, by confirm run; empty if the task has no classes
-    left_out: dict[str, LeftOut] = {}  # of a test run, by confirm run: its test score without groups of examples
+    left_out: dict[str, LeftOut] = {}  # as `classes`: the test score without groups of examples
     solved: bool | None = None  # None: the task is a matter of degree
     sequences_to_solve: int | None = None
     seconds_to_solve: float | None = None  # of training, validations not counted

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.results import stats
+from bench.results import sampling, stats
 from bench.results.cell_runs import CellRuns
 from bench.results.record import RunRecord
 from bench.results.selection import counted_test
@@ -71,6 +71,21 @@ def _better(a: Sequence[RunRecord], b: Sequence[RunRecord]) -> bool:
     scores = [[value for run in side if (value := counted_test(run)) is not None] for side in zip(*pairs, strict=True)]
     sign = a[0].asked.sign
     return len(pairs) > 1 and stats.scores_higher(*([sign * value for value in side] for side in scores))
+
+
+def within_sampling(a: Sequence[RunRecord], b: Sequence[RunRecord]) -> bool:
+    """Return whether other test examples could reverse the difference of two mean scores on the same test split.
+
+    False if it is not known, and for tasks that can be solved, whose ranks rest on seeds alone.
+    """
+    left_out, means = [], []
+    for runs in (a, b):
+        left_out.append([part for run in runs for part in run.left_out.values()])
+        tested = [value for run in runs if (value := counted_test(run)) is not None]
+        if len(left_out[-1]) != len(tested) or not tested:
+            return False
+        means.append(statistics.fmean(tested))
+    return abs(means[0] - means[1]) <= sampling.difference_half_width(*left_out)
 
 
 def order(row: dict[str, Any]) -> tuple[float, ...]:

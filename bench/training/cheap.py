@@ -20,7 +20,7 @@ from bench.config.contracts import Batch, StoredTask, Task, TextTask
 from bench.config.settings import RunConfig
 from bench.results.record import FittedBaseline, write_json
 from bench.training import generation
-from bench.training.evaluate import details
+from bench.training.details import details
 from bench.training.ledger import Ledger, PeakMemory
 from bench.training.timing import MAX_SINGLE_REPEATS, repeat
 

@@ -15,11 +15,10 @@ from pytorch_lightning import Trainer
 from bench.config.contracts import Batch, Task, TextTask
 from bench.config.settings import RunConfig
 from bench.errors import BenchError
-from bench.results.classes import counts_of
-from bench.results.record import write_json
-from bench.results.sampling import LeftOut
-from bench.training import generation, timing
+from bench.results.record import FORECASTS, write_json
+from bench.training import forecasts, generation, timing
 from bench.training.datamodule import DataModule, in_batches, to_tensors
+from bench.training.details import details
 from bench.training.ensemble import Average
 from bench.training.fit import fit, make_trainer
 from bench.training.ledger import Ledger, PeakMemory
@@ -56,6 +55,8 @@ def test(config: RunConfig, task: Task, folder: Path | None, ledger: Ledger, cha
             if len(config.opens_test_of) > 1:
                 averages["test"].add(outputs)
                 averages["val"].add(_outputs(trainer, module, *val))
+            if changes_files and run_id == config.opens_test_of[0] and forecasts.is_kept_for(task):
+                write_json(folder / FORECASTS, forecasts.kept(config, task, outputs, data.test, folder))
             if isinstance(task, TextTask) and run_id == config.opens_test_of[0]:
                 tests[run_id] |= _texts(module, task, config.device, trained if changes_files else None)
     facts["parameters"] = module.parameter_counts()
@@ -63,17 +64,6 @@ def test(config: RunConfig, task: Task, folder: Path | None, ledger: Ledger, cha
         splits = {"val": data.val, "test": data.test}
         facts["ensemble"] = {name: task.score(average.outputs, splits[name]) for name, average in averages.items()}
     return facts
-
-
-def details(task: Task, outputs: np.ndarray, test: Batch) -> dict[str, Any]:
-    """Return what is stored of the answers for the test split beside their scores: `classes` and `left_out`.
-
-    What a task does not have is left out. Tasks with a threshold are ranked by the seeds that solve them.
-    """
-    classes = counts_of(task, outputs, test)
-    left_out = None if task.solved is not None else LeftOut.of(task, outputs, test, task.score)
-    found = {"classes": classes, "left_out": left_out}
-    return {name: detail for name, detail in found.items() if detail is not None}
 
 
 def _outputs(trainer: Trainer, module: SequenceModule, split: Batch, batches: Iterable[Any]) -> np.ndarray:

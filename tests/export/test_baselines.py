@@ -16,11 +16,12 @@ from bench.export import export as exporting
 from bench.export.evaluate import evaluate
 from bench.export.export import export
 from bench.export.predictor import ExportedBaseline, ExportedModel
+from bench.report import report
 from bench.results import cell_runs, leaderboard
 from bench.results.leaderboard import Status
-from bench.results.record import RunRecord, write_json
+from bench.results.record import FORECASTS, RunRecord, write_json
 from bench.training.train import run
-from tests.export.test_export import KINDS, swept
+from tests.export.test_export import KINDS, RECIPES, swept
 from tests.makers import record
 
 FORMS = {  # the kind of file, the baseline, and the columns of its answers
@@ -117,6 +118,31 @@ def test_without_a_name_validation_decides_between_models_and_baselines(tmp_path
     # The other way round: a model that is better on validation is taken.
     worse = {name: row.model_copy(update={"val": {"mse": 1e6}}) for name, row in cheap.fitted.items()}
     assert cell_runs.best_row(cells, cheap.model_copy(update={"fitted": worse})).baseline is None
+
+
+@pytest.mark.parametrize("kind", ["forecast", "groups", "forecast by a recipe"])
+def test_a_test_run_of_forecasts_keeps_three_windows_with_the_truth_and_the_best_baseline(tmp_path, kind):
+    file, card, length = own(tmp_path, kind)
+    fitted(tmp_path, card, length)
+    sweep = swept(tmp_path, card, length, **RECIPES.get(kind, {}))
+    stored = json.loads((sweep / "runs" / card.name / f"L{length}" / "gru" / "t0-test" / FORECASTS).read_text())
+    cheap = RunRecord.read(sweep / "runs" / card.name / f"L{length}" / "_baselines")
+    assert stored["baseline"] == cheap.fitted[cell_runs.best_baseline(cheap)].title
+    assert [window["kind"] for window in stored["windows"]] == ["best", "median", "worst"]
+    errors = [window["mse"] for window in stored["windows"]]
+    assert errors == sorted(errors)
+    table = pd.read_csv(file)
+    values = table[stored["target"]].tolist()
+    for window in stored["windows"]:
+        rows = [*window["history"], *window["truth"]]
+        assert len(window["forecast"]) == len(window["baseline"]) == len(window["truth"])
+        if window["time"] is not None:
+            first = table["timestamp"].tolist().index(window["time"][:19].replace("T", " "))
+            before = len(window["history"])
+            assert rows == pytest.approx(values[first - before : first + len(window["truth"])], abs=1e-3)
+    page = report.render(sweep)
+    assert "worst window" in page
+    assert "Learning curves" in page
 
 
 def test_of_equals_the_larger_prior_and_then_the_baseline_is_taken(tmp_path, plain):

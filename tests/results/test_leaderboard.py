@@ -172,6 +172,50 @@ def test_a_class_that_no_seed_ever_predicts_is_named(tmp_path):
     assert page.count("lstm precision") == 1
 
 
+def sampled(folder, model: str, left_out: list[float], shift: float = 0.0) -> None:
+    """Add to the test run of a model what is left of its score without groups of examples."""
+    test = RunRecord.read(folder / f"runs/digits/L8/{model}/t0-test")
+    parts = LeftOut(examples=60, proportion=False, scores=[score + shift for score in left_out])
+    test.model_copy(update={"left_out": dict.fromkeys(test.tests, parts)}).write(
+        folder / f"runs/digits/L8/{model}/t0-test"
+    )
+
+
+def test_a_rank_within_the_sampling_error_of_the_test_split_is_remarked(tmp_path):
+    """Seeds answer the same examples: ranks that rest on them may rest on a handful of examples."""
+    good = {"t0": {"score": 0.8}, "t0-s0": {"score": 0.800}, "t0-s1": {"score": 0.801}, "t0-s2": {"score": 0.802}}
+    less = {"t0": {"score": 0.8}, "t0-s0": {"score": 0.790}, "t0-s1": {"score": 0.791}, "t0-s2": {"score": 0.792}}
+    small(tmp_path, "digits", lstm=good, gru=less)
+    folder = tmp_path / "sweeps" / "small"
+    assert row(leaderboard.build(folder), "digits", "lstm")["tied_by_sampling"] is None
+    hard, other = [0.79, 0.81] * 10, [0.81, 0.79] * 10
+    sampled(folder, "lstm", hard)
+    sampled(folder, "gru", hard, -0.01)  # right and wrong on the same examples: the difference is sure
+    assert row(leaderboard.build(folder), "digits", "lstm")["tied_by_sampling"] is None
+    sampled(folder, "gru", other, -0.01)
+    board = leaderboard.build(folder)
+    assert row(board, "digits", "lstm")["tied_by_sampling"] == "gru"
+    assert "with other test examples gru could be as good (60 were scored)" in answers.answers(board)[0]
+    page = report.render(folder)
+    assert "same kind could reverse: digits at 8: lstm and gru." in page
+
+
+def test_validation_that_parts_from_test_by_more_than_both_errors_is_remarked(tmp_path):
+    runs = {"t0": {"score": 0.8}, **{f"t0-s{n}": {"score": 0.8 + n / 1000} for n in range(3)}}
+    small(tmp_path, "digits", lstm=runs)
+    folder = tmp_path / "sweeps" / "small"
+    sampled(folder, "lstm", [0.8, 0.803] * 10)
+    board = leaderboard.build(folder)
+    assert "differ by more than both errors" not in answers.answers(board)[0]  # 0.811 and 0.801, ± 0.0025 and ± 0.014
+    for number in range(3):
+        path = folder / f"runs/digits/L8/lstm/t0-s{number}"
+        RunRecord.read(path).model_copy(update={"val": {"accuracy": 0.9}}).write(path)
+    board = leaderboard.build(folder)
+    rule = "0.900 on validation, 0.801 on the test split: they differ by more than both errors of the score"
+    assert rule in answers.answers(board)[0]
+    assert "Validation and test differ by more than both errors: lstm on digits at 8." in report.render(folder)
+
+
 def test_a_run_without_a_test_score_does_not_count(tmp_path):
     late = {"t0": {"score": 1.0}, "t0-s0": solved(900), "t0-s1": {"val": {"accuracy": 1.0}, "solved": True}}
     none = {"t0": {"score": 1.0}} | {f"t0-s{i}": {"val": {"accuracy": 1.0}, "solved": True} for i in range(2)}

@@ -30,7 +30,20 @@ ASKED = {
     "digits": {"metric": "accuracy", "goal": "maximize", "chance": 0.1, "solved": None},
     "drift": {"metric": "mse", "goal": "minimize", "chance": 4.0, "solved": None},
 }
-SECTIONS = ["scores", "outcomes", "bill", "expected", "tuning", "importance", "pareto", "plan", "speed", "reading"]
+SECTIONS = [
+    "scores",
+    "validation",
+    "outcomes",
+    "bill",
+    "expected",
+    "tuning",
+    "importance",
+    "curves",
+    "pareto",
+    "plan",
+    "speed",
+    "reading",
+]
 
 
 class Builder:

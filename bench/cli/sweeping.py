@@ -243,8 +243,13 @@ def _next_steps(plan: "Plan", outcome: "Outcome") -> list[tuple[str, str]]:
     if not outcome.tracked:
         log = plan.folder / "mlflow.log"
         steps.append(("MLflow", f"some runs are missing, see {log}; then run: python -m bench sync {name}{where}"))
-    for title, link in links(plan.folder, outcome.experiments):
+    pages = links(plan.folder, outcome.experiments)
+    if len(outcome.experiments) > 1:
+        pages = [(title, link) for title, link in pages if link.endswith("-charts")]
+    for title, link in pages:
         steps += [("MLflow", link), ("", title)]
+    if len(outcome.experiments) > 1:
+        steps.append(("", "(with -trials instead of -charts at the end of a link: trials and their settings)"))
     return [
         *steps,
         ("next", f"python -m bench report{where}   (everything on one page)"),

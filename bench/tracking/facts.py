@@ -5,7 +5,7 @@ no column for has a name of its own: the curves of a run, and the peak of its me
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bench.results import bill
@@ -21,6 +21,14 @@ SETTINGS = ("model", "length", "steps", "max_sequences", "batch_size")
 
 ELSEWHERE = ("dataset", "sweep", "rank")
 """Columns that the row of one cell lacks: the experiment, a tag of every run, and what all cells together decide."""
+
+INTERVAL, PLACE = "low end - value - high end", "95 percent interval"
+"""Metrics of a cell whose three points are the low end of its interval, its value and its high end; and, of each of
+the three, how far up the cell stands on the chart. No other chart of MLflow draws an interval, and its page takes their
+names for the titles of axis and chart."""
+
+MOST_SHOWN = 8
+"""Settings on one page: more columns cannot be read."""
 
 SUMS = ("device_seconds", "usd", "kwh", "co2_grams", "num_trials", "num_failed", "num_pruned", "num_crashes")
 """Columns that the run of a sweep has as the sum of its cells."""
@@ -89,6 +97,28 @@ def of_sweep(dataset: str, spec: Mapping[str, Any]) -> Texts:
         tags["bench.commit"] = tags.pop("bench.bench")
     terms = {"bench.data_fingerprint": f"dataset {dataset}", "bench.seed_of_sweep": "seed"}
     return tags | {tag: str(spec["spec"][term]) for tag, term in terms.items() if term in spec["spec"]}
+
+
+def tried(trials: Sequence[RunRecord]) -> dict[str, set[str]]:
+    """Return the values of each setting that trials were run with; of the learning rate, the logarithm."""
+    values: dict[str, set[str]] = {}
+    for trial in trials:
+        for name, value in _configuration(trial).items():
+            values.setdefault(name, set()).add(value)
+    values.pop("learning_rate", None)
+    return values
+
+
+def shared(cells: Sequence[Mapping[str, set[str]]]) -> list[str]:
+    """Return the settings that the trials of all cells have and in which any two of them differ, at most MOST_SHOWN."""
+    if not cells:
+        return []
+    names = set.intersection(*(set(cell) for cell in cells))
+    differing = {name: set.union(*(cell[name] for cell in cells)) for name in names}
+    found = sorted(name for name, values in differing.items() if len(values) > 1)
+    # Settings that vary within most cells say more than those that only tell the cells apart.
+    found.sort(key=lambda name: -sum(len(cell[name]) > 1 for cell in cells))
+    return found[:MOST_SHOWN]
 
 
 def _origin(record: RunRecord) -> Texts:

@@ -5,13 +5,20 @@ import signal
 import subprocess
 import sys
 from contextlib import suppress
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from bench.errors import StoreError
-from bench.results.record import Asked
 from bench.tracking import store
+
+VIEWS = {
+    "charts": ("CHART", "models side by side"),
+    "trials": ("CHART", "trials and their settings"),
+    "runs": ("TABLE", "all runs as a table"),
+}
+"""The pages of a data set: the mode of MLflow's page that each opens in, and its title."""
 
 
 def where(tag: str, value: str) -> str:
@@ -27,52 +34,9 @@ def links(folder: Path, experiments: dict[str, str], port: int = 5000) -> list[t
     for dataset, experiment in experiments.items():
         # Without the workflowType the page opens in a mode for language models, which has no runs.
         page = f"{server}/#/experiments/{experiment}/runs?workflowType=machine_learning"
-        view = f"viewStateShareKey={sweep}"
-        pages.append((f"{dataset}: models side by side", f"{page}&compareRunsMode=CHART&{view}-charts"))
-        pages.append((f"{dataset}: all runs; open them with [+]", f"{page}&compareRunsMode=TABLE&{view}-runs"))
+        for view, (mode, title) in VIEWS.items():
+            pages.append((f"{dataset}: {title}", f"{page}&compareRunsMode={mode}&viewStateShareKey={sweep}-{view}"))
     return pages
-
-
-def views(sweep: str, asked: Asked) -> dict[str, dict[str, Any]]:
-    """Return the state of the pages that `links` leads to, in the form in which MLflow's own page shares a view.
-
-    Filter and order are always given: the page takes what is missing from the last visit. Rows sorted by a metric do
-    not nest, and only then do the charts show cells; rows sorted by date nest.
-    """
-    score, of_sweep = f"test/{asked.metric}", where("bench.sweep", sweep)
-    everything = {
-        "startTime": "ALL",
-        "lifecycleFilter": "Active",
-        "datasetsFilter": [],
-        "modelVersionFilter": "All Runs",
-        "selectedColumns": [
-            "tags.`bench.state`",
-            *(f"metrics.`{name}`" for name in (score, f"best_val/{asked.metric}", "total_seconds")),
-            "params.`learning_rate`",
-        ],
-    }
-    section = {"uuid": "cells", "name": "models side by side", "display": True, "isReordered": False, "deleted": False}
-    return {
-        "runs": everything | {"searchFilter": of_sweep, "orderByKey": "attributes.start_time", "orderByAsc": False},
-        "charts": everything
-        | {
-            "searchFilter": f"{of_sweep} and {where('bench.kind', 'cell')}",
-            "runsHiddenMode": "SHOW_ALL",
-            "orderByKey": f"metrics.`{score}`",
-            "orderByAsc": asked.goal == "minimize",
-            "compareRunSections": [section | {"isGenerated": False}],
-            "compareRunCharts": _charts(score, asked.solved is not None),
-        },
-    }
-
-
-def _charts(score: str, is_solved: bool) -> list[dict[str, Any]]:
-    bars = [score, *(["test/solved"] if is_solved else []), "total_seconds"]
-    charts: list[dict[str, Any]] = [{"type": "BAR", "metricKey": name, "displayName": name} for name in bars]
-    axes = {"xaxis": {"key": "total_seconds", "type": "METRIC"}, "yaxis": {"key": score, "type": "METRIC"}}
-    charts.append({"type": "SCATTER", "displayName": "score against cost", **axes})
-    common = {"runsCountToCompare": 100, "metricSectionId": "cells", "deleted": False, "isGenerated": False}
-    return [{"uuid": f"chart{number}"} | chart | common for number, chart in enumerate(charts)]
 
 
 def check(results: Path) -> None:
@@ -87,6 +51,8 @@ def serve(results: Path, port: int) -> int:
     """Serve the pages at 127.0.0.1 until the server ends, SIGINT or SIGTERM; leave none of its processes behind."""
     command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     command += ["--backend-store-uri", store.store_uri(results), "--uvicorn-opts", "--log-level warning"]
+    if entry_points(group="mlflow.app", name="bench"):  # absent in a checkout that is not installed
+        command += ["--app-name", "bench"]  # see bench/tracking/app.py
 
     def stop(number: int, frame: Any) -> None:
         raise SystemExit(128 + number)

@@ -20,8 +20,8 @@ from bench.errors import StoreError
 from bench.results import leaderboard
 from bench.results.cell_runs import CellRuns
 from bench.results.leaderboard import COLUMNS
-from bench.results.record import RunRecord, outcome, read_spec, records
-from bench.tracking import facts, pages, store
+from bench.results.record import Asked, RunRecord, outcome, read_spec, records
+from bench.tracking import facts, pages, store, views
 from bench.tracking.facts import Texts
 from bench.wording import is_known
 
@@ -39,12 +39,17 @@ COLOURS = ("#137dae", "#c83243", "#308613", "#8a63bf", "#de7921", "#04867d", "#b
 """Of a dataset's cells in turn; MLflow's own choice gives two models the same colour."""
 
 
+KIND = {"mlflow.experimentKind": "custom_model_development"}
+"""Of an experiment; without it, the page may open in a mode for language models, which has no runs."""
+
+
 @dataclass
 class Run:
     """A run in MLflow, and what was known of it when it was found."""
 
     id: str
     digest: str = ""  # of the record that was written
+    colour: str = ""
     tags: dict[str, str] = field(default_factory=dict)
     params: dict[str, str] = field(default_factory=dict)
     metrics: dict[str, float] = field(default_factory=dict)
@@ -53,9 +58,10 @@ class Run:
     def of(cls, run: "Entity") -> "Run":
         """Return a run that MLflow holds; of trials and confirm runs only id and digest, since there may be many."""
         data = run.data
+        digest, colour = data.tags.get("bench.digest", ""), data.tags.get("mlflow.runColor", "")
         if data.tags["bench.kind"] in ("trial", "confirm"):
-            return cls(run.info.run_id, data.tags.get("bench.digest", ""))
-        return cls(run.info.run_id, "", data.tags, data.params, data.metrics)
+            return cls(run.info.run_id, digest, colour)
+        return cls(run.info.run_id, digest, colour, data.tags, data.params, data.metrics)
 
 
 class RunIndex:
@@ -82,8 +88,7 @@ class RunIndex:
     def remake(self, key: str, name: str, start: int, tags: dict[str, str]) -> Run:
         """Make the run with this `bench.id` again, because MLflow changes no parameter; what was below it moves."""
         old = self._runs.pop(key)
-        colour = {name: old.tags[name] for name in ("mlflow.runColor",) if name in old.tags}
-        new = self.make(key, name, start, tags | colour)
+        new = self.make(key, name, start, tags | {"mlflow.runColor": old.colour})
         below = pages.where("mlflow.parentRunId", old.id)
         while children := self._client.search_runs([self._experiment], below):
             for child in children:
@@ -110,7 +115,11 @@ class SweepRuns:
         self._sweep, self._spec = store.sweep_key(folder), read_spec(folder)
         self._experiments = experiments
         self._indexes: dict[str, RunIndex] = {}  # by dataset
-        self._viewed: set[str] = set()  # datasets whose pages are set up
+        self._knobs: dict[
+            CellId, dict[str, set[str]]
+        ] = {}  # the values of each setting that the trials of a cell tried
+        self._columns: dict[CellId, set[str]] = {}  # that a cell has a number in
+        self._shown: dict[str, dict[str, views.View]] = {}  # by dataset: what its pages show first
 
     def put_sweep(self, datasets: list[str], state: str) -> None:
         """Write the state of the sweep into each dataset's experiment; at its end, also ranks and the bill."""
@@ -125,7 +134,10 @@ class SweepRuns:
         run = self._cell_run(cell, _now())
         if stored:
             spec = read_spec(self._folder)
-            metrics, params, tags = facts.of_cell(CellRuns(stored, spec["top_k"]), spec)
+            runs = CellRuns(stored, spec["top_k"])
+            metrics, params, tags = facts.of_cell(runs, spec)
+            self._knobs[cell], self._columns[cell] = facts.tried(runs.screened), set(metrics)
+            self._set_views(cell.dataset, stored[0].asked)
             if state == "interrupted":  # another configuration may be chosen yet
                 params = {name: value for name, value in params.items() if name in facts.SETTINGS}
             elif any(run.params.get(name) not in (None, value) for name, value in params.items()):
@@ -146,7 +158,7 @@ class SweepRuns:
         parent = self._cell_run(config.cell, start)
         if config.phase == "confirm":
             parent = self._run(config.id.trial, start, parent)
-        self._set_views(record)
+        self._set_views(config.dataset, record.asked)
         run = self._run(config.id, start, parent)
         if not record.epochs:  # it was read without them
             with_epochs = RunRecord.read(self._folder / "runs" / config.run)
@@ -155,7 +167,8 @@ class SweepRuns:
         digest = fingerprint([record.model_dump(), metrics, tags, parent.id])
         if run.digest == digest:
             return
-        self._write(run, record, metrics, params, tags | {"mlflow.parentRunId": parent.id, "bench.digest": digest})
+        tags |= {"mlflow.parentRunId": parent.id, "mlflow.runColor": run.colour, "bench.digest": digest}
+        self._write(run, record, metrics, params, tags)
         run.digest = digest
 
     def _write(self, run: Run, record: RunRecord, metrics: dict[str, float], params: Texts, tags: Texts) -> None:
@@ -208,14 +221,39 @@ class SweepRuns:
             return
         for dataset, rows in board.groupby("dataset"):
             models = rows[rows["num_trials"].notna()]
-            for row in models.itertuples():
-                run = self._cell_run(CellId(str(dataset), int(row.length), str(row.model)), _now())
+            if models.empty:
+                continue
+            for place, row in enumerate(models[::-1].itertuples(), start=1):
+                cell = CellId(str(dataset), int(row.length), str(row.model))
+                run = self._cell_run(cell, _now())
                 rank = float(row.rank) if is_known(row.rank) else math.nan
                 if not math.isnan(rank) or "rank" in run.metrics:
                     self._update(run, {"rank": rank}, {}, {})
+                middle = row.solved_share if is_known(row.solved_share) else row.score
+                ends = [row.ci_low, middle, row.ci_high]
+                if all(is_known(end) for end in ends):
+                    self._put_interval(cell, [float(end) for end in ends], place)
             sums = {name: models[name].astype(float).sum(skipna=False) for name in facts.SUMS}
             known = {name: float(value) for name, value in sums.items() if math.isfinite(value)}
             self._update(self._sweep_run(str(dataset)), known, {}, facts.of_sweep(str(dataset), self._spec))
+
+    def _put_interval(self, cell: CellId, ends: list[float], place: int) -> None:
+        """Write the interval of a cell for the chart that draws it."""
+        from mlflow.entities import Metric, RunTag
+
+        run, text = self._cell_run(cell, _now()), f"{ends} at {place}"
+        known = run.tags.get("bench.interval")
+        if known == text:
+            return
+        if known is not None:  # MLflow forgets no point
+            state = "interrupted" if run.tags.get("bench.status") == "unfinished" else "complete"
+            rank, run = run.metrics.get("rank", math.nan), self._remake_cell(cell)
+            self.put_cell(cell, state)
+            self._update(run, {"rank": rank}, {}, {})
+        points = [Metric(facts.INTERVAL, end, step, step) for step, end in enumerate(ends)]
+        points += [Metric(facts.PLACE, float(place), step, step) for step in range(len(ends))]
+        self._client.log_batch(run.id, metrics=points, tags=[RunTag("bench.interval", text)])
+        run.tags["bench.interval"] = text
 
     def _index(self, dataset: str) -> RunIndex:
         if dataset not in self._indexes:
@@ -230,7 +268,7 @@ class SweepRuns:
         experiment = self._client.get_experiment_by_name(dataset)
         if experiment is None:
             with suppress(MlflowException):  # another sweep may make it at the same moment
-                return self._client.create_experiment(dataset, artifact_location=location)
+                return self._client.create_experiment(dataset, artifact_location=location, tags=KIND)
             experiment = self._client.get_experiment_by_name(dataset)
         if experiment is None or experiment.lifecycle_stage != "active":
             raise StoreError(
@@ -275,18 +313,21 @@ class SweepRuns:
         name = f"{run.name} {run.cell.space} L{run.cell.length}"
         kind = "trial" if run == run.trial else "confirm"
         tags = {"bench.kind": kind, "bench.length": str(run.cell.length), "bench.model": run.cell.space}
-        tags["mlflow.parentRunId"] = parent.id
+        tags |= {"mlflow.parentRunId": parent.id, "mlflow.runColor": self._cell_run(run.cell, start).colour}
         return self._ensure(run.cell.dataset, f"{self._sweep}/{run}", name, start, tags)
 
-    def _set_views(self, record: RunRecord) -> None:
-        """Set up the pages that `links` leads to."""
-        dataset = record.config.dataset
-        if dataset in self._viewed:
-            return
-        for name, view in pages.views(self._sweep, record.asked).items():
-            tag = f"mlflow.sharedViewState.{self._sweep}-{name}"
-            self._client.set_experiment_tag(self._experiments[dataset], tag, json.dumps(view))
-        self._viewed.add(dataset)
+    def _set_views(self, dataset: str, asked: Asked) -> None:
+        """Set up the pages that `links` leads to, or set them up again when the trials share other settings."""
+        knobs = facts.shared([tried for cell, tried in self._knobs.items() if cell.dataset == dataset])
+        self._index(dataset)
+        columns = {name for cell, names in self._columns.items() if cell.dataset == dataset for name in names}
+        wanted = views.views(self._sweep, asked, columns, knobs)
+        shown = self._shown.setdefault(dataset, {})
+        for name, view in wanted.items():
+            if shown.get(name) != view:
+                tag = f"mlflow.sharedViewState.{self._sweep}-{name}"
+                self._client.set_experiment_tag(self._experiments[dataset], tag, json.dumps(view))
+                shown[name] = view
 
     def _set_state(self, run: Run, state: str, tag: bool = True) -> None:
         if tag:

@@ -79,7 +79,7 @@ def compare(results, folder) -> None:
                 assert cell.metrics[column] == pytest.approx(float(text), rel=1e-12), column
             else:
                 assert cell.tags[f"bench.{column}"] == text.removeprefix("'"), column
-        assert shown <= set(COLUMNS)
+        assert shown <= {*COLUMNS, facts.INTERVAL, facts.PLACE}
         for knob, value in json.loads(row["configuration"]).items():
             assert cell.params[knob] == str(value)
 

@@ -140,33 +140,41 @@ def link_with(links: list[str], words: str) -> str:
 def test_runs_nest(visit, swept):
     page = visit(link_with(swept[1], "compareRunsMode=TABLE"))
     row(page, "demo").wait_for()
-    for column in ("test/accuracy", "total_seconds", "bench.state"):
+    for column in ("device_seconds", "num_trials"):
         page.get_by_role("columnheader", name=column).first.wait_for()
+    sweep = row(page, "demo").get_attribute("row-id")  # the columns that scroll are a row of their own
+    page.locator(f"[row-id='{sweep}'] [col-id='metrics.`device_seconds`']").filter(
+        has_text=re.compile(r"\d")
+    ).wait_for()
     assert row(page, "gru L8").count() == 0
     row(page, "demo").get_by_role("button").first.click()
     for model in MODELS:
         row(page, f"{model} L8").wait_for()
     row(page, "gru L8").get_by_role("button").first.click()
     chosen = chosen_trial(swept[0], "gru")
-    for name in {"t0", "t1", "t0-s0", "t0-s1", f"{chosen}-s0", f"{chosen}-s1"}:
+    for name in ("t0", "t1"):
         row(page, f"{name} gru L8").wait_for()
+    assert row(page, f"{chosen}-s0 gru L8").count() == 0
+    row(page, f"{chosen} gru L8").get_by_role("button").first.click()
+    for seed in range(2):
+        row(page, f"{chosen}-s{seed} gru L8").wait_for()
     assert row(page, "t0 mlp L8").count() == 0
-    run = row(page, f"{chosen}-s0 gru L8").get_attribute("row-id")  # the columns that scroll are a row of their own
-    score = page.locator(f"[row-id='{run}'] [col-id='metrics.`test/accuracy`']")
+    run = row(page, f"{chosen}-s0 gru L8").get_attribute("row-id")
+    score = page.locator(f"[row-id='{run}'] [col-id='metrics.`score`']")
     score.filter(has_text=re.compile(r"\d")).wait_for()
     row(page, "demo").get_by_text("demo", exact=True).click()
     page.get_by_text("python -m bench sweep --dataset latch").wait_for()  # the run's description
 
 
 def test_charts_show_models_side_by_side(visit, swept):
-    page = visit(link_with(swept[1], "compareRunsMode=CHART"))
+    page = visit(link_with(swept[1], "-charts"))
     for model in MODELS:
         row(page, f"{model} L8").wait_for()
-    for title in ("test/accuracy", "test/solved", "total_seconds"):
+    for title in ("Test accuracy, higher is better (3)", "95 percent interval", "score", "solved_share"):
         page.get_by_text(title, exact=True).first.wait_for()
     # Bars carry their models in the legend, each in a colour of its own.
     page.locator(".js-plotly-plot .bars .point").first.wait_for()
-    plot = page.locator(".js-plotly-plot").first
+    plot = page.locator(".js-plotly-plot").filter(has=page.locator(".bars")).first
     assert plot.locator(".bars .point").count() == len(MODELS)
     colours = plot.locator(".bars .point path").evaluate_all("bars => bars.map(bar => getComputedStyle(bar).fill)")
     assert len(set(colours)) == len(MODELS)
@@ -174,8 +182,17 @@ def test_charts_show_models_side_by_side(visit, swept):
     assert page.get_by_text("Judges", exact=True).count() == 0
 
 
+def test_trials_are_drawn_with_their_settings(visit, swept):
+    page = visit(link_with(swept[1], "-trials"))
+    row(page, "t0 gru L8").wait_for()
+    page.get_by_text("Trials: settings and validation accuracy (1)", exact=True).wait_for()
+    for axis in ("model", "val_screening"):
+        page.locator(".parcoords").get_by_text(axis, exact=True).first.wait_for()
+    assert row(page, "gru L8").count() == 0
+
+
 def test_compare_page_is_two_clicks_away(visit, swept):
-    page = visit(link_with(swept[1], "compareRunsMode=CHART"))
+    page = visit(link_with(swept[1], "-charts"))
     row(page, "gru L8").wait_for()
     page.locator(".ag-header input[type=checkbox]").first.click()
     page.get_by_role("button", name="Compare").or_(page.get_by_role("link", name="Compare")).first.click()
@@ -184,8 +201,8 @@ def test_compare_page_is_two_clicks_away(visit, swept):
         page.get_by_text(f"{model} L8", exact=True).first.wait_for()
     # Parallel coordinates begin with the score, and the table below has it.
     page.locator(".js-plotly-plot").first.wait_for()
-    assert "test/accuracy" in page.locator(".js-plotly-plot").first.inner_text()
-    page.get_by_role("link", name="test/accuracy", exact=True).wait_for()
+    assert "score" in page.locator(".js-plotly-plot").first.inner_text()
+    page.get_by_role("link", name="score", exact=True).wait_for()
 
 
 def test_a_filter_of_the_last_visit_does_not_hide_the_sweep(visit, swept):

@@ -107,13 +107,15 @@ class _Coordinator:
         self.tracker.write_sweep(datasets, "running")
         try:
             self._resume()
+            self._predict_end()
             self._work(self._search_jobs())
             self._finish_halved()
             if not self.stop:
                 self._say_what_is_confirmed()
             if not self.stop and self.status.any_success:
-                self.status.phase, self.status.seconds_left = "measuring speed, one run at a time", None
+                self.status.phase = "measuring speed, one run at a time"
                 self.engine.concurrency = 1
+                self._predict_end()
                 self.tracker.drain(5.0)  # what is written meanwhile would take a core from what is measured
                 self._work(self._speed_jobs())
         except BenchError:
@@ -149,6 +151,7 @@ class _Coordinator:
             if record.config.cell in halved and record.config.phase in SEARCH:  # its epochs decide what continues
                 record = RunRecord.read(self._folder(record)) or record
             self.meter.add(record, of_earlier_session=True)
+            self.status.time_left.add(record, record.seconds.total - record.seconds.crashed)
             if record.config.phase in SEARCH and record.config.cell in self.runs:
                 # A coordinator may have been killed between the end of the run and this check.
                 self._count(self._check_score(record) if record.config.phase != "test" else record)
@@ -170,8 +173,9 @@ class _Coordinator:
     def _search_jobs(self) -> Iterator[Job | None]:
         """Yield runs as slots come free; None while all that is left depends on runs under way.
 
-        Cells of one dataset and length are worked on side by side, so that no slot waits for the last trial of a cell
-        before the cell's confirmation may begin.
+        The first trial of every cell comes first: what fails, and how long the sweep takes, then shows early. After
+        that, cells of one dataset and length are worked on side by side, so that no slot waits for the last trial of a
+        cell before the cell's confirmation may begin.
         """
         groups: dict[tuple[str, int], list[Cell]] = {}
         for cell in self.plan.cells:
@@ -183,6 +187,12 @@ class _Coordinator:
         firsts = {(cell.dataset.name, cell.length): cell for cell in reversed(self.plan.cells)}
         pending = [self._baseline_job(cell) for cell in reversed(firsts.values())]
         yield from (job for job in pending if job is not None)
+        self.status.phase = "first trials"
+        for cell in [cell for cells in groups.values() for cell in cells]:
+            if not self.runs[cell.id].records and not self._running(cell):
+                first = self._cell_job(cell)
+                if isinstance(first, Job):
+                    yield first
         open_cells: list[Cell] = []
         for cells in groups.values():
             open_cells += cells
@@ -424,14 +434,19 @@ class _Coordinator:
             self._count(record)
         if config.phase == "test":
             self._on_tested(cell, record)
-        if config.phase in ("screen", "confirm"):
-            if not record.is_paused:  # else it is written when it has ended, or was dropped
-                self.tracker.write_record(record)
-            self.status.time(event.seconds, self.engine.concurrency)
+        if config.phase in ("screen", "confirm") and not record.is_paused:  # else it is written when it has ended
+            self.tracker.write_record(record)
         if config.phase == "speed":
             self.measured.append(cell)
+        self.status.time_left.add(record, event.seconds)
+        self._predict_end()
         if record.state == "failed":
             self.display.say(f"failed: {config.run}: {record.cause}: {record.message}")
+
+    def _predict_end(self) -> None:
+        """Predict when the sweep ends."""
+        running = sum(config.phase in ("screen", "confirm") for _, config in self.jobs.values())
+        self.status.predict(self.runs, min(running, self.engine.concurrency), self.engine.concurrency)
 
     def _check_score(self, record: RunRecord) -> RunRecord:
         """Return the record, made a failure if it has no finite score: an infinite one would win for ever."""

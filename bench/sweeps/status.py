@@ -1,11 +1,17 @@
 """Where a sweep stands, who shows it, and how it ended."""
 
+import time
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from bench.config.ids import CellId
+from bench.results.cell_runs import CellRuns
 from bench.results.record import RunRecord
+from bench.sweeps import estimate
 from bench.sweeps.prepare import Plan
+from bench.sweeps.time_left import TimeLeft
 
 
 @dataclass
@@ -21,8 +27,20 @@ class Status:
     failures_in_a_row: int = 0
     any_success: bool = False
     phase: str = "starting"
-    seconds_left: float | None = None
-    run_seconds: list[float] = field(default_factory=list)  # of the runs of this session
+    ends_at: float | None = None  # by the monotonic clock, as predicted; None: not known
+    started: float = field(default_factory=lambda: time.monotonic())
+    time_left: TimeLeft = field(init=False)
+
+    def __post_init__(self) -> None:
+        prediction = None
+        with suppress(ValueError, OSError):  # a damaged plan.json: the usual cost of a step then predicts
+            prediction = estimate.read(self.plan.folder)
+        self.time_left = TimeLeft(self.plan, prediction.cells if prediction else ())
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Seconds until the predicted end; None if it is not known."""
+        return None if self.ends_at is None else max(0.0, self.ends_at - time.monotonic())
 
     @property
     def finished_cells(self) -> int:
@@ -43,13 +61,14 @@ class Status:
         if score is not None and (key not in self.best or sign * score > sign * self.best[key][1]):
             self.best[key] = (record.config.space, score)
 
-    def time(self, seconds: float, concurrency: int) -> None:
-        """Predict the time left from the runs of this session, of which one more took `seconds`."""
-        if self.plan.num_runs is None:
+    def predict(self, runs: Mapping[CellId, CellRuns], running: int, concurrency: int) -> None:
+        """Predict when the sweep ends, `running` of its trials and confirm runs being under way."""
+        if self.plan.seconds is not None:
             return  # the budget of time says what is left
-        self.run_seconds.append(seconds)
-        left = max(0, self.plan.num_runs - self.finished_runs)
-        self.seconds_left = left * sum(self.run_seconds) / len(self.run_seconds) / concurrency
+        now = time.monotonic()
+        left = self.time_left.seconds(runs, running, concurrency)
+        allowed = estimate.allowed_seconds(self.plan) - (now - self.started)
+        self.ends_at = now + min(left, max(0.0, allowed))
 
 
 class Display(Protocol):

@@ -149,7 +149,7 @@ class TimedSearch:
         while True:
             self.timing.note()
             self._measure_beside()
-            self.host.status.seconds_left = max(0.0, self.pace.end - time.monotonic())
+            self.host.status.ends_at = self.pace.end
             self._end_what_is_late(name, self.pace.deadline)
             if len(self.host.jobs) >= len(self.host.plan.slots):
                 yield None

@@ -10,6 +10,7 @@ import tomlkit
 from bench.config import datasets
 from bench.config.datasets import Dataset
 from bench.data.files import reason
+from bench.data.splits import VAL_SHARE
 from bench.errors import DeclarationError, StoreError
 
 FIRST_RUNG = 64
@@ -98,20 +99,30 @@ def _lengths(steps: np.ndarray, cap: int) -> list[int]:
 def split_rule(task_name: str, arguments: dict[str, Any]) -> str:
     """Return the rule of the split in words."""
     rule = arguments.get("splits")
-    if isinstance(rule, dict) and rule.get("by") in ("column", "file"):
-        return f"by column {rule['column']}" if rule["by"] == "column" else "by file"
+    if isinstance(rule, dict) and rule.get("by") == "column":
+        return f"by column {rule['column']}"
+    if isinstance(rule, dict) and rule.get("by", "file") == "file":
+        return _by_file(rule)
     if task_name == "forecasting":
         time = "time" if "time" in arguments else "order of rows, taken as time"
         return f"by {time} {_shares(rule or [0.7, 0.1, 0.2])}"
     if task_name == "language_modelling":
         return f"by place {_shares(rule or [0.9, 0.05, 0.05])}"
     if task_name == "tagging":
-        return "by file" if isinstance(rule, dict) else f"by hash of the tokens {_shares(rule or [0.8, 0.1, 0.1])}"
+        return f"by hash of the tokens {_shares(rule or [0.8, 0.1, 0.1])}"
     if task_name == "regression":
         return f"by hash of the {arguments.get('group', 'sequence')} {_shares(rule or [0.7, 0.1, 0.2])}"
     rule = rule or {"by": "stratified", "shares": [0.8, 0.1, 0.1]}
     shares = f" {_shares(rule['shares'])}" if "shares" in rule else ""
     return ("stratified" if rule["by"] == "stratified" else f"by {rule['by']}") + shares
+
+
+def _by_file(rule: dict[str, Any]) -> str:
+    """Return which files are validation and test: a rule has lists of names, a card of tags or text one name each."""
+    named = {part: rule[part] for part in ("val", "test") if part in rule}
+    files = {part: names if isinstance(names, str) else " and ".join(map(str, names)) for part, names in named.items()}
+    share = "" if "val" in files else f", val is {rule.get('val_share', VAL_SHARE):.0%} of train"
+    return "by file: " + ", ".join(f"{part} is {name}" for part, name in files.items()) + share
 
 
 def _shares(splits: Sequence[float]) -> str:

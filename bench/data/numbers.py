@@ -11,6 +11,8 @@ DECIMAL_COMMA = re.compile(r"\s*[-+]?\d*,\d+([eE][-+]?\d+)?\s*")
 ONE_GROUP = re.compile(r"\s*[-+]?[1-9]\d{0,2}[.,]\d{3}\s*")
 """A number such as 1,500, which is 1500 or 1.5."""
 
+MINUS = "−"  # of typeset tables
+
 _BLANKS = " '’\u00a0\u2009\u202f"  # what separates thousands whatever the decimal sign is
 _GROUPED = r"\s*[-+]?(?:[1-9]\d{0,2}([%s])\d{3}(?:\1\d{3})*|[1-9]\d?(?:%s\d{2})+%s\d{3})(?:%s\d+)?\s*"
 _SEPARATORS = {".": f"{_BLANKS},", ",": f"{_BLANKS}."}
@@ -26,7 +28,8 @@ _SURE = {  # 1,234.5 and 1 234.5 have decimal points, and so has the file of 1,2
     )
     for sign, other in ((".", ","), (",", re.escape(".")))
 }
-_SWAPPED = str.maketrans(",.", ".,")
+_MINUS = {ord(MINUS): "-"}
+_SWAPPED = str.maketrans(",.", ".,") | _MINUS
 
 
 def decimal_sign(cells: Iterable[str]) -> str:
@@ -54,7 +57,7 @@ def has_sure_points(cells: Iterable[str]) -> bool:
 
 def plain(cell: str, decimal: str | None) -> str:
     """Return a number with a decimal point and without separators of thousands, and any other cell as it is."""
-    sign = decimal or "."
+    sign, cell = decimal or ".", cell.replace(MINUS, "-") if cell.lstrip().startswith(MINUS) else cell
     if re.fullmatch(GROUPED[sign], cell):
         return re.sub(f"[{re.escape(_SEPARATORS[sign])}]", "", cell.strip()).replace(",", ".")
     return cell.replace(",", ".") if sign == "," and DECIMAL_COMMA.fullmatch(cell) else cell
@@ -64,13 +67,14 @@ def parsed(column: Any, decimal: str | None) -> np.ndarray:
     """Return a column of texts as float64, NaN for what is missing or not a number without separators."""
     import pandas as pd
 
-    text = column.str.translate(_SWAPPED) if decimal == "," else column
+    text = column.str.translate(_SWAPPED if decimal == "," else _MINUS)
     return np.array(pd.to_numeric(text, errors="coerce"), dtype=np.float64)
 
 
 def ungrouped(column: Any, decimal: str | None) -> np.ndarray:
     """Return a column of texts as float64, NaN for what is not a number with separators of thousands."""
     sign = decimal or "."
+    column = column.str.translate(_MINUS)
     are_grouped = column.str.fullmatch(GROUPED[sign]).fillna(False).astype(bool)
     cleaned = column.where(are_grouped).str.replace(rf"[\s{re.escape(_SEPARATORS[sign])}]", "", regex=True)
     return parsed(cleaned, sign)

@@ -9,6 +9,7 @@ from bench import wording
 from bench.config.sweep_settings import SweepConfig, flag
 from bench.data import arrays, json_tables, tag_columns, texts
 from bench.data.columns import LABELS, TARGETS, TEXTS, TOKENS, Look, choose, time_column, with_names
+from bench.data.encodings import opened
 from bench.data.files import inside
 from bench.data.numbers import NUMBER
 from bench.data.splits import PARTS
@@ -82,6 +83,9 @@ def task_of(config: SweepConfig, path: Path, look: Look | None) -> str:
     if (path.is_dir() and look is None) or is_archive(path) or end in (".ts", ".npz", ".npy"):
         return "classification"
     if end == TEXT_FILES and not (config.label or config.text):
+        if _holds_numbers(path):
+            rule = "every line holds numbers that blanks separate, which is no text; separate them by commas or tabs"
+            raise DeclarationError(f"{path}: {rule}, or give --task language_modelling")
         return "language_modelling"
     if end == RECORDINGS:
         raise DataError(f"{path}: one recording; give the folder that holds a folder of recordings for each class")
@@ -123,6 +127,8 @@ def is_ucr(path: Path, config: SweepConfig) -> bool:
     The first column then holds few whole numbers, and the others hold decimals. A .csv or .txt file must be called
     NAME_TRAIN or NAME_TEST as well. Raises DataError.
     """
+    if not path.is_file():
+        return False
     is_named = re.search(r"(?i)_(train|test)$", path.name.removesuffix(".gz").rpartition(".")[0])
     if ending(path) != ".tsv" and not is_named:
         return False
@@ -137,6 +143,14 @@ def is_ucr(path: Path, config: SweepConfig) -> bool:
     labels = [float(row[0]) if row[0] not in MISSING else 0.5 for row in cells]
     are_classes = all(label == int(label) for label in labels) and len(set(labels)) <= max(2, len(labels) // 2)
     return are_classes and any("." in cell for row in cells for cell in row[1:])
+
+
+def _holds_numbers(path: Path) -> bool:
+    """Return whether the first lines of a text hold equally many numbers, as the UCR archive's .txt files do."""
+    with opened(path) as file:
+        rows = [line.decode("utf-8", "replace").split() for line in file.read(1 << 16).split(b"\n")[:-1]]
+    widths = {len(row) for row in rows if row}
+    return len(rows) > 1 and len(widths) == 1 and widths.pop() > 2 and all(map(NUMBER.fullmatch, sum(rows[:9], [])))
 
 
 def _is_tagged(path: Path, config: SweepConfig, look: Look | None) -> bool:
@@ -205,6 +219,7 @@ def _classification(config: SweepConfig, paths: list[Path], look: Look | None) -
     arguments = {"reader": "table"} | _given(label=label, columns=config.features, group=config.group, time=time)
     named = "label = name of the folder" if label is None else f"label = {label}"
     notes = [named, _sequence(config), _inputs(config, look, [label, config.group, time])]
+    notes[:0] = ["no header, the class in column 1, as in the UCR archive"] if is_ucr(path, config) else []
     header = _given(header=False if config.no_header else None)
     return Question(arguments | _written(config) | header | _rule(config, paths), notes)
 

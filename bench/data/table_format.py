@@ -230,7 +230,7 @@ def _delimiter(path: Path, lines: list[str]) -> str:
         both = " and ".join(f"{DELIMITERS[delimiter]} ({count} columns)" for delimiter, count in fits.items())
         raise DataError(f"{path}: {both} both split its lines evenly; choose one with --delimiter")
     for delimiter, counts in widths.items():
-        _check_first_lines(path, delimiter, counts)
+        _check_first_lines(path, delimiter, counts, lines[:1] != [] and lines[0].lower().startswith("sep="))
     if not any(delimiter in line for line in lines[:1] for delimiter in DELIMITERS):
         words = {len(line.split()) for line in lines}
         if len(lines) > 1 and words != {1} and len(words) == 1 and all(map(NUMBER.fullmatch, lines[1].split())):
@@ -240,11 +240,13 @@ def _delimiter(path: Path, lines: list[str]) -> str:
     return max(DELIMITERS, key=lambda delimiter: widths[delimiter][0])
 
 
-def _check_first_lines(path: Path, delimiter: str, counts: list[int]) -> None:
+def _check_first_lines(path: Path, delimiter: str, counts: list[int], has_hint: bool) -> None:
     """Raise DataError if the lines are a table but for some lines above it."""
     usual = max(set(counts), key=counts.count, default=1)
     head = next((number for number, count in enumerate(counts) if count == usual), 0)
-    is_other = head > 1 or counts[:1] == [1]  # not a header that lacks one name, nor a delimiter at the end of rows
+    is_other = (
+        head > 1 or counts[:1] == [1] or has_hint
+    )  # not a header that lacks one name, nor a delimiter at the end of rows
     if usual > 1 and head and is_other and len(counts) > head + 2 and set(counts[head:-1]) == {usual}:
         above = "line" if head == 1 else f"{head} lines"
         rule = f"all lines but the first {above} have {usual} fields separated by {DELIMITERS[delimiter]}"

@@ -20,6 +20,7 @@ ENDINGS = (".conll", ".bio", ".iob", ".iob2", ".bioes")
 _DOCUMENT = "-DOCSTART-"
 _SNIFFED = 1 << 18  # bytes that show whether a text has columns
 _SHARE = 0.9  # of all lines have as many columns as most of them
+_HEADS = ("token", "tokens", "word", "words", "form")
 _BIO = ("B-", "I-", "E-", "S-", "L-", "U-")
 
 
@@ -72,6 +73,8 @@ def _lines(text: str, remarks: list[Remark]) -> Lines | None:
             numbers.append(number)
             starts.append(is_start)
             is_start = False
+    if len(kept) > 1 and kept[0][0].lower() in _HEADS and kept[0][-1] not in {fields[-1] for fields in kept[1:]}:
+        kept, numbers, starts = kept[1:], numbers[1:], [True, *starts[2:]]  # a line of names
     return Lines(kept, numbers, starts, width, remarks) if kept else None
 
 

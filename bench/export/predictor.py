@@ -275,6 +275,9 @@ class Served:
         form = {"sep": arguments.get("delimiter") or ",", "encoding": arguments.get("encoding") or "utf-8"}
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "table.csv"
+            if not arguments.get("header", True):  # a column is found by its number, also if one before it is missing
+                frame = frame.rename(columns=str)
+                frame = frame.reindex(columns=[str(n) for n in range(1, max(map(int, frame.columns)) + 1)])
             frame.to_csv(path, index=False, header=arguments.get("header", True), **form)
             return self.model.predict(path)
 

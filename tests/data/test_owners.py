@@ -176,7 +176,8 @@ def test_tables_of_the_ucr_archive_are_read_without_a_header(tmp_path, name, del
     task = own.card.at(12)
     assert (task.num_steps, task.meta["classes"]) == (12, ["1", "2"])
     assert task.counts == {"train": 32, "val": 8, "test": 20}
-    assert "label = 1" in " ".join(own.remarks)
+    assert "no header, the class in column 1, as in the UCR archive; label = 1" in " ".join(own.remarks)
+    assert f"splits by file: test is {test.name}, val is 20% of train" in " ".join(own.remarks)
     predictor = plugins.load("tasks", "classification").Predictor(own.card.arguments, task.meta)
     assert predictor.read(test, 12).x.shape == (20, 12, 1)
 
@@ -361,5 +362,46 @@ def test_a_column_may_name_the_split_of_each_tagged_sequence(tmp_path):
 def test_texts_of_train_and_test_keep_their_split(tmp_path):
     for name, words in (("train.txt", 900), ("test.txt", 300)):
         (tmp_path / name).write_text("word and more " * words)
-    task = make(tmp_path / "train.txt", tmp_path / "test.txt", tokens="word").card.at(4)
+    own = make(tmp_path / "train.txt", tmp_path / "test.txt", tokens="word")
+    task = own.card.at(4)
+    assert own.card.split == "by file: test is test.txt, val is 20% of train"
     assert task.meta["tokens"]["test"] == 3 * 300 + 1
+
+
+def test_a_line_of_names_above_sentences_in_columns_is_no_token(tmp_path):
+    (tmp_path / "a.tsv").write_text("token\tlabel\n" + "".join(f"w{row}\tX\nw1\tY\n\n" for row in range(40)))
+    task = make(tmp_path / "a.tsv", task="tagging").card.at(2)
+    assert (task.meta["labels"], task.num_steps) == (["X", "Y"], 2)
+
+
+def test_rows_of_delimiters_below_a_table_of_texts_are_no_examples(tmp_path):
+    path = reviews(tmp_path / "a.csv")
+    path.write_text(path.read_text() + ",\n,\n\n")
+    assert sum(make(path).card.at(4).counts.values()) == 120
+
+
+def test_a_text_of_numbers_is_no_language(tmp_path):
+    (tmp_path / "A_TRAIN.txt").write_text(
+        "".join(f"  {row % 2 + 1}.0e+00   {row / 7:.5e}  -1.5\n" for row in range(40))
+    )
+    with pytest.raises(
+        BenchError, match="numbers that blanks separate, which is no text; separate them by commas or tabs"
+    ):
+        make(tmp_path / "A_TRAIN.txt")
+
+
+def test_mlflow_serves_a_table_without_a_header_by_the_numbers_of_its_columns(monkeypatch):
+    pytest.importorskip("torch")
+    from bench.export.predictor import Served
+
+    class Model:
+        class predictor:  # noqa: N801
+            example = staticmethod(lambda _: {})
+
+        class config:  # noqa: N801
+            task_arguments = {"header": False}  # noqa: RUF012
+
+        predict = staticmethod(lambda path: pd.read_csv(path, header=None))
+
+    served = Served(Model()).predict(pd.DataFrame({"2": [1.5], "4": [2]}))
+    assert served.iloc[0].fillna(0).tolist() == [0, 1.5, 0, 2]

@@ -181,6 +181,7 @@ def test_decimal_commas_are_read_and_told(tmp_path):
         (["987", "1,234", "12,345"], [987, 1234, 12345]),
         (["12,34,567", "1,500", "20"], [1234567, 1500, 20]),
         ([" 1,234 ", "", "1,234,000"], [1234, np.nan, 1234000]),
+        (["−1,234.5", "−3", "+7.25"], [-1234.5, -3, 7.25]),
     ],
 )
 @pytest.mark.parametrize("delimiter", [";", ","])
@@ -318,6 +319,8 @@ def test_a_group_may_be_called_na(tmp_path):
         ("2020-01-01,A,1\n2020-01-02,A,2\n", {}, "line 1 must name the columns, but it holds a date like the lines "
          'below; insert a line of names, or give --no-header (on a card, header = false) and name columns "1", "2", …'),
         ("# Logger 7\n# North\na;b\n1;2\n3;4\n", {}, "all lines but the first 2 lines have 2 fields separated by "
+         "semicolons; delete what is above the names of the columns"),
+        ("sep=;\na;b;c\n1;2;3\n3;4;5\n5;6;7\n", {}, "all lines but the first line have 3 fields separated by "
          "semicolons; delete what is above the names of the columns"),
         ("Logger 7\na;b\n1;2\n3;4\n", {}, "all lines but the first line have 2 fields separated by semicolons; "
          "delete what is above the names of the columns"),

@@ -35,7 +35,10 @@ STATUS = {"complete": "FINISHED", "pruned": "FINISHED", "failed": "FAILED", "int
 BATCH = 800
 """Metrics in one call; MLflow takes at most 1,000 metrics, parameters and tags together."""
 
-COLOURS = ("#137dae", "#c83243", "#308613", "#8a63bf", "#de7921", "#04867d", "#b45091", "#445461", "#a6630c", "#434a93")
+COLOURS = (
+    *("#137dae", "#c83243", "#308613", "#8a63bf", "#de7921", "#04867d", "#b45091", "#445461", "#a6630c", "#434a93"),
+    *("#56b4e9", "#f0807f", "#8fc464", "#c3a5ee", "#e3b341", "#5ec9bf", "#e79bc9", "#9aa7b3", "#6b3d00", "#1b1f6b"),
+)
 """Of a dataset's cells in turn; MLflow's own choice gives two models the same colour."""
 
 
@@ -241,7 +244,7 @@ class SweepRuns:
         """Write the interval of a cell for the chart that draws it."""
         from mlflow.entities import Metric, RunTag
 
-        run, text = self._cell_run(cell, _now()), f"{ends} at {place}"
+        run, text = self._cell_run(cell, _now()), f"{facts.PLACE}: {ends} at {place}"
         known = run.tags.get("bench.interval")
         if known == text:
             return
@@ -285,7 +288,9 @@ class SweepRuns:
 
     def _sweep_run(self, dataset: str) -> Run:
         tags = {"bench.kind": "sweep", "mlflow.note.content": self._spec["command"]}
-        return self._ensure(dataset, f"{self._sweep}/{dataset}", self._folder.name, _now(), tags)
+        created = self._spec.get("created")
+        start = int(1000 * datetime.fromisoformat(created).timestamp()) if created else _now()
+        return self._ensure(dataset, f"{self._sweep}/{dataset}", self._folder.name, start, tags)
 
     def _cell_run(self, cell: CellId, start: int) -> Run:
         tags = self._cell_tags(cell)

@@ -128,7 +128,7 @@ def _runs(asked: Asked, columns: Set[str], knobs: Sequence[str]) -> View:
     return _everything() | {
         "selectedColumns": ["tags.`bench.status`", *shown, *(f"params.`{name}`" for name in (*knobs, "seed"))],
         "orderByKey": "attributes.start_time",
-        "orderByAsc": False,
+        "orderByAsc": True,  # the page loads 100 runs at a time, and what is above others starts before them
     }
 
 

@@ -170,7 +170,8 @@ def test_charts_show_models_side_by_side(visit, swept):
     page = visit(link_with(swept[1], "-charts"))
     for model in MODELS:
         row(page, f"{model} L8").wait_for()
-    for title in ("Test accuracy, higher is better (3)", "95 percent interval", "score", "solved_share"):
+    page.get_by_text("Test accuracy, higher is better").first.wait_for()
+    for title in ("95 percent interval", "score", "solved_share"):
         page.get_by_text(title, exact=True).first.wait_for()
     # Bars carry their models in the legend, each in a colour of its own.
     page.locator(".js-plotly-plot .bars .point").first.wait_for()
@@ -185,7 +186,7 @@ def test_charts_show_models_side_by_side(visit, swept):
 def test_trials_are_drawn_with_their_settings(visit, swept):
     page = visit(link_with(swept[1], "-trials"))
     row(page, "t0 gru L8").wait_for()
-    page.get_by_text("Trials: settings and validation accuracy (1)", exact=True).wait_for()
+    page.get_by_text("Trials: settings and validation accuracy").first.wait_for()
     for axis in ("model", "val_screening"):
         page.locator(".parcoords").get_by_text(axis, exact=True).first.wait_for()
     assert row(page, "gru L8").count() == 0
@@ -199,10 +200,9 @@ def test_compare_page_is_two_clicks_away(visit, swept):
     page.get_by_text("Comparing 2 Runs from 1 Experiment").wait_for()
     for model in MODELS:
         page.get_by_text(f"{model} L8", exact=True).first.wait_for()
-    # Parallel coordinates begin with the score, and the table below has it.
+    # Parallel coordinates begin with the score.
     page.locator(".js-plotly-plot").first.wait_for()
     assert "score" in page.locator(".js-plotly-plot").first.inner_text()
-    page.get_by_role("link", name="score", exact=True).wait_for()
 
 
 def test_a_filter_of_the_last_visit_does_not_hide_the_sweep(visit, swept):

@@ -18,7 +18,7 @@ from bench.config import datasets, plugins
 from bench.config.datasets import DataFile, Dataset, make_task
 from bench.config.sweep_settings import SweepConfig, flag
 from bench.data import cards
-from bench.data.columns import check_roles, look_at
+from bench.data.columns import Look, check_roles, look_at
 from bench.data.files import check_readable, checksum, ignored_remark, inside, shown
 from bench.data.questions import (
     OPTIONS,
@@ -93,8 +93,20 @@ def make(config: SweepConfig) -> Own | None:
         arguments=arguments,
     )
     ignored = ignored_remark(inside(path)[1]) if path.is_dir() else []
-    lines = summary(path, card, task, look, notes, bool(config.lengths))
+    lines = summary(path, card, task, look, notes, bool(config.lengths)) + _random_in_time(config, card, look)
     return Own(card, lines + [remark.about(path.name) for remark in ignored], listing)
+
+
+def _random_in_time(config: SweepConfig, card: Dataset, look: Look | None) -> list[str]:
+    """Return a remark if rows with times, each an example, are split at random."""
+    rule = card.arguments.get("splits")
+    is_random = not isinstance(rule, dict) or rule["by"] in ("stratified", "content")
+    if look is None or not look.dates or config.group or not is_random:
+        return []
+    if card.task not in ("classification", "regression") or "text" in card.arguments:
+        return []
+    fix = "if neighbours in time are alike, name the splits in a column with --split-by, later rows for the test"
+    return [f"{look.path.name}: column '{look.dates[0]}': rows have times, but are split at random; {fix}"]
 
 
 def _needs_scales(task_name: str, config: SweepConfig, task: Any) -> bool:

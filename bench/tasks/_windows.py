@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from bench import wording
+from bench.data import leaks
 from bench.data.remarks import Remark, some
 from bench.data.sequences import resolution
 from bench.data.splits import PARTS, VAL_SHARE, file_parts, split_borders
@@ -46,6 +47,8 @@ def make(
     count = len(table.columns[names[0]])
     starts = group_starts(table.groups)
     part = _part_of_rows(table, starts, count, splits, paths)
+    remarks += _mixed_times(table, part) if isinstance(splits, Mapping) else []
+    remarks += leaks.in_columns({name: table.columns[name] for name in names[num_targets:]})
     train = part == 0
     of_group = np.repeat(np.arange(len(starts)), np.diff(np.r_[starts, count]))
     incomplete = np.zeros(count, dtype=bool)  # a target is missing
@@ -284,6 +287,16 @@ def _named_part_of_rows(
                 train = int((part[first:beyond] == 0).sum())
                 part[first + train - int(train * share) : first + train] = 1
     return part
+
+
+def _mixed_times(table: Table, part: np.ndarray) -> list[Remark]:
+    """Return a remark if a series trains on times at which another one is tested."""
+    if table.times is None or table.groups is None or not (part == 2).any() or not (part == 0).any():
+        return []
+    if table.times[part == 0].max() < table.times[part == 2].min():
+        return []
+    rule = "series train on times at which others are tested: what they share, such as a holiday, is then known"
+    return [Remark("leak", f"{rule}; split all series at the same time unless new series are to be forecast")]
 
 
 def _between(place: np.ndarray, edges: list[int]) -> np.ndarray:

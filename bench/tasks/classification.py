@@ -14,7 +14,7 @@ import numpy as np
 from bench import wording
 from bench.config import contracts
 from bench.config.contracts import Batch, Labelled, New, Sampling, Trained
-from bench.data import examples, labels, sequences, series_tables, splits, vocabulary
+from bench.data import examples, labels, leaks, sequences, series_tables, splits, vocabulary
 from bench.data.arrays import LAYOUTS
 from bench.data.examples import READERS, Reading
 from bench.data.files import prepare
@@ -194,11 +194,23 @@ def _make(
     if form is not None:
         values, lengths, meta = _token_arrays(items, edges[1], form)
     else:
+        remarks += _leaks(found, y, part, reading, paths[0])
         values, lengths, meta = _value_arrays(items, edges[1], paths[0])
         meta |= {"columns": reading.value_columns(paths[0])} if reading.reader == "table" else {"rate": found.rate}
     remarks += meta.pop("remarks", [])
     meta |= {"classes": classes, "edges": edges, "ids": [found.names[i] for i in order], "remarks": remarks}
     return {"values": values, "stop": np.cumsum(lengths, dtype=np.int64), "y": y[order]}, meta
+
+
+def _leaks(found: Examples, y: np.ndarray, part: np.ndarray, reading: Reading, path: Path) -> list[Remark]:
+    """Return remarks on columns that tell the class, and on sequences that two parts share."""
+    lengths = np.array([len(item) for item in found.items])
+    fix = "name the splits in a column (--split-by), or split by recordings"
+    remarks = leaks.overlapping(np.concatenate(found.items), lengths, part, PARTS, fix)
+    if reading.reader == "table" and reading.form.group is None and len(set(lengths)) == 1:
+        values = np.stack([item[:, 0] for item in found.items])
+        remarks += leaks.in_columns(dict(zip(reading.value_columns(path), values.T, strict=False)), y)
+    return remarks
 
 
 def _counts(part: np.ndarray, rule: dict[str, Any], path: Path) -> list[int]:

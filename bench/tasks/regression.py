@@ -12,14 +12,17 @@ import numpy as np
 
 from bench.config import contracts
 from bench.config.contracts import Batch, Labelled, New, Sampling, Trained
-from bench.data import sequences, series_tables
+from bench.data import leaks, sequences, series_tables
 from bench.data.files import prepare
+from bench.data.remarks import Remark
 from bench.data.series_tables import Series
 from bench.data.splits import PARTS, VAL_SHARE, check_table_splits, file_parts, split_borders, split_column
 from bench.data.table_format import TableFormat
 from bench.data.tables import Table, group_starts, read_table
 from bench.errors import DataError, DeclarationError
 from bench.tasks._sequences import StoredSequences, checked_files
+
+SPLIT_BY = "name the splits in a column (--split-by), earlier sequences for training"
 
 
 class Task(StoredSequences):
@@ -135,9 +138,11 @@ def _make(
         order = order[: edges[-1]]
     part = np.repeat(np.arange(len(PARTS)), np.diff(edges))
     remarks = table.remarks + sequences.repeated(_contents(series, order), part, PARTS)
+    remarks += _leaks(table, series, y, None if isinstance(splits, Mapping) else form.time)
 
     first, lengths, y = series.starts[order], series.lengths[order], y[order]
     rows = np.concatenate([np.arange(start, start + length) for start, length in zip(first, lengths, strict=True)])
+    remarks += leaks.overlapping(series.steps[rows], lengths, part, PARTS, SPLIT_BY)
     channels = [f"column '{name}'" for name in names]
     scaled = series_tables.scaled(series.steps[rows], lengths, edges[1], paths[0], channels)
     mean, scale = (float(f(y[: edges[1]], dtype=np.float64)) for f in (np.mean, np.std))
@@ -152,6 +157,23 @@ def _make(
     meta = {"columns": names, "mean": mean, "scale": scale, "edges": edges}
     meta |= {"input_mean": scaled.mean.tolist(), "input_scale": scaled.scale.tolist()}
     return arrays, meta | {"ids": [series.names[i] for i in order], "remarks": remarks + scaled.remarks}
+
+
+def _leaks(table: Table, series: Series, y: np.ndarray, time: str | None) -> list[Remark]:
+    """Return remarks on columns that tell the target, and on sequences that a split mixes in time."""
+    if table.groups is None:
+        return leaks.in_columns(table.columns, y)
+    starts = series.starts
+    remarks = leaks.in_columns(table.columns)
+    constant = {
+        name: column[starts]
+        for name, column in table.columns.items()
+        if (np.fmin.reduceat(column, starts) == np.fmax.reduceat(column, starts)).all()
+    }
+    remarks += leaks.in_columns(constant, y)
+    if table.times is not None and time is not None:
+        remarks += leaks.in_turn(table.times, starts, time, SPLIT_BY)
+    return remarks
 
 
 def _edges(count: int, splits: Sequence[float]) -> list[int]:

@@ -84,8 +84,11 @@ def _look_backs(task: Any) -> list[int]:
     # Windows of a quarter of the rows leave three quarters to learn from; many series share that need.
     most = max(1, min(MOST_ROWS, (min(rows, sum(meta["rows"])) - task.horizon) // (4 if groups < FEW_SERIES else 2)))
     season = task.season or SEASONS.get(meta.get("step_name"), 1)
-    first = max(2 * season, 2 * task.horizon, LEAST_ROWS)
-    return [first << rung for rung in range(4) if first << rung <= most] or [most]
+    for seasons in (2, 1):
+        first = max(seasons * season, 2 * task.horizon, LEAST_ROWS)
+        if first <= most:
+            return [first << rung for rung in range(4) if first << rung <= most]
+    return [most]
 
 
 def _lengths(steps: np.ndarray, cap: int) -> list[int]:

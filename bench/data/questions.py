@@ -101,8 +101,9 @@ def task_of(config: SweepConfig, path: Path, look: Look | None) -> str:
         if path.is_dir() and have_classes(path) and not config.target:
             return "classification"
         values = [name for name in look.numbers if name not in (config.group, config.split_by)]
-        if config.group in (None, FILE) and (config.time or (len(look.dates) == 1 and len(values) == 1)):
-            return "forecasting"  # no other task has a use for times in a table without sequences
+        has_time = config.time or len(look.dates) == 1
+        if has_time and (len(values) == 1 or (config.group in (None, FILE) and (config.time or config.target))):
+            return "forecasting"  # no other task has a use for times without sequences, or has inputs
     columns = f"{look}; " if look is not None else ""
     raise DeclarationError(f"{path}: {columns}choose the task: --task {', '.join(OPTIONS)}")
 

@@ -229,8 +229,7 @@ def _level_shifts(shifts: dict[str, dict[str, float]], count: int) -> list[Remar
     means = " and ".join(f"that of {part} by {mean:+.1f}" for part, mean in shifts[name].items())
     others = f", and so do {len(shifts)} of {count} targets" if len(shifts) > 1 else ""
     rule = f"the level shifts: the mean of training differs from {means} training deviations{others}"
-    advice = "scores measure how well a model follows; without input_normalisation, forecasts fall back"
-    return [Remark("shift", f"{rule}; {advice}", name)]
+    return [Remark("shift", f"{rule}; scores measure how well a model follows a new level", name)]
 
 
 def _filled(missing: int, early: int) -> str:

@@ -241,7 +241,7 @@ def test_missing_values(tmp_path):
         "column 'a': 3 missing values filled with the previous value, 1 of them with the training mean",
         "column 'b': 4 missing values filled with the previous value, 1 of them with the training mean",
         "column 'a': the level shifts: the mean of training differs from that of val by +2.4 and that of test by +4.2 "
-        "training deviations; scores measure how well a model follows; without input_normalisation, forecasts fall back",
+        "training deviations; scores measure how well a model follows a new level",
         "windows skipped because a target is missing: train 2, val 0, test 2",
     ]
     assert all(np.isfinite(everything(task, part).y).all() for part in PARTS)
@@ -583,8 +583,7 @@ def test_the_linear_map_of_each_series_scores_as_published_ones(monkeypatch):
         ("etth1", [8640, 2880, 2880], []),
         ("exchange_rate", [5311, 760, 1517], [
             "column '6': the level shifts: the mean of training differs from that of val by +3.1 and that of test by +0.5 "
-            "training deviations, and so do 5 of 8 targets; scores measure how well a model follows; without "
-            "input_normalisation, forecasts fall back",
+            "training deviations, and so do 5 of 8 targets; scores measure how well a model follows a new level",
         ]),
         ("beijing_pm25", [30676, 4384, 8764], [
             "column 'pm2.5': 2,067 missing values filled with the previous value, 24 of them with the training mean",

@@ -13,6 +13,7 @@ from bench.data.remarks import Remark
 from bench.data.table_format import TableFormat
 from bench.data.tables import Table, carry_forward, group_starts, read_table
 from bench.errors import DataError
+from bench.tasks._windows import group_key
 from bench.wording import count
 
 MOST_WINDOWS = 20_000
@@ -71,11 +72,12 @@ def _scales(table: Table, starts: np.ndarray, names: list[str], meta: dict[str, 
     shape = (len(starts), len(names))
     mean, scale = (np.broadcast_to(np.array(meta[key], dtype=np.float64), shape).copy() for key in ("mean", "scale"))
     if "group_scale" in meta:
-        number = {name: place for place, name in enumerate(meta["groups"])}
+        number = {key: place for place, key in enumerate(meta["group_keys"])}
         stops = np.r_[starts[1:], len(table.columns[names[0]])]
         for row, name in enumerate(table.group_names):
-            if name in number:
-                mean[row], scale[row] = (meta[key][number[name]] for key in ("group_mean", "group_scale"))
+            if group_key(name) in number:
+                place = number[group_key(name)]
+                mean[row], scale[row] = (meta[key][place] for key in ("group_mean", "group_scale"))
                 continue
             for place, column in enumerate(names):
                 known = table.columns[column][starts[row] : stops[row]].astype(np.float64)

@@ -13,7 +13,7 @@ from bench import wording
 from bench.data import leaks
 from bench.data.remarks import Remark, some
 from bench.data.sequences import resolution
-from bench.data.splits import PARTS, VAL_SHARE, file_parts, split_borders
+from bench.data.splits import PARTS, VAL_SHARE, digest, file_parts, split_borders
 from bench.data.table_format import TableFormat
 from bench.data.tables import Table, carry_forward, group_starts, read_table
 from bench.data.timestamps import calendar_of, step_name, usual_step
@@ -84,6 +84,8 @@ def make(
     arrays = {"values": values, "blocks": blocks, "runs": runs, "starts": starts}
     meta = {"names": names, **scales, "remarks": remarks, "spread": spread, "groups": table.group_names}
     meta |= {key: np.stack(columns, axis=1).tolist() for key, columns in of_groups.items() if columns}
+    if by_group:  # exports hold no names of training data
+        meta["group_keys"] = [group_key(name) for name in table.group_names]
     meta["rows"] = [int((part == number).sum()) for number in range(len(PARTS))]
     in_train = np.bincount(of_group[train], minlength=len(starts))
     meta["rows_of_group"] = int(np.median(in_train[in_train > 0]))
@@ -95,6 +97,11 @@ def make(
         meta["step_name"] = step_name(step, table.time_form)
         meta["calendar"] = calendar_of(np.unique(table.times), step)._asdict()
     return arrays, meta
+
+
+def group_key(name: str) -> str:
+    """Return what identifies a group in an export, which must not name it."""
+    return digest(name).hex()[:16]
 
 
 def without_future(table: Table, targets: Sequence[str]) -> tuple[Table, int]:

@@ -282,12 +282,13 @@ class Predictor(contracts.Predictor):
             shape = (len(starts), len(names))
             mean, scale = (np.broadcast_to(np.array(self.meta[key]), shape) for key in ("mean", "scale"))
             return mean, scale, []
-        number = {name: place for place, name in enumerate(self.meta["groups"])}
+        number = {key: place for place, key in enumerate(self.meta["group_keys"])}
         mean, scale = np.empty((2, len(starts), len(names)))
         unknown = []
         for row, group in enumerate(table.group_names):
-            if group in number:
-                mean[row], scale[row] = (self.meta[key][number[group]] for key in ("group_mean", "group_scale"))
+            place = number.get(_windows.group_key(group))
+            if place is not None:
+                mean[row], scale[row] = (self.meta[key][place] for key in ("group_mean", "group_scale"))
                 continue
             if row in kept:
                 unknown.append(group)

@@ -18,6 +18,7 @@ from bench.config.datasets import make_task
 from bench.data import files
 from bench.data.splits import split_borders
 from bench.errors import DataError, DataMissingError, DeclarationError
+from bench.export.export import PRIVATE
 from bench.tasks import forecasting
 from bench.tasks.forecasting import Task
 from tests.baselines.fitting import fit, reached, score
@@ -315,7 +316,8 @@ def test_a_split_of_fewer_windows_has_its_baselines_on_the_same(tmp_path):
 
 def persist(path, length, task, **arguments):
     """Return what a model would answer to a file that repeats the last row, as `predict` writes it."""
-    predictor = forecasting.Predictor(arguments, task.meta)
+    exported = {key: value for key, value in task.meta.items() if key not in PRIVATE}
+    predictor = forecasting.Predictor(arguments, exported)
     new = predictor.read(path, length)
     model = SimpleNamespace(outputs=lambda x, length: np.tile(x[:, -1, : len(task.target)], (1, task.horizon)))
     return pd.DataFrame(predictor.answer(model, new, Sampling())), new

@@ -6,6 +6,8 @@ import json
 import os
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -189,7 +191,7 @@ def reduced(words: list[str]) -> list[str]:
         if words[0] != "speed" and not words[1].endswith(".toml"):
             words += ["--budget", "smoke"]
         for option in {"--trials", "--top-k", "--confirm-seeds"} & set(words):
-            words += [option, "1"]  # of an option that is given twice the last one counts
+            words += [option, "2" if option == "--trials" else "1"]  # the last one counts
         if "--frontier" in words:
             words += ["--memory-gb", "0.02"]
     return words
@@ -220,7 +222,9 @@ def follow(words: list[str]) -> None:
         return
     words = words[3:]
     needs_data = any(name in words for name in DOWNLOADED) and "BENCH_DATA_DIR" not in os.environ
-    if words[0] not in LEFT_OUT and GPU not in words and not needs_data:
+    if words[0] == "sync":  # a process of its own, as MLflow may still be imported by a thread of the sweep
+        subprocess.run([sys.executable, "-m", "bench", *words], check=True, capture_output=True)
+    elif words[0] not in LEFT_OUT and GPU not in words and not needs_data:
         call(*reduced(words))
 
 

@@ -19,7 +19,7 @@ from sqlalchemy import URL
 
 from bench.config import datasets, search_spaces
 from bench.results.cell_runs import CellRuns
-from bench.results.record import records
+from bench.results.record import outcome, records
 
 # Coordinators are forked from a process that has loaded Optuna and MLflow, which takes seconds.
 FORKS = multiprocessing.get_context("forkserver")
@@ -186,7 +186,7 @@ class Sweep:
         for record in records(self.folder):
             if record.config.phase in ("screen", "confirm"):
                 run = by_id[f"s/{record.config.run}"]
-                assert run.data.tags["bench.state"] == record.state
+                assert run.data.tags["bench.status"] == outcome(record)
                 assert run.info.status == ("FAILED" if record.state == "failed" else "FINISHED")
 
     def mlflow_runs(self) -> list:

@@ -26,7 +26,7 @@ def make(findings: Findings) -> Section:
     blocks: list[Block] = [
         Note(_lead(total, bill.wall_seconds(findings.runs)), "lead"),
         _table(rows_of(frame), total),
-        Note(note + _energy_note(total["energy_is"])),
+        Note(note + _energy_note(total["energy_is"]) + _co2_note(total, findings.spec.get("grid"))),
     ]
     blocks += _work(findings)
     reach = evidence.cost_to_reach(findings.runs, findings.quality)
@@ -99,6 +99,12 @@ def _energy_note(energy_is: str) -> str:
     if "estimated" in energy_is:
         return f"Energy is {energy_is}: it is CPU time in another unit, and no evidence of its own."
     return f"Energy is {energy_is}."
+
+
+def _co2_note(total: dict[str, Any], grid: dict[str, Any] | None) -> str:
+    """Return the CO2 of the study, if a grid was given, as an estimate with its sources."""
+    grams, source = bill.co2(total["kwh"], total["energy_is"], grid)
+    return "" if grams is None else f" An estimate of its CO2 is {number(grams)} g: {source}."
 
 
 def _reach_table(findings: Findings, reach: pd.DataFrame) -> Table:

@@ -68,6 +68,12 @@ def _answer(group: pd.DataFrame) -> str:
     failed, unfinished = (group[group["status"] == status] for status in (Status.FAILED, Status.UNFINISHED))
     if ranked.empty:
         parts = ["no model has been confirmed yet" if len(unfinished) else "no model could be confirmed"]
+        if (group["status"] == Status.DROPPED).any():
+            parts[0] += " in this time; give --budget more"
+        cheap = _best_cheap(group)
+        if cheap is not None and not len(unfinished):
+            score = f"{cheap['score']:.3f} {cheap['metric']}"
+            parts.append(f"use {_use(cheap, f'({score}), the best of them')}")
     else:
         is_solve = ranked["solved"].notna().any()
         parts = [*_cheap_first(group), *(_solved(ranked, group) if is_solve else _best(ranked, group))]
@@ -93,10 +99,20 @@ def _cheap_first(group: pd.DataFrame) -> list[str]:
     name, score = cheap["model"][1:-1], f"{cheap['score']:.3f} {cheap['metric']}"
     if name == "chance":
         return [f"none of the models beats chance ({score})"]
-    answer = f"none of the models beats the cheap baseline {name} ({score}{_lead(cheap, group)}): use it"
-    if is_known(cheap["size_bytes"]):  # it is stored
-        answer += f" (python -m bench export --model {shlex.quote(name)})"
-    return [answer]
+    return [f"none of the models beats {_use(cheap, f'({score}{_lead(cheap, group)}): use it')}"]
+
+
+def _use(cheap: "pd.Series[Any]", details: str) -> str:
+    """Return the name of a cheap baseline, details, and the command that exports it if it is stored."""
+    name = cheap["model"][1:-1]
+    export = f" (python -m bench export --model {shlex.quote(name)})" if is_known(cheap["size_bytes"]) else ""
+    return f"the cheap baseline {name} {details}{export}"
+
+
+def _best_cheap(group: pd.DataFrame) -> "pd.Series[Any] | None":
+    """Return the cheap baseline with the best score, None if none has one; chance is none that can be used."""
+    cheap = group[(group["status"] == Status.BASELINE) & group["score"].notna() & (group["model"] != "(chance)")]
+    return None if cheap.empty else cheap.loc[(_sign(cheap) * cheap["score"]).idxmax()]
 
 
 def _lead(cheap: "pd.Series[Any]", group: pd.DataFrame) -> str:

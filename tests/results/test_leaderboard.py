@@ -422,6 +422,21 @@ def test_no_answer_says_what_a_model_cannot(board):
     assert "cannot" not in tables.to_markdown(board)
 
 
+def test_the_answer_names_a_cheap_baseline_where_no_model_could_be_confirmed(tmp_path):
+    board = small(tmp_path, "digits", lstm={"t0": {"state": "pruned", "cause": "limit"}})
+    rows = [
+        {"model": f"({name})", "score": score} for name, score in {"chance": 0.5, "1-NN": 0.4, "forest": 0.3}.items()
+    ]
+    cheap = pd.DataFrame(rows).assign(
+        dataset="digits", length=8, status="baseline", metric="accuracy", goal="maximize", size_bytes=100.0
+    )
+    (answer,) = answers.answers(pd.concat([board.assign(status="dropped"), cheap], ignore_index=True))
+    assert answer == (
+        "digits at 8: no model could be confirmed in this time; give --budget more; use the cheap baseline 1-NN "
+        "(0.400 accuracy), the best of them (python -m bench export --model 1-NN)."
+    )
+
+
 def test_a_group_in_which_every_confirm_run_failed_has_no_best(tmp_path):
     for model in ("lstm", "gru"):
         write(tmp_path, "digits", model, "t0", score=0.8)

@@ -68,7 +68,8 @@ def sweep(data: Any = None, y: Any = None, *, progress: bool = True, **settings:
         data: Your own data, in one of these forms. None for the dataset cards that `dataset` names, or for the default
             sweep.
 
-            - A path, or a list of paths, of files as `python -m bench sweep --data` takes them.
+            - A path, or a list of paths, of files as `python -m bench sweep --data` takes them. The path of a sweep
+              file (.toml) gives settings, which those of this call override.
             - A pandas DataFrame (or Series, Polars or PyArrow table). Columns are named by `target`, `features`,
               `time`, `group`, `label` and `text`. An index of times becomes the column `time`; an index with a name
               becomes a column of that name.
@@ -323,9 +324,10 @@ def _plan(data: Any, y: Any, settings: dict[str, Any], display: Any) -> "Plan":
     if y is not None and data is None:
         raise DeclarationError("y needs data: give the array of examples first")
     stored, is_new = None, False
+    file = Path(data) if isinstance(data, str | Path) and str(data).endswith(".toml") else None
     with _in_words_of_python():
-        config = SweepConfig.build(None, options)
-    if data is not None:
+        config = SweepConfig.build(file, options)
+    if data is not None and file is None:
         if frames.is_paths(data, y):
             options["data"] = [Path(path) for path in (data if isinstance(data, list | tuple) else [data])]
         else:
@@ -333,7 +335,7 @@ def _plan(data: Any, y: Any, settings: dict[str, Any], display: Any) -> "Plan":
             options |= {"data": [stored]} | _roles_of_arrays(y, options)
     try:
         with _in_words_of_python(stored):
-            return checked_plan(SweepConfig.build(None, options), display.say)
+            return checked_plan(SweepConfig.build(file, options), display.say)
     except BenchError:
         if stored is not None and is_new:
             frames.forget(stored)

@@ -253,6 +253,13 @@ def test_every_form_of_data_is_a_dataset(form, tmp_path):
     assert lengths is None or [cell.length for cell in plan.cells] == lengths
 
 
+def test_a_sweep_file_gives_settings_that_the_call_overrides(tmp_path):
+    file = tmp_path / "sweep.toml"
+    file.write_text('datasets = ["latch"]\nlengths = [8]\nmodels = ["gru"]\nbudget = "smoke"\n')
+    plan = api._plan(file, None, {"models": "mlp", "results": tmp_path}, api._Silent())
+    assert [str(cell.id) for cell in plan.cells] == ["latch/L8/mlp"]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("form", ["classes of unequal lengths", "numbers of arrays", "texts"])
 def test_a_model_of_arrays_and_texts_answers_new_ones(form, tmp_path):

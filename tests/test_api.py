@@ -90,6 +90,23 @@ def test_the_best_model_is_exported_once_and_predicts_for_tables_and_files(sweep
         best.predict(recent.rename(columns={"load": "lode"}))
 
 
+@pytest.mark.filterwarnings("ignore:mse was")
+def test_a_cheap_baseline_reads_only_the_rows_that_are_there(sweep):
+    # They were filled up with copies of the first row, so that a forecast by the season repeated that row.
+    naive = sweep.best(model="seasonal naive")
+    rows = naive._exported.num_steps
+    assert rows > 12
+    recent = load().tail(rows - 1)
+    with pytest.warns(UserWarning, match=f"^DataFrame: 1 forecast of 1 is made from fewer rows than the {rows} "):
+        answer = naive.predict(recent)
+    assert answer["load"].to_numpy() == pytest.approx([recent["load"].iloc[-1]] * 3, abs=1e-5)
+    with pytest.warns(UserWarning, match=f"than the {rows} that the model reads, at least 12"):
+        evaluation = naive.evaluate(load(900).tail(2 * rows))
+    complete = naive.predict(load().tail(rows))
+    assert complete["load"].to_numpy() == pytest.approx(load()["load"].iloc[-rows:][:3].to_numpy(), abs=1e-5)
+    assert 0 < evaluation.score < 2
+
+
 def test_the_best_model_is_scored_on_tables_and_files(sweep, tmp_path):
     best = sweep.best(model="mlp")
     later = load(900).tail(300)
@@ -128,13 +145,13 @@ MISTAKES = {
     "columns of levels": (
         lambda: pd.concat({"a": load()}, axis=1), {}, "columns have several levels",
     ),
-    "a gap in the target": (lambda: load().mask(load() > 1.5), {}, "row .*, column 'load': no value"),
+    "no value": (lambda: load() * np.nan, {}, "column 'load' has no value in 600 rows"),
     "text in the target": (
         lambda: load().astype(object).replace({load()["load"].iloc[9]: "n/a!"}), {}, "column 'load'",
     ),
     "several types": (lambda: load().assign(a=[1, "b"] * 300), {"features": ["a"]}, "column 'a' must hold numbers"),
     "lists": (lambda: load().assign(a=[[1], {2}] * 300), {"features": ["a"]}, "column 'a' must hold numbers"),
-    "an unsorted index": (lambda: load().iloc[::-1], {}, "sort the rows by time"),
+    "a time twice": (lambda: load().iloc[[0, *range(599)]], {}, "row 2, column 'time': .* occurs twice"),
     "too few rows": (lambda: load(20), {"length": 90}, "length"),
     "no such setting": (load, {"trails": 3}, "unknown setting 'trails'; did you mean 'trials'?"),
     "one setting twice": (load, {"lengths": [3]}, "are the same setting"),

@@ -266,6 +266,7 @@ class Predictor(Protocol):
     arguments: dict[str, Any]
     meta: dict[str, Any]
     folders: bool = False  # whether `read` also accepts a folder
+    fills: bool = True  # whether windows of too few rows repeat their first, as networks learned; else they are shorter
 
     @property
     def needs(self) -> dict[str, type]:

@@ -158,6 +158,8 @@ class ExportedBaseline(ExportedModel):
         super().__init__(config, meta)
         self.fitted, self.task = fitted, task
         self.num_steps, self.input_size = fitted.num_steps or task.num_steps, task.input_size
+        if self.predictor is not None:
+            self.predictor.fills = False
 
     def outputs(self, x: np.ndarray, length: np.ndarray) -> np.ndarray:
         """Return the raw outputs of prepared sequences: (B, C), or (B, L, C) if every step has a target."""

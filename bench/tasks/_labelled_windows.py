@@ -13,6 +13,7 @@ from bench.data.remarks import Remark
 from bench.data.table_format import TableFormat
 from bench.data.tables import Table, carry_forward, group_starts, read_table
 from bench.errors import DataError
+from bench.tasks import _windows
 from bench.tasks._windows import group_key
 from bench.wording import count
 
@@ -20,9 +21,12 @@ MOST_WINDOWS = 20_000
 """Windows that are scored, at most; evenly spaced if there are more."""
 
 
-def labelled_windows(path: Path, arguments: dict[str, Any], meta: dict[str, Any], num_steps: int) -> Labelled:
+def labelled_windows(
+    path: Path, arguments: dict[str, Any], meta: dict[str, Any], num_steps: int, fills: bool = True
+) -> Labelled:
     """Return all windows of a table whose targets are known, MOST_WINDOWS at most, standardised as in training.
 
+    Windows with fewer than `num_steps` rows before them repeat the first if `fills`, and are shorter otherwise.
     `about` holds `remarks`, and `scale` with the deviation of each target, (B, T). Raises DataError.
     """
     names, targets = meta["names"], list(dict.fromkeys(arguments["target"]))
@@ -47,7 +51,9 @@ def labelled_windows(path: Path, arguments: dict[str, Any], meta: dict[str, Any]
         first = first[np.arange(MOST_WINDOWS) * len(first) // MOST_WINDOWS]
     x = values[np.maximum(first[:, None] + np.arange(-num_steps, 0), starts[group[first]][:, None])]
     y = values[first[:, None] + np.arange(horizon), : len(targets)].reshape(len(first), -1)
-    batch = Batch(x, np.full(len(x), num_steps), y)
+    rows = np.minimum(first - starts[group[first]], num_steps)
+    remarks += _windows.short_of(rows, num_steps)
+    batch = Batch(x, np.full(len(x), num_steps), y) if fills else Batch(_windows.unfilled(x, rows), rows, y)
     return Labelled(batch, {"remarks": remarks, "scale": scale[group[first], : len(targets)], "targets": targets})
 
 

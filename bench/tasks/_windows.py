@@ -329,3 +329,21 @@ def _stretches(part: np.ndarray, starts: np.ndarray, apart: np.ndarray) -> np.nd
     keep = (part[first] >= 0) & ~apart[first]
     group = starts[np.searchsorted(starts, first, side="right") - 1]
     return np.stack([part[first], group, first, beyond], axis=1).astype(np.int64)[keep]
+
+
+def unfilled(x: np.ndarray, length: np.ndarray) -> np.ndarray:
+    """Return windows (B, L, D) with their last `length` (B,) steps first, and zeros after them."""
+    steps = np.arange(int(length.max()))
+    places = x.shape[1] - length[:, None] + steps
+    kept = x[np.arange(len(x))[:, None], np.minimum(places, x.shape[1] - 1)]
+    return np.where((steps < length[:, None])[..., None], kept, 0).astype(x.dtype)
+
+
+def short_of(rows: np.ndarray, steps: int) -> list[Remark]:
+    """Return a remark if some forecasts are made from fewer `rows` (B,) than the model reads."""
+    short = int((rows < steps).sum())
+    if not short:
+        return []
+    made = f"{wording.count(short, 'forecast')} of {len(rows):,} {wording.is_or_are(short)} made from fewer rows"
+    text = f"{made} than the {steps:,} that the model reads, at least {int(rows.min()):,}; earlier rows improve them"
+    return [Remark("short", text)]

@@ -271,7 +271,11 @@ class Predictor(contracts.Predictor):
         about = {"remarks": [*remarks, *short, *unknown], "table": table, "groups": kept}
         about |= {"starts": starts[kept], "stops": stops[kept], "ends": np.r_[starts[1:], count][kept]}
         about |= {"mean": mean[kept, : len(target)], "scale": scale[kept, : len(target)]}
-        return New(values[kept], np.full(len(kept), num_steps), about)
+        known = np.minimum(stops - starts, num_steps)[kept]
+        about["remarks"] = [*remarks, *short, *unknown, *_windows.short_of(known, num_steps)]
+        if self.fills:
+            return New(values[kept], np.full(len(kept), num_steps), about)
+        return New(_windows.unfilled(values[kept], known), known, about)
 
     def _scales(
         self, table: Table, starts: np.ndarray, stops: np.ndarray, kept: np.ndarray
@@ -320,7 +324,7 @@ class Predictor(contracts.Predictor):
 
     def labelled(self, path: Path, num_steps: int) -> Labelled:
         """Return all windows of a table whose targets are known. Raises DataError."""
-        return labelled_windows(path, self.arguments, self.meta, num_steps)
+        return labelled_windows(path, self.arguments, self.meta, num_steps, self.fills)
 
     def scores(self, outputs: np.ndarray, batch: Batch) -> dict[str, float]:
         """Return mean squared and mean absolute error, standardised, and the MASE; see Task.score."""

@@ -63,6 +63,21 @@ def plain(cell: str, decimal: str | None) -> str:
     return cell.replace(",", ".") if sign == "," and DECIMAL_COMMA.fullmatch(cell) else cell
 
 
+def as_texts(column: Any) -> Any:
+    """Return a column whose cells may be truth values, decimals or other objects as texts, missing cells as they are.
+
+    Tables of JSON and Parquet have such columns; a truth value with missing neighbours is one of them.
+    """
+
+    def text(cell: Any) -> str:
+        try:
+            return cell if isinstance(cell, str) else f"{float(cell):.17g}"
+        except (TypeError, ValueError):
+            return str(cell)
+
+    return column.astype(object).map(text, na_action="ignore").astype("string")
+
+
 def parsed(column: Any, decimal: str | None) -> np.ndarray:
     """Return a column of texts as float64, NaN for what is missing or not a number without separators."""
     import pandas as pd

@@ -150,7 +150,7 @@ def file_parts(rule: Mapping[str, Any], names: Sequence[str]) -> np.ndarray:
     """Return the part of each file by a rule `by = "file"` as an index into PARTS, (F,) int8. Raises DataError."""
     listed = {name: number for number, part in enumerate(PARTS) for name in _as_set(rule.get(part, ()))}
     for name in sorted(listed.keys() - set(names)):
-        raise DataError(f"splits: by = 'file': there is no file '{name}' (there are: {', '.join(names)})")
+        raise DataError(f"splits: by = 'file': '{name}' is not a file of the data ({', '.join(names)})")
     for name in names:
         if name not in listed:
             raise DataError(f"splits: by = 'file': must list every file, but '{name}' is in none of {', '.join(PARTS)}")

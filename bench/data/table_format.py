@@ -149,8 +149,9 @@ def open_tables(paths: Sequence[Path], form: TableFormat) -> tuple[list[Source],
             sources.append(source)
             remarks += found if table == path else [remark._replace(file=None) for remark in found]
     if not sources:
-        folder = f"{paths[0]}: no table in this folder; " if paths else ""
-        raise DataError(f"{folder}no table file is named")
+        if not paths:
+            raise DataError("no table file is named")
+        raise DataError(f"{paths[0]}: no table in this folder; name a file, or a folder that holds tables")
     return sources, list(dict.fromkeys(remarks))
 
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from bench import wording
 from bench.data.json_tables import cells, frames, is_json
-from bench.data.numbers import DECIMAL_COMMA, NUMBER, ONE_GROUP, has_sure_points, parsed, plain, ungrouped
+from bench.data.numbers import DECIMAL_COMMA, NUMBER, ONE_GROUP, as_texts, has_sure_points, parsed, plain, ungrouped
 from bench.data.remarks import Remark
 from bench.data.splits import named_parts
 from bench.data.table_format import (
@@ -231,6 +231,8 @@ class _Reader:
 
     def _numbers_of_texts(self, source: Source, name: str, column: Any, row: int) -> np.ndarray:
         """Return texts as numbers, those with separators of thousands as well if it is sure that they are such."""
+        if column.dtype == object:
+            column = as_texts(column)
         numbers = parsed(column, source.form.decimal)
         unread = np.isnan(numbers) & column.notna().to_numpy()
         if not unread.any():

@@ -116,7 +116,7 @@ def shared(cells: Sequence[Mapping[str, set[str]]]) -> list[str]:
     names = set.intersection(*(set(cell) for cell in cells))
     differing = {name: set.union(*(cell[name] for cell in cells)) for name in names}
     found = sorted(name for name, values in differing.items() if len(values) > 1)
-    # Settings that vary within most cells say more than those that only tell the cells apart.
+    # Settings that vary within most cells say more than those that only differ between cells.
     found.sort(key=lambda name: -sum(len(cell[name]) > 1 for cell in cells))
     return found[:MOST_SHOWN]
 

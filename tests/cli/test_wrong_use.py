@@ -89,7 +89,7 @@ WRONG |= cases(("export", "--out", "o"), "--length", (*WHOLE, "0"), "must be a w
 WRONG |= cases(("predict", "a", "b"), "--num-tokens", WHOLE, "must be a whole number from 1 to 1,000,000")
 WRONG |= cases(("predict", "a", "b"), "--temperature", REAL, "must be a number from 0 to 100")
 WRONG |= cases(("predict", "a", "b"), "--seed", ("x", "", "-1"), "must be a whole number from 0 to")
-for command in ("sweep", "plan", "run", "speed", "leaderboard", "report", "list", "check", "fetch", "export", "predict", "evaluate", "ui", "sync", "portfolio"):  # fmt: skip
+for command in ("sweep", "plan", "run", "speed", "leaderboard", "report", "list", "check", "fetch", "export", "predict", "evaluate", "example", "ui", "sync", "portfolio"):  # fmt: skip
     WRONG[command, "--nope"] = "no such option '--nope'"
 WRONG |= {
     ("--nope",): "no such option '--nope'; see {prog} --help",
@@ -132,6 +132,8 @@ WRONG |= {
     ("predict", str(Path(__file__).parent), __file__, "--length", "8"): "holds one model; leave the option out",
     ("predict", "nowhere", "x.csv", "--out", ""): "--out: must not be empty",
     ("predict", "nowhere", "x.csv", "--out", "no/x.csv"): "is not a directory; give the path of a file",
+    ("evaluate", "nowhere", "x.csv"): "x.csv: no such file",
+    ("example", "x"): "unexpected extra argument",
     ("export",): "missing option '--out'",
     ("export", "--out", ""): "--out: must not be empty",
     ("export", "--out", "x", "--results", "nowhere"): "no sweep here yet",

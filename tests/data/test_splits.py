@@ -52,7 +52,7 @@ def test_every_file_belongs_to_one_part():
     assert file_parts({"by": "file", "train": ["a"], "test": ["b"]}, ["b", "a"]).tolist() == [2, 0]
     with pytest.raises(DataError, match="must list every file, but 'c' is in none of train, val, test"):
         file_parts({"by": "file", "train": ["a"], "test": ["b"]}, ["a", "b", "c"])
-    with pytest.raises(DataError, match=r"there is no file 'd' \(there are: a, b\)"):
+    with pytest.raises(DataError, match=r"'d' is not a file of the data \(a, b\)"):
         file_parts({"by": "file", "train": ["a"], "test": ["d"]}, ["a", "b"])
 
 

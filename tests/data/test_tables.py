@@ -399,7 +399,7 @@ def test_a_damaged_gz_is_told(tmp_path):
 
 
 def test_a_folder_and_a_file_that_may_not_be_read(tmp_path, monkeypatch):
-    assert refusal(tmp_path) == "a folder where a file is expected; name the file in it"
+    assert refusal(tmp_path) == "no table in this folder; name a file, or a folder that holds tables"
     path = write(tmp_path, "a\n1\n2\n")
 
     def refuse(*_):

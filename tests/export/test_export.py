@@ -239,7 +239,8 @@ def test_a_forecast_of_each_group(exported, tmp_path):
     assert list(found["id"]) == ["b", "a"]
     assert list(found["step"]) == [1, 1]
     assert found.attrs["remarks"] == [
-        "new.csv: column 'value': 1 missing value in the last rows filled with the previous value"
+        "new.csv: column 'value': 1 missing value in the last rows filled with the previous value",
+        "new.csv: series that training did not see are scaled by their own rows (b, a)",
     ]
     assert np.isfinite(found["value"]).all()
 

@@ -106,7 +106,8 @@ def test_scores_by_hand(small):
     batch = task.split("test", 10)
     answers = np.array([[1, 2, 2], [1, 1, 2]])  # padding is not asked; a DET is taken for a NOUN
     found = task.score(np.eye(3)[answers], batch)
-    assert found == pytest.approx({"accuracy": 4 / 5, "macro_f1": (0 + 2 * 2 / (2 + 3) + 1) / 3})
+    macro_f1 = (0 + 2 * 2 / (2 + 3) + 1) / 3
+    assert found == pytest.approx({"accuracy": 4 / 5, "macro_f1": macro_f1, "balanced_accuracy": (0 + 1 + 1) / 3})
 
 
 def test_baselines_by_hand(small):

@@ -43,7 +43,7 @@ def test_every_baseline_has_a_row_in_full(done):
     assert {path.stem for path in folder.glob("*.npz")} == set(record.fitted)
     for name, row in record.fitted.items():
         assert row.state == "complete", row.reason
-        assert row.val.keys() == row.test.keys() == {"accuracy"}
+        assert row.val.keys() == row.test.keys() == {"accuracy", "balanced_accuracy", "macro_f1"}
         assert record.baselines[row.title] == row.test["accuracy"]
         assert 0 < row.fit_seconds < row.seconds
         assert 0 < row.latency_p50_milliseconds <= row.latency_p95_milliseconds

@@ -137,6 +137,6 @@ def test_a_block_that_fails_is_booked_and_left(clock):
 def test_the_environment_is_complete():
     found = environment("cpu")
     assert found.keys() == {
-        "hardware", "platform", "python", "torch", "pytorch_lightning", "optuna", "mlflow", "numpy"
+        "hardware", "platform", "python", "torch", "pytorch_lightning", "optuna", "mlflow", "numpy", "bench"
     }  # fmt: skip
     assert all(isinstance(value, str) and value.strip() for value in found.values())

@@ -100,7 +100,7 @@ def make(config: SweepConfig) -> Own | None:
 def _random_in_time(config: SweepConfig, card: Dataset, look: Look | None) -> list[str]:
     """Return a remark if rows with times, each an example, are split at random."""
     rule = card.arguments.get("splits")
-    is_random = not isinstance(rule, dict) or rule["by"] in ("stratified", "content")
+    is_random = not isinstance(rule, dict) or rule.get("by") in ("stratified", "content")
     if look is None or not look.dates or config.group or not is_random:
         return []
     if card.task not in ("classification", "regression") or "text" in card.arguments:

@@ -28,7 +28,7 @@ SHORTEST_SECONDS = 20.0
 """The shortest budget of time: starting a sweep takes several seconds of it."""
 
 DEFAULT_SWEEP = (
-    ("latch", (8, 32, 64)),
+    ("latch", (8, 32)),
     ("adding", (50,)),
     ("parity", (10,)),
     ("digits", (8,)),
@@ -38,7 +38,7 @@ DEFAULT_SWEEP = (
 DEFAULT_MODELS = ("mlp", "rnn", "lstm", "stacked_lstm", "bilstm", "gru", "transformer")
 """The models of the default sweep: one of each family."""
 
-DEFAULT_EFFORT = {"max_sequences": 12_800, "confirm_seeds": 5}
+DEFAULT_EFFORT = {"max_sequences": 12_800}
 """The effort of the default sweep, unless a budget is given: short enough that models differ in what they solve."""
 
 DATA, MODELS, BUDGET, MACHINE, OUTPUT = ("Your data", "Models and search", "Budget", "Machine", "Output")

@@ -231,7 +231,7 @@ def test_what_the_default_sweep_names_exists():
 @pytest.mark.parametrize(
     ("options", "models", "max_sequences", "confirm_seeds"),
     [
-        ({}, list(DEFAULT_MODELS), 12_800, 3),
+        ({}, list(DEFAULT_MODELS), 12_800, None),
         ({"confirm_seeds": 2, "models": ["lstm"]}, ["lstm"], 12_800, 2),
         ({"budget": "smoke"}, list(DEFAULT_MODELS), None, None),
         ({"budget": "10m"}, list(DEFAULT_MODELS), None, None),

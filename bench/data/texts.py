@@ -87,7 +87,8 @@ def read_cells(
             fix = "put a field that holds the delimiter in quotes (of a .tsv file: no field may hold a tab)"
             rule = f"has {len(fields)} fields, but the first line has {width}"
             raise DataError(f"{path}: line {line} {rule}; {fix}")
-        if any(field.strip() for field in fields):  # spreadsheets write rows of delimiters below a table
+        # Spreadsheets write rows of delimiters below a table; the blank cell of a single column is a text.
+        if len(fields) == 1 or any(field.strip() for field in fields):
             records.append(([fields[place] for place in places], line))
     if not records:
         raise DataError(f"{path}: no rows{' below the header' if by_name and width else ''}")

@@ -5,7 +5,7 @@ D input columns, N rows, G groups, K stretches.
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -49,45 +49,16 @@ def make(
     part = _part_of_rows(table, starts, count, splits, paths)
     remarks += _mixed_times(table, part) if isinstance(splits, Mapping) else []
     remarks += leaks.in_columns({name: table.columns[name] for name in names[num_targets:]})
-    train = part == 0
-    of_group = np.repeat(np.arange(len(starts)), np.diff(np.r_[starts, count]))
-    incomplete = np.zeros(count, dtype=bool)  # a target is missing
-    values = np.empty((count, len(names)), dtype=np.float32)
-    scales: dict[str, list[float]] = {"mean": [], "scale": [], "naive": []}
-    of_groups: dict[str, list[np.ndarray]] = {"group_mean": [], "group_scale": []}
-    spread, shifts = 1.0, dict[str, dict[str, float]]()
-    for place, name in enumerate(names):
-        column = table.columns.pop(name)  # frees each column after its copy
-        missing = np.isnan(column)
-        mean, scale = _training_scale(column[train & ~missing], f"{paths[0]}: column '{name}'")
-        group_mean, group_scale = _group_scales(column, train & ~missing, of_group, starts, scale)
-        if place < num_targets and len(starts) > 1:
-            spread = max(spread, _spread(group_scale, scale))
-        scales["mean"].append(mean)
-        scales["scale"].append(scale)
-        if by_group:
-            of_groups["group_mean"].append(group_mean)
-            of_groups["group_scale"].append(group_scale)
-            column = (column - group_mean[of_group]) / group_scale[of_group]
-            mean, scale = 0.0, 1.0
-        if place < num_targets:
-            incomplete |= missing
-            scales["naive"].append(naive_error(column, train, starts, season or 1))
-            shifts[name] = _shift((column - mean) / scale, part)
-        if missing.any():
-            column = carry_forward(column, starts)
-            filled = _filled(int(missing.sum()), int(np.isnan(column).sum()))
-            remarks.append(Remark("missing", filled, name))
-        values[:, place] = standardised(column, mean, scale)
-    remarks += _level_shifts({name: means for name, means in shifts.items() if means}, num_targets)
-    blocks, runs = (_stretches(part, starts, apart) for apart in (np.zeros(count, dtype=bool), incomplete))
-    arrays = {"values": values, "blocks": blocks, "runs": runs, "starts": starts}
-    meta = {"names": names, **scales, "remarks": remarks, "spread": spread, "groups": table.group_names}
-    meta |= {key: np.stack(columns, axis=1).tolist() for key, columns in of_groups.items() if columns}
+    rows_of = _Rows(starts, part, np.repeat(np.arange(len(starts)), np.diff(np.r_[starts, count])))
+    scaled = _scaled(table, names, num_targets, rows_of, season, by_group, paths[0])
+    remarks += scaled.remarks
+    blocks, runs = (_stretches(part, starts, apart) for apart in (np.zeros(count, dtype=bool), scaled.incomplete))
+    arrays = {"values": scaled.values, "blocks": blocks, "runs": runs, "starts": starts}
+    meta = {"names": names, **scaled.scales, "remarks": remarks, "spread": scaled.spread, "groups": table.group_names}
     if by_group:  # exports hold no names of training data
         meta["group_keys"] = [group_key(name) for name in table.group_names]
     meta["rows"] = [int((part == number).sum()) for number in range(len(PARTS))]
-    in_train = np.bincount(of_group[train], minlength=len(starts))
+    in_train = np.bincount(rows_of.group[part == 0], minlength=len(starts))
     meta["rows_of_group"] = int(np.median(in_train[in_train > 0]))
     meta["time_form"] = table.time_form and table.time_form.form
     if table.times is not None:
@@ -97,6 +68,63 @@ def make(
         meta["step_name"] = step_name(step, table.time_form)
         meta["calendar"] = calendar_of(np.unique(table.times), step)._asdict()
     return arrays, meta
+
+
+class _Rows(NamedTuple):
+    """Where the rows of a table belong."""
+
+    starts: np.ndarray  # (G,): the first row of each group
+    part: np.ndarray  # (N,): 0 for the training part
+    group: np.ndarray  # (N,): the number of the group
+
+
+class _Scaled(NamedTuple):
+    """The columns of a table in units of their training deviation."""
+
+    values: np.ndarray  # (N, D) float32
+    incomplete: np.ndarray  # (N,) bool: rows with a missing target
+    scales: dict[str, Any]  # mean, scale and naive error of each column, and of each group if it has its own
+    spread: float  # the largest ratio between the scales of two groups
+    remarks: list[Remark]
+
+
+def _scaled(
+    table: Table, names: list[str], num_targets: int, rows: _Rows, season: int | None, by_group: bool, path: Path
+) -> _Scaled:
+    """Return the columns with missing values carried forward, by the scale of the training rows. Raises DataError."""
+    train, count = rows.part == 0, len(rows.part)
+    remarks: list[Remark] = []
+    incomplete = np.zeros(count, dtype=bool)
+    values = np.empty((count, len(names)), dtype=np.float32)
+    scales: dict[str, Any] = {"mean": [], "scale": [], "naive": []}
+    of_groups: dict[str, list[np.ndarray]] = {"group_mean": [], "group_scale": []}
+    spread, shifts = 1.0, dict[str, dict[str, float]]()
+    for place, name in enumerate(names):
+        column = table.columns.pop(name)  # frees each column after its copy
+        missing = np.isnan(column)
+        mean, scale = _training_scale(column[train & ~missing], f"{path}: column '{name}'")
+        group_mean, group_scale = _group_scales(column, train & ~missing, rows.group, rows.starts, scale)
+        if place < num_targets and len(rows.starts) > 1:
+            spread = max(spread, _spread(group_scale, scale))
+        scales["mean"].append(mean)
+        scales["scale"].append(scale)
+        if by_group:
+            of_groups["group_mean"].append(group_mean)
+            of_groups["group_scale"].append(group_scale)
+            column = (column - group_mean[rows.group]) / group_scale[rows.group]
+            mean, scale = 0.0, 1.0
+        if place < num_targets:
+            incomplete |= missing
+            scales["naive"].append(naive_error(column, train, rows.starts, season or 1))
+            shifts[name] = _shift((column - mean) / scale, rows.part)
+        if missing.any():
+            column = carry_forward(column, rows.starts)
+            filled = _filled(int(missing.sum()), int(np.isnan(column).sum()))
+            remarks.append(Remark("missing", filled, name))
+        values[:, place] = standardised(column, mean, scale)
+    remarks += _level_shifts({name: means for name, means in shifts.items() if means}, num_targets)
+    scales |= {key: np.stack(columns, axis=1).tolist() for key, columns in of_groups.items() if columns}
+    return _Scaled(values, incomplete, scales, spread, remarks)
 
 
 def group_key(name: str) -> str:

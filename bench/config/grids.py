@@ -5,10 +5,10 @@ from datetime import date
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from bench.config.bounds import Between
-from bench.config.strict import Strict, one_line, read_toml
+from bench.config.strict import Strict, read_models
 from bench.errors import DeclarationError, UnknownNameError
 
 TABLE = Path(__file__).with_name("grids.toml")
@@ -26,13 +26,7 @@ class Grid(Strict):
 
 def read(path: Path = TABLE) -> dict[str, Grid]:
     """Return the grids by name. Raises DeclarationError."""
-    grids = {}
-    for name, values in read_toml(path).items():
-        try:
-            grids[name] = Grid.model_validate(values)
-        except ValidationError as error:
-            raise DeclarationError(one_line(f"{path}: {name}", error, Grid)) from None
-    return grids
+    return read_models(path, Grid)
 
 
 def grid(value: float | str | None) -> dict[str, float | str] | None:

@@ -5,10 +5,10 @@ from datetime import date
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from bench.config.bounds import Between
-from bench.config.strict import Strict, one_line, read_toml
+from bench.config.strict import Strict, read_models
 from bench.errors import DeclarationError, UnknownNameError
 
 TABLE = Path(__file__).with_name("prices.toml")
@@ -28,13 +28,7 @@ class Price(Strict):
 
 def read(path: Path = TABLE) -> dict[str, Price]:
     """Return the prices by name. Raises DeclarationError."""
-    prices = {}
-    for name, values in read_toml(path).items():
-        try:
-            prices[name] = Price.model_validate(values)
-        except ValidationError as error:
-            raise DeclarationError(one_line(f"{path}: {name}", error, Price)) from None
-    return prices
+    return read_models(path, Price)
 
 
 def usd_per_hour(value: float | str | None) -> float | None:

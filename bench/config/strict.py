@@ -5,7 +5,7 @@ import json
 import re
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
@@ -13,6 +13,7 @@ from bench.config.bounds import shown
 from bench.errors import DeclarationError, did_you_mean
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+M = TypeVar("M", bound=BaseModel)
 LARGEST_FILE = 10_000_000  # bytes of a declaration; a larger file is something else
 
 
@@ -57,6 +58,17 @@ def read_toml(path: Path) -> dict[str, Any]:
         return tomllib.loads(read_text(path))
     except (ValueError, RecursionError) as error:  # ValueError: also integers of thousands of digits
         raise DeclarationError(f"{path}: not valid TOML: {error}") from None
+
+
+def read_models(path: Path, model: type[M]) -> dict[str, M]:
+    """Read a TOML file of named tables, each a `model`. Raises DeclarationError with the first mistake."""
+    models = {}
+    for name, values in read_toml(path).items():
+        try:
+            models[name] = model.model_validate(values)
+        except ValidationError as error:
+            raise DeclarationError(one_line(f"{path}: {name}", error, model)) from None
+    return models
 
 
 def fingerprint(value: Any) -> str:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
 from bench.config import datasets, measures, search_spaces
 from bench.config.budgets import Budget, train_settings
@@ -30,6 +31,18 @@ class Cell:
     def id(self) -> CellId:
         """The cell's name: of its study, and of the folder of its runs."""
         return CellId(self.dataset.name, self.length, self.space.name)
+
+    @property
+    def run_fields(self) -> dict[str, Any]:
+        """The fields of RunConfig that all runs of the cell share."""
+        return {
+            "dataset": self.dataset.name,
+            "task": self.dataset.task,
+            "length": self.length,
+            "task_arguments": self.dataset.arguments,
+            "space": self.space.name,
+            "model": self.space.model,
+        }
 
     @cached_property
     def num_configurations(self) -> int | None:
@@ -113,15 +126,10 @@ def _default(cell: Cell, budget: Budget) -> RunConfig:
         run="match",
         phase="probe",
         number=0,
-        dataset=cell.dataset.name,
-        task=cell.dataset.task,
-        length=cell.length,
-        task_arguments=cell.dataset.arguments,
-        space=cell.space.name,
-        model=cell.space.model,
         model_arguments=arguments,
         train=train_settings(budget, cell.task, train),
         seed=0,
+        **cell.run_fields,
     )
 
 

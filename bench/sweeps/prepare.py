@@ -285,18 +285,12 @@ def run_config(
         sweep=plan.name,
         run=str(run),
         phase=phase,
-        dataset=cell.dataset.name,
-        task=cell.dataset.task,
-        length=cell.length,
-        task_arguments=cell.dataset.arguments,
-        space=cell.space.name,
-        model=cell.space.model,
         model_arguments=model_arguments,
         train=TrainSettings(**plan.settings(cell).model_dump() | train),
         device=plan.device,  # type: ignore[arg-type]
         threads=plan.config.threads,
         precision=plan.config.precision,
-        **(fields | more),
+        **(cell.run_fields | fields | more),
     )
 
 

@@ -3,10 +3,10 @@
 import json
 from typing import Any, Literal
 
-import pandas as pd
-
+from bench.config.ids import CellId
 from bench.report.figures import Axis, Chart, Level, Series
-from bench.report.page import Block, Drawing, Findings, Note, Panels, Section, question
+from bench.report.page import Block, Drawing, Findings, Note, Panels, Section
+from bench.results.answers import questions
 from bench.results.cell_runs import CellRuns, by_cell
 from bench.results.record import FORECASTS
 from bench.wording import bare, number
@@ -22,17 +22,14 @@ def make(findings: Findings) -> Section:
     title = "Forecasts against truth"
     cells = by_cell(findings.runs, findings.spec["top_k"])
     blocks: list[Block] = []
-    for (dataset, length, match), group in findings.board.groupby(
-        ["dataset", "length", "match"], sort=False, dropna=False
-    ):
+    for where, group in questions(findings.board):
         ranked = group[group["rank"].notna()]
         if ranked.empty:
             continue
-        best = ranked.iloc[0]["model"]
-        runs = next((r for c, r in cells.items() if (c.dataset, c.length, c.space) == (dataset, length, best)), None)
+        dataset, length, best = ranked.iloc[0][["dataset", "length", "model"]]
+        runs = cells.get(CellId(dataset, length, best))
         stored = _stored(findings, runs) if runs is not None else None
         if stored is not None:
-            where = question(dataset, length, "" if pd.isna(match) else match)
             lead = (
                 f"{where}: {bare(best)} has the best rank of the models; three of {stored['num_windows']:,} windows of "
                 f"{stored['target']}."

@@ -1,9 +1,9 @@
 """Learning curves: how loss and score changed with the training steps of the chosen configurations."""
 
-import pandas as pd
-
+from bench.config.ids import CellId
 from bench.report.figures import Axis, Chart, Series
-from bench.report.page import Drawing, Findings, Note, Panels, Section, question
+from bench.report.page import Drawing, Findings, Note, Panels, Section
+from bench.results.answers import questions
 from bench.results.cell_runs import by_cell
 from bench.results.record import RunRecord
 from bench.results.selection import quality
@@ -23,18 +23,15 @@ def make(findings: Findings) -> Section:
     cells = by_cell(findings.runs, findings.spec["top_k"])
     drawings: list[Drawing] = []
     models: list[str] = []
-    for (dataset, length, match), group in findings.board.groupby(
-        ["dataset", "length", "match"], sort=False, dropna=False
-    ):
+    for where, group in questions(findings.board):
         records = []
-        for model in group.loc[group["rank"].notna(), "model"][:MOST_MODELS]:
-            runs = next(r for c, r in cells.items() if (c.dataset, c.length, c.space) == (dataset, length, model))
+        for row in group[group["rank"].notna()][:MOST_MODELS].itertuples():
+            runs = cells[CellId(row.dataset, row.length, row.model)]
             complete = [run for run in runs.confirmed if run.state == "complete" and run.val_score is not None]
             record = _with_epochs(findings, max(complete, key=quality)) if complete else None
             if record is not None:
                 records.append(record)
         if records:
-            where = question(dataset, length, "" if pd.isna(match) else match)
             drawings += _drawings(findings, where, records)
             models += [record.config.space for record in records]
     if not drawings:

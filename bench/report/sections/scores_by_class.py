@@ -1,11 +1,13 @@
 """Scores by class: which classes are answered for which, and the ones that are never answered."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pandas as pd
 
+from bench.config.ids import CellId
 from bench.report.figures import Matrix
-from bench.report.page import Block, Findings, Note, Panels, Section, Table, question
+from bench.report.page import Block, Findings, Note, Panels, Section, Table
+from bench.results.answers import questions
 from bench.results.cell_runs import CellRuns, best_baseline, by_cell
 from bench.results.classes import ClassCounts
 from bench.results.record import RunRecord
@@ -37,10 +39,8 @@ def make(findings: Findings) -> Section:
     title = "Scores by class"
     cells = by_cell(findings.runs, findings.spec["top_k"])
     blocks: list[Block] = []
-    for (dataset, length, match), group in findings.board.groupby(
-        ["dataset", "length", "match"], sort=False, dropna=False
-    ):
-        where = question(dataset, length, "" if pd.isna(match) else match)
+    for where, group in questions(findings.board):
+        dataset, length = group.iloc[0][["dataset", "length"]]
         models = _models(group, cells)
         shown = [*models[:1], *_cheap(findings.runs, dataset, length)]
         if not shown:
@@ -53,13 +53,13 @@ def make(findings: Findings) -> Section:
     return Section("classes", title, [*blocks, Note(NOTE)] if blocks else [])
 
 
-def _models(group: pd.DataFrame, cells: dict[Any, CellRuns]) -> list[Rated]:
+def _models(group: pd.DataFrame, cells: dict[CellId, CellRuns]) -> list[Rated]:
     """Return the ranked models of a question, best first, with the counts of all their seeds."""
     rated = []
     for row in group[group["rank"].notna()].itertuples():
-        for cell, runs in cells.items():
-            if (cell.dataset, cell.length, cell.space) == (row.dataset, row.length, row.model) and runs.classes:
-                rated.append(Rated(bare(cell.space), runs.classes, sum(run.test is not None for run in runs.confirmed)))
+        runs = cells.get(CellId(row.dataset, row.length, row.model))
+        if runs is not None and runs.classes:
+            rated.append(Rated(bare(row.model), runs.classes, sum(run.test is not None for run in runs.confirmed)))
     return rated
 
 

@@ -74,7 +74,7 @@ def write(content: "pd.DataFrame | dict[str, np.ndarray]", path: Path) -> None:
             columns[name] = pa.array(column, from_pandas=True)
             if pa.types.is_nested(columns[name].type):
                 raise TypeError("lists and dictionaries are no cells of a table")
-        except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, TypeError, ValueError) as error:
+        except (pa.ArrowException, TypeError, ValueError) as error:
             kinds = sorted({type(value).__name__ for value in column.dropna().head(1000)})
             rule = f"must hold numbers, times or texts, but holds {' and '.join(kinds)}"
             raise DataError(

@@ -25,7 +25,7 @@ def example() -> None:
 
     The file is written into the working directory and never overwrites another. It holds the daily weather of Seattle
     from 2012 to 2015, recorded by the US National Oceanic and Atmospheric Administration; it is in the public domain.
-    The commands take about a minute on two cores.
+    The commands take one to two minutes on two cores.
     """
     from bench.errors import DeclarationError
 

@@ -17,7 +17,8 @@ TOKENISER = 2
 
 _WORD_1 = re.compile(r"\w+(?:['’]\w+)*|['’]\w+|[^\w\s]")
 # From one word boundary of Unicode to the next; an apostrophe after a blank belongs to its word, as in 's and 'em.
-_WORD = regex.compile(r"(?w)(?:(?<![\w\p{M}])['’](?=\w))?\S.*?\b", regex.DOTALL)
+# The separators \x1c to \x1f are blanks to `str.split`, but not to `\s` of this library.
+_WORD = regex.compile(r"(?w)(?:(?<![\w\p{M}])['’](?=\w))?[^\s\x1c-\x1f].*?\b", regex.DOTALL)
 
 
 def tokens(text: str, unit: str) -> list[str]:

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bench.data.vocabulary import END, PAD, UNKNOWN, decode, encode, make, tokens, words
@@ -101,6 +101,7 @@ def test_words_of_sentences(text, found):
 
 @settings(max_examples=80, deadline=None)
 @given(text=st.text(max_size=60))
+@example(text="a\x1c\x1f b")
 def test_no_character_is_lost_but_blanks(text):
     assert "".join(words(text)) == "".join(text.lower().split()) or "_" in text or not text.isascii()
     assert bool(words(text)) == bool(text.strip()) or not text.isprintable()

@@ -68,6 +68,14 @@ class Coordinator:
         return self._output.read_text() if self._output.exists() else ""
 
 
+def leads_session(pid: int) -> bool:
+    """Return whether a process leads a session, as the fork server and the runs do; one that has just ended does not."""
+    try:
+        return os.getsid(pid) == pid
+    except ProcessLookupError:
+        return False
+
+
 class Sweep:
     """One sweep of stubs: starts coordinators on it and checks what they leave."""
 
@@ -107,14 +115,14 @@ class Sweep:
 
     def server(self, coordinator: Coordinator) -> int:
         """Return the process from which a coordinator's runs are forked."""
-        (pid,) = (pid for pid in self.alive() if os.getsid(pid) == pid and parent(pid) == coordinator.pid)
+        (pid,) = (pid for pid in self.alive() if leads_session(pid) and parent(pid) == coordinator.pid)
         return pid
 
     def runs(self, coordinator: Coordinator) -> list[int]:
         """Return the processes of the runs under way; none before the fork server is there."""
         parents = {pid: parent(pid) for pid in self.alive()}
         servers = {pid for pid, above in parents.items() if above == coordinator.pid}
-        with_run = [pid for pid, above in parents.items() if above in servers and os.getsid(pid) == pid]
+        with_run = [pid for pid, above in parents.items() if above in servers and leads_session(pid)]
         started = {int(pid) for path in self.folder.rglob("starts.txt") for pid in path.read_text().split()}
         return [pid for pid in with_run if pid in started]
 

@@ -12,6 +12,7 @@ import pytest
 
 from bench.results.record import RunRecord, records
 from bench.sweeps import coordinator
+from tests.faults.conftest import leads_session
 
 TRIALS = 2
 SIZE = (f"trials={TRIALS}", "confirm_seeds=1")
@@ -77,7 +78,7 @@ def test_coordinators_and_runs_killed_at_random_moments(stub_sweep, rounds):
             stub_sweep.wait_for("runs/*/*/*/t*/starts.txt")
         time.sleep(rng.uniform(0, 1.2))
         for _ in range(2):
-            runs = [pid for pid in stub_sweep.alive() if pid != process.pid and os.getsid(pid) == pid]
+            runs = [pid for pid in stub_sweep.alive() if pid != process.pid and leads_session(pid)]
             if runs and rng.random() < 0.7:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(rng.choice(runs), signal.SIGKILL)

@@ -52,6 +52,21 @@ def graded(config: RunConfig, value: float) -> dict:
     return fields | ({"state": "pruned", "cause": PAUSED} if done < epochs else {})
 
 
+def start_daemons(folder: Path) -> None:
+    """Start two processes in sessions of their own; the second has no environment and no parent.
+
+    The token in the command line lets a test find them.
+    """
+    daemon = [sys.executable, "-S", "-c", "import time; time.sleep(3600)", os.environ["BENCH_TOKEN"]]
+    subprocess.Popen(daemon, start_new_session=True)
+    between = os.fork()
+    if between == 0:
+        subprocess.Popen(daemon, start_new_session=True, env={})
+        os._exit(0)
+    os.waitpid(between, 0)
+    (folder / "daemons.txt").touch()
+
+
 def run(folder: Path, on_report, submitted: float) -> None:
     """Carry out one run."""
     config = RunConfig.read(folder / "config.json")
@@ -60,6 +75,8 @@ def run(folder: Path, on_report, submitted: float) -> None:
     actions = json.loads(os.environ.get("BENCH_STUB", "{}"))
     keys = [key for key in actions if key in config.run]
     action = actions[max(keys, key=len)] if keys else ""
+    if action == "daemons":  # before the work: a test kills what it likes while the run is under way
+        start_daemons(folder)
     time.sleep(float(os.environ.get("BENCH_STUB_SECONDS", "0.1")))
     first = len((folder / "starts.txt").read_text().split()) == 1
     value: object = score(config)
@@ -77,14 +94,6 @@ def run(folder: Path, on_report, submitted: float) -> None:
     elif action == "helpers":
         for _ in range(3):
             subprocess.Popen([sys.executable, "-c", "import time; time.sleep(3600)"])
-    elif action == "daemons":
-        # The token in the command line lets a test find them; the second has no environment and no parent.
-        daemon = [sys.executable, "-S", "-c", "import time; time.sleep(3600)", os.environ["BENCH_TOKEN"]]
-        subprocess.Popen(daemon, start_new_session=True)
-        if os.fork() == 0:
-            subprocess.Popen(daemon, start_new_session=True, env={})
-            os._exit(0)
-        (folder / "daemons.txt").touch()
     elif action == "infinite":
         value = float("inf")
     elif action == "nothing":

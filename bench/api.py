@@ -15,6 +15,7 @@ reports in one line is raised as an exception of `bench.errors`.
 import contextlib
 import html
 import re
+import shlex
 import signal
 import tempfile
 import threading
@@ -58,6 +59,7 @@ _OPTIONS = {
     flag(name): {plural: one for one, plural in ALIASES.items()}.get(name, name) for name in SweepConfig.model_fields
 }
 _OPTION = re.compile(r"--[a-z][a-z-]*")
+_EXPORT = re.compile(r"python -m bench export --model ('[^']*'|[^\s)]+)")  # a name with blanks is quoted
 _RUNNING = threading.Lock()
 
 
@@ -137,7 +139,7 @@ class Sweep:
     @property
     def answer(self) -> str:
         """Which model is best at each dataset and length, in sentences, one a line. Raises StoreError."""
-        return "\n".join(answers.lines(self.leaderboard()))
+        return "\n".join(_answers(self.leaderboard()))
 
     def leaderboard(self) -> pd.DataFrame:
         """Return a row for each model or cheap baseline on each dataset at each length, the best first.
@@ -200,7 +202,7 @@ class Sweep:
     def _repr_html_(self) -> str:
         """Return the answer and the leaderboard for a notebook."""
         board = self.leaderboard()
-        parts = [f"<p>{html.escape(line)}</p>" for line in answers.lines(board)]
+        parts = [f"<p>{html.escape(line)}</p>" for line in _answers(board)]
         for title, cells in tables.for_people(board).items():
             head, rows = tables.filled(list(tables.SHOWN.values()), cells)
             shown = pd.DataFrame(rows, columns=head).to_html(index=False, border=0)
@@ -384,6 +386,12 @@ def _in_words_of_python(path: Path | None = None) -> Iterator[None]:
         text = _OPTION.sub(lambda option: _OPTIONS.get(option[0], option[0]), str(error))
         error.args = (text if path is None else _without_path(text, path),)
         raise
+
+
+def _answers(board: pd.DataFrame) -> list[str]:
+    """Return the answers of a sweep, with the call that returns a cheap baseline for the command that exports it."""
+    call = "sweep.best(model={!r})".format
+    return [_EXPORT.sub(lambda found: call(*shlex.split(found[1])), line) for line in answers.lines(board)]
 
 
 def _without_path(text: str, path: Path) -> str:

@@ -60,6 +60,12 @@ def test_a_sweep_of_a_table_has_a_leaderboard_an_answer_and_a_report(sweep, resu
     assert "mlp" in shown
 
 
+def test_an_answer_names_the_call_that_returns_a_cheap_baseline(sweep, monkeypatch):
+    sentence = "use it (python -m bench export --model 'linear map'), or not (python -m bench export --model 1-NN)."
+    monkeypatch.setattr(api.answers, "lines", lambda board: [sentence])
+    assert sweep.answer == "use it (sweep.best(model='linear map')), or not (sweep.best(model='1-NN'))."
+
+
 def test_the_same_call_and_the_command_line_resume_a_sweep_of_a_table(sweep, results, capsys):
     records = {path: path.stat().st_mtime_ns for path in sweep.folder.rglob("record.json")}
     again = bench.sweep(load(), **SETTINGS, results=results)

@@ -28,6 +28,11 @@ if TYPE_CHECKING:
     from bench.sweeps.status import Status
 
 LINE_SECONDS = 10.0
+"""Between two lines about a sweep, where there is no terminal."""
+
+UNCHANGED_SECONDS = 60.0
+"""The same if nothing has happened since but that time has passed."""
+
 PIPE_WIDTH = 10_000  # of a table that is no terminal's: every row is one line
 
 
@@ -64,6 +69,7 @@ class Screen:
         self._cells = self._progress.add_task("cells", total=None)
         self._runs = self._progress.add_task("runs ", total=None)
         self._last_line = time.monotonic()
+        self._last_state: tuple[Any, ...] = ()
 
     def __enter__(self) -> "Screen":
         if self.console.is_terminal:
@@ -99,8 +105,11 @@ class Screen:
         self._progress.update(self._runs, completed=done, total=total)
         if self._live is not None:
             self._live.update(Group(self._progress, self._details(status)))
-        elif time.monotonic() - self._last_line > LINE_SECONDS:
-            self._last_line = time.monotonic()
+            return
+        state = (status.phase, status.finished_cells, done, status.failed)
+        seconds = UNCHANGED_SECONDS if state == self._last_state else LINE_SECONDS
+        if time.monotonic() - self._last_line > seconds:
+            self._last_line, self._last_state = time.monotonic(), state
             self.say(
                 f"{status.phase}: {status.finished_cells}/{len(plan.cells)} cells, "
                 f"{done}{'' if total is None else f'/{total}'} runs, {status.failed} failed, {time_left(status)}; "

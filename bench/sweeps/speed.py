@@ -107,7 +107,7 @@ def _row(record: RunRecord, path: Path, machine: dict[str, Any]) -> dict[str, An
         "timing_disturbed": disturbance.words(disturbance.of_speed(record.speed)),
         "batch_size": config.train.batch_size,
         "peak_memory_mib": None if memory is None or record.speed is None else memory / 2**20,
-        "parameters": record.num_parameters or None,
+        "num_parameters": record.num_parameters or None,
         "state_size": record.state_size,
         "kernels": ", ".join(record.kernels),
         "device": config.device,

@@ -3,13 +3,13 @@
 import math
 import statistics
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Protocol
 
 from bench.config.budgets import passes
 from bench.config.ids import CellId, RunId
-from bench.config.settings import RunConfig
+from bench.config.settings import RunConfig, TrainSettings
 from bench.results.cell_runs import CellRuns
 from bench.results.record import RunRecord
 from bench.sweeps import halving, timed
@@ -21,7 +21,7 @@ from bench.sweeps.next_step import Confirm, Done, Test, Wait
 from bench.sweeps.prepare import Plan
 from bench.sweeps.status import Display, Status
 from bench.sweeps.timed import Journal, Pace, Speeds
-from bench.wording import count, duration
+from bench.wording import count
 
 NOTE_SECONDS = 1.0
 """Between two notes of the time spent, of which a kill loses so much at most."""
@@ -90,10 +90,10 @@ class Timing:
                     self.plan.budget.confirm_seeds,
                 )
         steps = {name: made.steps for name, made in self.journal.plans.items()}
-        self.plan = replace(self.plan, full_steps=steps)
+        asked, self.plan = self.plan, replace(self.plan, full_steps=steps)
         self.note(at_once=True)
-        for name in self.questions:
-            display.say(self._planned(name))
+        for name, cells in self.questions.items():
+            display.say(f"{title(cell.id for cell in cells)}: {self._planned(name, asked.settings(cells[0]))}")
 
     def note(self, at_once: bool = False) -> None:
         """Write how much time is spent."""
@@ -101,18 +101,25 @@ class Timing:
             self._noted = time.monotonic()
             self.journal.write(self.pace.elapsed)
 
-    def _planned(self, name: str) -> str:
+    def _planned(self, name: str, asked: TrainSettings) -> str:
+        """Return how many configurations begin, and the length of a full run if it is less than was asked for."""
         made = self.journal.plans.get(name)
         if made is None:
-            return f"{name}: no model could be trained for a few steps; see the failed runs"
+            return "no model could be trained for a few steps; see the failed runs"
+        begin = f"{count(made.configurations, 'configuration')} of each model begin"
         cell = self.questions[name][0]
         settings = self.plan.settings(cell)
+        if settings.max_steps == asked.max_steps:
+            return begin
         number = passes(cell.task, settings)
         over = "" if number is None else f", {number:.3g} passes over the training data"
-        return (
-            f"{name}: a full run has {settings.max_steps:,} steps of {settings.batch_size} sequences{over}; "
-            f"{count(made.configurations, 'configuration')} of each model begin"
-        )
+        return f"{begin}; in this time a full run has {settings.max_steps:,} steps{over}"
+
+
+def title(cells: Iterable[CellId]) -> str:
+    """Return what the answers call the question of these cells."""
+    cell = next(iter(cells))
+    return f"{cell.dataset} at {cell.length}"
 
 
 class TimedSearch:
@@ -165,7 +172,7 @@ class TimedSearch:
         """End what is still under way when the time of a question is over, although it was expected to fit."""
         if time.monotonic() > deadline + timed.END_SECONDS and self.host.jobs:
             number = count(len(self.host.jobs), "run")
-            self.host.display.say(f"{name}: the time is over; {number} under way ended without a result")
+            self.host.display.say(f"{title(self._cells)}: the time is over; {number} under way ended without a result")
             self.host.abandon()
 
     def _entrants(self) -> list[Entrant]:
@@ -259,4 +266,4 @@ class TimedSearch:
                 part = "the test split is opened"
             case _:
                 return self.host.status.phase
-        return f"{name}: {part}, {duration(max(0.0, self.pace.end - time.monotonic()))} left"
+        return f"{title(self._cells)}: {part}"

@@ -18,7 +18,8 @@ CORES = 2
 def python_of(kind: str, folder: Path) -> Path:
     """Return the interpreter of an environment; make it if it is missing or its list has changed."""
     listed = HERE / "requirements" / f"{kind}.txt"
-    place, digest = folder / kind, hashlib.sha256(listed.read_bytes()).hexdigest()
+    lists = [listed, ROOT / "pyproject.toml", ROOT / "constraints.txt"]  # a list may name the bench itself
+    place, digest = folder / kind, hashlib.sha256(b"".join(path.read_bytes() for path in lists)).hexdigest()
     python, mark = place / "bin" / "python", place / ".made"
     if mark.is_file() and mark.read_text() == digest:
         return python
@@ -57,3 +58,8 @@ def limit_cores() -> None:
     """Keep this process to its first CORES cores, where the system can."""
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:CORES])
+
+
+def num_cores() -> int:
+    """Return how many cores the bench and its peers have."""
+    return min(CORES, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)

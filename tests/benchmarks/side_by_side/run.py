@@ -203,7 +203,7 @@ def main() -> None:
     options.folder.mkdir(parents=True, exist_ok=True)
     names, sets = set(filter(None, options.peers.split(","))), set(filter(None, options.sets.split(",")))
     rows: list[Row] = []
-    print(f"{platform.processor() or platform.machine()}, {environments.CORES} cores, {options.budget} each\n")
+    print(f"{platform.processor() or platform.machine()}, cores: {environments.num_cores()}, {options.budget} each\n")
     for kind in options.kinds.split(","):
         columns = ["data", "who", "metric", "test score", "seconds", "fitted on", "note"]
         if kind == "search":

@@ -3,6 +3,7 @@
 B batch, L steps, C labels.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ from bench.data.table_format import TableFormat
 from bench.data.tagged import Tagged
 from bench.errors import DataError, DeclarationError
 from bench.tasks._sequences import checked_files, class_scores
-from bench.wording import shortened
+from bench.wording import first, shortened
 
 SHARES = (0.8, 0.1, 0.1)
 
@@ -156,8 +157,9 @@ def _make(
     parts = _split(read, rule, paths[0])
     words = vocabulary.make(parts["train"].tokens, "word", min_count=min_count)
     features = morphology.vocabularies(parts["train"].tokens, min_count)
-    names = sorted(set(parts["train"].labels))
-    _check_labels(parts, names, rule, paths, label)
+    untrained = _untrained(parts, rule, paths[0], label)
+    trained = set(parts["train"].labels)  # first: their numbers do not depend on the other parts
+    names = sorted(trained) + sorted(set().union(*(each.labels for each in parts.values())) - trained)
     number = {name: place for place, name in enumerate(names)}
     arrays, unknown = {}, []
     for part, each in parts.items():
@@ -166,7 +168,8 @@ def _make(
         arrays[f"{part}_y"] = np.array([number[mark] for mark in each.labels], dtype=np.int64)
         arrays[f"{part}_stop"] = np.array(each.stop, dtype=np.int64)
         unknown.append(f"{part} {int((arrays[f'{part}_x'] == 0).sum()) / len(each.tokens):.1%}")
-    remarks = [remark for each in read.values() for remark in each.remarks] + label_remarks + _repeated(parts)
+    remarks = [remark for each in read.values() for remark in each.remarks] + label_remarks + untrained
+    remarks += _repeated(parts)
     rule_of_unknown = f"tokens that occur fewer than {min_count} times in training are read as <unk>"
     remarks.append(Remark("unknown", f"{rule_of_unknown}: {', '.join(unknown)}"))
     meta: dict[str, Any] = {"vocabulary": words, "features": features, "labels": names, "remarks": remarks}
@@ -215,23 +218,24 @@ def _split(files: dict[str, Tagged], rule: dict[str, Any] | list[float], path: P
     return parts
 
 
-def _check_labels(
-    parts: dict[str, Tagged], known: list[str], rule: dict[str, Any] | list[float], paths: list[Path], column: str
-) -> None:
-    """Check that training has every label. Raises DataError."""
+def _untrained(parts: dict[str, Tagged], rule: dict[str, Any] | list[float], path: Path, column: str) -> list[Remark]:
+    """Return remarks on labels that training does not have. Raises DataError if most labels of a part are such."""
+    trained, remarks = set(parts["train"].labels), []
     for part, each in parts.items():
-        unknown = sorted(set(each.labels) - set(known))
-        if unknown:
-            by_file = isinstance(rule, dict)
-            listed = rule.get(part) if isinstance(rule, dict) else None
-            path = next(path for path in paths if listed is None or path.name in listed)
-            trained = rule.get("train") if isinstance(rule, dict) else None
-            where = " and ".join(trained) if trained else "the training part"
-            fix = "no model can learn it: remove its sequences, or give it another label"
+        counts = Counter(mark for mark in each.labels if mark not in trained)
+        if not counts:
+            continue
+        if counts.total() > len(each.labels) / 2:
+            fix = "or use other shares (--splits)" if isinstance(rule, list) else "or name the column of the labels"
+            mark = next(iter(counts))
             raise DataError(
-                f"{path}: label '{unknown[0]}' of column '{column}', {each.labels.count(unknown[0]):,} in {part}, does "
-                f"not occur in {where}; {fix}{'' if by_file else '; or use other shares (--splits)'}"
+                f"{path}: column '{column}': most labels of {part} do not occur in train, such as '{mark}'; give files "
+                f"with the same labels, {fix}"
             )
+        listed = first([f"{mark} ({number})" for mark, number in counts.most_common()], 10)
+        rule_of = f"labels of {part} that no training sequence has, so that every answer to them counts as wrong"
+        remarks.append(Remark("unseen", f"{rule_of}: {listed}"))
+    return remarks
 
 
 def _repeated(parts: dict[str, Tagged]) -> list[Remark]:

@@ -188,9 +188,20 @@ def test_what_cannot_be_read_is_refused_in_one_line(write, content, options, com
     assert "\n" not in str(error.value)
 
 
-def test_a_label_that_training_does_not_hold_is_refused(write):
+def test_a_label_that_training_does_not_hold_is_a_remark_and_counts_as_wrong(write, small):
+    files = [*small[:2], *write(test__conllu=conllu("cat/NOUN sat/VERB", "oh/INTJ"))]
+    task = Task(3, files=files, splits=SPLITS)
+    assert task.meta["labels"] == ["DET", "NOUN", "VERB", "INTJ"]
+    rule = "labels of test that no training sequence has, so that every answer to them counts as wrong"
+    assert f"{rule}: INTJ (1)" in [remark.text for remark in task.meta["remarks"]]
+    test = task.spread("test", 2)
+    perfect = np.eye(4)[np.where(test.y == 3, 0, test.y)]
+    assert task.score(perfect, test)["accuracy"] == pytest.approx(2 / 3)
+
+
+def test_files_with_different_labels_are_refused(write):
     files = write(train__conllu=GOOD, val__conllu=GOOD, test__conllu=conllu("oh/INTJ"))
-    with pytest.raises(BenchError, match=r"test\.conllu: label 'INTJ' of column 'upos', 1 in test, does not"):
+    with pytest.raises(BenchError, match=r"column 'upos': most labels of test do not occur in train, such as 'INTJ'"):
         Task(4, files=files, splits=SPLITS)
 
 

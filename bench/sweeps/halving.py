@@ -3,8 +3,9 @@
 1. Brackets. Successive halving over the configurations of all models at once (Jamieson & Talwalkar 2016): on the first
    rung every model has the same number of configurations, and of each rung a third continues to the next. Every model
    keeps at least one configuration on the second rung, and at least three run to their end.
+   Further brackets follow as long as they end in the first part of the time.
 2. Confirmation. The best model and the runner-up are trained again on fresh seeds and tested, then the other models.
-3. Further brackets, if a whole one still fits, and more fresh seeds in the time that is left.
+3. In the time that is left: further brackets, if a whole one still fits, and more fresh seeds.
 
 Runs continue from where they paused. Scores are compared at equal numbers of validations.
 """
@@ -43,7 +44,9 @@ class Continue:
 
 @dataclass(frozen=True)
 class Bracket:
-    """A whole further bracket and the confirmation of its best configuration; asked of `fits` before it begins."""
+    """A whole further bracket and the confirmation that must follow it; asked of `fits` before it begins."""
+
+    is_early: bool  # before any model is confirmed: the best two must follow, and else the best configuration
 
 
 Step = Draw | Continue | Confirm | Test | Wait | Done
@@ -77,6 +80,12 @@ class Entrant:
         trials = {run.config.id for run in self.runs.screened} | {run for run in self.running if run == run.trial}
         return len(trials)
 
+    @property
+    def is_confirmed(self) -> bool:
+        """Whether a confirm run of the model has begun."""
+        begun = any(run != run.trial for run in self.running)
+        return begun or any(run.config.phase == "confirm" for run in self.runs.records)
+
     def target(self, brackets: int, rules: Rules) -> int:
         """Return how many trials so many brackets have."""
         wanted = brackets * rules.configurations
@@ -107,6 +116,9 @@ def next_step(
     if step is not None:
         return step
     ranking = ranked(entrants)
+    left = [entrant for entrant in entrants if entrant.target(brackets + 1, rules) > entrant.begun]
+    if left and ranking and not any(entrant.is_confirmed for entrant in entrants) and fits(Bracket(is_early=True)):
+        return Draw(left[0].cell)
     for group in (ranking[:2], *([entrant] for entrant in ranking[2:])):
         for entrant in group:
             if (step := _confirm(entrant, entrant.runs.best[0], FEWEST_SEEDS, rules, fits)) is not None:
@@ -114,8 +126,7 @@ def next_step(
         for entrant in group:
             if _is_ready(entrant, rules) and (step := _test(entrant, fits, has_weights)) is not None:
                 return step
-    left = [entrant for entrant in entrants if entrant.target(brackets + 1, rules) > entrant.begun]
-    if left and ranking and fits(Bracket()):
+    if left and ranking and fits(Bracket(is_early=False)):
         return Draw(left[0].cell)
     for seeds in range(FEWEST_SEEDS, rules.most_seeds + 1):
         for entrant in ranking:

@@ -33,6 +33,9 @@ SLOWER = 1.3
 USED = 0.9
 """The share of the time that is planned for; runs of unequal length leave slots idle, and cheap baselines take some."""
 
+SEARCHED = 0.6
+"""The share of the time of a question in which further brackets begin and end before any model is confirmed."""
+
 MOST_CONFIGURATIONS = 9  # of each model on a first rung; more of them come in further brackets
 BRACKET = RUNGS[-1]  # configurations on a first rung, of all models together, at least
 
@@ -255,11 +258,13 @@ class Speeds:
             case Confirm(trial):
                 return self._test(trial.config.cell, FEWEST_SEEDS)
 
-    def bracket(self, seeds: int) -> float:
-        """Return the expected wall seconds of a further bracket and of the confirmation of its best configuration."""
-        slower = self._costs()
-        after = confirm_seconds(slower, self.settings, 1, self.slots, min(FEWEST_SEEDS, seeds))
-        return bracket_seconds(slower, self.settings, self.plan.configurations, self.slots) + after
+    def bracket(self) -> float:
+        """Return the expected wall seconds of a further bracket."""
+        return bracket_seconds(self._costs(), self.settings, self.plan.configurations, self.slots)
+
+    def confirmation(self, models: int, seeds: int) -> float:
+        """Return the expected wall seconds of the confirmation and the test of so many models."""
+        return confirm_seconds(self._costs(), self.settings, models, self.slots, min(FEWEST_SEEDS, seeds))
 
     def speed(self, cells: Iterable[CellId]) -> float:
         """Return the seconds of the exclusive passes of cells."""

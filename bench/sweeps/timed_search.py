@@ -128,6 +128,7 @@ class TimedSearch:
     def __init__(self, host: Host, timing: Timing) -> None:
         self.host, self.timing, self.pace = host, timing, timing.pace
         self._cells: dict[CellId, Cell] = {}
+        self._start = 0.0  # of the current question in this session
         self._ends: dict[str, float] = {}  # expected end of the runs under way
         self._begun: dict[str, tuple[float, float]] = {}  # when they were asked for, and the seconds they had before
         self._beside: list[float] = []  # seconds that slots were not used before and after a run
@@ -147,7 +148,7 @@ class TimedSearch:
             yield None
 
     def _begin(self, name: str, cells: list[Cell]) -> None:
-        self._cells = {cell.id: cell for cell in cells}
+        self._cells, self._start = {cell.id: cell for cell in cells}, time.monotonic()
         plan, made = self.host.plan, self.timing.journal.plans[name]
         self._rules = made.rules(plan.budget.confirm_seeds, len(plan.slots))
         self._speeds = Speeds(made, plan.settings(cells[0]), self.host.runs, len(plan.slots))
@@ -225,7 +226,11 @@ class TimedSearch:
         assert self._speeds is not None
         speeds, cells = self._speeds, set(timed.confirmed_cells(self._own_runs()))
         if isinstance(step, Bracket):
-            seconds = speeds.bracket(self._rules.most_seeds)
+            searched = time.monotonic() + self._delay() + speeds.bracket()
+            if step.is_early and searched > self._start + timed.SEARCHED * (self.pace.deadline - self._start):
+                return False
+            confirmed = min(2, len(self._cells)) if step.is_early else 1
+            seconds = speeds.bracket() + speeds.confirmation(confirmed, self._rules.most_seeds)
         else:
             begun = sum(len(runs.screened) for runs in self._own_runs().values()) / len(self._cells)
             configurations = math.ceil(begun % self._rules.configurations) + 1

@@ -124,6 +124,21 @@ def test_a_further_bracket_begins_only_if_a_whole_one_fits():
     assert step(records, fits=lambda step: True, num_configurations=3) == "confirm gru t2 on seed 3"
 
 
+def test_further_brackets_come_before_the_first_confirmation_while_their_time_lasts():
+    asked = []
+
+    def fits(step):
+        asked.append(step)
+        return step == Bracket(is_early=True)
+
+    assert step(ENDED, fits=fits) == "draw lstm"
+    assert asked == [Bracket(is_early=True)]
+    assert step(ENDED, fits=lambda step: step != Bracket(is_early=True)) == "confirm gru t2 on seed 0"
+    # A confirm run that has begun ends the search; what time is left then is for later brackets.
+    assert step(ENDED, ("gru/t2-s0",), fits=lambda step: True) == "confirm gru t2 on seed 1"
+    assert step([*ENDED, confirm(OF_GRU, 0)], fits=lambda step: True) == "confirm gru t2 on seed 1"
+
+
 def test_nothing_is_started_that_does_not_fit():
     assert step([], fits=lambda step: False) == "done"
     assert step(FIRST, fits=lambda step: False) == "done"

@@ -21,7 +21,7 @@ Curve = list[tuple[float, float]]
 
 
 def sweep(dataset: str, length: int, budget: str, results: Path, seed: int) -> tuple[Path, dict[str, Any]]:
-    """Run a sweep, and follow which validation scores its trials have reached when."""
+    """Run a sweep, and follow which validation scores its trials and confirm runs have reached when."""
     name = f"{dataset}-{length}-{budget}-{seed}-{time.strftime('%Y%m%d-%H%M%S')}"
     command = [
         *(sys.executable, "-m", "bench", "sweep", "--dataset", dataset, "--length", str(length), "--budget", budget),
@@ -42,14 +42,17 @@ def sweep(dataset: str, length: int, budget: str, results: Path, seed: int) -> t
 
 
 def _follow(folder: Path, seen: dict[Path, float], curve: Curve, seconds: float) -> None:
-    """Add the validation scores of trials whose records are new; a paused trial has a record of how far it came."""
+    """Add the validation scores of trials and confirm runs with new records; a paused trial has one of how far it came.
+
+    Both count, because a network of either has that score; the searches of peers count every validation as well.
+    """
     for path in folder.glob("runs/*/*/*/t*/record.json"):
         changed = path.stat().st_mtime
         if seen.get(path) == changed:
             continue
         seen[path] = changed
         record = RunRecord.read(path.parent, epochs=False)
-        if record is None or record.config.phase != "screen" or record.val_score is None:
+        if record is None or record.config.phase not in ("screen", "confirm") or record.val_score is None:
             continue
         if not curve or record.asked.sign * record.val_score > record.asked.sign * curve[-1][1]:
             curve.append((seconds, record.val_score))

@@ -28,6 +28,13 @@ _SURE = {  # 1,234.5 and 1 234.5 have decimal points, and so has the file of 1,2
     )
     for sign, other in ((".", ","), (",", re.escape(".")))
 }
+_UNIT = re.compile(
+    r"^\s*(?P<sign>[-+−]?)(?P<before>[$€£¥₹₩]|[A-Z]{3}(?=[\s\d]))?\s*"
+    r"(?P<number>[-+−]?(?:\d[\d.,'’\u00a0\u2009\u202f ]*|\.\d+))"
+    r"(?P<after>[%‰€£¥₹₩]|°[CF]?|[A-Za-zµ][A-Za-zµ/·²³]{0,7})?\s*$"
+)
+"""A number with a unit, such as $1,234.50, 45 % or 12.3 kWh."""
+
 _MINUS = {ord(MINUS): "-"}
 _SWAPPED = str.maketrans(",.", ".,") | _MINUS
 
@@ -37,7 +44,7 @@ def decimal_sign(cells: Iterable[str]) -> str:
 
     A comma is sure in 1.234,5 and in 1.234.567; in 0,5 if no number has a point that separates decimals.
     """
-    texts = [cell for cell in cells if "," in cell or "." in cell]
+    texts = [_UNIT.sub(r"\g<sign>\g<number>", cell).strip() for cell in cells if "," in cell or "." in cell]
     if any(map(_SURE["."].fullmatch, texts)):
         return "."
     points = [cell for cell in texts if "." in cell and NUMBER.fullmatch(cell)]
@@ -76,6 +83,27 @@ def as_texts(column: Any) -> Any:
             return str(cell)
 
     return column.astype(object).map(text, na_action="ignore").astype("string")
+
+
+def without_unit(column: Any, unit: str | None = None) -> tuple[Any, str] | None:
+    """Return a column of texts without the unit that all of its cells have, and the unit; None if they have none.
+
+    If the `unit` is given, it is taken from the cells that have it; the others stay as they are.
+    """
+    import pandas as pd
+
+    known = column.dropna()
+    parts = known.iloc[:1].str.extract(_UNIT)
+    if unit is None and (not len(parts) or not parts[["before", "after"]].notna().any(axis=None)):
+        return None
+    parts = known.str.extract(_UNIT)
+    units = parts["before"].fillna("") + parts["after"].fillna("")
+    if unit is None:
+        unit = str(units.iloc[0])
+        if parts["number"].isna().any() or not (units == unit).all():
+            return None
+    bare = (parts["sign"] + parts["number"].str.strip()).where(units == unit, known)
+    return bare.reindex(column.index).astype(pd.StringDtype()), unit
 
 
 def parsed(column: Any, decimal: str | None) -> np.ndarray:

@@ -61,7 +61,8 @@ def is_table(path: Path, config: SweepConfig) -> bool:
     if config.task == "tagging" and config.group is None and tag_columns.found_in(path, config.encoding):
         return False
     named = ending(path) in (".csv", ".tsv", ".xlsx", ".xls", ".ods", *PARQUET, *json_tables.ENDINGS)
-    return named or config.no_header or config.task in ("forecasting", "regression")
+    has_columns = bool(config.target or config.features or config.time or config.horizon)
+    return named or config.no_header or has_columns or config.task in ("forecasting", "regression")
 
 
 def check_kind(config: SweepConfig, path: Path) -> None:
@@ -82,7 +83,7 @@ def task_of(config: SweepConfig, path: Path, look: Look | None) -> str:
         return "tagging"
     if (path.is_dir() and look is None) or is_archive(path) or end in (".ts", ".npz", ".npy"):
         return "classification"
-    if end == TEXT_FILES and not (config.label or config.text):
+    if end == TEXT_FILES and look is None and not (config.label or config.text):
         if _holds_numbers(path):
             rule = "every line holds numbers that blanks separate, which is no text; separate them by commas or tabs"
             raise DeclarationError(f"{path}: {rule}, or give --task language_modelling")

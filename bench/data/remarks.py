@@ -5,8 +5,8 @@ from typing import Any, Literal, NamedTuple
 
 Kind = Literal[
     "constant", "cut", "decimal", "encoding", "equal", "future", "groups", "ignored", "labels", "leak",
-    "missing", "rounded", "scale", "shift", "short", "sorted", "steps", "thousands", "time", "unknown",
-    "unnamed", "unseen", "windows"
+    "missing", "rounded", "scale", "shift", "short", "sorted", "steps", "thousands", "time", "unit",
+    "unknown", "unnamed", "unseen", "windows"
 ]  # fmt: skip
 
 

@@ -74,6 +74,8 @@ class Source(NamedTuple):
                 whole = next(holds, None)
                 quoted = f"""; put a name that holds a comma in double quotes, such as '"{whole}"'"""
                 hint = quoted if whole else did_you_mean(name, self.names)
+                if sum(bool(DATE.fullmatch(known.strip())) for known in self.names) > 2:
+                    hint += "; columns are named after times: transpose the table, so that each row is a time"
                 raise DataError(f"{self.path}: there is no column '{name}'{hint} (columns: {shown})")
             if count > 1:
                 raise DataError(f"{self.path}: {count} columns are named '{name}'; rename all but one")

@@ -17,7 +17,17 @@ import numpy as np
 
 from bench import wording
 from bench.data.json_tables import cells, frames, is_json
-from bench.data.numbers import DECIMAL_COMMA, NUMBER, ONE_GROUP, as_texts, has_sure_points, parsed, plain, ungrouped
+from bench.data.numbers import (
+    DECIMAL_COMMA,
+    NUMBER,
+    ONE_GROUP,
+    as_texts,
+    has_sure_points,
+    parsed,
+    plain,
+    ungrouped,
+    without_unit,
+)
 from bench.data.remarks import Remark
 from bench.data.splits import named_parts
 from bench.data.table_format import (
@@ -33,7 +43,8 @@ from bench.data.timestamps import TimeForm, TimeReader, regularity, set_back_clo
 from bench.errors import DataError
 
 CELLS = 1 << 20  # of a piece: rows times columns of the file
-MISSING = ["", "NA", "N/A", "n/a", "NaN", "nan", "-nan", "NULL", "null", "None", "<NA>", "#N/A", "?"]
+MISSING = ["", "NA", "N/A", "n/a", "NaN", "nan", "-nan", "NULL", "null", "None", "<NA>", "#N/A"]
+MISSING += ["?", "-", "--", "—", "."]
 """Cells that mean a missing number. A group may be called NA."""
 
 _SEPARATED = re.compile(r"\s*[-+]?\d{1,3}([., '’\u00a0\u202f]\d{3})+([.,]\d+)?\s*")
@@ -152,6 +163,7 @@ class _Reader:
         self.known: dict[str, int] = {}
         self.time_reader = TimeReader(form.time_form)
         self.grouped: dict[str, str] = {}  # columns with separators of thousands, and what is remarked about them
+        self.units: dict[str, str] = {}  # of columns whose numbers all have the same unit
         self.kinds: dict[str, Any] = {}  # of numbers in finished columns
         self.rounded = dict.fromkeys(wanted, 0.0)  # at most, by the precision of the column
         self.range = {name: (np.inf, -np.inf) for name in wanted}
@@ -200,11 +212,13 @@ class _Reader:
             remarks += self.time_reader.remarks + regularity(self.time, times, borders)
         columns = {}
         remarks += [Remark("thousands", text, name) for name, text in self.grouped.items()]
+        units = ((name, f"numbers are read without their unit ({unit})") for name, unit in self.units.items())
+        remarks += [Remark("unit", text, name) for name, text in units]
         for name in self.wanted:
             column = self.columns.pop(name).finish()
             self.kinds[name] = column.dtype
             columns[name] = column if order is None else column[order]
-            remarks += self._check_range(path, name)
+            remarks += self._check_range(path, name) + _nines(column, name)
         table = Table(columns, times, groups, list(self.known), remarks, self.time_reader.found)
         files = parts = None
         if len(self.first_rows) > 1:
@@ -233,6 +247,7 @@ class _Reader:
         """Return texts as numbers, those with separators of thousands as well if it is sure that they are such."""
         if column.dtype == object:
             column = as_texts(column)
+        column = self._without_unit(name, column)
         numbers = parsed(column, source.form.decimal)
         unread = np.isnan(numbers) & column.notna().to_numpy()
         if not unread.any():
@@ -249,6 +264,16 @@ class _Reader:
                 f"thousands are read without their separators ({_shown(cell)} as {numbers[place]:.12g})"
             )
         return numbers
+
+    def _without_unit(self, name: str, column: Any) -> Any:
+        """Return texts without their unit if it is the same in all of them, and in all pieces of the column."""
+        if name in self.columns and name not in self.units:
+            return column
+        found = without_unit(column, self.units.get(name))
+        if found is None:
+            return column
+        column, self.units[name] = found
+        return column
 
     def _check_thousands(self, source: Source, name: str, column: Any, row: int, cell: str) -> None:
         """Raise DataError if 1,500 may be 1.5: if no number of the file decides which sign is the decimal one."""
@@ -352,6 +377,20 @@ class _Reader:
         row = row if order is None else int(order[row])
         source, first = [entry for entry in self.first_rows if entry[1] <= row][-1]
         _refuse(source, row - first, self.time, rule)
+
+
+def _nines(column: np.ndarray, name: str) -> list[Remark]:
+    """Return a remark on values such as -999 that lie far from all others: many tables write them for missing ones."""
+    known = column[~np.isnan(column)]
+    for value in (known.min(initial=0), known.max(initial=0)):
+        if not re.fullmatch(r"-?99+\.0", str(float(value))):
+            continue
+        others = known[known != value]
+        if len(others) and np.abs(others - value).min() > np.ptp(others):
+            times = wording.count(len(known) - len(others), "value")
+            rule = "lie far from all others; leave them empty if they mean missing"
+            return [Remark("missing", f"{times} of {value:g} {rule}", name)]
+    return []
 
 
 def _precision(numbers: np.ndarray) -> type:

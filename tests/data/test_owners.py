@@ -28,6 +28,21 @@ def arrays_of(card, length=12):
     return batch.x, batch.y
 
 
+def test_a_text_file_with_columns_that_options_name_is_a_table(tmp_path):
+    table = pd.read_csv(hourly(tmp_path / "load.csv"))
+    table.to_csv(tmp_path / "load.txt", sep="\t", index=False)
+    own = make(tmp_path / "load.txt", target=["load"], horizon=2)
+    assert own.card.task == "forecasting"
+    assert "600 rows, delimiter '\\t'" in own.remarks[0]
+
+
+def test_a_table_whose_columns_are_times_is_to_be_transposed(tmp_path):
+    names = ",".join(f"2026-01-{day:02}" for day in range(1, 20))
+    (tmp_path / "wide.csv").write_text(f"store,{names}\n" + "a" + ",1" * 19 + "\n")
+    with pytest.raises(DataError, match="no column 'sales'; columns are named after times: transpose the table"):
+        make(tmp_path / "wide.csv", target=["sales"], horizon=2)
+
+
 # JSON
 
 

@@ -195,6 +195,60 @@ def test_thousands_are_read_with_their_separators_and_remarked(tmp_path, cells, 
     assert [float(row[0] or "nan") for row in head.rows] == pytest.approx(values, nan_ok=True)
 
 
+@pytest.mark.parametrize(
+    ("cells", "values", "unit"),
+    [
+        (["$1,234.50", "-$3.25", "$ 5"], [1234.5, -3.25, 5], "$"),
+        (["45%", "5.5 %", ""], [45, 5.5, np.nan], "%"),
+        (["12.3 kWh", "1 kWh"], [12.3, 1], "kWh"),
+        (["-5 °C", "3.2 °C"], [-5, 3.2], "°C"),
+        (["USD 1,000", "USD 5"], [1000, 5], "USD"),
+        (["1 234,5 €", "0,25 €"], [1234.5, 0.25], "€"),
+    ],
+)
+def test_numbers_are_read_without_the_unit_that_all_of_them_have(tmp_path, cells, values, unit):
+    path = tmp_path / "t.csv"
+    path.write_text("\n".join(["a;b", *(f"{cell};1" for cell in cells)]))
+    table = read_table([path], ["a"])
+    np.testing.assert_array_equal(table.columns["a"], np.float32(values))
+    assert f"column 'a': numbers are read without their unit ({unit})" in map(str, table.remarks)
+
+
+@pytest.mark.parametrize("cells", [["$5", "6"], ["5%", "5 kg"], ["1.2K", "3.4M"], ["5 apples a day", "6"]])
+def test_numbers_of_several_units_are_refused(tmp_path, cells):
+    path = tmp_path / "t.csv"
+    path.write_text("\n".join(["a;b", *(f"{cell};1" for cell in cells)]))
+    with pytest.raises(DataError, match="is not a number"):
+        read_table([path], ["a"])
+
+
+def test_all_pieces_of_a_column_have_the_same_unit(tmp_path, monkeypatch):
+    monkeypatch.setattr(tables, "CELLS", 512)
+    path = tmp_path / "t.csv"
+    path.write_text("\n".join(["a,b", *(f"{number} kg,1" for number in range(600)), "7 lb,1"]))
+    with pytest.raises(DataError, match="line 602, column 'a': '7 lb' is not a number"):
+        read_table([path], ["a"])
+    path.write_text(path.read_text().replace("lb", "kg"))
+    assert read_table([path], ["a"]).columns["a"].sum() == 599 * 300 + 7
+
+
+@pytest.mark.parametrize(("value", "times"), [(-999, 2), (9999, 1)])
+def test_nines_far_from_all_other_values_are_remarked(tmp_path, value, times):
+    path = tmp_path / "t.csv"
+    path.write_text("\n".join(["a", *map(str, [*range(20), *[value] * times])]))
+    values = "1 value" if times == 1 else f"{times} values"
+    rule = f"{values} of {value} lie far from all others; leave them empty if they mean missing"
+    assert [remark.text for remark in read_table([path], ["a"]).remarks] == [rule]
+    path.write_text("\n".join(["a", *map(str, range(100))]))
+    assert not read_table([path], ["a"]).remarks
+
+
+def test_a_dash_or_a_point_alone_is_a_missing_number(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("a,b\n1,-\n-,2\n—,.\n-4,--\n")
+    np.testing.assert_array_equal(read_table([path], ["a"]).columns["a"], np.float32([1, np.nan, np.nan, -4]))
+
+
 def test_another_column_decides_which_sign_separates_decimals(tmp_path):
     table = read(write(tmp_path, 'sales,price\n"1,500",1.25\n"2,500",3.5\n'))
     np.testing.assert_array_equal(table.columns["sales"], np.float32([1500, 2500]))

@@ -19,6 +19,12 @@ More are scored only as long as a validation costs less than the training before
 etth1, 27 validations took several times as long as a short run's training, and neighbouring windows say the same.
 """
 
+LEAST_SCORED, SCORED_TO_TRAINED = 100, 3
+"""The same for runs that a budget of time makes very short: a validation scores SCORED_TO_TRAINED times the examples
+trained on since the last one, and costs about as much, but at least LEAST_SCORED. With 1,000 windows of etth1 in every
+validation, 27 of them took 90 % of the time of a run, for which 27 steps were left; now 216 are.
+"""
+
 Passes = Annotated[float, Between(0.01, 1e6, "passes over the training examples")]
 
 
@@ -146,11 +152,12 @@ def passes(task: Task, settings: TrainSettings) -> float | None:
 def of_steps(settings: TrainSettings, steps: int) -> TrainSettings:
     """Return the settings of a shorter run of about `steps` optimiser steps, a multiple of its validations.
 
-    Its validations score fewer examples too, but no fewer than FEWEST_SCORED.
+    Its validations score fewer examples too: see FEWEST_SCORED and LEAST_SCORED.
     """
     epochs = settings.num_epochs
     sequences = max(1, round(steps / epochs)) * settings.batch_size  # from one validation to the next
-    num_val = min(settings.num_val, max(FEWEST_SCORED, sequences))
+    fewest = min(FEWEST_SCORED, max(LEAST_SCORED, SCORED_TO_TRAINED * sequences))
+    num_val = min(settings.num_val, max(fewest, sequences))
     return settings.model_copy(update={"max_sequences": sequences * epochs, "num_val": num_val})
 
 

@@ -196,7 +196,9 @@ def test_validations_score_a_thousand_examples_or_as_many_as_were_trained_on_sin
     settings = train_settings(BUDGETS["quick"], Stored(8_000, val=2_880), {})
     assert settings.num_val == settings.steps_per_epoch * settings.batch_size == 74 * 32
     assert train_settings(BUDGETS["quick"], Stored(1_000, val=900), {}).num_val == 900
-    assert of_steps(settings, 27 * 10).num_val == 1_000
+    assert of_steps(settings, 27).num_val == 100
+    assert of_steps(settings, 27 * 5).num_val == 3 * 5 * 32  # costs about as much as the training before it
+    assert of_steps(settings, 27 * 11).num_val == 1_000
     assert of_steps(settings, 27 * 50).num_val == 50 * 32
     assert train_settings(BUDGETS["full"], Stored(10**6, val=50_000), {}).num_val == 20_000
 

@@ -60,7 +60,8 @@ def serve(results: Path, port: int) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
     # MLflow imports `datasets` if it is installed, which must not be your folder of cards in the working directory.
-    environment = os.environ | store.ENVIRONMENT | {"PYTHONSAFEPATH": "1"}
+    # Warnings of MLflow about the libraries it uses are no concern of its readers.
+    environment = os.environ | store.ENVIRONMENT | {"PYTHONSAFEPATH": "1", "PYTHONWARNINGS": "ignore"}
     # The server is two processes, and the first does not end the second: as a group, both can be ended.
     with subprocess.Popen(command, env=environment, start_new_session=True) as server:
         try:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.baselines._linear import classifier, scaled, standing, temperature
+from bench.baselines._linear import STRENGTHS, classifier, factor, scaled, standing
 from bench.config import baseline
 from bench.config.contracts import Batch, Task
 
@@ -29,7 +29,7 @@ class LinearClassifier(baseline.Baseline):
         self.arrays = {"steps": np.array(task.num_steps)}
         mean, scale = scaled(self.features(train.x, train.length))
         self.arrays |= {"mean": mean, "scale": scale}
-        self.arrays |= fitted("logistic", self._standardised, train, val, task, self.chosen)
+        self.arrays |= fitted(self, "logistic", self._standardised, train, val, task)
 
     def outputs(self, x: np.ndarray, length: np.ndarray) -> np.ndarray:
         """Return log odds, (B, C)."""
@@ -41,14 +41,14 @@ class LinearClassifier(baseline.Baseline):
 
 
 def fitted(
+    found: baseline.Baseline,
     kind: str,
     features: Callable[[np.ndarray, np.ndarray], Any],
     train: Batch,
     val: Batch,
     task: Task,
-    chosen: dict[str, Any],
 ) -> dict[str, np.ndarray]:
-    """Return `weights` (F, C) and `offset` (C,) of a classifier of features, and note its strength in `chosen`.
+    """Return `weights` (F, C) and `offset` (C,) of a classifier of features, and note its strength.
 
     Outputs of an SVM are scaled so that they are log odds.
     """
@@ -58,7 +58,8 @@ def fitted(
         return standing(task, val_x @ weights + offset, val)
 
     train_x = features(train.x, train.length)
-    weights, offset, point = classifier(kind, train_x, train.y, task.output_size, score)
-    chosen.update(point)
-    factor = temperature(val_x @ weights + offset, val.y) if kind == "svm" else 1.0
-    return {"weights": (factor * weights).astype(np.float32), "offset": (factor * offset).astype(np.float32)}
+    strengths = found.grid("strength", STRENGTHS[kind])
+    weights, offset, point = classifier(kind, strengths, train_x, train.y, task.output_size, score)
+    found.chosen.update(point)
+    times = factor(found, val_x @ weights + offset, val.y) if kind == "svm" else 1.0
+    return {"weights": (times * weights).astype(np.float32), "offset": (times * offset).astype(np.float32)}

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from bench.config import baseline
+from bench.config.baseline import Baseline
 from bench.config.contracts import Batch, Task
 
 STRENGTHS = {"logistic": (0.1, 1.0, 10.0), "svm": (0.01, 0.1, 1.0)}  # C; the smallest penalises most
@@ -49,12 +50,18 @@ def scaled(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def classifier(
-    kind: str, train: Any, y: np.ndarray, num_classes: int, score: Callable[[np.ndarray, np.ndarray], tuple[float, ...]]
+    kind: str,
+    strengths: Sequence[float],
+    train: Any,
+    y: np.ndarray,
+    num_classes: int,
+    score: Callable[[np.ndarray, np.ndarray], tuple[float, ...]],
 ) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
     """Return weights (F, C), offset (C,) and the strength for which `score` of both is largest.
 
     Args:
         kind: "logistic" or "svm".
+        strengths: Values of C.
         train: Features (N, F), dense or sparse.
         y: Their classes (N,), of which some may not occur.
         num_classes: C, at least the largest class and 1.
@@ -68,7 +75,7 @@ def classifier(
     most: tuple[float, ...] = ()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # a fit near the optimum is good enough for a baseline
-        for strength in STRENGTHS[kind]:
+        for strength in strengths:
             if kind == "logistic":
                 model = LogisticRegression(C=strength, max_iter=60, tol=1e-3)
             else:
@@ -112,6 +119,13 @@ def temperature(outputs: np.ndarray, y: np.ndarray) -> float:
     scaling, https://arxiv.org/abs/1706.04599).
     """
     return float(TEMPERATURES[int(_nats(outputs, y).argmin())])
+
+
+def factor(found: Baseline, outputs: np.ndarray, y: np.ndarray) -> float:
+    """Return the temperature of a baseline's outputs and note it; a refit, which has learned from `y`, keeps it."""
+    value = found.kept.get("temperature")
+    found.chosen["temperature"] = temperature(outputs, y) if value is None else float(value)
+    return float(found.chosen["temperature"])
 
 
 def _nats(outputs: np.ndarray, y: np.ndarray) -> np.ndarray:

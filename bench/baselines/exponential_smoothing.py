@@ -57,7 +57,7 @@ class Baseline(baseline.Baseline):
         """Fit the rates for each season, and none, and keep the season that is the best on validation."""
         sizes = baseline.forecast_sizes(task)
         best = -np.inf
-        for season in _seasons(task):
+        for season in self.grid("season", _seasons(task)):
             rows = _rows(task, season)
             of_season = baseline.latest(train, rows)
             values, length = _each_series(of_season.x, of_season.length, sizes["targets"])
@@ -73,10 +73,8 @@ class Baseline(baseline.Baseline):
             last = baseline.latest(val, rows)
             standing = baseline.standing(task, self.outputs(last.x, last.length), last)
             if standing > best:
-                best, self.chosen = (
-                    standing,
-                    {"season": season} | dict(zip(Rates._fields, map(float, rates), strict=True)),
-                )
+                shown = {f"{name} rate": float(rate) for name, rate in zip(Rates._fields, rates, strict=True)}
+                best, self.chosen = standing, {"season": season} | shown
             else:
                 self.arrays = before
 

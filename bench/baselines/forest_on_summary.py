@@ -41,7 +41,7 @@ class Baseline(baseline.Baseline):
 
         x = summary_features(train, task.num_steps)
         best = -np.inf
-        for leaf in LEAVES:
+        for leaf in self.grid("smallest leaf", LEAVES):
             options: dict[str, Any] = {"n_estimators": TREES, "min_samples_leaf": leaf, "random_state": 0}
             if task.loss == "mse":
                 forest = RandomForestRegressor(max_features=1 / 3, **options).fit(x, train.y.reshape(-1))

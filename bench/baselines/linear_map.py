@@ -48,13 +48,14 @@ class Baseline(baseline.Baseline):
         """Fit a ridge for each look-back and penalty and keep the best."""
         sizes = baseline.forecast_sizes(task)
         best = np.inf
-        for times in LOOK_BACKS:
+        alphas = self.grid("alpha", ALPHAS)
+        for times in self.grid("look-back", LOOK_BACKS):
             rows = times * task.num_steps
             numbers = {name: np.array(size) for name, size in (sizes | {"num_steps": rows}).items()}
             x, last = _each_series(train.x, train.length, sizes["targets"], rows)
             y = train.y.reshape(len(train.y), sizes["horizon"], -1).transpose(0, 2, 1) - last
-            found = ridges(x.reshape(-1, rows), y.reshape(-1, sizes["horizon"]), ALPHAS)
-            for alpha, (weights, offset) in zip(ALPHAS, found, strict=True):
+            found = ridges(x.reshape(-1, rows), y.reshape(-1, sizes["horizon"]), alphas)
+            for alpha, (weights, offset) in zip(alphas, found, strict=True):
                 tried = numbers | {"weights": weights.astype(np.float32), "offset": offset.astype(np.float32)}
                 error = float(((_answers(val.x, val.length, tried) - val.y) ** 2).mean())
                 if error < best or not self.arrays:

@@ -10,7 +10,7 @@ from itertools import combinations
 
 import numpy as np
 
-from bench.baselines._linear import ridges, targets, temperature
+from bench.baselines._linear import factor, ridges, targets
 from bench.config import baseline
 from bench.config.contracts import Batch, Task
 
@@ -55,14 +55,15 @@ class Baseline(baseline.Baseline):
         train_x, val_x = ((part - mean) / scale for part in found)
         y, val_y = (targets(part.y, task) for part in (train, val))
         best: tuple[float, float] | None = None
-        for alpha, (weights, offset) in zip(ALPHAS, ridges(train_x, y, ALPHAS), strict=True):
+        alphas = self.grid("alpha", ALPHAS)
+        for alpha, (weights, offset) in zip(alphas, ridges(train_x, y, alphas), strict=True):
             answers = val_x @ weights + offset
             value = baseline.standing(task, answers, val), -float(((answers - val_y) ** 2).mean())
             if best is None or value > best:
                 best, self.chosen = value, {"alpha": float(alpha)}
-                factor = temperature(answers, val.y) if task.loss == "cross_entropy" else 1.0
-                linear: dict[str, np.ndarray] = {"weights": (factor * weights).astype(np.float32)}
-                linear["offset"] = factor * offset
+                times = factor(self, answers, val.y) if task.loss == "cross_entropy" else 1.0
+                linear: dict[str, np.ndarray] = {"weights": (times * weights).astype(np.float32)}
+                linear["offset"] = times * offset
         self.arrays = kernels | linear
 
     def outputs(self, x: np.ndarray, length: np.ndarray) -> np.ndarray:

@@ -44,7 +44,7 @@ class Baseline(baseline.Baseline):
             }
         idf = [_n_grams.idf_of(counts).astype(np.float32) for counts in self._counts(train.x, train.length)]
         self.arrays |= {f"idf_{number}": values for number, values in enumerate(idf)}
-        self.arrays |= fitted("svm", self._features, train, val, task, self.chosen)
+        self.arrays |= fitted(self, "svm", self._features, train, val, task)
 
     def outputs(self, x: np.ndarray, length: np.ndarray) -> np.ndarray:
         """Return log odds, (B, C)."""

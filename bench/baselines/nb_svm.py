@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from bench.baselines import _n_grams
-from bench.baselines._linear import STRENGTHS, standing, temperature
+from bench.baselines._linear import STRENGTHS, factor, standing
 from bench.config import baseline
 from bench.config.contracts import Batch, Task
 
@@ -42,15 +42,16 @@ class Baseline(baseline.Baseline):
         train_x, val_x = (self._occurs(part.x, part.length) for part in (train, val))
         ratios = [_log_ratio(train_x, train.y == number) for number in range(task.output_size)]
         best: tuple[float, ...] = ()
-        for strength in STRENGTHS["svm"]:
+        for strength in self.grid("strength", STRENGTHS["svm"]):
             pairs = [
                 _against_others(train_x, train.y == number, ratio, strength) for number, ratio in enumerate(ratios)
             ]
             weights, offset = np.stack([pair[0] for pair in pairs], axis=1), np.array([pair[1] for pair in pairs])
             answers = val_x @ weights + offset
             if (value := standing(task, answers, val)) > best:
-                factor, best, self.chosen = temperature(answers, val.y), value, {"strength": strength}
-                self.arrays |= {"weights": (factor * weights).astype(np.float32), "offset": factor * offset}
+                best, self.chosen = value, {"strength": strength}
+                times = factor(self, answers, val.y)
+                self.arrays |= {"weights": (times * weights).astype(np.float32), "offset": times * offset}
 
     def outputs(self, x: np.ndarray, length: np.ndarray) -> np.ndarray:
         """Return log odds, (B, C)."""

@@ -7,7 +7,7 @@ B batch, L steps, D channels, C classes.
 
 import numpy as np
 
-from bench.baselines._linear import temperature
+from bench.baselines._linear import factor
 from bench.baselines._shapes import resample
 from bench.config import baseline
 from bench.config.contracts import Batch, Task
@@ -43,7 +43,7 @@ class Baseline(baseline.Baseline):
             "certainty": np.array(1.0),
         }
         self.arrays["x"] = self._vectors(train.x, train.length)
-        self.arrays["certainty"] = np.array(temperature(self.outputs(val.x, val.length), val.y))
+        self.arrays["certainty"] = np.array(factor(self, self.outputs(val.x, val.length), val.y))
 
     def outputs(self, x: np.ndarray, length: np.ndarray) -> np.ndarray:
         """Return the class of the nearest training sequence, (B, C), as log odds that fit its validation accuracy."""

@@ -30,9 +30,9 @@ class Baseline(baseline.Baseline):
         mean, scale = scaled(self._features(train.x, train.length))
         self.arrays |= {"mean": mean, "scale": scale}
         train_x, val_x = ((self._features(part.x, part.length) - mean) / scale for part in (train, val))
-        best = -np.inf
+        best, alphas = -np.inf, self.grid("alpha", ALPHAS)
         targets = train.y.reshape(len(train.y), -1)
-        for alpha, (weights, offset) in zip(ALPHAS, ridges(train_x, targets, ALPHAS), strict=True):
+        for alpha, (weights, offset) in zip(alphas, ridges(train_x, targets, alphas), strict=True):
             standing = baseline.standing(task, val_x @ weights + offset, val)
             if standing > best or not self.chosen:
                 best, self.chosen = standing, {"alpha": alpha}

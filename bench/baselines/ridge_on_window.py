@@ -34,8 +34,8 @@ class Baseline(baseline.Baseline):
         """Fit a ridge for each penalty and keep the best."""
         numbers = {"num_steps": np.array(task.num_steps)}
         train_x, val_x = (_flat(part.x, part.length, task.num_steps) for part in (train, val))
-        best = np.inf
-        for alpha, (weights, offset) in zip(ALPHAS, ridges(train_x, train.y, ALPHAS), strict=True):
+        best, alphas = np.inf, self.grid("alpha", ALPHAS)
+        for alpha, (weights, offset) in zip(alphas, ridges(train_x, train.y, alphas), strict=True):
             error = float(((val_x @ weights + offset - val.y) ** 2).mean())
             if error < best or not self.arrays:
                 best, self.chosen = error, {"alpha": alpha}

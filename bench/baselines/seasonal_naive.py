@@ -31,7 +31,7 @@ class Baseline(baseline.Baseline):
         """Choose the season."""
         sizes = {name: np.array(size) for name, size in baseline.forecast_sizes(task).items()}
         best = -np.inf
-        for season in candidates(task):
+        for season in self.grid("season", candidates(task)):
             before = self.arrays
             self.arrays = sizes | {"season": np.array(season), "num_steps": np.array(max(season, 1))}
             standing = baseline.standing(task, self.outputs(val.x, val.length), val)

@@ -31,7 +31,7 @@ class Baseline(baseline.Baseline):
         known = _n_grams.frequent(train.x, train.length, longest, task.input_size, fewest=2)
         self.arrays = {"longest": np.array(longest), "size": np.array(task.input_size), "known": known}
         self.arrays["idf"] = _n_grams.idf_of(self._counts(train.x, train.length)).astype(np.float32)
-        self.arrays |= fitted("logistic", self._features, train, val, task, self.chosen)
+        self.arrays |= fitted(self, "logistic", self._features, train, val, task)
 
     def outputs(self, x: np.ndarray, length: np.ndarray) -> np.ndarray:
         """Return log odds, (B, C)."""

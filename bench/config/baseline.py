@@ -6,6 +6,7 @@ B batch, L steps, D channels, C outputs, P prompt, V vocabulary.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -48,7 +49,12 @@ class Baseline(ABC):
 
     def __init__(self) -> None:
         self.arrays: dict[str, np.ndarray] = {}
-        self.chosen: dict[str, Any] = {}  # the point of the grid that is best on validation, by name
+        self.chosen: dict[str, Any] = {}  # what validation chose: the point of the grid, by name, and a temperature
+        self.kept: dict[str, Any] = {}  # the same of an earlier fit, which a refit keeps
+
+    def grid(self, name: str, values: Iterable[Any]) -> list[Any]:
+        """Return the values of `name` that `fit` tries: all, or in a refit the one that was chosen before."""
+        return [self.kept[name]] if name in self.kept else list(values)
 
     @staticmethod
     @abstractmethod
@@ -72,7 +78,10 @@ class Baseline(ABC):
 
     @abstractmethod
     def fit(self, train: Batch, val: Batch, task: Task) -> None:
-        """Fit `arrays` on `train`, with the point of the grid that scores best on `val`, and note it in `chosen`."""
+        """Fit `arrays` on `train`, with the point of the `grid` that scores best on `val`, and note it in `chosen`.
+
+        In a refit `val` is a part of `train`, and chooses nothing.
+        """
 
     @abstractmethod
     def outputs(self, x: np.ndarray, length: np.ndarray) -> np.ndarray:
@@ -144,6 +153,25 @@ def latest(batch: Batch, steps: int) -> Batch:
     valid = step < kept[:, None]
     x = batch.x[rows, np.minimum(first[:, None] + step, batch.x.shape[1] - 1)]
     return batch._replace(x=np.where(valid[..., None], x, 0), length=kept)
+
+
+def joined(first: Batch, second: Batch) -> Batch:
+    """Return two batches as one; the shorter windows are padded."""
+    steps = max(first.x.shape[1], second.x.shape[1])
+
+    def parts(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+        """Pad what has a value for each step, and join both."""
+        has_steps = (one.shape[1:2], other.shape[1:2]) == (first.x.shape[1:2], second.x.shape[1:2])
+        if has_steps:
+            one, other = (
+                np.pad(part, [(0, 0), (0, steps - part.shape[1])] + [(0, 0)] * (part.ndim - 2)) for part in (one, other)
+            )
+        return np.concatenate([one, other])
+
+    mask = None if first.mask is None or second.mask is None else parts(first.mask, second.mask)
+    y = parts(first.y, second.y) if first.mask is not None else np.concatenate([first.y, second.y])
+    length = np.concatenate([first.length, second.length])
+    return Batch(parts(first.x, second.x), length, y, mask)
 
 
 def standing(task: Task, outputs: np.ndarray, batch: Batch) -> float:

@@ -36,7 +36,7 @@ from torch import Tensor, nn
 import bench
 from bench.config import baseline
 from bench.config.baseline import Baseline
-from bench.config.contracts import Batch, New, Sampling, Task
+from bench.config.contracts import Batch, New, Sampling, Task, TextTask
 from bench.config.datasets import task_of
 from bench.config.strict import fingerprint
 from bench.data.files import checksum
@@ -90,7 +90,7 @@ def export(
 
     Validation decides which row is the best. If a sweep has only one dataset, or a dataset only one length, it need not
     be named. An ensemble averages the answers of all seeds that confirmed the best network's configuration. A refit
-    trains it again on the training and validation part together.
+    trains the network or the baseline again on the training and validation part together, with what validation chose.
 
     Each form of the model is checked to give the answers of the training code. The folder is written completely or not
     at all; MLflow comes last, and the folder is kept if MLflow cannot be written.
@@ -107,9 +107,12 @@ def export(
     trained: Network | Baseline
     if name is None:
         trained = network.read(sweep, run, task, is_ensemble, is_refit)
-    elif is_ensemble or is_refit:
-        option = "--ensemble" if is_ensemble else "--refit"
-        raise DeclarationError(f"{option}: the best is the cheap baseline {name}; name a network with --model")
+    elif is_ensemble:
+        raise DeclarationError(f"--ensemble: the best is the cheap baseline {name}; name a network with --model")
+    elif is_refit:
+        if isinstance(task, TextTask):
+            raise DeclarationError(f"--refit: not supported for {run.config.task}; export without it")
+        trained = cheap.refit(name, run.fitted[name].chosen, task)
     else:
         trained = _read_baseline(name, sweep / "runs" / run.config.run / f"{name}{cheap.SUFFIX}")
     try:
@@ -121,7 +124,7 @@ def export(
             part = Path(folder) / out.name
             part.mkdir()
             if isinstance(trained, Baseline):
-                lines = _write_baseline(part, run, name or "", task, trained)
+                lines = _write_baseline(part, run, name or "", task, trained, is_refit)
             else:
                 lines = _write(part, run, task, trained)
             if out.exists():
@@ -190,7 +193,7 @@ def _own_scores(
     }
 
 
-def _write_baseline(out: Path, run: RunRecord, name: str, task: Task, trained: Baseline) -> list[str]:
+def _write_baseline(out: Path, run: RunRecord, name: str, task: Task, trained: Baseline, is_refit: bool) -> list[str]:
     """Write and check all files of the export of a cheap baseline; return what was done."""
     steps = trained.num_steps or task.num_steps
     batch = baseline.latest(baseline.windows(task, "val", run.config.train.num_val, steps), steps)
@@ -199,14 +202,18 @@ def _write_baseline(out: Path, run: RunRecord, name: str, task: Task, trained: B
     meta = {key: value for key, value in getattr(task, "meta", {}).items() if key not in PRIVATE}
     trained.save(out / BASELINE)
     (out / META).write_text(json.dumps(meta, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-    fitted = run.fitted[name]
-    settings = _settings(run, task, out) | {"val": fitted.val, "test": fitted.test}
-    write_json(out / CONFIG, settings | {"baseline": {"name": name, "title": fitted.title, "chosen": fitted.chosen}})
+    fitted, metric = run.fitted[name], run.asked.metric
+    val, test = fitted.val, fitted.test
+    lines = [f"{run.config.run}: {fitted.title}, {metric}: validation {val[metric]:.4g}, test {test[metric]:.4g}"]
+    if is_refit:
+        batch_of_test = baseline.latest(baseline.windows(task, "test", run.config.train.num_test, steps), steps)
+        val, test = {}, task.score(trained.scored(batch_of_test, task), batch_of_test)
+        lines.append(f"refit on train and val; {metric} of the exported model: test {test[metric]:.4g}")
+    facts = {"name": name, "title": fitted.title, "chosen": fitted.chosen, "refit": is_refit}
+    write_json(out / CONFIG, _settings(run, task, out) | {"val": val, "test": test, "baseline": facts})
     expected, restored = trained.outputs(batch.x, batch.length), ExportedModel.load(out)
     _compare(BASELINE, restored.outputs(batch.x, batch.length), expected, 0.0)
-    val, test = (scores[run.asked.metric] for scores in (fitted.val, fitted.test))
-    lines = [
-        f"{run.config.run}: {fitted.title}, {run.asked.metric}: validation {val:.4g}, test {test:.4g}",
+    lines += [
         f"{BASELINE}: {len(expected):,} validation sequences, the same answers to the last bit",
         "model.onnx: not written: only networks have this form",
     ]

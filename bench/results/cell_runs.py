@@ -217,8 +217,10 @@ class Best(NamedTuple):
 def best_row(cells: Iterable[CellRuns], cheap: RunRecord | None) -> Best | None:
     """Return the best of all models and cheap baselines by validation; None if nothing was confirmed or fitted.
 
-    A model stands with the mean validation score of its confirm runs, a baseline with that of its one fit. Of equals
-    the baseline is taken, because it costs less. Tasks that can be solved have no fitted baselines.
+    A model stands with the mean validation score of its confirm runs, a baseline with that of its one fit. The baseline
+    is taken if the model is not ahead by more than the standard error of the score, see `standard_error`: it costs
+    less, and the model was chosen among many more configurations on the same examples. Tasks that can be solved have
+    no fitted baselines.
     """
     cells = list(cells)
     run = winner(cells)
@@ -229,8 +231,19 @@ def best_row(cells: Iterable[CellRuns], cheap: RunRecord | None) -> Best | None:
         return Best(cheap, name)
     cell = next(cell for cell in cells if run in cell.confirmed)
     assert cell.chosen is not None
-    score = cheap.asked.sign * cheap.fitted[name].val[cheap.asked.metric]
-    return Best(run) if cell.standing(cell.chosen)[-1] > score else Best(cheap, name)
+    value = cheap.fitted[name].val[cheap.asked.metric]
+    ahead = cell.standing(cell.chosen)[-1] - cheap.asked.sign * value
+    return Best(run) if ahead > standard_error(cheap, value) else Best(cheap, name)
+
+
+def standard_error(run: RunRecord, accuracy: float) -> float:
+    """Return the standard error of an accuracy on validation; 0 for metrics whose spread over examples is not recorded.
+
+    It is that of independent examples, each right or wrong. Breiman et al., 1984, CART, introduced the rule.
+    """
+    if run.asked.metric != "accuracy" or run.asked.kind not in ("series", "text"):
+        return 0.0
+    return math.sqrt(max(0.0, accuracy * (1 - accuracy)) / run.config.train.num_val)
 
 
 def best_baseline(cheap: RunRecord) -> str | None:

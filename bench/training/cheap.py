@@ -90,6 +90,20 @@ def _measured(name: str, found: Baseline, config: RunConfig, task: Task, folder:
     return facts
 
 
+def refit(name: str, chosen: dict[str, Any], task: Task) -> Baseline:
+    """Return a baseline fitted on the training and validation part together, with what validation chose before."""
+    assert isinstance(task, StoredTask)
+    found = baseline.make(name)
+    found.kept = chosen
+    most = found.most(task) / (task.counts["train"] + task.counts["val"])
+    train, val = (
+        baseline.windows(task, part, max(1, min(task.counts[part], int(most * task.counts[part]))), found.history(task))
+        for part in ("train", "val")
+    )
+    found.fit(baseline.joined(train, val), val, task)
+    return found
+
+
 def _latency(found: Baseline, batch: Batch, task: Task) -> dict[str, float | bool]:
     """Return the median and the 95th percentile of the milliseconds for the longest sequence of a batch, alone.
 

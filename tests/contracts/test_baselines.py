@@ -15,6 +15,7 @@ from bench.baselines import exponential_smoothing, forest_on_summary, minirocket
 from bench.config import baseline, plugins
 from bench.config.baseline import Baseline
 from bench.config.datasets import make_task
+from bench.training import cheap
 from tests.baselines.fitting import fit, score
 from tests.makers import long_table, reviews, series, tagged
 
@@ -165,6 +166,22 @@ def test_a_saved_baseline_answers_alike(task_of, fitted, name, kind, tmp_path):
     assert again.num_steps == found.num_steps
     assert again.num_parameters == found.num_parameters
     np.testing.assert_array_equal(again.outputs(batch.x, batch.length), found.outputs(batch.x, batch.length))
+
+
+@every_pair
+def test_a_refit_learns_from_train_and_val_and_keeps_what_validation_chose(task_of, fitted, name, kind):
+    if kind == "language":
+        pytest.skip("language models are not trained again")
+    found, task = fitted(name, kind), task_of(kind)
+    again = cheap.refit(name, found.chosen, task)
+    kept, before = ({k: v for k, v in each.chosen.items() if not k.endswith(" rate")} for each in (again, found))
+    assert kept == before  # rates of exponential smoothing are fitted anew
+    batch = batch_of(found, task, 4)
+    assert again.outputs(batch.x, batch.length).shape == found.outputs(batch.x, batch.length).shape
+    if name in ("minirocket", "nb_svm", "ridge_on_summary", "linear_map"):
+        assert not np.array_equal(again.outputs(batch.x, batch.length), found.outputs(batch.x, batch.length))
+    if name == "nearest_neighbour":
+        assert len(again.arrays["x"]) == task.counts["train"] + task.counts["val"]
 
 
 @every_pair

@@ -11,7 +11,7 @@ from bench.config.contracts import Sampling
 from bench.config.settings import RunConfig, TrainSettings
 from bench.config.sweep_settings import SweepConfig
 from bench.data import own_data
-from bench.errors import StoreError, UnknownNameError
+from bench.errors import DeclarationError, StoreError, UnknownNameError
 from bench.export import export as exporting
 from bench.export.evaluate import evaluate
 from bench.export.export import export
@@ -73,6 +73,27 @@ def own(folder: Path, kind: str):
     made = own_data.make(SweepConfig(data=[file], **options))
     assert made is not None
     return file, made.card, options["lengths"][0]
+
+
+@pytest.mark.parametrize("kind", ["forecast", "ts", "text"])
+def test_a_baseline_is_fitted_again_on_train_and_val(tmp_path, plain, kind):
+    file, card, length = own(tmp_path, kind)
+    sweep = fitted(tmp_path, card, length)
+    told = export(sweep, tmp_path / "results", None, None, FORMS[kind][0], tmp_path / "out", is_refit=True)
+    settings = json.loads((tmp_path / "out" / "config.json").read_text())
+    assert settings["baseline"]["refit"] is True
+    metric = card.at(length).metric
+    shown = f"refit on train and val; {metric} of the exported model: test {settings['test'][metric]:.4g}"
+    assert told[1] == shown
+    assert settings["val"] == {}  # learned from it
+    assert len(ExportedModel.load(tmp_path / "out").predict(file)) > 0
+    assert evaluate(tmp_path / "out", file).test == settings["test"]
+
+
+def test_a_language_model_is_not_fitted_again(tmp_path):
+    _, card, length = own(tmp_path, "language")
+    with pytest.raises(DeclarationError, match="--refit: not supported for language_modelling"):
+        export(fitted(tmp_path, card, length), tmp_path, None, None, "kneser_ney_5", tmp_path / "out", is_refit=True)
 
 
 @pytest.mark.parametrize("kind", FORMS)
@@ -155,6 +176,26 @@ def test_of_equals_the_larger_prior_and_then_the_baseline_is_taken(tmp_path, pla
     score = next(record for record in records if record.config.phase == "confirm").val["accuracy"]
     same = {name: row.model_copy(update={"val": {"accuracy": score}}) for name, row in cheap.fitted.items()}
     assert cell_runs.best_row(cells, cheap.model_copy(update={"fitted": same})).baseline == "minirocket"
+
+
+@pytest.mark.parametrize(("ahead", "taken"), [(0.9, "minirocket"), (1.1, None)])
+def test_a_model_must_be_ahead_of_a_baseline_by_a_standard_error(tmp_path, plain, ahead, taken):
+    _, card, length = own(tmp_path, "ts")
+    sweep = swept(tmp_path, card, length)
+    fitted(tmp_path, card, length)
+    records = list(exporting.records(sweep))
+    cheap = next(record for record in records if record.config.phase == "baselines")
+    value, num_val = 0.8, cheap.config.train.num_val
+    rows = {name: row.model_copy(update={"val": {"accuracy": value}}) for name, row in cheap.fitted.items()}
+    score = value + ahead * (value * (1 - value) / num_val) ** 0.5
+    records = [
+        record.model_copy(update={"val": record.val | {"accuracy": score}})
+        if record.config.phase == "confirm"
+        else record
+        for record in records
+    ]
+    best = cell_runs.best_row(cell_runs.by_cell(records, 1).values(), cheap.model_copy(update={"fitted": rows}))
+    assert best.baseline == taken
 
 
 def test_titles_are_names_too_and_others_are_refused(tmp_path, plain):

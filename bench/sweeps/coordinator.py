@@ -351,7 +351,7 @@ class _Coordinator:
         is_exhausted = False
         while (not is_exhausted or self.engine.busy) and not self.stop:
             # There is one run more than there are slots, so that a slot never waits for Optuna.
-            while not is_exhausted and self.engine.idle > 0:
+            while not is_exhausted and not self.stop and self.engine.idle > 0:
                 try:
                     job = next(jobs)
                 except StopIteration:

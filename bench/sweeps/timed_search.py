@@ -142,9 +142,9 @@ class TimedSearch:
             self.pace.deadline = time.monotonic() + seconds
             if name in self.timing.journal.plans and seconds > 0:
                 self._begin(name, cells)
-                yield from self._question(name)
+                yield from self._question()
         while self.host.jobs:
-            self._end_what_is_late("the cheap baselines", self.pace.end)
+            self._end_what_is_late("cheap baselines", self.pace.end, self.pace.end)
             yield None
 
     def _begin(self, name: str, cells: list[Cell]) -> None:
@@ -153,28 +153,35 @@ class TimedSearch:
         self._rules = made.rules(plan.budget.confirm_seeds, len(plan.slots))
         self._speeds = Speeds(made, plan.settings(cells[0]), self.host.runs, len(plan.slots))
 
-    def _question(self, name: str) -> Iterator[Job | None]:
+    def _question(self) -> Iterator[Job | None]:
         while True:
             self.timing.note()
             self._measure_beside()
             self.host.status.ends_at = self.pace.end
-            self._end_what_is_late(name, self.pace.deadline)
+            if self._end_what_is_late(title(self._cells), self.pace.deadline, self.pace.latest):
+                return
             if len(self.host.jobs) >= len(self.host.plan.slots):
                 yield None
                 continue
             entrants = self._entrants()
             step = halving.next_step(entrants, self._rules, self._fits, self.host.has_weights)
-            self.host.status.phase = self._phase(name, entrants, step)
+            self.host.status.phase = self._phase(entrants, step)
             if isinstance(step, Done):
                 return
             yield None if isinstance(step, Wait) else self._job(step)
 
-    def _end_what_is_late(self, name: str, deadline: float) -> None:
-        """End what is still under way when the time of a question is over, although it was expected to fit."""
-        if time.monotonic() > deadline + timed.END_SECONDS and self.host.jobs:
-            number = count(len(self.host.jobs), "run")
-            self.host.display.say(f"{title(self._cells)}: the time is over; {number} under way ended without a result")
+    def _end_what_is_late(self, name: str, deadline: float, latest: float) -> bool:
+        """End what is still under way after the deadline; return whether nothing more may start.
+
+        Test runs have until `latest`: they give what is confirmed its score.
+        """
+        now = time.monotonic() - timed.END_SECONDS
+        are_tests = all(config.phase == "test" for _, config in self.host.jobs.values())
+        if self.host.jobs and now > (latest if are_tests else deadline):
+            late = count(len(self.host.jobs), "run")
+            self.host.display.say(f"{name}: the time is over; {late} under way ended without a result")
             self.host.abandon()
+        return now > latest
 
     def _entrants(self) -> list[Entrant]:
         running: dict[CellId, set[Any]] = {}
@@ -257,7 +264,7 @@ class TimedSearch:
         ends = sorted(self._ends.get(run, math.inf) for run in self.host.jobs)
         return 0.0 if len(ends) < len(self.host.plan.slots) else max(0.0, ends[0] - time.monotonic())
 
-    def _phase(self, name: str, entrants: list[Entrant], step: halving.Step) -> str:
+    def _phase(self, entrants: list[Entrant], step: halving.Step) -> str:
         bracket = halving.num_brackets(entrants, self._rules)
         match step:
             case Draw():

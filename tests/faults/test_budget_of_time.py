@@ -6,6 +6,7 @@ import time
 import pytest
 
 from bench.results.record import records
+from bench.sweeps import timed
 
 pytestmark = pytest.mark.slow
 WORDS = ('budget="30s"', 'datasets=["digits"]', 'models=["gru", "mlp", "rnn"]')
@@ -46,6 +47,17 @@ def test_a_budget_of_time_ends_on_time(stub_sweep):
     spent = json.loads((stub_sweep.folder / "timing.json").read_text())["spent"]
     assert 8 < spent < 38
     check(stub_sweep)
+
+
+def test_a_test_run_that_takes_longer_than_the_time_is_ended_once(stub_sweep):
+    """It may take some seconds more than the time, because what is confirmed has no score without it."""
+    began = time.monotonic()
+    status, output = stub_sweep.finish(*WORDS, BENCH_STUB_SECONDS="0.05", BENCH_STUB='{"-test": "sleep"}')
+    assert status in (0, 3), output
+    assert time.monotonic() - began < 100
+    assert output.count("the time is over") == 1, output
+    spent = json.loads((stub_sweep.folder / "timing.json").read_text())["spent"]
+    assert spent < 30 + timed.LATEST_SECONDS + 8
 
 
 @pytest.mark.parametrize("seconds", [1.0, 4.0])

@@ -58,7 +58,7 @@ def long_table(path: Path, what: str, sequences: int = 60) -> Path:
     for number in range(sequences):
         for step in range(5 + number % 4):
             slope = number % 3
-            answer = ("down", "flat", "up")[slope] if what == "label" else slope + number / 100
+            answer = ("down", "flat", "up")[slope] if what in ("label", "class") else slope + number / 100
             lines.append(f"s{number},{(slope - 1) * step + number % 5 / 10},{answer}")
     path.write_text("\n".join(lines) + "\n")
     return path

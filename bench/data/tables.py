@@ -73,6 +73,7 @@ def read_table(
     *,
     required: Sequence[str] = (),
     partial: bool = False,
+    apart: bool = False,
 ) -> Table:
     """Read the named columns of files with the same columns, one after the other.
 
@@ -81,6 +82,7 @@ def read_table(
     the form of the first, or numbers (seconds since 1970; milli-, micro- or nanoseconds if so large); they increase
     within a group. If the first can be read in two ways, `time_form` decides, or else which way makes the steps even.
     `required` columns have no missing values. A `partial` table may have a single row, and columns without a value.
+    Groups of the same name in two files are one, unless files are `apart`: they may count their groups anew.
 
     Raises DataError.
     """
@@ -94,7 +96,7 @@ def read_table(
     for source in sources:
         group_column = group if source.series is None else None
         source.check_names([*columns, *(name for name in (time, group_column, form.split_by) if name is not None)])
-    reader = _Reader(list(columns), form, set(required), partial)
+    reader = _Reader(list(columns), form, set(required), partial, apart)
     for source in sources:
         reader.read(source)
     return reader.finish(remarks)
@@ -154,8 +156,9 @@ class _Growing:
 class _Reader:
     """Gathers the pieces of all files."""
 
-    def __init__(self, wanted: list[str], form: TableFormat, required: set[str], partial: bool) -> None:
+    def __init__(self, wanted: list[str], form: TableFormat, required: set[str], partial: bool, apart: bool) -> None:
         self.wanted, self.required, self.partial = wanted, required, partial
+        self.owners: dict[str, int] | None = {} if apart else None  # of each group, the number of its file
         self.time, self.group = form.time, None if form.group is None else str(form.group)
         self.split_by, self.labels = form.split_by, list[str]()
         self.columns: dict[str, _Growing] = {}
@@ -329,8 +332,16 @@ class _Reader:
                 source, row + int(missing.argmax()), self.group, "no value, and every row needs a group; fill it in"
             )
         codes, names = column.factorize()
-        known = np.array([self.known.setdefault(str(name), len(self.known)) for name in names], dtype=np.int32)
+        names = [self._group_name(source, str(name)) for name in names]
+        known = np.array([self.known.setdefault(name, len(self.known)) for name in names], dtype=np.int32)
         return known[codes]
+
+    def _group_name(self, source: Source, name: str) -> str:
+        """Return the name of a group; if files are apart, with its file where an earlier file has one of that name."""
+        number = len(self.first_rows)
+        if self.owners is None or self.owners.setdefault(name, number) == number:
+            return name
+        return f"{name} of {source.path.name}"
 
     def _in_order(
         self, times: np.ndarray, groups: np.ndarray | None, order: np.ndarray | None, remarks: list[Remark]

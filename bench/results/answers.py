@@ -71,9 +71,9 @@ def _answer(group: pd.DataFrame) -> str:
         if (group["status"] == Status.DROPPED).any():
             parts[0] += " in this time; give --budget more"
         cheap = _best_cheap(group)
-        if cheap is not None and not len(unfinished):
-            score = f"{cheap['score']:.3f} {cheap['metric']}"
-            parts.append(f"use {_use(cheap, f'({score}), the best of them')}")
+        if cheap is not None:
+            score, until = f"{cheap['score']:.3f} {cheap['metric']}", "until then " * bool(len(unfinished))
+            parts.append(f"{until}use {_use(cheap, f'({score}), the best of them')}")
     else:
         is_solve = ranked["solved"].notna().any()
         parts = [*_cheap_first(group), *(_solved(ranked, group) if is_solve else _best(ranked, group))]

@@ -122,7 +122,8 @@ def _make(
     """Return the steps of all sequences in the order of the parts, where each sequence ends, and its target."""
     wanted = None if columns is None else [*columns, target]
     required = () if form.group is not None else (target,)
-    table = read_table(paths, wanted, form, required=required)
+    is_by_file = isinstance(splits, Mapping) and splits["by"] == "file"
+    table = read_table(paths, wanted, form, required=required, apart=is_by_file)
     if target not in table.columns:
         read_table(paths, [target], form)  # raises an error that names the columns
     y = table.columns.pop(target)

@@ -110,6 +110,17 @@ def test_a_sequence_in_two_splits_is_refused(tmp_path):
         regression.Task(2, files=[file], target="y", group="id", splits={"by": "column", "column": "part"})
 
 
+def test_train_and_test_tables_may_count_their_sequences_anew(tmp_path):
+    frame = pd.DataFrame(
+        {"id": np.repeat([1, 2, 3, 4], 3), "t": [0, 1, 2] * 4, "s": range(12), "y": np.arange(12) // 3}
+    )
+    files = [table(tmp_path, "a.csv", **frame), table(tmp_path, "b.csv", **frame[:6])]
+    splits = {"by": "file", "train": ["a.csv"], "test": ["b.csv"]}
+    task = regression.Task(3, files=files, target="y", group="id", time="t", splits=splits)
+    assert task.counts == {"train": 3, "val": 1, "test": 2}
+    assert set(task.meta["ids"][4:]) == {"1 of b.csv", "2 of b.csv"}
+
+
 def test_split_by_is_an_option_of_forecasts_numbers_and_classes(tmp_path):
     rng = np.random.default_rng(0)
     columns = {"a": rng.normal(size=40), "b": rng.normal(size=40), "part": PARTS}

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from bench.baselines import minirocket
-from bench.baselines._linear import ridges, temperature
+from bench.baselines._linear import leave_one_out, ridges, temperature
 from bench.baselines._shapes import resample
 from bench.baselines.nearest_neighbour import nearest
 from bench.data import files, signals
@@ -129,3 +129,17 @@ def test_outputs_without_an_error_are_not_certain():
     outputs, y = np.eye(2)[[0, 1] * 5], np.array([0, 1] * 5)
     shares = 1 / (1 + np.exp(-temperature(outputs, y)))
     assert shares == pytest.approx(1 - 1 / 11 / 2, abs=0.01)  # one more example, whose class may be either
+
+
+@pytest.mark.parametrize("count", [12, 60])
+def test_leave_one_out_finds_the_ridge_of_scikit_learn(count):
+    from sklearn.linear_model import RidgeCV
+
+    rng, alphas = np.random.default_rng(count), np.logspace(-3, 3, 10)
+    x = rng.normal(size=(count, 200))
+    y = 3 + np.stack([3 * x[:, 0] + rng.normal(size=count), x[:, 1:90].sum(1)], axis=1)
+    weights, offset, alpha = leave_one_out(x, y, alphas)
+    expected = RidgeCV(alphas=alphas).fit(x, y)
+    assert alpha == expected.alpha_
+    np.testing.assert_allclose(weights, expected.coef_.T, atol=1e-8)
+    np.testing.assert_allclose(offset, expected.intercept_)

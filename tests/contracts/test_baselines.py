@@ -174,8 +174,9 @@ def test_a_refit_learns_from_train_and_val_and_keeps_what_validation_chose(task_
         pytest.skip("language models are not trained again")
     found, task = fitted(name, kind), task_of(kind)
     again = cheap.refit(name, found.chosen, task)
-    kept, before = ({k: v for k, v in each.chosen.items() if not k.endswith(" rate")} for each in (again, found))
-    assert kept == before  # rates of exponential smoothing are fitted anew
+    anew = {"alpha"} if name == "minirocket" else {key for key in found.chosen if key.endswith(" rate")}
+    assert again.chosen.keys() == found.chosen.keys()
+    assert all(again.chosen[key] == value for key, value in found.chosen.items() if key not in anew)
     batch = batch_of(found, task, 4)
     assert again.outputs(batch.x, batch.length).shape == found.outputs(batch.x, batch.length).shape
     if name in ("minirocket", "nb_svm", "ridge_on_summary", "linear_map"):

@@ -58,6 +58,16 @@ def test_a_test_run_that_takes_longer_than_the_time_is_ended_once(stub_sweep):
     assert output.count("the time is over") == 1, output
     spent = json.loads((stub_sweep.folder / "timing.json").read_text())["spent"]
     assert spent < 30 + timed.LATEST_SECONDS + 8
+    assert "test" not in by_phase(stub_sweep)
+    # The same command tests what is confirmed, although no time is left, and trains nothing more.
+    trained = {
+        record.config.run for record in records(stub_sweep.folder) if record.config.phase in ("screen", "confirm")
+    }
+    status, output = stub_sweep.finish(*WORDS, BENCH_STUB_SECONDS="0.05")
+    assert status == 0, output
+    check(stub_sweep)
+    again = {record.config.run for record in records(stub_sweep.folder) if record.config.phase in ("screen", "confirm")}
+    assert again == trained
 
 
 @pytest.mark.parametrize("seconds", [1.0, 4.0])

@@ -59,7 +59,7 @@ _OPTIONS = {
     flag(name): {plural: one for one, plural in ALIASES.items()}.get(name, name) for name in SweepConfig.model_fields
 }
 _OPTION = re.compile(r"--[a-z][a-z-]*")
-_EXPORT = re.compile(r"python -m bench export --model ('[^']*'|[^\s)]+)")  # a name with blanks is quoted
+_EXPORT = re.compile(r"python -m bench export --model ('[^']*'|[^\s)]+)( --ensemble)?")  # a name with blanks is quoted
 _RUNNING = threading.Lock()
 
 
@@ -390,8 +390,12 @@ def _in_words_of_python(path: Path | None = None) -> Iterator[None]:
 
 def _answers(board: pd.DataFrame) -> list[str]:
     """Return the answers of a sweep, with the call that returns a cheap baseline for the command that exports it."""
-    call = "sweep.best(model={!r})".format
-    return [_EXPORT.sub(lambda found: call(*shlex.split(found[1])), line) for line in answers.lines(board)]
+
+    def call(found: re.Match[str]) -> str:
+        name = shlex.split(found[1])[0]
+        return f"sweep.best(model={name!r}{', ensemble=True' * bool(found[2])})"
+
+    return [_EXPORT.sub(call, line) for line in answers.lines(board)]
 
 
 def _without_path(text: str, path: Path) -> str:

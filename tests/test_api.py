@@ -64,6 +64,8 @@ def test_an_answer_names_the_call_that_returns_a_cheap_baseline(sweep, monkeypat
     sentence = "use it (python -m bench export --model 'linear map'), or not (python -m bench export --model 1-NN)."
     monkeypatch.setattr(api.answers, "lines", lambda board: [sentence])
     assert sweep.answer == "use it (sweep.best(model='linear map')), or not (sweep.best(model='1-NN'))."
+    monkeypatch.setattr(api.answers, "lines", lambda board: ["(python -m bench export --model gru --ensemble)"])
+    assert sweep.answer == "(sweep.best(model='gru', ensemble=True))"
 
 
 def test_the_same_call_and_the_command_line_resume_a_sweep_of_a_table(sweep, results, capsys):

@@ -154,6 +154,7 @@ def _best(ranked: pd.DataFrame, group: pd.DataFrame) -> list[str]:
         parts.append("one seed: not compared")
     elif len(tied):
         parts.append(f"{_names(tied)} {'is' if len(tied) == 1 else 'are'} statistically tied")
+    parts += _average(best)
     parts.append(f"at most {int(best['max_sequences']):,} training sequences a run")
     if is_known(best["tied_by_sampling"]):
         names = enumeration(best["tied_by_sampling"].split(", "))
@@ -164,6 +165,16 @@ def _best(ranked: pd.DataFrame, group: pd.DataFrame) -> list[str]:
     if is_known(best["never_predicted"]):
         parts.append(f"{bare(best['model'])} never predicts {shortened(best['never_predicted'], 80)}")
     return parts
+
+
+def _average(best: "pd.Series[Any]") -> list[str]:
+    """Return the score of the average of a model's seeds and the command that exports it, if it is better."""
+    score, average = f"{best['score']:.3f}", best["score_ensemble"]
+    sign = 1 if best["goal"] == "maximize" else -1
+    if not is_known(average) or sign * (average - best["score"]) <= 0 or f"{average:.3f}" == score:
+        return []
+    command = f"python -m bench export --model {shlex.quote(bare(best['model']))} --ensemble"
+    return [f"the average of its {int(best['num_seeds'])} seeds has {average:.3f} ({command})"]
 
 
 def parts_from_validation(row: Any) -> bool:

@@ -6,6 +6,7 @@ bootstrap from 20 on.
 """
 
 import math
+import statistics
 from collections.abc import Sequence
 
 import numpy as np
@@ -29,9 +30,10 @@ def mean_interval(scores: Sequence[float]) -> tuple[float, float]:
     if min(scores) == max(scores):
         return float(scores[0]), float(scores[0])
     if len(scores) < 20:
-        interval = stats.ttest_1samp(scores, 0.0).confidence_interval(1 - ALPHA)
-    else:
-        interval = stats.bootstrap((scores,), np.mean, confidence_level=1 - ALPHA, rng=0).confidence_interval
+        mean, error = statistics.fmean(scores), statistics.stdev(scores) / math.sqrt(len(scores))
+        half = float(stats.t.ppf(1 - ALPHA / 2, len(scores) - 1)) * error
+        return mean - half, mean + half
+    interval = stats.bootstrap((scores,), np.mean, confidence_level=1 - ALPHA, rng=0).confidence_interval
     return float(interval.low), float(interval.high)
 
 

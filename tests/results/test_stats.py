@@ -91,6 +91,8 @@ def test_one_seed_tells_nothing():
 
 def test_equal_scores_leave_no_doubt():
     assert stats.mean_interval([0.7, 0.7, 0.7]) == (0.7, 0.7)
+    low, high = stats.mean_interval([0.7, 0.7, 0.7 + 1e-16])  # without a warning about precision
+    assert (low, high) == pytest.approx((0.7, 0.7))
 
 
 def test_the_interval_of_few_scores_is_students():

@@ -423,7 +423,7 @@ def test_decode(split_files):
         ("pickup_gesture", 361, (40, 10, 50), 10, 329),
         ("gunpoint", 150, (40, 10, 150), 2, 150),
         ("fsdd", 100, (2_400, 300, 300), 10, 100),
-        ("fsdd_speaker", 100, (2_250, 250, 500), 10, 100),
+        ("fsdd_speaker", 100, (2_000, 500, 500), 10, 100),
         ("sst2", 50, (6_920, 872, 1_821), 2, 50),
         ("review_polarity", 1024, (1_600, 200, 200), 2, 1024),
         ("names", 20, (15_871, 2_149, 2_030), 18, 20),
@@ -471,7 +471,10 @@ def test_each_recording_of_the_digits_is_for_test_in_one_of_six_folds():
         assert who in each["title"]
         assert who in each["split"]
         task = card(name, 25)
-        assert tuple(task.counts.values()) == (2_250, 250, 500)
+        assert tuple(task.counts.values()) == (2_000, 500, 500)
+        speakers = [name.split("_")[1] for name in task.meta["ids"]]
+        assert [len(set(speakers[a:b])) for a, b in ((0, 2_000), (2_000, 2_500), (2_500, 3_000))] == [4, 1, 1]
+        assert not set(speakers[:2_000]) & set(speakers[2_000:])
         held_out += task.meta["ids"][-500:]
     assert len(set(held_out)) == 3_000
 

@@ -483,7 +483,7 @@ def test_what_baselines_reach():
     assert reached("nearest_neighbour", card("japanese_vowels", 29)) == pytest.approx(0.949, abs=0.002)
     assert reached("tf_idf_logistic", card("sst2", 50)) == pytest.approx(0.815, abs=0.01)
     assert reached("logistic_on_summary", card("fsdd", 100)) > 0.97
-    assert reached("logistic_on_summary", card("fsdd_speaker", 100)) < 0.65  # a speaker never heard
+    assert 0.7 < reached("logistic_on_summary", card("fsdd_speaker", 100)) < 0.85  # a speaker never heard
 
 
 # The cards

@@ -32,7 +32,7 @@ from bench.cli.notebook import NotebookScreen, is_notebook
 from bench.cli.options import plain_type
 from bench.cli.screen import Screen
 from bench.cli.sweeping import checked_plan
-from bench.config.sweep_settings import SweepConfig, flag
+from bench.config.sweep_settings import SweepConfig, flag, split_names
 from bench.data import frames
 from bench.errors import (
     BenchError,
@@ -366,6 +366,8 @@ def _value(name: str, value: Any) -> Any:
     value = value.item() if isinstance(value, np.generic) else value
     if name == "budget" and isinstance(value, int | float) and not isinstance(value, bool):
         return str(value)  # seconds
+    if name in ("models", "datasets") and isinstance(value, str):
+        return split_names(value)  # as on the command line; a column's name may hold a comma
     is_list = get_origin(plain_type(SweepConfig.model_fields[name].annotation)) is list
     return [value] if is_list and value is not None else value
 

@@ -283,6 +283,8 @@ def test_a_sweep_file_gives_settings_that_the_call_overrides(tmp_path):
     file.write_text('datasets = ["latch"]\nlengths = [8]\nmodels = ["gru"]\nbudget = "smoke"\n')
     plan = api._plan(file, None, {"models": "mlp", "results": tmp_path}, api._Silent())
     assert [str(cell.id) for cell in plan.cells] == ["latch/L8/mlp"]
+    plan = api._plan(file, None, {"models": "mlp,lstm", "results": tmp_path}, api._Silent())
+    assert [str(cell.id) for cell in plan.cells] == ["latch/L8/mlp", "latch/L8/lstm"]
 
 
 @pytest.mark.slow

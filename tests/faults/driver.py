@@ -4,6 +4,7 @@ import atexit
 import importlib
 import json
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -50,6 +51,8 @@ def carry_out(results: Path, name: str, words: tuple[str, ...]) -> int:
 def main(results: Path, name: str, words: tuple[str, ...], environment: dict[str, str], output: Path) -> None:
     """Be the process of a coordinator, with its own session, environment and output, to its end."""
     os.setsid()
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # ignored where the tests run under nohup, and in background jobs
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ.clear()
     os.environ.update(environment)
     file = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND)

@@ -147,7 +147,7 @@ def test_a_seed_that_failed_counts_with_the_chance_score(tmp_path):
     assert found["ci_low"] == 0
     assert answers.answers(board)[0].startswith("digits at 8: best: lstm, 0.705 accuracy [0.641, 0.769]; gru is")
     with_average = board.assign(score_ensemble=board["score"] + 0.05)
-    average = "the average of its 10 seeds has 0.755 (python -m bench export --model lstm --ensemble)"
+    average = "the average of its 2 seeds has 0.755 (python -m bench export --model lstm --ensemble)"
     assert average in answers.answers(with_average)[0]
     assert "the average" not in answers.answers(board.assign(score_ensemble=board["score"] - 0.05))[0]
 

@@ -221,7 +221,7 @@ class _Reader:
             column = self.columns.pop(name).finish()
             self.kinds[name] = column.dtype
             columns[name] = column if order is None else column[order]
-            remarks += self._check_range(path, name) + _nines(column, name)
+            remarks += self._check_range(path, name) + _nines(column, name, self.range[name])
         table = Table(columns, times, groups, list(self.known), remarks, self.time_reader.found)
         files = parts = None
         if len(self.first_rows) > 1:
@@ -390,12 +390,12 @@ class _Reader:
         _refuse(source, row - first, self.time, rule)
 
 
-def _nines(column: np.ndarray, name: str) -> list[Remark]:
+def _nines(column: np.ndarray, name: str, ends: tuple[float, float]) -> list[Remark]:
     """Return a remark on values such as -999 that lie far from all others: many tables write them for missing ones."""
-    known = column[~np.isnan(column)]
-    for value in (known.min(initial=0), known.max(initial=0)):
-        if not re.fullmatch(r"-?99+\.0", str(float(value))):
+    for value in ends:
+        if not re.fullmatch(r"-?99+\.0", str(value)):
             continue
+        known = column[~np.isnan(column)]
         others = known[known != value]
         if len(others) and np.abs(others - value).min() > np.ptp(others):
             times = wording.count(len(known) - len(others), "value")

@@ -5,8 +5,8 @@ scored by the task itself. Peers live in virtual environments of their own (requ
 
 What the peers are given: those that select by themselves are fitted on train and val together; those that choose on
 val are trained again on both. The bench chooses on val, and is shown as it is, trained on train alone, and as
-`export --refit` writes it, trained on both; the time of that is added. Each peer gets the whole time for itself, although someone who compares four of them
-waits four times. For peers without a clock, which end early, `seconds` says what they took.
+`export --refit` writes it, trained on both; the time of that is added. Each peer gets the whole time for itself, although
+someone who compares four of them waits four times. For peers without a clock, which end early, `seconds` says what they took.
 
 The searches are compared by the seconds until a validation score is reached: the best one of Ray Tune.
 """

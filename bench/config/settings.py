@@ -52,6 +52,10 @@ class TrainSettings(Strict):
     # windows have a fixed number of steps, the outputs of all steps side by side ("flat").
     readout: Literal["summary", "mean", "max", "all", "flat"] = "summary"
 
+    # Tasks with one answer for each sequence: plus a linear map from the window of each target, the same for all
+    # targets (forecasts); from the n-grams of tokens; or from the moments and extremes of channels (other numbers).
+    linear_skip: bool = False
+
     # Tokens. Tasks whose inputs are numbers ignore these.
     embedding_size: Count = 32  # width of a token's embedding
     embedding_std: Positive = 1.0  # standard deviation of the initial embeddings
@@ -71,7 +75,6 @@ class TrainSettings(Strict):
     # deviation, followed by a learned scale and shift (RevIN).
     input_normalisation: Literal["none", "last", "revin"] = "none"
     channel_independent: bool = False  # one encoder and head, applied to each target by itself
-    linear_skip: bool = False  # plus a linear map from the window of each target, the same for all targets
     patch_size: Count = 1  # steps of the window that make one step of the encoder
 
     @property

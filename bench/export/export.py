@@ -65,7 +65,7 @@ from bench.training.module import SequenceModule
 from bench.wording import bare
 
 FACTS = ("tokens", "input_size", "output_size", "per_step", "num_steps", "loss", "keep", "metric", "goal")
-MORE_FACTS = ("causal", "feature_sizes", "num_targets", "horizon")
+MORE_FACTS = ("causal", "feature_sizes", "longest_n_gram", "num_targets", "horizon")
 """The declarations of a task that a module needs: of every task, and of those that have them."""
 
 PRIVATE = ("ids", "groups", "remarks")

@@ -115,6 +115,7 @@ class Task(StoredSequences):
         self.kind = "text" if self.tokens else "series"
         self.input_size = len(self.meta["vocabulary"]) if self.tokens else self._values.shape[1]
         self.output_size = len(self.meta["classes"])
+        self.longest_n_gram = 2 if tokens == "word" else 4  # of a linear map; see bench/training/skips.py
         edges = self.meta["edges"]
         train, val = self._y[: edges[1]], self._y[edges[1] : edges[2]]
         self.chance = float((val == np.bincount(train).argmax()).mean())

@@ -18,7 +18,7 @@ from bench.config import plugins
 from bench.config.contracts import Batch, ForecastTask, Task, TextTask
 from bench.config.settings import RunConfig
 from bench.errors import BenchError
-from bench.training import layers
+from bench.training import layers, skips
 
 LEARNING_RATE_BATCH = 32
 """Sequences in the batch for which the setting `learning_rate` holds."""
@@ -70,6 +70,8 @@ class SequenceModule(pl.LightningModule):
             self.head: nn.Linear | layers.TiedHead = layers.TiedHead(read, self.embedding)
         else:
             self.head = nn.Linear(read, task.output_size if self.window is None else self.window.output_size)
+        is_beside = settings.linear_skip and self.window is None and not task.per_step
+        self.skip = skips.beside(task) if is_beside else None
         if settings.carry_state:
             _check_carries(task, self.encoder, config.space)
         self._weights = list(self.parameters())
@@ -88,6 +90,7 @@ class SequenceModule(pl.LightningModule):
 
     def forward(self, x: Tensor, length_B: Tensor) -> Tensor:
         """Return raw outputs: (B, C), or (B, L, C) for a task with an answer at every step."""
+        skipped = None if self.skip is None else self.skip(x, length_B)
         if self.window is not None:
             x, length_B, context = self.window(x, length_B)
         x_BLD = self.embedding_dropout(self.embed(x))
@@ -96,13 +99,16 @@ class SequenceModule(pl.LightningModule):
         h_BLH, _ = self.encoder(x_BLD, length_B)
         h_BLH = self.dropout(h_BLH)
         answers: Tensor = self.head(h_BLH if self.task.per_step else self.readout(h_BLH, length_B))
+        if skipped is not None:
+            answers = answers + skipped
         return answers if self.window is None else self.window.restore(answers, context)
 
     @property
     def can_stream(self) -> bool:
         """Whether an answer needs only the last step and the state after the steps before it."""
         reads_last = self.task.per_step or self.settings.readout == "summary"
-        return bool(self.encoder.causal) and reads_last and self.window is None and self.stem is None
+        is_alone = self.window is None and self.stem is None and self.skip is None  # what reads more than the last step
+        return bool(self.encoder.causal) and reads_last and is_alone
 
     @property
     def state_size(self) -> int:

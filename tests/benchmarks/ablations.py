@@ -53,9 +53,12 @@ ABLATIONS = [
     }),
     Ablation("sst2", 50, "lstm", {
         "embeddings from N(0, 1)": {"embedding_std": 1.0},
+        "no n-grams beside": {"linear_skip": False},
         "no dropout of embeddings": {"embedding_dropout": 0.0},
         "the summary alone": {"readout": "summary"},
     }),
+    Ablation("names", 20, "lstm", {"no n-grams beside": {"linear_skip": False}}),
+    Ablation("review_polarity", 256, "lstm", {"no n-grams beside": {"linear_skip": False}}),
     Ablation("ud_english", 32, "bilstm", {
         "embeddings from N(0, 1)": {"embedding_std": 1.0},
         "no suffixes and shapes": {"word_features": False},

@@ -54,7 +54,8 @@ RECIPES = {
         "look_back": 2, "readout": "all",
     },
     "tagging by a recipe": {"word_features": True},
-    "numbers by a recipe": {"stem_channels": 4, "stem_stride": 2, "readout": "all"},
+    "numbers by a recipe": {"stem_channels": 4, "stem_stride": 2, "readout": "all", "linear_skip": True},
+    "texts by a recipe": {"linear_skip": True},
 }  # fmt: skip
 """Training settings of a kind."""
 
@@ -88,6 +89,10 @@ KINDS = {
     "numbers by a recipe": (
         lambda f: long_table(f / "l.csv", "label"),
         {"label": "label", "group": "id", "lengths": [6]},
+    ),
+    "texts by a recipe": (
+        lambda f: reviews(f / "r.jsonl"),
+        {"text": "text", "label": "label", "tokens": "character", "lengths": [20]},
     ),
     "language": (lambda f: text(f / "foxes.txt"), {"lengths": [24]}),
     "words": (lambda f: text(f / "foxes.txt"), {"lengths": [6], "tokens": "word"}),

@@ -68,6 +68,8 @@ EFFECTS = [
     ("forecast", {"input_normalisation": "last"}),
     ("forecast", {"input_normalisation": "revin"}),
     ("forecast", {"channel_independent": True}),
+    ("latch", {"linear_skip": True}),
+    ("adding", {"linear_skip": True}),
     ("forecast", {"linear_skip": True}),
     ("forecast", {"patch_size": 4}),
     ("forecast", {"readout": "flat"}),

@@ -56,13 +56,15 @@ def sequences(batch):
 
 
 def constants(task, batch):
-    """Outputs that do not look at the input: every class, or the mean target."""
+    """Outputs that do not look at the input: every class, or of many the 4 most frequent, or the mean target."""
     shape = (*batch.y.shape, task.output_size)
     if task.goal == "minimize":
         return [np.zeros((len(batch.y), task.output_size))]  # targets are standardised
     if task.loss == "mse":
         return [np.full(shape, batch.y.mean())]
-    return [np.broadcast_to(np.eye(task.output_size)[c], shape) for c in range(task.output_size)]
+    answers = batch.y if batch.mask is None else batch.y[batch.mask]
+    classes = np.bincount(answers, minlength=task.output_size).argsort()
+    return [np.broadcast_to(np.eye(task.output_size)[c], shape) for c in classes[-4 if len(classes) > 20 else 0 :]]
 
 
 def tolerance(task, batch):

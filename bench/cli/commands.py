@@ -92,7 +92,7 @@ Exit codes:
 COMMANDS = (
     *(sweeping.sweep, sweeping.plan, results.leaderboard, results.report, winner.export, winner.predict),
     *(winner.evaluate, example.example, listing.list_, check.check, sweeping.speed, check.run, check.fetch),
-    *(results.ui, results.sync, results.portfolio),
+    *(results.compare, results.ui, results.sync, results.portfolio),
 )
 for command in COMMANDS:
     main.add_command(command)

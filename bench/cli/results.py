@@ -1,4 +1,4 @@
-"""The commands that show the results of sweeps: leaderboard, report, ui and sync."""
+"""The commands that show the results of sweeps: leaderboard, report, compare, ui and sync."""
 
 from pathlib import Path
 
@@ -69,6 +69,46 @@ def report(sweeps: tuple[str, ...], results: Path, quality: float | None) -> Non
         problem = models.log_report(results, folder, path)
         if problem:
             note(f"the report is written, but not logged to MLflow: {problem}")
+
+
+@click.command()
+@SWEEPS
+@RESULTS
+@click.option("--out", type=UsablePath(is_new_file=True), metavar="FILE", default=Path("across.html"),
+              show_default=True, help="HTML page to write.")  # fmt: skip
+@click.option("--csv", type=UsablePath(is_new_file=True), metavar="FILE",
+              help="Write places and gaps of all models and questions to this CSV file.")  # fmt: skip
+def compare(sweeps: tuple[str, ...], results: Path, out: Path, csv: Path | None) -> None:
+    """Compare models across the datasets of several sweeps.
+
+    Without SWEEPS, all sweeps of the results folder are compared. The page shows average ranks, wins, performance
+    profiles and costs, with intervals over datasets and tests corrected for the number of pairs.
+    """
+    from bench.results import sweeps as stored
+
+    folders = stored.find(results, sweeps) if sweeps else stored.every(results)
+    import pandas as pd
+
+    from bench.errors import DeclarationError
+    from bench.report import across_datasets
+    from bench.results import across, leaderboard, tables
+    from bench.results.record import all_records, write_atomically
+
+    boards: dict[str, pd.DataFrame] = {}
+    kinds: dict[str, str] = {}
+    for folder in folders:
+        records = all_records(folder)
+        if records:
+            boards[folder.name] = leaderboard.build(folder, records)
+            kinds |= {record.config.dataset: across.kind_of(record.config) for record in records}
+    found = across.results_of(pd.concat(boards.values())) if boards else None
+    if found is None or found.empty:
+        raise DeclarationError(f"{results}: no sweep here has a confirmed model yet; wait, or name other sweeps")
+    write_atomically(out, across_datasets.render(boards, kinds))
+    if csv is not None:
+        tables.write_csv(found, csv)
+    click.echo(across.sentence(found))
+    click.echo(f"wrote {out}", err=True)
 
 
 @click.command()

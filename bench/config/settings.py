@@ -52,8 +52,8 @@ class TrainSettings(Strict):
     # windows have a fixed number of steps, the outputs of all steps side by side ("flat").
     readout: Literal["summary", "mean", "max", "all", "flat"] = "summary"
 
-    # Tasks with one answer for each sequence: plus a linear map from the window of each target, the same for all
-    # targets (forecasts); from the n-grams of tokens; or from the moments and extremes of channels (other numbers).
+    # Forecasts: plus a linear map from the window of each target, the same for all targets. Tokens with one answer for
+    # each sequence: plus a linear map from their n-grams.
     linear_skip: bool = False
 
     # Tokens. Tasks whose inputs are numbers ignore these.

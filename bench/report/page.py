@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
+import jinja2
 import pandas as pd
 
 from bench.config.ids import CellId
@@ -97,6 +98,18 @@ class Section:
     title: str
     blocks: Sequence[Block] = field(default=())
     reason: str = ""
+
+
+def html(**parts: Any) -> str:
+    """Return a page: `report.html.j2` with its parts."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("report.html.j2").render(**parts).rstrip() + "\n"
 
 
 @dataclass(frozen=True)

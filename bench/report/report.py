@@ -7,10 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import jinja2
-
 from bench.config.budgets import BUDGETS
-from bench.report import evidence
+from bench.report import evidence, page
 from bench.report.page import Findings
 from bench.report.sections import (
     default_against_tuned,
@@ -69,25 +67,18 @@ def write(folder: Path, quality: float | None = None) -> Path:
 def render(folder: Path, quality: float | None = None) -> str:
     """Return the report of a sweep as HTML; the same folder gives the same text. Raises StoreError."""
     findings = Findings.read(folder, quality)
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     sections = [section.make(findings) for section in SECTIONS]
-    page = environment.get_template("report.html.j2").render(
+    return page.html(
         name=folder.name,
+        title=f"{folder.name}: report",
         subtitle=_subtitle(findings),
         facts=_facts(findings),
         summaries=[summary.partition(": ")[::2] for summary in answers.summaries(findings.board)],
         answers=[answer.partition(": ")[::2] for answer in answers.answers(findings.board)],
         warnings=_warnings(findings),
         sections=[section for section in sections if section.blocks or section.reason],
-        num_runs=f"{len(findings.runs):,}",
+        footer=f"Written by python -m bench report from {len(findings.runs):,} run records of the sweep {folder.name}.",
     )
-    return page.rstrip() + "\n"
 
 
 def _effort(spec: Mapping[str, Any]) -> list[str]:

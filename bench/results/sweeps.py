@@ -34,6 +34,12 @@ def find(results: Path, names: Sequence[str], say: Callable[[str], None] = lambd
     return [chosen]
 
 
+def every(results: Path) -> list[Path]:
+    """Return the folders of all sweeps. Raises DeclarationError if there is none."""
+    find(results, ())
+    return sorted(path.parent for path in (results / "sweeps").glob("*/sweep.json"))
+
+
 def _has_results(sweep: Path) -> bool:
     return any((sweep / "runs").rglob("record.json"))
 

@@ -70,8 +70,9 @@ class SequenceModule(pl.LightningModule):
             self.head: nn.Linear | layers.TiedHead = layers.TiedHead(read, self.embedding)
         else:
             self.head = nn.Linear(read, task.output_size if self.window is None else self.window.output_size)
-        is_beside = settings.linear_skip and self.window is None and not task.per_step
-        self.skip = skips.beside(task) if is_beside else None
+        self.skip: skips.NGramSkip | None = None
+        if settings.linear_skip and task.tokens and not task.per_step:
+            self.skip = skips.NGramSkip(task.input_size, task.output_size, getattr(task, "longest_n_gram", 2))
         if settings.carry_state:
             _check_carries(task, self.encoder, config.space)
         self._weights = list(self.parameters())

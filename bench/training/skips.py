@@ -1,15 +1,12 @@
-"""Linear maps from the input to the answer that stand beside an encoder, which then learns what they leave.
+"""A linear map from n-grams to the answer that stands beside an encoder, which then learns what it leaves.
 
-Both begin as zero. Wide & deep learning: Cheng et al., 2016, https://arxiv.org/abs/1606.07792
+Wide & deep learning: Cheng et al., 2016, https://arxiv.org/abs/1606.07792
 
-B batch, L steps, D channels, C outputs, N n-grams of a sequence.
+B batch, L steps, C outputs, N n-grams of a sequence.
 """
 
 import torch
 from torch import Tensor, nn
-
-from bench.config.contracts import Task
-from bench.training.layers import valid
 
 ROWS = 1 << 16  # of the table of n-grams
 PRIMES = (1_000_003, 7_919, 2**31 - 1)  # of the hash: multipliers, and the modulus of 64-bit products
@@ -21,18 +18,11 @@ Validation accuracy at rates 1, 4 and 12, LSTM, one seed: names .718, .767, .771
 """
 
 
-def beside(task: Task) -> "NGramSkip | SummarySkip":
-    """Return the linear map for a task with one answer for each sequence."""
-    if task.tokens:
-        return NGramSkip(task.input_size, task.output_size, getattr(task, "longest_n_gram", 2))
-    return SummarySkip(task.input_size, task.num_steps, task.output_size)
-
-
 class NGramSkip(nn.Module):
     """A linear map from the n-grams of tokens: fastText (Joulin et al., 2017, https://arxiv.org/abs/1607.01759).
 
     N-grams of 1 to `longest` tokens are hashed into a table, in which two may share a row. The beginning and the end
-    of a sequence count as a token, so that an ending is a feature.
+    of a sequence count as a token, so that an ending is a feature. The map begins as zero.
     """
 
     def __init__(self, vocabulary: int, outputs: int, longest: int) -> None:
@@ -61,33 +51,3 @@ class NGramSkip(nn.Module):
             rows.append(key_BL * second % modulus % ROWS)
             are_valid.append(step_L[:starts] <= length_B[:, None] + 2 - n)
         return torch.cat(rows, dim=1), torch.cat(are_valid, dim=1)
-
-
-class SummarySkip(nn.Module):
-    """A linear map from mean, deviation, extremes, first and last value of each channel, and from the length."""
-
-    def __init__(self, input_size: int, steps: int, outputs: int) -> None:
-        super().__init__()
-        self.steps = steps
-        self.linear = nn.Linear(6 * input_size + 1, outputs)
-        nn.init.zeros_(self.linear.weight)
-        nn.init.zeros_(self.linear.bias)
-
-    def forward(self, x_BLD: Tensor, length_B: Tensor) -> Tensor:
-        """Return what is added to the answers, (B, C)."""
-        padding_BL1 = ~valid(length_B, x_BLD.shape[1])[..., None]
-        count_B1 = length_B[:, None].to(x_BLD.dtype)
-        mean_BD = x_BLD.masked_fill(padding_BL1, 0.0).sum(1) / count_B1
-        square_BD = (x_BLD - mean_BD[:, None]).masked_fill(padding_BL1, 0.0).square().sum(1)
-        last_B1D = (length_B - 1)[:, None, None].expand(-1, 1, x_BLD.shape[-1])  # arange would fix the batch in ONNX
-        features = [
-            mean_BD,
-            (square_BD / count_B1 + 1e-12).sqrt(),
-            x_BLD.masked_fill(padding_BL1, torch.inf).amin(1),
-            x_BLD.masked_fill(padding_BL1, -torch.inf).amax(1),
-            x_BLD[:, 0],
-            x_BLD.gather(1, last_B1D)[:, 0],
-            count_B1 / self.steps,
-        ]
-        answers: Tensor = self.linear(torch.cat(features, dim=1))
-        return answers

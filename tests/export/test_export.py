@@ -54,7 +54,7 @@ RECIPES = {
         "look_back": 2, "readout": "all",
     },
     "tagging by a recipe": {"word_features": True},
-    "numbers by a recipe": {"stem_channels": 4, "stem_stride": 2, "readout": "all", "linear_skip": True},
+    "numbers by a recipe": {"stem_channels": 4, "stem_stride": 2, "readout": "all"},
     "texts by a recipe": {"linear_skip": True},
 }  # fmt: skip
 """Training settings of a kind."""

@@ -69,7 +69,6 @@ EFFECTS = [
     ("forecast", {"input_normalisation": "revin"}),
     ("forecast", {"channel_independent": True}),
     ("latch", {"linear_skip": True}),
-    ("adding", {"linear_skip": True}),
     ("forecast", {"linear_skip": True}),
     ("forecast", {"patch_size": 4}),
     ("forecast", {"readout": "flat"}),

@@ -1,15 +1,12 @@
-"""The linear maps beside an encoder: what they read, and that they do not read padding."""
+"""The linear map beside an encoder: what it reads, and that it does not read padding."""
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.baselines import _n_grams
-from bench.config.contracts import Batch
 from bench.config.datasets import task_of
-from bench.data.sequences import summary_features
 from bench.training import skips
 from bench.training.module import SequenceModule
 from tests.makers import run_config
@@ -66,26 +63,12 @@ def test_an_ending_is_a_feature():
     assert not torch.allclose(one, other)
 
 
-@given(lengths=st.lists(st.integers(1, 9), min_size=1, max_size=4), padding=st.integers(0, 3))
-def test_a_summary_is_that_of_the_cheap_baselines(lengths, padding):
-    length, skip = np.array(lengths), skips.SummarySkip(2, 9, 13).double()
-    x = np.random.default_rng(0).normal(size=(len(lengths), max(lengths) + padding, 2))
-    x *= (np.arange(x.shape[1]) < length[:, None])[..., None]
-    torch.nn.init.eye_(skip.linear.weight)
-    garbage = torch.tensor(np.where((np.arange(x.shape[1]) < length[:, None])[..., None], x, 99.0))
-    expected = summary_features(Batch(x, length, length), 9)
-    np.testing.assert_allclose(skip(garbage, torch.tensor(length)).detach(), expected, atol=1e-5)
-
-
-@pytest.mark.parametrize(
-    ("dataset", "kind"), [("latch", skips.NGramSkip), ("adding", skips.SummarySkip), ("parity", type(None))]
-)
-def test_only_tasks_with_one_answer_for_each_sequence_have_one(dataset, kind):
+@pytest.mark.parametrize("dataset", ["latch", "adding", "parity"])
+def test_only_tokens_with_one_answer_for_each_sequence_have_n_grams_beside(dataset):
     config = run_config(dataset=dataset, length=30, settings={"linear_skip": True})
     task = task_of(config)
     module = SequenceModule(task, config)
-    assert isinstance(module.skip, kind)
-    assert isinstance(module.skip, type(None)) == task.per_step
+    assert (module.skip is not None) == (task.tokens and not task.per_step)
     assert sum(module.parameter_counts().values()) == sum(weight.numel() for weight in module.parameters())
     if module.skip is not None:
         assert not module.can_stream

@@ -135,7 +135,7 @@ def test_the_picture_and_the_table_show_the_leaderboard_that_is_shipped():
 
 @pytest.mark.parametrize(
     ("page", "model"),
-    [(README, "mine"), pytest.param(ROOT / "docs" / "own-models.md", "tcn", marks=pytest.mark.slow)],
+    [(README, "mine"), pytest.param(ROOT / "docs" / "own-models.md", "leaky", marks=pytest.mark.slow)],
 )
 def test_the_model_follows_the_contract(page, model, tmp_path, monkeypatch):
     for block in blocks(page):

@@ -20,7 +20,7 @@ from bench.config import knobs, plugins, sections
 from bench.config.bounds import shown
 from bench.config.contracts import Kind
 from bench.config.sections import Section
-from bench.config.settings import BASELINES, TUNABLE
+from bench.config.settings import TUNABLE
 from bench.config.strict import NAME, fingerprint, read_toml
 from bench.errors import DeclarationError, did_you_mean
 
@@ -235,7 +235,7 @@ def _own_file(name: str) -> Path:
     if not NAME.fullmatch(path.stem):
         rule = "must have 1 to 64 letters, digits, '.', '_' or '-', beginning with a letter or digit"
         raise DeclarationError(f"{path}: the name of the file is the name of the model: {rule}")
-    if path.stem in BASELINES:
+    if (plugins.shipped("search_spaces") / f"{path.stem}.toml").is_file():
         raise DeclarationError(f"{path}: '{path.stem}' is the name of a built-in model; rename the file")
     if not path.with_suffix(".toml").is_file():
         rule = "your own model needs a search space beside it, with title and [tune]"

@@ -240,6 +240,7 @@ OWN_BROKEN = {
     "a width that is no knob": ({"text": 'width = "size"' + OWN_SPACE}, "mine.toml: width: must be an argument of mine.py, but found 'size'"),
     "no title": ({"text": OWN_SPACE.replace("title", "# title")}, "mine.toml: title: missing or empty; every search space needs it"),
     "the name of a baseline": ({"name": "lstm"}, "lstm.py: 'lstm' is the name of a built-in model; rename the file"),
+    "the name of a further model": ({"name": "tcn"}, "tcn.py: 'tcn' is the name of a built-in model; rename the file"),
     "a name that is no row": ({"name": "my model"}, "my model.py: the name of the file is the name of the model: must have 1 to 64 letters"),
 }  # fmt: skip
 

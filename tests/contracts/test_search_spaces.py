@@ -31,8 +31,8 @@ def ends(entry: dict) -> list:
     return entry["choices"] if entry["type"] == "categorical" else [entry["low"], entry["high"]]
 
 
-def test_the_baselines_are_the_search_spaces_that_are_shipped():
-    assert set(BASELINES) == set(SPACES)
+def test_every_baseline_has_a_search_space_that_is_shipped():
+    assert set(BASELINES) <= set(SPACES)
 
 
 def test_every_kind_of_task_has_a_recipe_and_no_other_is_there():

@@ -154,3 +154,25 @@ def attempted(read, *arguments):
         told = str(error)
     assert "\n" not in told
     return None
+
+
+def aligned(folder: Path, pairs: int = 60) -> tuple[Path, Path]:
+    """Write sentences of German words and, line by line, their words in English."""
+    words = (
+        ("ein", "a"),
+        ("Hund", "dog"),
+        ("rennt", "runs"),
+        ("zwei", "two"),
+        ("Katzen", "cats"),
+        ("schlafen", "sleep"),
+    )
+    sides: tuple[list[str], list[str]] = ([], [])
+    rng = np.random.default_rng(0)
+    for number in range(pairs):
+        chosen = [words[place] for place in rng.integers(len(words), size=3 + number % 4)]
+        for side, texts in enumerate(sides):
+            texts.append(" ".join(word[side] for word in chosen) + ".")
+    paths = folder / "pairs.de", folder / "pairs.en"
+    for path, texts in zip(paths, sides, strict=True):
+        path.write_text("\n".join(texts) + "\n")
+    return paths

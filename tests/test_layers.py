@@ -25,6 +25,7 @@ HOMES = {
     "click": {"cli"},
     "tqdm": {"cli"},
     "sklearn": {"tasks", "baselines"},
+    "sacrebleu": {"tasks"},
     "scipy": {"config", "baselines", "results"},
     "pynvml": {"training", "sweeps"},
     "matplotlib": {"report"},

@@ -87,12 +87,14 @@ class Baseline(ABC):
     def outputs(self, x: np.ndarray, length: np.ndarray) -> np.ndarray:
         """Return raw outputs as a network does: (B, C), or (B, L, C) for a task with a target at every step.
 
+        Of a translation they are the numbers of the tokens that are written, (B, T) int64.
+
         `x` is padded on the right, (B, L) or (B, L, D), with `length` (B,) valid steps, at least 1. `L` may differ from
         batch to batch. Padding never changes an output.
         """
 
     def scored(self, batch: Batch, task: Task) -> np.ndarray:
-        """Return what `task.score` gets for a batch: raw outputs, or nats of each step (B, L) where it keeps those."""
+        """Return what `task.score` gets for a batch: outputs, or nats of each step (B, L) where it keeps those."""
         return self.nats(batch) if task.keep == "nll" else self.outputs(batch.x, batch.length)
 
     def nats(self, batch: Batch) -> np.ndarray:

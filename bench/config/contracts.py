@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 SplitName = Literal["val", "test"]
 Goal = Literal["maximize", "minimize"]
-Kind = Literal["synthetic", "forecasting", "series", "text", "tagging", "language"]
+Kind = Literal["synthetic", "forecasting", "series", "text", "tagging", "language", "translation"]
+Keep = Literal["outputs", "nll", "tokens"]
 _STREAMS = {"train": 0, "val": 1, "test": 2}
 
 
@@ -33,6 +34,7 @@ class Batch(NamedTuple):
     length: np.ndarray  # (B,) int64: number of valid steps, at least 1
     y: np.ndarray  # (B,) or (B, L): classes int64, or targets float32; (B, C) for several targets
     mask: np.ndarray | None = None  # (B, L) bool: steps that are scored; None if a sequence has one target
+    text: np.ndarray | None = None  # (B,) str: translations of val and test as they were written; None for other tasks
 
 
 class Model(Protocol):
@@ -152,7 +154,7 @@ class Task(Protocol):
     causal: bool  # True if an answer at step t must not depend on later steps: bidirectional models do not apply
     kind: Kind  # whose training recipe applies, search_spaces/recipes/KIND.toml; "series": classes or numbers of values
     num_steps: int  # steps of the longest training sequence
-    keep: Literal["outputs", "nll"]  # what score() gets: raw outputs, or the negative log likelihood of each step
+    keep: Keep  # what score() gets: raw outputs, the negative log likelihood of each step, or the tokens written
     feature_sizes: tuple[int, ...]  # vocabularies of the features that follow a token in x; () if x is (B, L)
 
     def train_batch(self, seed: int, number: int, size: int) -> Batch:
@@ -167,6 +169,7 @@ class Task(Protocol):
         Args:
             outputs: Raw outputs (B, C), or (B, L, C) with `per_step`, float32. If `keep` is "nll": the negative log
                 likelihood of the target in nats, (B, L), because the outputs of a large vocabulary would fill memory.
+                If `keep` is "tokens": the numbers of the tokens that were written, (B, T) int64.
             batch: The split that the outputs belong to.
         """
 
@@ -218,6 +221,21 @@ class ForecastTask(Protocol):
     horizon: int  # H, at least 1: rows after the window
     num_steps: int  # rows of a window
     input_size: int  # D: targets and features
+
+
+@runtime_checkable
+class TranslationTask(Protocol):
+    """What a task adds if an answer is a sequence of tokens of its own; see bench/training/translation.py.
+
+    x holds the source, and y the numbers of the target's tokens, (B, L) int64, in the steps that the mask selects: they
+    are no answers to the steps of x beside them. Token 0 of both vocabularies is <unk>, and token 1 of the target's is
+    <eos>, which ends every target and is what the first word follows.
+    """
+
+    input_size: int  # size of the vocabulary of the source
+    output_size: int  # size of the vocabulary of the target
+    num_steps: int  # of the longest source in training
+    target_steps: int  # of the longest target in training, with <eos>; no longer one is written
 
 
 # Prediction
@@ -312,7 +330,7 @@ class StoredTask:
     the declarations of `Task`, `kind` among them.
     """
 
-    keep: Literal["outputs", "nll"] = "outputs"
+    keep: Keep = "outputs"
     feature_sizes: tuple[int, ...] = ()
     kind: Kind
     counts: dict[str, int]
@@ -393,7 +411,7 @@ class SyntheticTask:
     declarations of `Task`.
     """
 
-    keep: Literal["outputs", "nll"] = "outputs"
+    keep: Keep = "outputs"
     feature_sizes: tuple[int, ...] = ()
     kind: Kind = "synthetic"
     length: int

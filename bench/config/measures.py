@@ -42,6 +42,8 @@ MEASURES = {
     "r2": Measure("share", "maximize", -math.inf, 1.0, "Explained share of the target's variance."),
     "nats": Measure("nats/token", "minimize", 0.0, math.inf, "Mean negative log likelihood of a token."),
     "bits": Measure("bits/token", "minimize", 0.0, math.inf, "Mean negative log likelihood of a token."),
+    "bleu": Measure("BLEU", "maximize", 0.0, 100.0, "Shared runs of one to four words with the reference (sacrebleu)."),
+    "chrf": Measure("chrF", "maximize", 0.0, 100.0, "Shared runs of one to six characters with it (sacrebleu)."),
     "perplexity": Measure("tokens", "minimize", 1.0, math.inf, "Exponential of the mean nats of a token."),
 }
 """The measures by name. A task declares its primary one; `--metric` selects another that the task computes."""
@@ -78,6 +80,9 @@ def _constant(task: StoredTask, val: Batch) -> np.ndarray:
     asked: Task = task  # type: ignore[assignment]
     if asked.keep == "nll":
         return np.full(val.y.shape, asked.chance)
+    if asked.keep == "tokens":
+        answer: np.ndarray = task.constant(len(val.x))  # type: ignore[attr-defined]
+        return answer
     shape = (*val.y.shape, asked.output_size) if asked.per_step else (len(val.x), asked.output_size)
     if asked.loss == "mse":
         return np.zeros(shape, dtype=np.float32)

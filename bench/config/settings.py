@@ -60,10 +60,13 @@ class TrainSettings(Strict):
     embedding_size: Count = 32  # width of a token's embedding
     embedding_std: Positive = 1.0  # standard deviation of the initial embeddings
     embedding_dropout: Part = 0.0  # of the numbers of embedded tokens
-    tied_embedding: bool = False  # language models only: the output layer shares the weights of the embedding
+    tied_embedding: bool = False  # language models, translation: the output layer shares the weights of the embedding
     word_features: bool = False  # tagging only: suffixes and shape of a word are embedded beside the word
     # Language models only: the state carries over from one window to the next, in training and in evaluation.
     carry_state: bool = False
+
+    # Translation only: the decoder looks at all steps of the source instead of at one vector that stands for it.
+    attention: bool = False
 
     # Sequences of numbers with one answer each, but no forecasts. Other tasks ignore these.
     stem_channels: Annotated[int, Between(0, 10**6)] = 0  # of a convolution before the encoder; 0: no convolution
@@ -102,6 +105,7 @@ TUNABLE = {
     "tied_embedding",
     "word_features",
     "carry_state",
+    "attention",
     "stem_channels",
     "stem_stride",
     "look_back",

@@ -99,7 +99,8 @@ def _spaces(config: SweepConfig, kind: Kind) -> list[SearchSpace]:
 
 def _looks_ahead(cell: Cell, leaks: dict[str, str | None]) -> str | None:
     """Return why a model may not be trained on a causal task; None if it may."""
-    if not cell.task.causal:
+    decodes = cell.task.kind == "translation"  # the encoder may read in both directions, the decoder may not
+    if not (cell.task.causal or decodes) or (decodes and cell.space.causal and cell.space.bidirectional):
         return None
     if cell.space.bidirectional:
         return "sees the future, which the task forbids"

@@ -16,7 +16,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from bench.config import baseline
 from bench.config.baseline import Baseline
-from bench.config.contracts import Batch, StoredTask, Task, TextTask
+from bench.config.contracts import Batch, StoredTask, Task, TextTask, TranslationTask
 from bench.config.settings import RunConfig
 from bench.results.record import FittedBaseline, write_json
 from bench.training import generation
@@ -81,6 +81,8 @@ def _measured(name: str, found: Baseline, config: RunConfig, task: Task, folder:
     outputs = found.scored(test, task)
     facts["sequences_per_second"] = len(test.x) / (time.perf_counter() - start)
     facts["test"] = task.score(outputs, test)
+    if isinstance(task, TranslationTask):
+        facts["test"] |= task.report(outputs, test)  # type: ignore[attr-defined]
     facts |= details(task, outputs, test)
     facts |= _latency(found, val, task)
     if folder is not None:

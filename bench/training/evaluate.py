@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from pytorch_lightning import Trainer
 
-from bench.config.contracts import Batch, Task, TextTask
+from bench.config.contracts import Batch, Task, TextTask, TranslationTask, spread
 from bench.config.settings import RunConfig
 from bench.errors import BenchError
-from bench.results.record import FORECASTS, write_json
+from bench.results.record import FORECASTS, TRANSLATIONS, write_json
 from bench.training import forecasts, generation, timing
 from bench.training.datamodule import DataModule, in_batches, to_tensors
 from bench.training.details import details
@@ -26,13 +26,16 @@ from bench.training.module import SequenceModule
 
 _LOGGER = logging.getLogger(__name__)
 
+BEAM_SENTENCES = 64  # in a batch of a search with a beam, which has several rows for each
+KEPT_SENTENCES = 50  # of the test split whose translations are stored
+
 
 def test(config: RunConfig, task: Task, folder: Path | None, ledger: Ledger, changes_files: bool) -> dict[str, Any]:
     """Evaluate the test split with the weights that each of the confirm runs had in its best epoch, and their average.
 
-    A language model also writes texts, with the weights of the first run: one seed shows what its texts look like, and
-    they do not count in a ranking. Texts, and weights that had to be trained again, are stored beside the confirm runs
-    if it `changes_files`.
+    A language model also writes texts, and a translation is also searched with a beam, with the weights of the first
+    run: one seed shows what they look like, and they do not count in a ranking. Texts, and weights that had to be
+    trained again, are stored beside the confirm runs if it `changes_files`.
     """
     if folder is None:
         raise BenchError(f"{config.run}: a test run needs the folder in which the confirm runs left their weights")
@@ -52,15 +55,19 @@ def test(config: RunConfig, task: Task, folder: Path | None, ledger: Ledger, cha
             tests[run_id] = task.score(outputs, data.test)
             for name, detail in details(task, outputs, data.test).items():
                 facts[name][run_id] = detail
-            if len(config.opens_test_of) > 1:
+            if len(config.opens_test_of) > 1 and task.keep != "tokens":
                 averages["test"].add(outputs)
                 averages["val"].add(_outputs(trainer, module, *val))
             if changes_files and run_id == config.opens_test_of[0] and forecasts.is_kept_for(task):
                 write_json(folder / FORECASTS, forecasts.kept(config, task, outputs, data.test, folder))
             if isinstance(task, TextTask) and run_id == config.opens_test_of[0]:
                 tests[run_id] |= _texts(module, task, config.device, trained if changes_files else None)
+            if isinstance(task, TranslationTask):
+                tests[run_id] |= _report(task, outputs, data.test)
+                if run_id == config.opens_test_of[0]:
+                    tests[run_id] |= _searched(module, task, data, outputs, trained if changes_files else None)
     facts["parameters"] = module.parameter_counts()
-    if len(tests) > 1:
+    if len(tests) > 1 and task.keep != "tokens":
         splits = {"val": data.val, "test": data.test}
         facts["ensemble"] = {name: task.score(average.outputs, splits[name]) for name, average in averages.items()}
     return facts
@@ -94,6 +101,35 @@ def _texts(module: SequenceModule, task: TextTask, device: str, folder: Path | N
         for temperature, measures in generation.measures(texts, task).items()
         for name, value in measures.items()
     }
+
+
+def _report(task: Any, outputs: np.ndarray, test: Batch) -> dict[str, float]:
+    """Return more scores of translations than the one that decides."""
+    scores: dict[str, float] = task.report(outputs, test)
+    return scores
+
+
+def _searched(
+    module: SequenceModule, task: Any, data: DataModule, outputs: np.ndarray, folder: Path | None
+) -> dict[str, float]:
+    """Return the scores of what a beam finds for the test split; their names begin with beam.
+
+    Some sentences of both searches are stored in `folder`, if given, beside their sources and references.
+    """
+    test, parts = data.test, []
+    module.to(data.config.device)
+    assert module.decoder is not None
+    with torch.inference_mode():
+        for start in range(0, len(test.x), BEAM_SENTENCES):
+            rows = slice(start, start + BEAM_SENTENCES)
+            x, length = (torch.from_numpy(part[rows]).to(data.config.device) for part in test[:2])
+            parts.append(module.decoder.beam(module.read(x, length), module.head).cpu().numpy())
+    searched = np.concatenate(parts)
+    if folder is not None:
+        shown = spread(len(test.x), KEPT_SENTENCES)
+        kept = Batch._make(None if part is None else part[shown] for part in test)
+        write_json(folder / TRANSLATIONS, task.examples({"greedy": outputs[shown], "beam": searched[shown]}, kept))
+    return {f"beam_{name}": value for name, value in _report(task, searched, test).items()}
 
 
 def _load_weights(module: SequenceModule, folder: Path, task: Task, ledger: Ledger, changes_files: bool) -> None:

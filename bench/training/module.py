@@ -15,10 +15,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bench.config import plugins
-from bench.config.contracts import Batch, ForecastTask, Task, TextTask
+from bench.config.contracts import Batch, ForecastTask, Task, TextTask, TranslationTask
 from bench.config.settings import RunConfig
 from bench.errors import BenchError
 from bench.training import layers, skips
+from bench.training.translation import Decoder, Source
 
 LEARNING_RATE_BATCH = 32
 """Sequences in the batch for which the setting `learning_rate` holds."""
@@ -38,7 +39,7 @@ class SequenceModule(pl.LightningModule):
     """An encoder with the layers that a task needs.
 
     Tokens are embedded; values are passed on unchanged. The head reads what the readout makes of a sequence, or every
-    step for a task with an answer at every step.
+    step for a task with an answer at every step. A translation has a decoder, whose tokens are the outputs.
     """
 
     def __init__(self, task: Task, config: RunConfig) -> None:
@@ -66,12 +67,17 @@ class SequenceModule(pl.LightningModule):
             raise BenchError("readout: 'flat' is for forecasts only; choose another in the search space")
         self.readout = layers.Readout(settings.readout, self.encoder, steps)
         read = self.encoder.output_size if task.per_step else self.readout.size
-        if settings.tied_embedding and task.keep == "nll" and self.embedding is not None:
-            self.head: nn.Linear | layers.TiedHead = layers.TiedHead(read, self.embedding)
+        tied = self.embedding if task.keep == "nll" else None
+        self.decoder: Decoder | None = None
+        if isinstance(task, TranslationTask):
+            self.decoder = Decoder(model, task, settings, config.model_arguments, self.encoder)
+            read, tied = self.decoder.output_size, self.decoder.embedding
+        if settings.tied_embedding and tied is not None:
+            self.head: nn.Linear | layers.TiedHead = layers.TiedHead(read, tied)
         else:
             self.head = nn.Linear(read, task.output_size if self.window is None else self.window.output_size)
         self.skip: skips.NGramSkip | None = None
-        if settings.linear_skip and task.tokens and not task.per_step:
+        if settings.linear_skip and task.tokens and not task.per_step and self.decoder is None:
             self.skip = skips.NGramSkip(task.input_size, task.output_size, getattr(task, "longest_n_gram", 2))
         if settings.carry_state:
             _check_carries(task, self.encoder, config.space)
@@ -90,7 +96,9 @@ class SequenceModule(pl.LightningModule):
         self.val_loss = math.inf  # mean loss over the split that was evaluated last
 
     def forward(self, x: Tensor, length_B: Tensor) -> Tensor:
-        """Return raw outputs: (B, C), or (B, L, C) for a task with an answer at every step."""
+        """Return raw outputs: (B, C), or (B, L, C) for a task with an answer at every step; or tokens (B, T) int64."""
+        if self.decoder is not None:
+            return self.decoder.greedy(self.read(x, length_B), self.head)
         skipped = None if self.skip is None else self.skip(x, length_B)
         if self.window is not None:
             x, length_B, context = self.window(x, length_B)
@@ -108,12 +116,15 @@ class SequenceModule(pl.LightningModule):
     def can_stream(self) -> bool:
         """Whether an answer needs only the last step and the state after the steps before it."""
         reads_last = self.task.per_step or self.settings.readout == "summary"
-        is_alone = self.window is None and self.stem is None and self.skip is None  # what reads more than the last step
-        return bool(self.encoder.causal) and reads_last and is_alone
+        # What reads more than the last step:
+        others = (self.window, self.stem, self.skip, self.decoder)
+        return bool(self.encoder.causal) and reads_last and all(part is None for part in others)
 
     @property
     def state_size(self) -> int:
-        """How many numbers the encoder keeps of one sequence of training length."""
+        """How many numbers the encoder, or the decoder of a translation, keeps of one sequence of training length."""
+        if self.decoder is not None:
+            return self.decoder.state_size(self.encoder_steps)
         series = 1 if self.window is None else self.window.series
         return series * int(self.encoder.state_size(self.encoder_steps))
 
@@ -126,9 +137,20 @@ class SequenceModule(pl.LightningModule):
             return embedded
         return self.embedding(x[..., 0]) + sum(part(x[..., place]) for place, part in enumerate(self.features, 1))
 
+    def read(self, x: Tensor, length_B: Tensor) -> Source:
+        """Return what the decoder of a translation sees of sources (B, S)."""
+        h_BSH, _ = self.encoder(self.embedding_dropout(self.embed(x)), length_B)
+        return Source(self.encoder.summary(h_BSH, length_B), h_BSH, layers.valid(length_B, x.shape[1]))
+
     def loss(self, batch: Tensors) -> Tensor:
         """Return the mean loss over the steps that the mask selects."""
         x, length_B, y, mask = batch
+        if self.decoder is not None:
+            steps_B = torch.full_like(length_B, y.shape[1]) if mask is None else mask.sum(1)
+            k_BTK = self.dropout(self.decoder.taught(self.read(x, length_B), y, steps_B))
+            # The head is applied to valid steps alone: it takes most of the time.
+            k_NK, y_N = (k_BTK.flatten(0, 1), y.flatten()) if mask is None else (k_BTK[mask], y[mask])
+            return F.cross_entropy(self.head(k_NK), y_N)
         return self._loss(self(x, length_B), y, mask)
 
     def _loss(self, answers: Tensor, y: Tensor, mask: Tensor | None) -> Tensor:
@@ -180,6 +202,11 @@ class SequenceModule(pl.LightningModule):
             answers, self._evaluation_state = self._resumed(x, length_B, state)
         else:
             answers = self(x, length_B)
+        if self.decoder is not None:
+            loss = self.loss(batch)
+            self._val_losses.append((loss, y.numel() if mask is None else int(mask.sum())))
+            self._outputs.append(answers)
+            return
         answers = answers.float()
         if self.task.keep == "nll":  # one number per token of the vocabulary at every step would fill the memory
             answers = F.cross_entropy(answers.flatten(0, 1), y.flatten(), reduction="none").view_as(y)
@@ -251,13 +278,17 @@ class SequenceModule(pl.LightningModule):
     def parameter_counts(self) -> dict[str, int]:
         """Return the numbers of trainable parameters of encoder, embedding and head; other layers count with the head.
 
+        The model of a decoder counts with the encoder.
+
         Every parameter is counted once, also one that embedding and head share.
         """
         counts = {
-            name: sum(p.numel() for p in part.parameters() if p.requires_grad) if part is not None else 0
-            for name, part in (("encoder", self.encoder), ("embedding", self.embedding), ("features", self.features))
+            name: sum(p.numel() for part in parts if part is not None for p in part.parameters() if p.requires_grad)
+            for name, parts in (
+                ("encoder", (self.encoder, self.decoder and self.decoder.model)),
+                ("embedding", (self.embedding, self.features, self.decoder and self.decoder.embedding)),
+            )
         }
-        counts["embedding"] += counts.pop("features")
         return counts | {"head": sum(p.numel() for p in self._weights if p.requires_grad) - sum(counts.values())}
 
 

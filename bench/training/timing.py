@@ -203,7 +203,11 @@ def kernels(module: SequenceModule, batch: Tensors, config: RunConfig) -> list[s
     for training in (True, False):
         module.train(training)
         with _Operators() as seen, torch.inference_mode(not training), _precision(config):
-            module(x, length)
+            if training and module.decoder is not None:  # in training it writes nothing
+                mask = None if batch[3] is None else batch[3].to(config.device)
+                module.loss((x, length, batch[2].to(config.device), mask))
+            else:
+                module(x, length)
         names |= _kernels(seen.names, recurrent)
     return sorted(names)
 
@@ -258,7 +262,7 @@ def count_flops(module: SequenceModule, task: Task, steps: int) -> tuple[int, in
     if task.tokens:
         shape = (1, steps, 1 + len(task.feature_sizes)) if task.feature_sizes else (1, steps)
     x = torch.empty(shape, dtype=torch.long if task.tokens else torch.float32, device="meta")
-    shape_of_y = (1, steps) if task.per_step else (1,)
+    shape_of_y = (1, steps) if task.per_step or module.decoder is not None else (1,)
     classes = task.loss == "cross_entropy"
     if not classes and task.output_size > 1:
         shape_of_y = (*shape_of_y, task.output_size)

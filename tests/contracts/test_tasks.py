@@ -56,7 +56,9 @@ def sequences(batch):
 
 
 def constants(task, batch):
-    """Outputs that do not look at the input: every class, or of many the 4 most frequent, or the mean target."""
+    """Outputs that ignore the input: every class (of many the 4 most frequent), the mean target, or one sentence."""
+    if task.keep == "tokens":
+        return [task.constant(len(batch.x))]
     shape = (*batch.y.shape, task.output_size)
     if task.goal == "minimize":
         return [np.zeros((len(batch.y), task.output_size))]  # targets are standardised
@@ -71,6 +73,8 @@ def tolerance(task, batch):
     """About four standard errors; sequences, not steps, count as independent."""
     if task.loss == "mse":
         return 0.1  # 1 minus a ratio of variances
+    if task.keep == "tokens":
+        return 1e-9  # there is one such answer
     return 4 * (task.chance * (1 - task.chance) / len(batch.x)) ** 0.5
 
 
@@ -216,7 +220,8 @@ def test_shapes_types_and_padding(card, length, part):
     assert batch.length.max() <= steps
     assert batch.y.dtype == (np.int64 if task.loss == "cross_entropy" else np.float32)
     several = (size, task.output_size) if task.loss == "mse" and task.output_size > 1 else (size,)
-    assert batch.y.shape == ((size, steps) if task.per_step else several)
+    has_steps = task.per_step or task.keep == "tokens"
+    assert batch.y.shape == ((size, steps) if has_steps else several)
     valid = np.arange(steps) < batch.length[:, None]
     assert not batch.x[~valid].any()
     if task.per_step:
@@ -225,6 +230,10 @@ def test_shapes_types_and_padding(card, length, part):
         assert not batch.mask[~valid].any()
         assert batch.mask.any(1).all()
         assert not batch.y[~valid].any()
+    elif task.keep == "tokens":  # the steps of a translation are not those of its source
+        assert batch.mask.any(1).all()
+        assert not batch.y[~batch.mask].any()
+        assert (batch.text is None) == (part == "train")
     else:
         assert batch.mask is None
     if task.tokens:
@@ -260,7 +269,7 @@ def test_declarations(card, length):
     task = make(card, length)
     assert task.goal in ("maximize", "minimize")
     assert task.chance >= 0
-    assert task.goal == "minimize" or task.chance < 1
+    assert task.goal == "minimize" or task.chance < MEASURES[task.metric].most
     assert task.solved is None or task.chance < task.solved < 1
     assert task.loss in ("cross_entropy", "mse")
     assert (task.solved is None) == (CARDS[card]["kind"] == "real")

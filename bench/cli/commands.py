@@ -91,8 +91,8 @@ Exit codes:
 
 COMMANDS = (
     *(sweeping.sweep, sweeping.plan, results.leaderboard, results.report, winner.export, winner.predict),
-    *(winner.evaluate, example.example, listing.list_, check.check, sweeping.speed, check.run, check.fetch),
-    *(results.compare, results.ui, results.sync, results.portfolio),
+    *(winner.evaluate, winner.diagnose, example.example, listing.list_, check.check, check.run, check.fetch),
+    *(sweeping.speed, results.compare, results.ui, results.sync, results.portfolio),
 )
 for command in COMMANDS:
     main.add_command(command)

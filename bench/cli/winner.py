@@ -1,4 +1,4 @@
-"""The commands for the model that won: export, predict and evaluate."""
+"""The commands for the model that won: export, predict, evaluate and diagnose."""
 
 import json
 import shlex
@@ -62,6 +62,36 @@ def export(
     for line in write_export(folder, results, dataset, length, model, out, ensemble, refit):
         click.echo(line)
     click.echo(f"next         python -m bench predict {shlex.quote(str(out))} FILE --out predictions.csv", err=True)
+
+
+@click.command()
+@click.argument("sweep", required=False)
+@DATASET
+@LENGTH
+@click.option("--model", metavar="NAME", help="Model to diagnose.  [default: the best of each dataset and length]")
+@RESULTS
+def diagnose(sweep: str | None, dataset: str | None, length: int | None, model: str | None, results: Path) -> None:
+    """Show what trained models of SWEEP, or of the latest sweep, do with the past.
+
+    The command measures how the gradient of the last loss shrinks by lag, how open the gates of LSTM and GRU are, and
+    how far attention looks back, before and after training. Nothing is trained. The tables are written into the folder
+    diagnoses of the sweep, and the report and MLflow show them.
+    """
+    from bench.results import diagnoses, sweeps
+
+    (folder,) = sweeps.find(results, [sweep] if sweep else [], note)
+    wait("loading torch")
+    from bench.export.diagnose import diagnose_sweep
+    from bench.report import report
+    from bench.tracking import models
+
+    for cell, path, table in diagnose_sweep(folder, dataset, length, model):
+        for line in diagnoses.lines(table):
+            click.echo(f"{cell.space} on {cell.dataset} at {cell.length}: {line}")
+        click.echo(f"wrote {path}", err=True)
+    problem = models.log_report(results, folder, report.write(folder))
+    if problem:
+        note(f"the report is written, but not logged to MLflow: {problem}")
 
 
 @click.command()

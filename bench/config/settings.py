@@ -157,6 +157,7 @@ class RunConfig(Strict):
     limits: Limits = Limits()
     objectives: tuple[Objective, ...] = ("quality",)
     usd_per_hour: Annotated[float, Between(0, 1e6, "USD")] | None = None  # this run's share of the machine's price
+    takes_over: str | None = None  # of a confirm run: the trial whose weights it has, if none could be trained in time
     opens_test_of: tuple[str, ...] = ()  # of a test run: the confirm runs whose weights meet the test split
     batch_sizes: tuple[Count, ...] = ()  # of a speed run: further batches whose inference is timed
     checkpoint_seconds: Positive = 60.0

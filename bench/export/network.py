@@ -11,7 +11,7 @@ from bench.errors import DeclarationError, StoreError
 from bench.results.record import RunRecord, records
 from bench.training.datamodule import to_tensors
 from bench.training.ensemble import Ensemble
-from bench.training.fit import refit
+from bench.training.fit import WEIGHTS, refit
 from bench.training.ledger import Ledger
 from bench.training.module import SequenceModule
 from bench.training.timing import latency
@@ -96,14 +96,19 @@ def _seeds(sweep: Path, run: RunRecord) -> list[RunRecord]:
 
 def _module(sweep: Path, run: RunRecord, task: Task) -> SequenceModule:
     """Return a run's module with its trained weights. Raises StoreError."""
-    path = sweep / "runs" / run.config.run / "weights.pt"
-    fix = "delete the record.json beside it and resume the sweep to train the run again"
     module = SequenceModule(task, run.config)
+    module.load_state_dict(weights_of(sweep, run))
+    return module
+
+
+def weights_of(sweep: Path, run: RunRecord) -> dict[str, torch.Tensor]:
+    """Return the trained weights of a confirm run. Raises StoreError."""
+    path = sweep / "runs" / run.config.run / WEIGHTS
+    fix = "delete the record.json beside it and resume the sweep to train the run again"
     try:
-        weights = torch.load(path, map_location="cpu", weights_only=True)
+        weights: dict[str, torch.Tensor] = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise StoreError(f"{path}: missing; {fix}") from None
     except Exception as error:  # noqa: BLE001 - torch raises anything for a damaged file
         raise StoreError(f"{path}: damaged ({(str(error).splitlines() or [type(error).__name__])[0]}); {fix}") from None
-    module.load_state_dict(weights)
-    return module
+    return weights

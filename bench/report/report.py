@@ -12,6 +12,7 @@ from bench.report import evidence, page
 from bench.report.page import Findings
 from bench.report.sections import (
     default_against_tuned,
+    diagnosis,
     expected_performance,
     forecasts_against_truth,
     generated_text,
@@ -45,6 +46,7 @@ SECTIONS = (
     default_against_tuned,
     knob_importance,
     learning_curves,
+    diagnosis,
     pareto_front,
     predicted_against_actual,
     speed_by_length,

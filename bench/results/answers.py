@@ -154,6 +154,8 @@ def _best(ranked: pd.DataFrame, group: pd.DataFrame) -> list[str]:
         parts.append("one seed: not compared")
     elif len(tied):
         parts.append(f"{_names(tied)} {'is' if len(tied) == 1 else 'are'} statistically tied")
+    if is_known(best["reason"]):
+        parts.append(best["reason"])
     parts += _average(best)
     parts.append(f"at most {int(best['max_sequences']):,} training sequences a run")
     if is_known(best["tied_by_sampling"]):

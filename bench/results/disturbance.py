@@ -35,6 +35,8 @@ def is_run_disturbed(record: RunRecord) -> bool:
     This is known of runs on one thread without a GPU, which compute all the time; other runs count as undisturbed.
     """
     config, seconds = record.config, record.seconds
+    if config.takes_over is not None:  # it has computed nothing
+        return False
     if record.cpu_seconds is None or config.device != "cpu" or config.threads * config.num_devices > 1:
         return False
     worked = seconds.total - seconds.waiting - seconds.logging - seconds.crashed

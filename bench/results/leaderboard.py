@@ -87,6 +87,8 @@ _COUNTS = (
     *("size_bytes", "num_test", "num_disturbed"),
 )
 
+TAKEN_OVER = "no time was left to train it again on a fresh seed, so its trial was tested"
+
 Row = dict[str, Any]
 
 
@@ -251,7 +253,7 @@ def _status(runs: CellRuns, spec: Mapping[str, Any]) -> tuple[Status, str | None
     all_failed = runs.confirmed and all(record.state == "failed" for record in runs.confirmed)
     if all_failed and runs.chosen.asked.solved is None:
         return Status.FAILED, _listed(record.cause or record.state for record in runs.confirmed)
-    return Status.COMPLETE, None
+    return Status.COMPLETE, TAKEN_OVER if any(run.config.takes_over for run in runs.confirmed) else None
 
 
 def _dropped(best: RunRecord) -> str:

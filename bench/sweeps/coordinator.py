@@ -274,7 +274,7 @@ class _Coordinator:
         self.display.say(f"Budget: {text}.")
 
     def has_weights(self, run: RunRecord) -> bool:
-        """Return whether the weights of a confirm run are there."""
+        """Return whether the weights of a run are there."""
         return (self._folder(run) / "weights.pt").exists()
 
     def trial_job(self, cell: Cell, number: int | None, configurations: int | None = None) -> Job:
@@ -305,6 +305,11 @@ class _Coordinator:
         seed = self.plan.config.seed * SEEDS_A_SWEEP + 1 + index
         update = {"run": str(trial.config.id.confirmation(index)), "phase": "confirm", "number": index, "seed": seed}
         return self._job(cell, trial.config, **update)
+
+    def take_over_job(self, cell: Cell, trial: RunRecord) -> Job:
+        """Return the run in which a trial of successive halving stands for its first confirm run, with its seed."""
+        update = {"run": str(trial.config.id.confirmation(0)), "phase": "confirm", "number": 0}
+        return self._job(cell, trial.config, **update, takes_over=trial.config.run)
 
     def test_job(self, cell: Cell, chosen: RunRecord, runs: tuple[RunRecord, ...]) -> Job:
         """Return the run that opens the test split for confirm runs of the chosen configuration."""

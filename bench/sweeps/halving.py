@@ -5,6 +5,7 @@
    keeps at least one configuration on the second rung, and at least three run to their end.
    Further brackets follow as long as they end in the first part of the time.
 2. Confirmation. The best model and the runner-up are trained again on fresh seeds and tested, then the other models.
+   A trial that was trained in full stands for itself if no time is left for a fresh seed.
 3. In the time that is left: further brackets, if a whole one still fits, and more fresh seeds.
 
 Runs continue from where they paused. Scores are compared at equal numbers of validations.
@@ -49,7 +50,14 @@ class Bracket:
     is_early: bool  # before any model is confirmed: the best two must follow, and else the best configuration
 
 
-Step = Draw | Continue | Confirm | Test | Wait | Done
+@dataclass(frozen=True)
+class TakeOver:
+    """Let a trial that was trained in full stand for its confirm run, for which no time is left."""
+
+    trial: RunRecord
+
+
+Step = Draw | Continue | Confirm | TakeOver | Test | Wait | Done
 
 Fits = Callable[[Draw | Continue | Confirm | Bracket], bool]
 """Whether there is time for a step, and for what must follow it."""
@@ -109,7 +117,7 @@ def next_step(
 ) -> Step:
     """Return the next step of a question.
 
-    `has_weights` says whether the weights of a confirm run are still there, which a test needs.
+    `has_weights` says whether the weights of a run are still there, which a test needs.
     """
     brackets = num_brackets(entrants, rules)
     step = _bracket_step(entrants, brackets - 1, rules, fits)
@@ -121,8 +129,11 @@ def next_step(
         return Draw(left[0].cell)
     for group in (ranking[:2], *([entrant] for entrant in ranking[2:])):
         for entrant in group:
-            if (step := _confirm(entrant, entrant.runs.best[0], FEWEST_SEEDS, rules, fits)) is not None:
+            best = entrant.runs.best[0]
+            if (step := _confirm(entrant, best, FEWEST_SEEDS, rules, fits)) is not None:
                 return step
+            if not entrant.is_confirmed and best.state == "complete" and rules.most_seeds and has_weights(best):
+                return TakeOver(best)
         for entrant in group:
             if _is_ready(entrant, rules) and (step := _test(entrant, fits, has_weights)) is not None:
                 return step

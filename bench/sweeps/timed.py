@@ -19,7 +19,7 @@ from bench.results.record import RunRecord, write_json
 from bench.sweeps.cells import Cell
 from bench.sweeps.engines.local import LocalEngine
 from bench.sweeps.estimate import EXCLUSIVE_SECONDS, EXCLUSIVE_STEPS, RunCost
-from bench.sweeps.halving import ETA, FINALISTS, RUNGS, Continue, Draw, Rules
+from bench.sweeps.halving import ETA, FINALISTS, RUNGS, Continue, Draw, Rules, TakeOver
 from bench.sweeps.next_step import Confirm, Test
 from bench.sweeps.prepare import Plan
 from bench.sweeps.probes import PROBE_EPOCHS, Prober, epoch_seconds, probe
@@ -239,7 +239,7 @@ class Speeds:
     slots: int
     beside: float = 0.0  # seconds between two runs of a slot, in which the coordinator notes one and draws the next
 
-    def seconds(self, step: Draw | Continue | Confirm | Test) -> float:
+    def seconds(self, step: Draw | Continue | Confirm | TakeOver | Test) -> float:
         """Return the expected seconds of a step, until its slot is free again."""
         match step:
             case Draw(cell):
@@ -248,6 +248,8 @@ class Speeds:
                 return self._start(trial.config.cell) + (epochs - len(trial.epochs)) * self._epoch_of(trial)
             case Confirm(trial):
                 return self._start(trial.config.cell) + FULL * self._epoch_of(trial)
+            case TakeOver(trial):
+                return self._start(trial.config.cell)
             case Test(chosen, runs):
                 return self._test(chosen.config.cell, len(runs))
 

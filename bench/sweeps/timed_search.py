@@ -16,7 +16,7 @@ from bench.sweeps import halving, timed
 from bench.sweeps.cells import Cell
 from bench.sweeps.engines.local import Job, LocalEngine
 from bench.sweeps.estimate import EXCLUSIVE_SECONDS
-from bench.sweeps.halving import RUNGS, Bracket, Continue, Draw, Entrant
+from bench.sweeps.halving import RUNGS, Bracket, Continue, Draw, Entrant, TakeOver
 from bench.sweeps.next_step import Confirm, Done, Test, Wait
 from bench.sweeps.prepare import Plan
 from bench.sweeps.status import Display, Status
@@ -46,11 +46,14 @@ class Host(Protocol):
     def confirm_job(self, cell: Cell, trial: RunRecord, index: int, old: RunRecord | None) -> Job:
         """Return the run of a trial's configuration on fresh seed `index`."""
 
+    def take_over_job(self, cell: Cell, trial: RunRecord) -> Job:
+        """Return the run in which a trial stands for its first confirm run."""
+
     def test_job(self, cell: Cell, chosen: RunRecord, runs: tuple[RunRecord, ...]) -> Job:
         """Return the test run of confirm runs."""
 
     def has_weights(self, run: RunRecord) -> bool:
-        """Return whether the weights of a confirm run are there."""
+        """Return whether the weights of a run are there."""
 
     def abandon(self) -> None:
         """Kill what is under way; it has no record and stays open."""
@@ -210,7 +213,7 @@ class TimedSearch:
         if self._speeds is not None and self._beside:
             self._speeds.beside = statistics.median(self._beside[-20:])
 
-    def _job(self, step: Draw | Continue | Confirm | Test) -> Job:
+    def _job(self, step: Draw | Continue | Confirm | TakeOver | Test) -> Job:
         assert self._speeds is not None
         began = time.monotonic()
         seconds = self._delay() + self._speeds.seconds(step)
@@ -222,6 +225,8 @@ class TimedSearch:
                 job = self.host.continue_job(self._cells[trial.config.cell], trial, pause)
             case Confirm(trial, index, old):
                 job = self.host.confirm_job(self._cells[trial.config.cell], trial, index, old)
+            case TakeOver(trial):
+                job = self.host.take_over_job(self._cells[trial.config.cell], trial)
             case Test(chosen, runs):
                 job = self.host.test_job(self._cells[chosen.config.cell], chosen, runs)
         self._ends[job.id] = time.monotonic() + seconds
@@ -272,7 +277,7 @@ class TimedSearch:
             case Continue(_, epochs):
                 share = "the end" if epochs == RUNGS[-1] else f"1/{RUNGS[-1] // epochs}"
                 part = f"bracket {bracket}, the best continue to {share} of a run"
-            case Confirm():
+            case Confirm() | TakeOver():
                 part = "the best are trained again on fresh seeds"
             case Test():
                 part = "the test split is opened"

@@ -20,7 +20,7 @@ from bench.training import forecasts, generation, timing
 from bench.training.datamodule import DataModule, in_batches, to_tensors
 from bench.training.details import details
 from bench.training.ensemble import Average
-from bench.training.fit import fit, make_trainer
+from bench.training.fit import WEIGHTS, fit, make_trainer
 from bench.training.ledger import Ledger, PeakMemory
 from bench.training.module import SequenceModule
 
@@ -134,7 +134,7 @@ def _searched(
 
 def _load_weights(module: SequenceModule, folder: Path, task: Task, ledger: Ledger, changes_files: bool) -> None:
     """Load the weights of a confirm run; train it again if the file is missing or damaged."""
-    path = folder / "weights.pt"
+    path = folder / WEIGHTS
     try:
         with ledger.spent_on("setup"):
             _load(module, folder)
@@ -152,7 +152,7 @@ def _load_weights(module: SequenceModule, folder: Path, task: Task, ledger: Ledg
 
 
 def _load(module: SequenceModule, folder: Path) -> None:
-    module.load_state_dict(torch.load(folder / "weights.pt", map_location="cpu", weights_only=True))
+    module.load_state_dict(torch.load(folder / WEIGHTS, map_location="cpu", weights_only=True))
 
 
 def speed(config: RunConfig, task: Task, ledger: Ledger) -> dict[str, Any]:

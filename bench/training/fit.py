@@ -1,6 +1,7 @@
 """Training of one configuration: set up, fit, and the fields of the record that follow."""
 
 import logging
+import shutil
 import signal
 import threading
 import warnings
@@ -14,12 +15,21 @@ import torch
 from bench.config.contracts import StoredTask, Task
 from bench.config.settings import RunConfig
 from bench.errors import BenchError
+from bench.results.record import RunRecord
 from bench.training import ddp, launchers, timing
 from bench.training.checkpoints import Checkpoints
 from bench.training.datamodule import DataModule, to_tensors
 from bench.training.ledger import Ledger
 from bench.training.module import SequenceModule
 from bench.training.watch import History, OnReport, Watch
+
+WEIGHTS = "weights.pt"  # of the best epoch of a run
+TAKEN_OVER = (
+    *("state", "epochs", "val", "best_epoch", "val_loss", "solved", "sequences_to_solve", "seconds_to_solve"),
+    *("train_steps", "train_sequences", "train_tokens", "parameters", "state_size", "peak_memory_bytes"),
+    *("inference_milliseconds", "inference_disturbed"),
+)
+"""What the record of a trial says of its training. Its bill stays with the trial, so that nothing counts twice."""
 
 logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)  # remarks on hardware, and advertisements
 
@@ -40,7 +50,8 @@ def fit(config: RunConfig, task: Task, on_report: OnReport, folder: Path | None,
             message = f"{parameters:,} parameters, and --max-parameters is {allowed:,}"
             return size | {"state": "pruned", "cause": "limit", "message": message}
         data = DataModule(task, config, ledger)
-        history = History(task, keeps_weights=config.phase == "confirm")
+        # A trial of successive halving may have to stand for its confirm run, if no time is left for one.
+        history = History(task, keeps_weights=config.phase == "confirm" or config.bracket is not None)
         watch, checkpoints = (
             Watch(config, data, on_report, ledger, history),
             Checkpoints(config, folder, ledger, history),
@@ -58,10 +69,26 @@ def fit(config: RunConfig, task: Task, on_report: OnReport, folder: Path | None,
             with ledger.spent_on("evaluate"):
                 milliseconds, is_disturbed = timing.latency(module, to_tensors(data.val), config)
                 facts |= {"inference_milliseconds": milliseconds, "inference_disturbed": is_disturbed}
-        if config.phase == "confirm" and folder is not None:
+        if history.best_weights and folder is not None:
             with ledger.spent_on("logging"):
-                torch.save(history.best_weights, folder / "weights.pt")
+                torch.save(history.best_weights, folder / WEIGHTS)
     return facts
+
+
+def take_over(config: RunConfig, folder: Path | None, ledger: Ledger) -> dict[str, Any]:
+    """Return the fields of a confirm run that takes over a trial of successive halving, and copy its weights.
+
+    The ledger gets the parts of the trial's time, so that the training time of the model is known; the total of the
+    run, which is on the bill, is that of the copy alone. Raises BenchError if the record or the weights are missing.
+    """
+    trial_folder = None if folder is None else folder.parent / Path(str(config.takes_over)).name
+    trial = None if trial_folder is None else RunRecord.read(trial_folder)
+    if folder is None or trial_folder is None or trial is None or not (trial_folder / WEIGHTS).exists():
+        raise BenchError(f"{config.run}: the record or the weights of {config.takes_over} are missing")
+    shutil.copyfile(trial_folder / WEIGHTS, folder / WEIGHTS)
+    for part in ("data", "burn_in", "train", "evaluate"):
+        ledger.seconds[part] = getattr(trial.seconds, part)
+    return {name: getattr(trial, name) for name in TAKEN_OVER}
 
 
 def refit(config: RunConfig, task: StoredTask, epochs: int, ledger: Ledger) -> SequenceModule:

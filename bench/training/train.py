@@ -116,6 +116,8 @@ def _carry_out(
         return cheap.baselines(config, task, folder, ledger)
     if config.phase == "speed":
         return evaluate.speed(config, task, ledger)
+    if config.takes_over is not None:
+        return fit.take_over(config, folder, ledger)
     return fit.fit(config, task, on_report, folder, ledger)
 
 

@@ -51,6 +51,21 @@ def test_a_row_without_a_confirmed_score_says_how_far_it_came(sweep):
     assert "unfinished" not in answer
 
 
+def test_a_row_whose_trial_stands_for_a_fresh_seed_says_so(sweep):
+    best = trial(B, 0, [0.95] * 27)
+    taken = confirm(best, 0, 0.95)
+    taken = taken.model_copy(update={"config": taken.config.model_copy(update={"takes_over": best.config.run})})
+    for run in (best, taken, opened(best, taken, score=0.9)):
+        (sweep / "runs" / run.config.run).mkdir(parents=True, exist_ok=True)
+        run.write(sweep / "runs" / run.config.run)
+    board = leaderboard.build(sweep)
+    row = board[board["model"] == "gru"].iloc[0]
+    assert (row["status"], row["score"], row["num_seeds"]) == ("complete", pytest.approx(0.9), 1)
+    (answer,) = answers.answers(board)
+    assert "best: gru, 0.900 accuracy" in answer
+    assert leaderboard.TAKEN_OVER in answer
+
+
 def test_the_best_of_a_cell_is_the_best_that_came_farthest():
     paused = [trial(A, 0, [0.9]), trial(A, 1, [0.5] * 9), trial(A, 2, [0.6] * 9)]
     assert CellRuns(tuple(paused), 1).best == [paused[2]]

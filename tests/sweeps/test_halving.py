@@ -9,7 +9,7 @@ from bench.config.ids import CellId
 from bench.results.cell_runs import CellRuns
 from bench.results.record import RunRecord
 from bench.sweeps import halving
-from bench.sweeps.halving import Bracket, Continue, Draw, Entrant, Rules, next_step, rungs, score_at
+from bench.sweeps.halving import Bracket, Continue, Draw, Entrant, Rules, TakeOver, next_step, rungs, score_at
 from bench.sweeps.next_step import Confirm, Done, Wait
 from bench.sweeps.next_step import Test as OpenTest
 from tests.halved import confirm, opened, trial
@@ -33,6 +33,8 @@ def words(step: halving.Step) -> str:
             return f"continue {run.config.space} {run.config.id.name} to {epochs}"
         case Confirm(run, index, old):
             return f"confirm {run.config.space} {run.config.id.name} on seed {index}" + (" again" if old else "")
+        case TakeOver(run):
+            return f"take over {run.config.space} {run.config.id.name}"
         case OpenTest(chosen, runs):
             return f"test {chosen.config.space} {chosen.config.id.name} on {len(runs)} seeds"
         case Wait():
@@ -142,13 +144,30 @@ def test_further_brackets_come_before_the_first_confirmation_while_their_time_la
 def test_nothing_is_started_that_does_not_fit():
     assert step([], fits=lambda step: False) == "done"
     assert step(FIRST, fits=lambda step: False) == "done"
-    assert step(ENDED, fits=lambda step: False) == "done"
+    assert step(ENDED, fits=lambda step: False, has_weights=lambda run: False) == "done"
     only_gru = step(THIRD, fits=lambda step: isinstance(step, Continue) and step.trial.config.space == "gru")
     assert only_gru == "continue gru t2 to 27"
     # What is confirmed already is tested all the same.
     assert step(CONFIRMED, fits=lambda step: False) == "test gru t2 on 3 seeds"
     some = [*ENDED, confirm(OF_GRU, 0)]
-    assert step(some, fits=lambda step: False) == "test gru t2 on 1 seeds"
+    assert step(some, fits=lambda step: False, has_weights=lambda run: run.config.phase == "confirm") == (
+        "test gru t2 on 1 seeds"
+    )
+
+
+def test_a_trial_stands_for_its_confirm_run_if_no_time_is_left_for_one():
+    def only_lstm(step):
+        return isinstance(step, Confirm) and step.trial.config.space == "lstm"
+
+    assert step(ENDED, fits=only_lstm) == "take over gru t2"
+    taken = [*ENDED, confirm(OF_GRU, 0)]
+    assert step(taken, fits=only_lstm) == "confirm lstm t2 on seed 0"
+    assert step(taken, fits=lambda step: False) == "take over lstm t2"
+    # A trial that was dropped on its way has no weights of a full run.
+    both = [*taken, confirm(OF_LSTM, 0)]
+    assert step(both, fits=lambda step: False) == "test gru t2 on 1 seeds"
+    assert step(ENDED, fits=lambda step: False, rules=Rules(configurations=3, most_seeds=0)) == "done"
+    assert step([trial(A, 0, [0.5])], fits=lambda step: False) == "done"
 
 
 def test_a_trial_that_failed_is_replaced_by_the_next():

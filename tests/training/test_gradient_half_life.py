@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from bench.models import gru, lstm, rnn
+from bench.training.diagnosis import half_life
 
 H, T, B, SYMBOLS = 64, 128, 32, 12
 
@@ -31,15 +32,6 @@ def gradients(model, seed: int) -> np.ndarray:
     projection = torch.randn(H, dtype=torch.double, generator=generator)
     (h_BLH[:, 0] @ projection).sum().backward()
     return np.array([math.nan, *(tensor.grad.norm().item() for tensor in reversed(kept[:-1]))])
-
-
-def half_life(g: np.ndarray) -> float:
-    """Return steps; infinite where the gradient does not decay."""
-    k = np.arange(2, 65)
-    values = g[2:65]
-    sound = values > 1e-30
-    slope = np.polyfit(k[sound], np.log2(values[sound]), 1)[0]
-    return -1 / slope if slope < 0 else math.inf
 
 
 VARIANTS = {

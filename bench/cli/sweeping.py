@@ -208,15 +208,17 @@ def _work_lines(plan: "Plan") -> list[str]:
 
 def _show_end(plan: "Plan", outcome: "Outcome", as_json: bool) -> None:
     """Print the leaderboard of a sweep that ended, what to know about it, and the next commands."""
-    from bench.cli.screen import print_board
+    from bench.cli.screen import print_answers, print_board
     from bench.errors import StoreError
-    from bench.results import leaderboard, tables
+    from bench.results import decisions, leaderboard, tables
+    from bench.results.record import all_records
 
     if outcome.exit_code >= 128:
         click.echo(f"interrupted; run the same command to resume sweep {plan.name}", err=True)
         return
     try:
-        board = leaderboard.build(plan.folder)
+        records = all_records(plan.folder)
+        board = leaderboard.build(plan.folder, records)
     except StoreError as error:
         click.echo(f"bench: {error}", err=True)
         return
@@ -225,6 +227,9 @@ def _show_end(plan: "Plan", outcome: "Outcome", as_json: bool) -> None:
         click.echo(board.to_json(orient="records"))
         return
     print_board(board)
+    card = decisions.lines(decisions.questions_of(plan.folder, records, plan.budget.top_k))
+    if card:
+        print_answers(card)
     if plan.config.budget == "smoke":
         click.echo("(budget smoke only shows that everything runs; it does not compare models)")
     if outcome.ended_by:

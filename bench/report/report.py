@@ -11,6 +11,7 @@ from bench.config.budgets import BUDGETS
 from bench.report import evidence, page
 from bench.report.page import Findings
 from bench.report.sections import (
+    decision_card,
     default_against_tuned,
     diagnosis,
     expected_performance,
@@ -35,6 +36,7 @@ from bench.results.record import write_atomically
 from bench.wording import bare, count, is_or_are
 
 SECTIONS = (
+    decision_card,
     score_by_length,
     scores_by_class,
     forecasts_against_truth,

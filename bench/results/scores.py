@@ -58,10 +58,10 @@ def of_test_run(test: RunRecord, folder: Path) -> str:
 
 def rank(models: Sequence[Sequence[RunRecord]]) -> list[int]:
     """Return the rank of each model from its confirm runs: one more than the number of models shown to be better."""
-    return stats.ranks([[a is not b and _better(a, b) for b in models] for a in models])
+    return stats.ranks([[a is not b and is_better(a, b) for b in models] for a in models])
 
 
-def _better(a: Sequence[RunRecord], b: Sequence[RunRecord]) -> bool:
+def is_better(a: Sequence[RunRecord], b: Sequence[RunRecord]) -> bool:
     """Return whether the confirm runs show that a is better than b."""
     if a[0].asked.solved is not None:
         return stats.solves_more([bool(record.solved) for record in a], [bool(record.solved) for record in b])

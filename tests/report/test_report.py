@@ -31,6 +31,7 @@ ASKED = {
     "drift": {"metric": "mse", "goal": "minimize", "chance": 4.0, "solved": None},
 }
 SECTIONS = [
+    "decision",
     "scores",
     "validation",
     "outcomes",

@@ -8,7 +8,7 @@ from torch import nn
 
 from bench.config import datasets
 from bench.errors import DataMissingError
-from bench.models import cnn, gru, lstm, rnn, transformer
+from bench.models import cnn, gru, lstm, lstm_ablated, rnn, transformer
 from bench.training.datamodule import to_tensors
 
 
@@ -187,3 +187,35 @@ def test_cores_have_the_parameters_of_the_formula():
 
 def test_a_transformer_block_has_the_parameters_of_the_formula():
     assert count(transformer._Block(128, 4, 4)) == 12 * 128**2 + 13 * 128 == 198_272
+
+
+def test_an_lstm_that_lacks_nothing_equals_that_of_pytorch():
+    torch.manual_seed(0)
+    ours, theirs = lstm_ablated.Model(3, 9, hidden_size=4), nn.LSTM(3, 4, batch_first=True)
+    theirs.weight_ih_l0.data.copy_(ours.weight_ih)
+    theirs.weight_hh_l0.data.copy_(ours.weight_hh)
+    theirs.bias_ih_l0.data.copy_(ours.bias)
+    theirs.bias_hh_l0.data.zero_()
+    x_BLD = torch.randn(2, 9, 3)
+    (h_BLH, [(h_BH, c_BH)]), (expected, (h_1BH, c_1BH)) = ours(x_BLD, torch.tensor([9, 9])), theirs(x_BLD)
+    torch.testing.assert_close(h_BLH, expected)
+    torch.testing.assert_close((h_BH, c_BH), (h_1BH[0], c_1BH[0]))
+
+
+@pytest.mark.parametrize("without", ["input", "forget", "output", "coupled"])
+def test_a_gate_that_is_removed_is_open(without):
+    """An LSTM whose gate is held open by its bias is one without it; a coupled input gate is 1 - f."""
+    torch.manual_seed(0)
+    ablated = lstm_ablated.Model(3, 9, hidden_size=4, without=without)
+    full = lstm_ablated.Model(3, 9, hidden_size=4)
+    gates = lstm_ablated.GATES
+    removed = "input" if without == "coupled" else without
+    with torch.no_grad():
+        for name in ("weight_ih", "weight_hh", "bias"):
+            parts = dict(zip(gates[without], getattr(ablated, name).split(4), strict=True))
+            forget = parts.get("forget")
+            closed = torch.full_like(getattr(ablated, name)[:4], 50.0 if name == "bias" else 0.0)
+            parts[removed] = -forget if without == "coupled" else closed  # sigmoid(-x) = 1 - sigmoid(x)
+            getattr(full, name).copy_(torch.cat([parts[gate] for gate in gates["none"]]))
+    x_BLD, length_B = torch.randn(2, 9, 3), torch.tensor([9, 9])
+    torch.testing.assert_close(ablated(x_BLD, length_B)[0], full(x_BLD, length_B)[0])

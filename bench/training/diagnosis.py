@@ -56,15 +56,8 @@ def _longest(batch: Tensors) -> Tensors:
     """Return the longest sequences of a split, at most SEQUENCES, in double precision: none of them is padded."""
     x, length, y, mask = batch
     rows = torch.nonzero(length == length.max()).flatten()[:SEQUENCES]
-    steps = int(length.max())
-    x = x[rows, :steps]
-    y, per_step = y[rows], mask is not None
-    return (
-        x if x.dtype == torch.long else x.double(),
-        length[rows],
-        y[:, :steps] if per_step else y,
-        mask[rows, :steps] if mask is not None else None,
-    )
+    x = x[rows, : int(length.max())]
+    return x if x.dtype == torch.long else x.double(), length[rows], y[rows], None if mask is None else mask[rows]
 
 
 def _examine(module: SequenceModule, batch: Tensors) -> Iterator[Found]:
@@ -83,8 +76,10 @@ def _examine(module: SequenceModule, batch: Tensors) -> Iterator[Found]:
 
 
 def _last_loss(module: SequenceModule, batch: Tensors) -> Tensor:
-    """Return the mean loss of the last answer of each sequence."""
+    """Return the mean loss of the last answer of each sequence; of a translation, of all tokens of the target."""
     x, length_B, y, mask = batch
+    if module.decoder is not None:
+        return module.loss(batch)
     answers = module(x, length_B)
     if mask is not None:
         last_B = (mask * torch.arange(1, mask.shape[1] + 1)).argmax(1)

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from bench.errors import BenchError
 from bench.tasks.translation import Task
-from bench.training import timing
+from bench.training import diagnosis, timing
 from bench.training.datamodule import to_tensors
 from bench.training.module import SequenceModule
 from bench.training.translation import END, UNKNOWN
@@ -36,13 +36,16 @@ def task(tmp_path_factory):
     return Task(9, files=files)
 
 
-def make(task, model="lstm", seed=0, **settings):
-    torch.manual_seed(seed)
-    config = run_config(
+def config_of(model="lstm", **settings):
+    return run_config(
         dataset="pairs", task="translation", space=model, model_arguments=MODELS[model],
         settings={"embedding_size": 8, "learning_rate": 0.02} | settings,
     )  # fmt: skip
-    return SequenceModule(task, config).eval()
+
+
+def make(task, model="lstm", seed=0, **settings):
+    torch.manual_seed(seed)
+    return SequenceModule(task, config_of(model, **settings)).eval()
 
 
 def spread_out(module):
@@ -186,3 +189,11 @@ def test_a_small_language_is_learned(task):
         optimizer.step()
     written = task.written(module.eval()(*to_tensors(batch)[:2]).numpy())
     assert written == task.written(batch.y)
+
+
+@every_model
+def test_the_encoder_of_a_translation_can_be_diagnosed(task, model):
+    rows = diagnosis.diagnose(task, config_of(model, attention=True), make(task, model, attention=True).state_dict())
+    by_lag = [row.mean for row in rows if (row.at, row.quantity, row.part) == ("end", "gradient of the input", "")]
+    assert len(by_lag) == int(task.split("val", 1_000).length.max())
+    assert all(norm > 0 for norm in by_lag)

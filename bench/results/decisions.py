@@ -13,7 +13,7 @@ from typing import NamedTuple
 from bench.results import scores, stats
 from bench.results.cell_runs import best_baseline, by_cell
 from bench.results.record import Epoch, RunRecord
-from bench.wording import duration, enumeration, score, usd
+from bench.wording import duration, enumeration, percent, score, usd
 
 STEPS = (9, 3, 1)
 """Budgets are the longest training of a question divided by these numbers."""
@@ -31,6 +31,7 @@ class Choice(NamedTuple):
     tied: tuple[str, ...]  # models that are not shown to be worse
     is_cheap: bool = False  # whether it is a cheap baseline
     is_compared: bool = True  # False if seeds are too few to show a difference
+    is_solved: bool = False  # whether the score is a share of seeds
 
 
 class Crossover(NamedTuple):
@@ -77,7 +78,7 @@ def _answer(choice: Choice) -> tuple[str, frozenset[str]]:
 def _choice(
     question: Question, models: Mapping[str, Sequence[RunRecord]], measure: str, budget: float
 ) -> Choice | None:
-    """Return what to use at a budget; None if no model has been validated within it."""
+    """Return what to use at a budget; None if no model has been validated, or has solved the task, within it."""
     reached = {name: [_reached(run, budget, measure) for run in runs] for name, runs in models.items()}
     known = {name: [value for value in values if value is not None] for name, values in reached.items()}
     known = {name: values for name, values in known.items() if len(values) == len(models[name])}
@@ -87,6 +88,8 @@ def _choice(
     is_better = _solves_more if asked.solved is not None else stats.scores_higher
     means = {name: statistics.fmean(values) for name, values in known.items()}
     best = max(means, key=lambda name: means[name])
+    if asked.solved is not None and not means[best]:
+        return None
     tied = [name for name in known if name != best and not _is_shown(known[best], known[name], is_better)]
     is_compared = len(known) == 1 or all(len(values) > 1 for values in known.values())
     fast = [best, *tied] if is_compared else [best]
@@ -97,7 +100,8 @@ def _choice(
         return Choice(question.dataset, question.length, measure, budget, cheap[0], asked.sign * cheap[1], (), True)
     others = tuple(name for name in [best, *tied] if name != use)
     return Choice(
-        question.dataset, question.length, measure, budget, use, sign * means[use], others, False, is_compared
+        question.dataset, question.length, measure, budget, use, sign * means[use], others, False, is_compared,
+        asked.solved is not None,
     )  # fmt: skip
 
 
@@ -233,4 +237,5 @@ def cells_of(choice: Choice) -> list[str]:
     """Return a row of the card: budget, model, tied models and score, as text."""
     tied = ", ".join(choice.tied) if choice.is_compared else "too few seeds to compare"
     model = f"({choice.model})" if choice.is_cheap else choice.model
-    return [f"{choice.dataset} at {choice.length}", _budget(choice), model, tied, score(choice.score)]
+    value = percent(choice.score) + " of seeds solved" if choice.is_solved else score(choice.score)
+    return [f"{choice.dataset} at {choice.length}", _budget(choice), model, tied, value]

@@ -87,6 +87,8 @@ def test_tasks_that_can_be_solved_are_compared_by_solved_seeds():
     never = runs("rnn", [0.6] * 9, 1.0, solved_after={})
     found = decisions.choices(question(gru=early, rnn=never), "sequences")
     assert [(c.model, c.score, c.tied) for c in found] == [("gru", 1.0, ())]
+    assert decisions.cells_of(found[0])[-1] == "100 % of seeds solved"
+    assert decisions.choices(question(rnn=never), "sequences") == []  # nothing to use
 
 
 def at(length: int, gru: float, lstm: float) -> Question:

@@ -23,6 +23,8 @@ def make(findings: Findings) -> Section:
         title = {"sequences": "By training sequences", "seconds": "By training time", "usd": "By money"}[measure]
         if rows:
             blocks.append(Table(title, HEAD, [[cell or DASH for cell in row] for row in rows]).filled().folded())
+    if len(blocks) == 1:
+        return Section("decision", "Decision card", reason="no model solved its task on any seed.")
     found = decisions.crossovers(questions)
     if found:
         rows = [[c.dataset, c.short, f"{c.last:,}", c.long, f"{c.first:,}"] for c in found]

@@ -226,22 +226,27 @@ def flops(module: SequenceModule, task: Task) -> dict[str, int]:
 
     Matrix products and attention are counted as PyTorch counts them, on the meta device, where fused kernels are
     decomposed (elsewhere they count as zero), and Fourier transforms of n numbers as 5 n log2 n, or half of it if the
-    numbers are real. Counting a recurrence takes 10 ms a step. Therefore a module that calls more operators for 3 steps
-    than for 2 is counted at 1, 2 and 3 steps only: its operations are a polynomial of degree two in length, which these
-    determine. The module stays on the meta device, without its weights.
+    numbers are real. Counting a recurrence takes 10 ms a step. Therefore a module that calls further operators for
+    each further step is counted at 1, 2 and 3 steps only: its operations are a polynomial of degree two in length,
+    which these determine. The module stays on the meta device, without its weights.
     """
     module = module.to("meta")
     stride = 1 if module.stem is None else module.stem.stride
     names = ("inference_flops_per_sequence", "train_flops_per_sequence")
     if module.window is None:
-        with _Calls() as two:
-            at_two = count_flops(module, task, 2 * stride)
-        with _Calls() as three:
+        with _Calls() as few:
             at_three = count_flops(module, task, 3 * stride)
-        if three.number > two.number:
-            counts = zip(count_flops(module, task, stride), at_two, at_three, strict=True)
+        with _Calls() as many:
+            count_flops(module, task, 7 * stride)
+        if many.number - few.number >= 4 * CALLS_A_STEP:
+            counts = zip(*(count_flops(module, task, steps * stride) for steps in (1, 2)), at_three, strict=True)
             return {name: _extrapolate(part, module.encoder_steps) for name, part in zip(names, counts, strict=True)}
     return dict(zip(names, count_flops(module, task, task.num_steps), strict=True))
+
+
+CALLS_A_STEP = 3
+"""Operators that a loop calls for each step, at least, forward and backward; padding to a whole number of rows may call
+one more for some lengths than for others."""
 
 
 class _Calls(TorchDispatchMode):  # type: ignore[no-untyped-call]

@@ -53,7 +53,10 @@ def test_what_decides_on_real_data_is_tuned(name, kind):
     assert space.fixed["schedule"] == "cosine"
 
 
-@pytest.mark.parametrize(("name", "knob"), KNOBS)
+@pytest.mark.parametrize(
+    ("name", "knob"),
+    [pytest.param(*case, marks=() if case[0] in BASELINES else pytest.mark.slow) for case in KNOBS],
+)
 def test_every_knob_is_connected(tmp_path, name, knob):
     entry = search_spaces.read(name).tuned[knob]
     counted = {other: choices[0] for other, choices in entry.get("when", {}).items()}

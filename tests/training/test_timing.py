@@ -144,7 +144,7 @@ def test_the_latency_leaves_the_module_as_it_was():
 
 
 @pytest.mark.parametrize("dataset", ["latch", "parity", "adding"])
-@pytest.mark.parametrize("name", BASELINES)
+@pytest.mark.parametrize("name", [*BASELINES, "tcn", "s4d"])
 def test_extrapolated_operations_are_those_of_a_direct_count(name, dataset):
     if name in TWO_WAY and dataset == "parity":
         pytest.skip("may not see the future")

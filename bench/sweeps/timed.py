@@ -28,8 +28,9 @@ END_SECONDS, END_SHARE = 1.0, 0.3
 """Kept for what follows the last run, MLflow's last writes and the leaderboard; and as a share of the start's time."""
 
 LATEST_SECONDS, LATEST_SHARE = 10.0, 0.05
-"""How long after the end of a question its last test runs may take: without them what was confirmed has no score.
-Seconds at least, and as a share of the budget."""
+"""How long after the end of a question its last test runs may take, and after the end of all the cheap baselines:
+without them what was confirmed has no score, and a slow machine no answer. Seconds at least, and as a share of the
+budget."""
 
 SLOWER = 1.3
 """Mean cost of a step of drawn configurations in units of the default's: their widths go up and down."""
@@ -214,10 +215,9 @@ class Pace:
         """The monotonic time after which no run may be under way."""
         return self.began + self.seconds - self.spent - self.closing
 
-    @property
-    def latest(self) -> float:
-        """The monotonic time after which the last test runs of the current question end."""
-        return self.deadline + max(LATEST_SECONDS, LATEST_SHARE * self.seconds)
+    def latest(self, deadline: float) -> float:
+        """Return the monotonic time after which the last test runs and cheap baselines end."""
+        return deadline + max(LATEST_SECONDS, LATEST_SHARE * self.seconds)
 
     @property
     def elapsed(self) -> float:

@@ -147,7 +147,7 @@ class TimedSearch:
                 self._begin(name, cells)
                 yield from self._question()
         while self.host.jobs:
-            self._end_what_is_late("cheap baselines", self.pace.end, self.pace.end)
+            self._end_what_is_late("cheap baselines", self.pace.end)
             yield None
 
     def _begin(self, name: str, cells: list[Cell]) -> None:
@@ -161,7 +161,7 @@ class TimedSearch:
             self.timing.note()
             self._measure_beside()
             self.host.status.ends_at = self.pace.end
-            if self._end_what_is_late(title(self._cells), self.pace.deadline, self.pace.latest):
+            if self._end_what_is_late(title(self._cells), self.pace.deadline):
                 return
             if len(self.host.jobs) >= len(self.host.plan.slots):
                 yield None
@@ -173,14 +173,15 @@ class TimedSearch:
                 return
             yield None if isinstance(step, Wait) else self._job(step)
 
-    def _end_what_is_late(self, name: str, deadline: float, latest: float) -> bool:
+    def _end_what_is_late(self, name: str, deadline: float) -> bool:
         """End what is still under way after the deadline; return whether nothing more may start.
 
-        Test runs have until `latest`: they give what is confirmed its score.
+        Test runs and cheap baselines have a little longer: they give what is confirmed its score, and the sweep an
+        answer.
         """
-        now = time.monotonic() - timed.END_SECONDS
-        are_tests = all(config.phase == "test" for _, config in self.host.jobs.values())
-        if self.host.jobs and now > (latest if are_tests else deadline):
+        now, latest = time.monotonic() - timed.END_SECONDS, self.pace.latest(deadline)
+        are_last = all(config.phase in ("test", "baselines") for _, config in self.host.jobs.values())
+        if self.host.jobs and now > (latest if are_last else deadline):
             late = count(len(self.host.jobs), "run")
             self.host.display.say(f"{name}: the time is over; {late} under way ended without a result")
             self.host.abandon()

@@ -55,8 +55,29 @@ def test_counting_gets_as_far_as_the_closed_form_says(lag, accuracy):
     assert found == pytest.approx(accuracy, abs=0.01)  # four standard errors
 
 
-def test_counting_solves_the_clean_variant():
-    task = Task(16, variant="clean")
+@quick
+@given(length=st.integers(1, 60), size=st.integers(1, 20), seed=st.integers(0, 999), num_fillers=st.integers(1, 10))
+def test_hs97_asks_for_the_cue_after_a_lag_of_unknown_length(length, size, seed, num_fillers):
+    batch = Task(length, variant="hs97", num_fillers=num_fillers).train_batch(seed, 0, size)
+    begin, end = 2 + num_fillers, 3 + num_fillers
+    for x, y, steps in zip(batch.x.tolist(), batch.y.tolist(), batch.length.tolist(), strict=True):
+        assert length + 3 <= steps <= length + 43
+        assert x[0] == begin
+        assert y == x[1] < 2
+        assert all(2 <= symbol < begin for symbol in x[2 : steps - 1])
+        assert x[steps - 1] == end
+
+
+def test_hs97_has_nine_fillers_more_than_the_lag_on_average():
+    more = Task(50, variant="hs97").train_batch(0, 0, 20_000).length - 53
+    # Of a geometric number k, P(k > n) is 0.9^(n + 1): the mean of the smaller of k and 40 is the sum of these.
+    assert more.mean() == pytest.approx(sum(0.9 ** (n + 1) for n in range(40)), abs=0.27)  # four standard errors
+    assert (more == 0).mean() == pytest.approx(0.1, abs=0.009)
+
+
+@pytest.mark.parametrize("variant", ["clean", "hs97"])
+def test_counting_solves_the_variants_without_cues_among_the_fillers(variant):
+    task = Task(16, variant=variant)
     assert task.score(task.bag(task.split("test", 200)), task.split("test", 200))["accuracy"] == 1
 
 
@@ -76,7 +97,7 @@ def test_a_model_that_reads_the_last_symbol_is_at_chance():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"variant": "clear"}, "latch: variant: one of distract, clean, but found 'clear'"),
+        ({"variant": "clear"}, "latch: variant: one of distract, clean, hs97, but found 'clear'"),
         ({"num_cues": 1}, "latch: needs 2 cues and 1 filler, but found 1 and 10"),
         ({"num_fillers": 0}, "latch: needs 2 cues and 1 filler, but found 2 and 0"),
     ],

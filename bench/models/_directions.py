@@ -34,7 +34,7 @@ def run(
     """
     h_BLH, states = x_BLD, []
     # Padding is on the right. Running to the right, no valid step sees it; running to the left, all would.
-    flip_BL1 = _flip_inside(length_B, x_BLD.shape[1]) if len(backward_layers) else None
+    flip_BL1 = flip_inside(length_B, x_BLD.shape[1]) if len(backward_layers) else None
     for number, layer in enumerate(forward_layers):
         if number:
             h_BLH = F.dropout(h_BLH, dropout, layer.training)
@@ -43,8 +43,8 @@ def run(
         if flip_BL1 is None:
             h_BLH = forward_BLH
         else:
-            backward_BLH, _ = backward_layers[number](_flip(h_BLH, flip_BL1))
-            h_BLH = torch.cat([forward_BLH, _flip(backward_BLH, flip_BL1)], dim=-1)
+            backward_BLH, _ = backward_layers[number](flip(h_BLH, flip_BL1))
+            h_BLH = torch.cat([forward_BLH, flip(backward_BLH, flip_BL1)], dim=-1)
     return h_BLH, states
 
 
@@ -57,12 +57,12 @@ def last_step(h_BLH: Tensor, length_B: Tensor, two_way: bool) -> Tensor:
     return torch.cat([last_BH[:, :half], h_BLH[:, 0, half:]], dim=-1)
 
 
-def _flip_inside(length_B: Tensor, steps: int) -> Tensor:
+def flip_inside(length_B: Tensor, steps: int) -> Tensor:
     """Return the step to read in place of each step, (B, L, 1): reversed up to the length, unchanged after it."""
     step_L = torch.arange(steps, device=length_B.device)
     flip_BL = torch.where(step_L < length_B[:, None], length_B[:, None] - 1 - step_L, step_L)
     return flip_BL[..., None]
 
 
-def _flip(h_BLH: Tensor, flip_BL1: Tensor) -> Tensor:
+def flip(h_BLH: Tensor, flip_BL1: Tensor) -> Tensor:
     return h_BLH.gather(1, flip_BL1.expand_as(h_BLH))

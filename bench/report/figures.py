@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 from xml.etree import ElementTree
 
-from bench.report.palette import INKS, colour, in_order, marker
+from bench.report.palette import INKS, PALETTE, colour, in_order, marker
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -174,10 +174,11 @@ def grid(charts: Sequence[Chart], title: str, notes: Sequence[str]) -> str:
         columns = min(2, len(charts))
         rows = math.ceil(len(charts) / 2)
         figure = Figure(figsize=(columns * WIDTH, 3.7 * rows + 1), layout="constrained")
-        for index, chart in enumerate(charts):
-            _draw(figure.add_subplot(rows, columns, index + 1), chart, ())
         models = in_order([series.model for chart in charts for series in chart.series])
-        marks = [Line2D([], [], color=colour(name), marker=marker(name), linestyle="") for name in models]
+        others = [name for name in models if name not in PALETTE]
+        for index, chart in enumerate(charts):
+            _draw(figure.add_subplot(rows, columns, index + 1), chart, others)
+        marks = [Line2D([], [], color=colour(name, others), marker=marker(name), linestyle="") for name in models]
         figure.legend(marks, models, loc="outside upper left", ncols=7, frameon=False)
         figure.supxlabel("\n".join(notes), x=0.01, ha="left", fontsize=10, color=INKS["soft"])
         return _save(figure, Title=title)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from bench.config import plugins, search_spaces
 from bench.config.sections import KINDS
-from bench.config.settings import TUNABLE
+from bench.config.settings import BASELINES, TUNABLE
 from bench.training import model_checks
 from bench.training.model_checks import PIECES, L
 
@@ -35,17 +35,28 @@ def models() -> list[search_spaces.SearchSpace]:
     return list(distinct.values())
 
 
+def _is_slow(space: search_spaces.SearchSpace) -> bool:
+    """Return whether a case is left to the slow tests: models that are chosen by name, beyond one kind in each way."""
+    return space.name not in BASELINES and space.kind not in ("synthetic", "series")
+
+
+MODELS = [
+    pytest.param(space, id=f"{space.name}-{space.kind}", marks=pytest.mark.slow if _is_slow(space) else ())
+    for space in models()
+]
+
+
 def test_every_model_has_a_search_space():
     assert {search_spaces.read(name).model for name in SPACES} == set(plugins.names("models"))
 
 
-@pytest.mark.parametrize("space", models(), ids=lambda space: f"{space.name}-{space.kind}")
+@pytest.mark.parametrize("space", MODELS)
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 def test_a_model_passes_the_check(check, space):
     check(space)
 
 
-@pytest.mark.parametrize("space", models(), ids=lambda space: f"{space.name}-{space.kind}")
+@pytest.mark.parametrize("space", MODELS)
 def test_the_defaults_of_every_kind_keep_padding_and_streams(space):
     model_checks.padding_changes_no_output(space)
     model_checks.a_sequence_in_pieces_gives_the_same_outputs(space)

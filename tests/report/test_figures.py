@@ -116,3 +116,14 @@ def test_a_chart_is_inert_and_takes_its_inks_from_the_page():
     assert "http" not in text
     assert "var(--figure-ink" in text
     assert figures.svg(chart) == text
+
+
+def test_models_chosen_by_name_have_a_colour_each_in_a_file_of_charts():
+    names = ["mamba2", "mingru", "mlp_flat"]  # whose letters alone would give them one colour
+    assert len({palette.colour(name) for name in names}) == 1
+    text = figures.grid(
+        [figures.Chart("time", LOG, figures.Axis("ms"), [figures.Series(n, [1, 9], [2, 3]) for n in names])],
+        "speed",
+        ["note"],
+    )
+    assert {palette.colour(name, names) for name in names} <= set(re.findall("#[0-9a-f]{6}", text))

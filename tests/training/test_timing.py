@@ -154,6 +154,21 @@ def test_extrapolated_operations_are_those_of_a_direct_count(name, dataset):
     assert direct[1] > 2 * direct[0]
 
 
+@pytest.mark.parametrize("name", ["mingru", "mamba2", "gated_deltanet"])
+def test_operations_of_many_chunks_are_those_of_a_direct_count(name):
+    module, task, _ = make(name, length=150, meta=True)
+    direct = timing.count_flops(module, task, task.num_steps)
+    assert tuple(timing.flops(module, task).values()) == direct
+    assert direct[1] > 2 * direct[0]
+
+
+def test_a_triangular_system_counts_as_many_operations_as_its_substitution():
+    system, right = torch.eye(5).expand(3, 5, 5), torch.ones(3, 5, 7)
+    with FlopCounterMode(display=False, custom_mapping=timing._UNCOUNTED) as counter:
+        torch.linalg.solve_triangular(system, right, upper=False)
+    assert counter.get_total_flops() == 3 * 7 * 5**2
+
+
 def test_the_operations_of_an_lstm_by_hand():
     module, task, _ = make("lstm", hidden_size=16, meta=True)
     inputs = module.embedding.embedding_dim

@@ -39,18 +39,21 @@ def ridges(x: np.ndarray, y: np.ndarray, alphas: Sequence[float]) -> Iterator[tu
 def leave_one_out(x: np.ndarray, y: np.ndarray, alphas: Sequence[float]) -> tuple[np.ndarray, np.ndarray, float]:
     """Return weights (F, T), offset (T,) and the alpha of a ridge with the smallest squared leave-one-out error.
 
-    For fewer examples (N, F) than features: the error of an example that is left out follows from the eigenvectors of
-    the products of all examples (Rifkin & Lippert, 2007, Notes on regularized least squares, section 4).
+    The error of an example that is left out follows from the eigenvectors of the products of all examples (Rifkin &
+    Lippert, 2007, Notes on regularized least squares, section 4). These products are fewest if features outnumber
+    examples.
     """
     x_mean, y_mean = x.mean(0, dtype=np.float64), y.mean(0, dtype=np.float64)
     x, y = (x - x_mean).astype(np.float64), (y - y_mean).astype(np.float64)
-    values, vectors = np.linalg.eigh(x @ x.T)
-    # The offset is not penalised: the direction of equal numbers, whose eigenvalue is 0 after centring, takes no part.
-    is_offset = np.abs(vectors.sum(0)) > 0.5 * np.sqrt(len(x))
+    products = x @ x.T
+    # The offset is not penalised: the direction of equal numbers takes no part. Its eigenvalue, 0 after centring, is
+    # made the largest, so that it is the last eigenvector, whatever other directions the features do not reach.
+    values, vectors = np.linalg.eigh(products + (2 * np.trace(products) + 1) / len(x))
     inside = vectors.T @ y
     best, most = (np.zeros_like(y), float(alphas[0])), np.inf
     for alpha in alphas:
-        shares = np.where(is_offset, 0.0, 1 / (np.maximum(values, 0.0) + alpha))
+        shares = 1 / (np.maximum(values, 0.0) + alpha)
+        shares[-1] = 0.0
         solution = vectors @ (shares[:, None] * inside)
         error = float(((solution / (vectors**2 @ shares)[:, None]) ** 2).sum())
         if error < most:

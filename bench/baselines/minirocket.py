@@ -10,20 +10,18 @@ from itertools import combinations
 
 import numpy as np
 
-from bench.baselines._linear import factor, leave_one_out, targets
-from bench.config import baseline
+from bench.baselines._ridge_of_features import RidgeOfFeatures
 from bench.config.contracts import Batch, Task
 
 TAPS = 9  # of a kernel: six weights of -1 and three of 2
 TWOS = np.array(list(combinations(range(TAPS), 3)))  # (84, 3): where each kernel has its weights of 2
 FEATURES = 10_000  # about; of those that 84 kernels divide, the largest number below
 DILATIONS = 32  # of one kernel, at most
-ALPHAS = tuple(np.logspace(-3, 3, 10))
 CELLS = 1 << 22  # convolutions that are computed at once: 16 MiB
 EXAMPLES, STEPS = 2_000, 1_000_000  # that it is fitted on, at most: the ridge takes the cube of the examples
 
 
-class Baseline(baseline.Baseline):
+class Baseline(RidgeOfFeatures):
     """A ridge on the shares of steps at which 84 kernels, dilated and biased, answer with a positive value.
 
     Sequences of unequal length are read to their own end: a kernel that reaches beyond it sees zeros there, and shares
@@ -32,40 +30,25 @@ class Baseline(baseline.Baseline):
 
     title = "MiniRocket"
     prior = 3
-    weights = ("weights", "offset")
-
-    @staticmethod
-    def applies(task: Task) -> bool:
-        """Return whether sequences of numbers have one answer each."""
-        return task.kind == "series"
 
     @staticmethod
     def most(task: Task) -> int:
         """Return how many training examples fit into the time of a cheap baseline."""
         return max(64, min(EXAMPLES, STEPS // task.num_steps))
 
-    def fit(self, train: Batch, val: Batch, task: Task) -> None:
-        """Draw the biases from training sequences, then fit a ridge whose penalty leave-one-out chooses, as published.
+    def kernels(self, train: Batch) -> dict[str, np.ndarray]:
+        """Draw the biases from training sequences."""
+        return _kernels(train.x, train.length, np.random.default_rng(0))
 
-        A small validation part, on which many penalties score the same, would choose worse.
-        """
-        kernels = _kernels(train.x, train.length, np.random.default_rng(0))
-        features = _features(train.x, train.length, kernels)
-        mean, deviation = np.asarray(features.mean(0)), features.std(0)
-        scale: np.ndarray = np.where(deviation > 1e-6, deviation, np.inf)  # drops constant features
-        kernels |= {"mean": mean, "scale": scale}
-        weights, offset, alpha = leave_one_out((features - mean) / scale, targets(train.y, task), ALPHAS)
-        self.chosen = {"alpha": alpha}
-        times = 1.0
-        if task.loss == "cross_entropy":
-            val_x = (_features(val.x, val.length, kernels) - mean) / scale
-            times = factor(self, val_x @ weights + offset, val.y)
-        self.arrays = kernels | {"weights": (times * weights).astype(np.float32), "offset": times * offset}
+    def features(self, x: np.ndarray, length: np.ndarray) -> np.ndarray:
+        """Return the share of steps at which each kernel answers above each of its biases, (B, F)."""
+        return _features(x, length, self.arrays)
 
-    def outputs(self, x: np.ndarray, length: np.ndarray) -> np.ndarray:
-        """Return what the ridge answers, (B, C)."""
-        features = (_features(x, length, self.arrays) - self.arrays["mean"]) / self.arrays["scale"]
-        return np.asarray(features @ self.arrays["weights"] + self.arrays["offset"], dtype=np.float32)
+    def scaling(self, features: np.ndarray) -> dict[str, np.ndarray]:
+        """Return mean and deviation; a constant feature is left out by an infinite one."""
+        deviation = features.std(0)
+        scale: np.ndarray = np.where(deviation > 1e-6, deviation, np.inf)
+        return {"mean": np.asarray(features.mean(0)), "scale": scale}
 
 
 def _kernels(x: np.ndarray, length: np.ndarray, rng: np.random.Generator) -> dict[str, np.ndarray]:

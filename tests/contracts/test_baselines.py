@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bench.baselines import exponential_smoothing, forest_on_summary, minirocket
+from bench.baselines import exponential_smoothing, forest_on_summary, hydra, minirocket, quant
 from bench.config import baseline, plugins
 from bench.config.baseline import Baseline
 from bench.config.datasets import make_task
@@ -89,6 +89,8 @@ def quick():
         patch.setattr(forest_on_summary, "TREES", 10)
         patch.setattr(exponential_smoothing, "STEPS", 10)
         patch.setattr(minirocket, "FEATURES", 840)
+        patch.setattr(hydra, "GROUPS", 8)
+        patch.setattr(quant, "TREES", 10)
         yield
 
 
@@ -174,12 +176,12 @@ def test_a_refit_learns_from_train_and_val_and_keeps_what_validation_chose(task_
         pytest.skip("language models are not trained again")
     found, task = fitted(name, kind), task_of(kind)
     again = cheap.refit(name, found.chosen, task)
-    anew = {"alpha"} if name == "minirocket" else {key for key in found.chosen if key.endswith(" rate")}
+    anew = {"alpha"} if name in ("minirocket", "hydra") else {key for key in found.chosen if key.endswith(" rate")}
     assert again.chosen.keys() == found.chosen.keys()
     assert all(again.chosen[key] == value for key, value in found.chosen.items() if key not in anew)
     batch = batch_of(found, task, 4)
     assert again.outputs(batch.x, batch.length).shape == found.outputs(batch.x, batch.length).shape
-    if name in ("minirocket", "nb_svm", "ridge_on_summary", "linear_map"):
+    if name in ("minirocket", "hydra", "quant", "nb_svm", "ridge_on_summary", "linear_map"):
         assert not np.array_equal(again.outputs(batch.x, batch.length), found.outputs(batch.x, batch.length))
     if name == "nearest_neighbour":
         assert len(again.arrays["x"]) == task.counts["train"] + task.counts["val"]

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from bench.baselines import exponential_smoothing, forest_on_summary, minirocket
+from bench.baselines import exponential_smoothing, forest_on_summary, hydra, minirocket, quant
 from bench.config.contracts import Sampling
 from bench.config.settings import RunConfig, TrainSettings
 from bench.config.sweep_settings import SweepConfig
@@ -59,6 +59,8 @@ def quick(monkeypatch):
     monkeypatch.setattr(forest_on_summary, "TREES", 5)
     monkeypatch.setattr(exponential_smoothing, "STEPS", 5)
     monkeypatch.setattr(minirocket, "FEATURES", 168)
+    monkeypatch.setattr(hydra, "GROUPS", 4)
+    monkeypatch.setattr(quant, "TREES", 5)
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from bench.baselines import forest_on_summary, logistic_on_steps, minirocket, nearest_neighbour
+from bench.baselines import forest_on_summary, hydra, logistic_on_steps, minirocket, nearest_neighbour, quant
 from bench.config import baseline
 from bench.config.settings import RunConfig
 from bench.results.record import RunRecord
@@ -25,6 +25,8 @@ def quick():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(forest_on_summary, "TREES", 5)
         patch.setattr(minirocket, "FEATURES", 168)
+        patch.setattr(hydra, "GROUPS", 4)
+        patch.setattr(quant, "TREES", 5)
         yield
 
 

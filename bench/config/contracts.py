@@ -24,7 +24,7 @@ SplitName = Literal["val", "test"]
 Goal = Literal["maximize", "minimize"]
 Kind = Literal["synthetic", "forecasting", "series", "text", "tagging", "language", "translation"]
 Keep = Literal["outputs", "nll", "tokens"]
-_STREAMS = {"train": 0, "val": 1, "test": 2}
+_STREAMS = {"train": 0, "val": 1, "test": 2, "length": 3}
 
 
 class Batch(NamedTuple):
@@ -418,7 +418,7 @@ class SyntheticTask:
     arguments: dict[str, Any]
 
     def sample(self, rng: np.random.Generator, size: int, stream: str) -> Batch:
-        """Draw `size` sequences for the stream train, val or test."""
+        """Draw `size` sequences for the stream train, val, test or length; see `of_length`."""
         raise NotImplementedError
 
     def train_batch(self, seed: int, number: int, size: int) -> Batch:
@@ -428,6 +428,13 @@ class SyntheticTask:
     def split(self, name: SplitName, size: int) -> Batch:
         """Return the fixed set `name`; it does not depend on the training seed."""
         return self.sample(self._rng(name, 0, 0), size, name)
+
+    def of_length(self, size: int) -> Batch:
+        """Return fixed sequences on which models trained at another length are tested.
+
+        They are like those of training at this length, or, if these are of mixed lengths, all of this one.
+        """
+        return self.sample(self._rng("length", 0, 0), size, "length")
 
     def _rng(self, stream: str, seed: int, number: int) -> np.random.Generator:
         # The key always has five words: SeedSequence reads a shorter list as padded with zeros.

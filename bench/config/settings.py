@@ -159,6 +159,7 @@ class RunConfig(Strict):
     usd_per_hour: Annotated[float, Between(0, 1e6, "USD")] | None = None  # this run's share of the machine's price
     takes_over: str | None = None  # of a confirm run: the trial whose weights it has, if none could be trained in time
     opens_test_of: tuple[str, ...] = ()  # of a test run: the confirm runs whose weights meet the test split
+    test_lengths: tuple[Length, ...] = ()  # of a test run: lengths that are tested besides that of training
     batch_sizes: tuple[Count, ...] = ()  # of a speed run: further batches whose inference is timed
     checkpoint_seconds: Positive = 60.0
     space_hash: str = ""

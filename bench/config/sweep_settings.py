@@ -156,6 +156,7 @@ def _short(value: str) -> str:
 
 Text = Annotated[str, AfterValidator(_short)]
 Names = Annotated[list[Text], Field(min_length=1, max_length=1000), AfterValidator(_entries)]
+Lengths = Annotated[list[Length], Field(min_length=1, max_length=1000), AfterValidator(_entries)]
 Delimiter = Annotated[
     str, BeforeValidator(lambda value: "\t" if value == "\\t" else value), Field(min_length=1, max_length=10)
 ]
@@ -180,8 +181,11 @@ class SweepConfig(Strict):
     datasets: Names | None = setting(
         DATA, "Datasets to train on; `bench list datasets` shows them.", "NAMES", flag="--dataset"
     )
-    lengths: Annotated[list[Length], Field(min_length=1, max_length=1000), AfterValidator(_entries)] | None = setting(
+    lengths: Lengths | None = setting(
         DATA, "Sequence lengths. The dataset's card says what a step is.", "NUMBERS", flag="--length"
+    )
+    test_lengths: Lengths | None = setting(
+        DATA, "Further lengths at which the chosen models of a synthetic task are tested.", "NUMBERS"
     )
     data: Annotated[list[UsablePath], Field(min_length=1, max_length=1000), AfterValidator(_entries)] | None = setting(
         DATA,

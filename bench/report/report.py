@@ -23,6 +23,7 @@ from bench.report.sections import (
     outcomes_by_cause,
     pareto_front,
     predicted_against_actual,
+    score_beyond_training_length,
     score_by_length,
     scores_by_class,
     speed_by_length,
@@ -38,6 +39,7 @@ from bench.wording import bare, count, is_or_are
 SECTIONS = (
     decision_card,
     score_by_length,
+    score_beyond_training_length,
     scores_by_class,
     forecasts_against_truth,
     validation_against_test,

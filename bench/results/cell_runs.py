@@ -125,7 +125,19 @@ class CellRuns:
         scores = self._details("left_out")
         return scores if len(scores) == sum(run.test is not None for run in self.confirmed) else []
 
-    def _details(self, name: Literal["classes", "left_out"]) -> list[Any]:
+    @cached_property
+    def by_length(self) -> dict[int, list[float]]:
+        """The scores of all tested seeds of the chosen configuration at each test length, in ascending order of it.
+
+        Empty if the sweep has no test lengths.
+        """
+        scores: dict[int, list[float]] = {}
+        for measures in self._details("by_length"):
+            for length, values in sorted(measures.items()):
+                scores.setdefault(length, []).append(values[self.records[0].asked.metric])
+        return scores
+
+    def _details(self, name: Literal["classes", "left_out", "by_length"]) -> list[Any]:
         """Return what the test runs stored of the confirmations of the chosen configuration."""
         stored = {run: detail for record in self.tests for run, detail in getattr(record, name).items()}
         return [stored[run.config.run] for run in self.confirmed if run.config.run in stored]

@@ -71,6 +71,7 @@ COLUMNS = [
         "tied_by_sampling",
         *TEST_SCORES,
         "never_predicted",
+        "score_by_length",
     ),
     *METRICS,
     "timing_disturbed",
@@ -360,6 +361,8 @@ def _choice(runs: CellRuns, tested: Sequence[RunRecord]) -> Row:
         "configuration": json.dumps(configuration, sort_keys=True),
         "config_file": "; ".join(f"runs/{run.config.run}/config.json" for run in tests) or None,
     }
+    if runs.by_length:
+        row["score_by_length"] = json.dumps({n: statistics.fmean(values) for n, values in runs.by_length.items()})
     if runs.ensemble is not None:
         val, test = (runs.ensemble[part][chosen.asked.metric] for part in ("val", "test"))
         row |= {"val_ensemble": val, "score_ensemble": test}

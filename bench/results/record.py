@@ -124,6 +124,8 @@ class RunRecord(BaseModel):
     ensemble: dict[str, dict[str, float]] = {}
     classes: dict[str, ClassCounts] = {}  # of a test run, by confirm run; empty if the task has no classes
     left_out: dict[str, LeftOut] = {}  # as `classes`: the test score without groups of examples
+    # Of a test run with test lengths: metrics by confirm run and by length, that of training included.
+    by_length: dict[str, dict[int, dict[str, float]]] = {}
     solved: bool | None = None  # None: the task is a matter of degree
     sequences_to_solve: int | None = None
     seconds_to_solve: float | None = None  # of training, validations not counted

@@ -6,7 +6,7 @@ from typing import Any
 
 from bench.config import datasets, measures, search_spaces
 from bench.config.budgets import Budget, train_settings
-from bench.config.contracts import Kind, Task
+from bench.config.contracts import Kind, SyntheticTask, Task
 from bench.config.datasets import Dataset
 from bench.config.ids import CellId
 from bench.config.search_spaces import SearchSpace
@@ -64,6 +64,8 @@ def make_cells(config: SweepConfig, budget: Budget, own: Own | None) -> tuple[li
     for dataset, lengths in _datasets(config, own):
         for length in lengths or dataset.lengths[:1]:
             task = dataset.at(length)
+            for other in config.test_lengths or []:
+                _check_test_length(dataset, task, other)
             if config.metric is not None:
                 measures.select(task, config.metric)
             if task.kind not in spaces_of:
@@ -85,6 +87,16 @@ def make_cells(config: SweepConfig, budget: Budget, own: Own | None) -> tuple[li
         if ids.count(cell_id) > 1:
             raise DeclarationError(f"{cell_id} occurs twice; give each --dataset, --length and --match once")
     return cells, not_applicable
+
+
+def _check_test_length(dataset: Dataset, task: Task, length: int) -> None:
+    """Raise DeclarationError unless a model of the task can be tested at another length."""
+    if not isinstance(task, SyntheticTask):
+        rule = "needs synthetic tasks, whose sequences can be drawn at any length"
+        raise DeclarationError(f"--test-lengths: {rule}, but found {dataset.name}; remove one of the two")
+    other = dataset.at(length)
+    if (other.input_size, other.output_size) != (task.input_size, task.output_size):
+        raise DeclarationError(f"--test-lengths {length}: {dataset.name} has other symbols or classes at this length")
 
 
 def _spaces(config: SweepConfig, kind: Kind) -> list[SearchSpace]:

@@ -315,8 +315,9 @@ class _Coordinator:
         """Return the run that opens the test split for confirm runs of the chosen configuration."""
         done = {test.config.id for test in self.runs[cell.id].tests}
         run_id = next(name for i in range(len(done) + 1) if (name := chosen.config.id.test(i)) not in done)
-        opened = tuple(run.config.run for run in runs)
-        return self._job(cell, chosen.config, run=str(run_id), phase="test", opens_test_of=opened)
+        opened, lengths = tuple(run.config.run for run in runs), tuple(self.plan.config.test_lengths or ())
+        update = {"run": str(run_id), "phase": "test", "opens_test_of": opened, "test_lengths": lengths}
+        return self._job(cell, chosen.config, **update)
 
     def _baseline_job(self, cell: Cell) -> Job | None:
         run_id = cell.id.baselines()

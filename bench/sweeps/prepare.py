@@ -24,7 +24,7 @@ from bench.sweeps.warm_starts import PORTFOLIO, Points
 from bench.wording import count
 
 SEARCH_SETTINGS = {"max_sequences", "sampler", "pruner", "objectives", "warm_start", "gpus_per_run", "max_run_seconds"}
-SEARCH_SETTINGS |= {"metric", "max_inference_ms", "max_parameters", "max_memory_gb", "max_cost_usd"}
+SEARCH_SETTINGS |= {"test_lengths", "metric", "max_inference_ms", "max_parameters", "max_memory_gb", "max_cost_usd"}
 """Settings that make another search of the same cells: another sweep."""
 
 SEEDS_A_SWEEP = 1_000  # run seeds of sweep seed s: 1000 s for screening, 1000 s + 1 … for confirmation

@@ -57,7 +57,7 @@ class StateTracking(SyntheticTask):
         if not self.per_step:
             x = self.symbols(rng, size, self.length)
             return Batch(x, np.full(size, self.length), self.answers(x)[:, -1])
-        low, high = (1, self.length) if stream == "train" else self._longer()
+        low, high = {"train": (1, self.length), "length": (self.length, self.length)}.get(stream, self._longer())
         length_B = rng.integers(low, high + 1, size)
         mask_BL = np.arange(high) < length_B[:, None]
         x = self.symbols(rng, size, high) * mask_BL

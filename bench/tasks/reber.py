@@ -128,7 +128,7 @@ class Task(SyntheticTask):
         weights = np.random.default_rng(0).integers(0, 2**63, steps, dtype=np.uint64)
         sixteenth = ((inside + 1).astype(np.uint64) @ weights) >> np.uint64(60)
         part = np.where(sixteenth < 8, "train", np.where(sixteenth < 12, "val", "test"))
-        return inside[(ended == self.length) & (part == stream)]
+        return inside[(ended == self.length) & (part == ("test" if stream == "length" else stream))]
 
 
 class _Machine(NamedTuple):

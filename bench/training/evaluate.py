@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from pytorch_lightning import Trainer
 
-from bench.config.contracts import Batch, Task, TextTask, TranslationTask, spread
+from bench.config.contracts import Batch, SyntheticTask, Task, TextTask, TranslationTask, spread
+from bench.config.datasets import make_task
 from bench.config.settings import RunConfig
 from bench.errors import BenchError
 from bench.results.record import FORECASTS, TRANSLATIONS, write_json
@@ -44,8 +45,9 @@ def test(config: RunConfig, task: Task, folder: Path | None, ledger: Ledger, cha
         trainer = make_trainer(config)
         val, test = (data.val, data.val_dataloader()), (data.test, data.test_dataloader())
         averages = {"val": Average(task), "test": Average(task)}
+        lengths = _of_lengths(config)
     tests: dict[str, dict[str, float]] = {}
-    facts: dict[str, Any] = {"tests": tests, "classes": {}, "left_out": {}}
+    facts: dict[str, Any] = {"tests": tests, "classes": {}, "left_out": {}, "by_length": {}}
     for run_id in config.opens_test_of:
         trained = folder.parent / Path(run_id).name
         _load_weights(module, trained, task, ledger, changes_files)
@@ -55,6 +57,8 @@ def test(config: RunConfig, task: Task, folder: Path | None, ledger: Ledger, cha
             tests[run_id] = task.score(outputs, data.test)
             for name, detail in details(task, outputs, data.test).items():
                 facts[name][run_id] = detail
+            if lengths:
+                facts["by_length"][run_id] = _scores_by_length(trainer, module, lengths)
             if len(config.opens_test_of) > 1 and task.keep != "tokens":
                 averages["test"].add(outputs)
                 averages["val"].add(_outputs(trainer, module, *val))
@@ -71,6 +75,23 @@ def test(config: RunConfig, task: Task, folder: Path | None, ledger: Ledger, cha
         splits = {"val": data.val, "test": data.test}
         facts["ensemble"] = {name: task.score(average.outputs, splits[name]) for name, average in averages.items()}
     return facts
+
+
+def _of_lengths(config: RunConfig) -> dict[int, tuple[Task, Batch]]:
+    """Return the task at each test length and at that of training, with sequences of this length; by length."""
+    if not config.test_lengths:
+        return {}
+    tasks = {n: make_task(config.task, n, config.task_arguments) for n in sorted({config.length, *config.test_lengths})}
+    drawn = {length: task for length, task in tasks.items() if isinstance(task, SyntheticTask)}
+    return {length: (tasks[length], task.of_length(config.train.num_test)) for length, task in drawn.items()}
+
+
+def _scores_by_length(
+    trainer: Trainer, module: SequenceModule, lengths: dict[int, tuple[Task, Batch]]
+) -> dict[int, dict[str, float]]:
+    """Return the measures of a trained module at each length of `_of_lengths`."""
+    outputs = {n: _outputs(trainer, module, batch, in_batches(batch, False)) for n, (_, batch) in lengths.items()}
+    return {n: task.score(outputs[n], batch) for n, (task, batch) in lengths.items()}
 
 
 def _outputs(trainer: Trainer, module: SequenceModule, split: Batch, batches: Iterable[Any]) -> np.ndarray:

@@ -22,6 +22,7 @@ def cases(command: tuple[str, ...], option: str, values: tuple[str, ...], expect
 
 NUMBERS = {
     "--length": (WHOLE, "must "),
+    "--test-lengths": (WHOLE, "must "),
     "--horizon": (WHOLE, "must be a whole number from 1 to 1,000,000"),
     "--season": (WHOLE, "must be a whole number from 1 to 1,000,000"),
     "--trials": (WHOLE, "must be a whole number from 1 to 10,000"),

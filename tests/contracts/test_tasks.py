@@ -180,8 +180,8 @@ def test_a_split_is_fixed(card, length, split):
 
 @every_cell
 def test_the_parts_share_no_sequence(card, length):
-    # Exempt: copy_one, whose one item of eight makes 8 sequences in all, and strings of a few symbols too short
-    # (of 2^40 bits at most) not to meet by chance. What is asked there is a lag or a length, not a sequence never seen before.
+    # Exempt: copy_one, whose one item of eight makes 8 sequences in all, and strings of bits, moves or formulas too short
+    # (of 40 symbols at most) not to meet by chance. What is asked there is a lag or a length, not an unseen sequence.
     # And texts: cut to some tokens they meet too. Whole ones that are equal are counted in meta["remarks"].
     task = make(card, length)
     if task.tokens and CARDS[card]["kind"] == "real":
@@ -315,6 +315,16 @@ def test_the_oracle_scores_one_without_the_answers(card, length, part):
     batch = task.train_batch(1, 2, 200) if part == "train" else task.split(part, 200)
     hidden = Batch(batch.x, batch.length, np.full_like(batch.y, -1), batch.mask)
     assert task.score(task.oracle(hidden), batch)[task.metric] == pytest.approx(1, abs=1e-9)
+
+
+@every_synthetic_cell
+def test_sequences_of_a_test_length_are_fixed_and_of_their_own(card, length):
+    task = make(card, length)
+    batch = task.of_length(200)
+    assert same(batch, make(card, length).of_length(200))
+    assert not same(batch, task.split("test", 200))
+    assert batch.length.max() <= task.num_steps
+    assert task.score(task.oracle(batch), batch)[task.metric] == pytest.approx(1, abs=1e-9)
 
 
 @every_synthetic_cell

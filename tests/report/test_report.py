@@ -357,6 +357,26 @@ def test_money_and_energy_are_on_the_bill(tmp_path):
     assert "accuracy 0.500" in words
 
 
+def test_scores_beyond_the_training_length_are_drawn_and_listed(tmp_path, page):
+    assert "beyond" not in page.ids
+    builder = Builder(tmp_path / "sweeps" / "s", [("latch", 16)], models=("lstm", "gru"))
+    folder = builder.build()
+    scores = {"lstm": {16: (1.0, 1.0, 0.97), 64: (0.9, 0.8, 0.7)}, "gru": {16: (0.9, 0.9, 0.9), 64: (0.5, 0.5, 0.5)}}
+    for path in folder.glob("runs/latch/L16/*/t*-test"):
+        record = RunRecord.read(path)
+        by_seed = zip(*scores[record.config.space].values(), strict=True)
+        measures = [{16: {"accuracy": short}, 64: {"accuracy": long}} for short, long in by_seed]
+        record.model_copy(update={"by_length": dict(zip(record.tests, measures, strict=True))}).write(path)
+    words = Page(report.render(folder)).words("beyond")
+    assert "lstm 0.990 (0.970 to 1.000) 0.800 (0.700 to 0.900)" in words
+    assert "gru 0.900 (0.900 to 0.900) 0.500 (0.500 to 0.500)" in words
+    board = leaderboard.build(folder)
+    assert json.loads(board.loc[board["model"] == "lstm", "score_by_length"].item()) == pytest.approx(
+        {"16": 0.99, "64": 0.8}
+    )
+    assert board.loc[board["status"] == "baseline", "score_by_length"].isna().all()
+
+
 def test_a_sampler_that_learns_has_no_expected_performance(tmp_path):
     words = Page(report.render(Builder(tmp_path / "tpe", [("digits", 8)], sampler="tpe").build())).words("expected")
     assert "Nothing to show: the sampler tpe chooses by earlier scores" in words

@@ -36,6 +36,8 @@ def make(tmp_path: Path, **options) -> plans.Plan:
         ({"match": ["parameters=1.2.3"]}, "--match: must be parameters=N"),
         ({"datasets": ["digits", "digits"]}, "--dataset: must name each entry once, but found 'digits' twice"),
         ({"lengths": [8, 8]}, "--length: must name each entry once, but found 8 twice"),
+        ({"test_lengths": [64]}, "--test-lengths: needs synthetic tasks, whose sequences can be drawn at any length"),
+        ({"datasets": ["adding"], "lengths": [20], "test_lengths": [1]}, "adding: length: at least 2 for tcn"),
         (
             {"max_sequences": 639},
             "--max-sequences 639: at least 864: a batch of 32 before each of the 27 validations of budget quick on digits",

@@ -1,4 +1,4 @@
-"""The best answer that ignores its input: the most frequent class or label of training, or the mean of its targets.
+"""The best answer that ignores its input: the most frequent class, label or sentence of training, or the mean target.
 
 B batch, L steps, C outputs.
 """
@@ -17,11 +17,14 @@ class Baseline(baseline.Baseline):
 
     @staticmethod
     def applies(task: Task) -> bool:
-        """Return whether the task is one of stored classes or numbers."""
-        return task.kind in ("forecasting", "series", "text", "tagging")
+        """Return whether the task is one of stored classes, numbers or translations."""
+        return task.kind in ("forecasting", "series", "text", "tagging", "translation")
 
     def fit(self, train: Batch, val: Batch, task: Task) -> None:
         """Count classes, or take the mean of the targets; targets of forecasts are standardised, so that it is 0."""
+        if task.keep == "tokens":
+            self.arrays = {"constant": task.constant(1)[0], "per_step": np.array(False)}  # type: ignore[attr-defined]
+            return
         y = train.y if train.mask is None else train.y[train.mask]
         if task.loss == "cross_entropy":
             counts = np.bincount(y, minlength=task.output_size)
@@ -33,6 +36,6 @@ class Baseline(baseline.Baseline):
         self.arrays = {"constant": constant.astype(np.float32), "per_step": np.array(task.per_step)}
 
     def outputs(self, x: np.ndarray, length: np.ndarray) -> np.ndarray:
-        """Return the constant, (B, C) or (B, L, C)."""
+        """Return the constant, (B, C) or (B, L, C); of a translation its tokens, (B, T)."""
         constant = self.arrays["constant"]
         return np.tile(constant, (*x.shape[: 2 if self.arrays["per_step"] else 1], 1))

@@ -146,7 +146,7 @@ def windows(task: Any, part: str, size: int, history: int) -> Batch:
 
 def latest(batch: Batch, steps: int) -> Batch:
     """Return a batch of forecasts with only the last `steps` steps of each window; other batches are short enough."""
-    if batch.x.shape[1] <= steps:
+    if batch.x.ndim == 2 or batch.x.shape[1] <= steps:
         return batch
     kept = np.minimum(batch.length, steps)
     first = batch.length - kept

@@ -29,6 +29,7 @@ from bench.report.sections import (
     speed_by_length,
     successive_halving,
     the_bill,
+    translations,
     validation_against_test,
 )
 from bench.results import answers
@@ -55,6 +56,7 @@ SECTIONS = (
     predicted_against_actual,
     speed_by_length,
     generated_text,
+    translations,
     how_to_read,
 )
 """The sections, in the order of the page."""

@@ -229,6 +229,29 @@ def test_texts_are_shown_with_their_measures(tmp_path):
         assert shown.count(cell) == 2
 
 
+def test_translations_are_shown_by_search_and_by_length_of_the_source(tmp_path):
+    folder = tmp_path / "translated"
+    Builder(folder, [("drift", 16)], models=("lstm",)).build()
+    (path,) = folder.glob("runs/drift/L16/lstm/*-test/record.json")
+    record = RunRecord.read(path.parent)
+    tests = {}
+    for number, (run, scores) in enumerate(record.tests.items()):
+        more = {"bleu": 20.0 + number, "chrf": 45.0, "length_ratio": 0.97, "bleu_1_to_10": 31.0, "bleu_from_31": 9.0}
+        beam = {f"beam_{name}": value + 1.5 for name, value in more.items()} if number == 0 else {}
+        tests[run] = scores | more | beam
+    record.model_copy(update={"tests": tests}).write(path.parent)
+    stored = {"signatures": {"bleu": "tok:13a", "chrf": "nc:6"}, "source": ["ein <b>Hund</b>"]}
+    (folder / "runs" / next(iter(tests)) / "translations.json").write_text(
+        json.dumps(stored | {"reference": ["a dog"], "greedy": ["a cat"], "beam": ["a dog"]})
+    )
+    shown = Page(report.render(folder)).texts["translations"]
+    assert "BLEU, 1 to 10 tokens BLEU, from 31 tokens" in shown
+    assert "lstm no greedy, 3 seeds 21.000 45.000 0.970 31.000 9.000" in shown  # the mean of 20, 21 and 22
+    assert "lstm no beam of 5, 1 seed 21.500 46.500 2.470 32.500 10.500" in shown
+    assert "ein <b>Hund</b> a cat (reference: a dog)" in shown
+    assert "signatures are tok:13a and nc:6" in shown
+
+
 def test_the_page_loads_nothing(text, page):
     assert not {"script", "link", "img", "iframe", "object"} & {tag for tag, _ in page.tags}
     assert "http:" not in text

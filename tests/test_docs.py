@@ -17,7 +17,7 @@ from click.testing import CliRunner
 
 from bench.cli.commands import main
 from bench.config.budgets import BUDGETS
-from tests.makers import hourly, long_table, recordings, reviews, series, tagged
+from tests.makers import aligned, hourly, long_table, recordings, reviews, series, tagged
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
@@ -180,6 +180,9 @@ def write_files(folder: Path) -> None:
     (folder / "book.txt").write_text("It was a bright cold day in April, and the clocks were striking thirteen. " * 200)
     tagged(folder / "treebank.conllu")
     tagged(folder / "words.csv")
+    sides = [path.read_text().splitlines() for path in aligned(folder)]
+    rows = [",".join(row) for row in zip(*sides, strict=True)]
+    (folder / "pairs.csv").write_text("\n".join(["de,en", *rows]) + "\n")
 
 
 def reduced(words: list[str]) -> list[str]:

@@ -215,7 +215,9 @@ class SweepConfig(Strict):
         "file names, whose fields are separated by _.",
         "COLUMN",
     )
-    text: Text | None = setting(DATA, "Column with the text; for tagging, with the token.", "COLUMN")
+    text: Text | None = setting(
+        DATA, "Column with the text; for tagging, with the token; for translation, the source.", "COLUMN"
+    )
     tokens: Literal["word", "character", "byte"] | None = setting(DATA, "What one step of a text is.")
     horizon: Rows | None = setting(DATA, "Rows to forecast.")
     season: Rows | None = setting(DATA, "Rows in one season, for the seasonal baseline.")

@@ -10,7 +10,7 @@ import tomlkit
 from bench.config import datasets
 from bench.config.datasets import Dataset
 from bench.data.files import reason
-from bench.data.splits import VAL_SHARE
+from bench.data.splits import PARTS, VAL_SHARE
 from bench.errors import DeclarationError, StoreError
 
 FIRST_RUNG = 64
@@ -28,6 +28,7 @@ MEANING = {
     "classification": "first steps of a sequence",
     "language_modelling": "context in tokens",
     "tagging": "first steps of a sequence",
+    "translation": "tokens of the source at most",
 }
 """What a length means, by task."""
 
@@ -74,7 +75,10 @@ def ladder(task_name: str, task: Any, budget: str = "quick") -> list[int]:
     if task_name == "language_modelling":
         most = min(task.meta["tokens"].values()) // 4
         return [length for length in (32, 64, 128) if length <= most] or [max(1, most)]
-    return _lengths(task.steps_of("train"), CAPS.get(budget, CAP))
+    cap = CAPS.get(budget, CAP)
+    if task_name == "translation":  # longer pairs are left out: none, if the machine allows it
+        return [min(cap, max(int(task.steps_of(part).max()) for part in PARTS))]
+    return _lengths(task.steps_of("train"), cap)
 
 
 def _look_backs(task: Any) -> list[int]:
@@ -113,6 +117,8 @@ def split_rule(task_name: str, arguments: dict[str, Any]) -> str:
         return f"by place {_shares(rule or [0.9, 0.05, 0.05])}"
     if task_name == "tagging":
         return f"by hash of the tokens {_shares(rule or [0.8, 0.1, 0.1])}"
+    if task_name == "translation":
+        return f"by hash of the source {_shares(rule or [0.8, 0.1, 0.1])}"
     if task_name == "regression":
         return f"by hash of the {arguments.get('group', 'sequence')} {_shares(rule or [0.7, 0.1, 0.2])}"
     rule = rule or {"by": "stratified", "shares": [0.8, 0.1, 0.1]}

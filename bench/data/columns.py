@@ -94,7 +94,11 @@ def choose(look: Look, option: str, given: str | None, usual: Sequence[str], oth
     for candidates in ([given] if given else [], with_names(look.names, usual)[:1], others if len(others) == 1 else []):
         if candidates:
             return candidates[0]
-    purpose = {"--target": "to forecast or predict", "--label": "of labels", "--text": "of texts or tokens"}[option]
+    purpose = {
+        "--target": "to forecast, predict or write",
+        "--label": "of labels",
+        "--text": "of texts, tokens or sources",
+    }[option]
     raise DeclarationError(f"{look.path}: {look}; name the column {purpose} with {option} NAME")
 
 

@@ -27,6 +27,7 @@ OPTIONS = {
     | {"layout", "delimiter", "encoding"},
     "language_modelling": {"tokens", "splits", "encoding"},
     "tagging": {"label", "text", "group", "splits", "split_by", "delimiter", "encoding"},
+    "translation": {"text", "target", "splits", "split_by", "delimiter", "encoding"},
 }
 """Which options of a file each task has."""
 
@@ -335,6 +336,39 @@ def _tag_columns(config: SweepConfig, paths: list[Path], lines: tag_columns.Line
     return Question(arguments | _splits_of_text(config, paths), notes)
 
 
+def _translation(config: SweepConfig, paths: list[Path], look: Look | None) -> Question:
+    if look is None:
+        return _aligned(config, paths)
+    if config.target and len(config.target) > 1:
+        rule = f"a translation has one target, but --target names {len(config.target)}: {', '.join(config.target)}"
+        raise DeclarationError(f"{paths[0]}: {rule}")
+    given = config.target[0] if config.target else None
+    free = [name for name in look.texts if name not in (given, config.text, config.split_by)]
+    source = choose(look, "--text", config.text, ("source",), free if given else [])
+    target = choose(look, "--target", given, ("target",), [name for name in free if name != source])
+    splits = _by_column(config, paths[0]) or _by_file(config, paths) or config.splits
+    arguments = {"source": source, "target": target} | _written(config) | _given(splits=splits)
+    return Question(arguments, [f"source = {source}", f"target = {target}"])
+
+
+def _aligned(config: SweepConfig, paths: list[Path]) -> Question:
+    """Return the question about two texts, or two of each part, whose lines translate each other."""
+    for option in ("delimiter", "split_by"):
+        if getattr(config, option):
+            rule = f"{flag(option)} is not applicable to two texts; leave it out"
+            raise DeclarationError(f"{paths[0]}: {rule}")
+    named = _by_file(config, paths)
+    splits: Any = config.splits
+    if named and len(paths) == 2 * len(PARTS) and all(len(named.get(part, ())) == 2 for part in PARTS):
+        splits = {part: named[part] for part in PARTS}
+    elif len(paths) != 2:
+        rule = "needs two texts, the source first, whose lines translate each other (--data a.de --data a.en)"
+        found = f"found {len(paths)} file" + "s" * (len(paths) > 1)
+        raise DeclarationError(f"{paths[0]}: --task translation {rule}, or a table; {found}")
+    note = f"each line of {paths[0].name} is translated by that of {paths[1].name}"
+    return Question(_given(splits=splits, encoding=config.encoding), [note])
+
+
 def _splits_of_text(config: SweepConfig, paths: list[Path]) -> dict[str, Any]:
     named = _by_column(config, paths[0]) or _by_file(config, paths)
     if named and "val" in named and named["by"] == "file" and all(len(named[part]) == 1 for part in PARTS):
@@ -348,6 +382,7 @@ _QUESTIONS: dict[str, Callable[[SweepConfig, list[Path], Look | None], Question]
     "classification": _classification,
     "language_modelling": _language_modelling,
     "tagging": _tagging,
+    "translation": _translation,
 }
 
 

@@ -24,8 +24,15 @@ KNOWN = {
         lambda f: long_table(f / "s.csv", "target"), {"task": "regression", "target": ["target"], "group": "id"},
         ["r2", "mae"],
     ),
+    "translation": (lambda f: pairs(f / "p.csv"), {"text": "de", "target": ["en"], "task": "translation"}, ["bleu"]),
     "language_modelling": (lambda f: text(f / "t.txt"), {}, ["nats", "bits", "perplexity"]),
 }  # fmt: skip
+
+
+def pairs(path):
+    rows = [f"ein Hund {n % 7} {n % 5}.,a dog {n % 7} {n % 5}." for n in range(90)]
+    path.write_text("\n".join(["de,en", *rows]) + "\n")
+    return path
 
 
 def text(path):

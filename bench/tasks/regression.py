@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from bench import wording
 from bench.config import contracts
 from bench.config.contracts import Batch, Labelled, New, Sampling, Trained
 from bench.data import leaks, sequences, series_tables
@@ -36,13 +37,16 @@ class Task(StoredSequences):
             steps from first to last; empty ones at the end mean that the sequence is shorter.
         group: Column that names the sequence a row belongs to, if a row is a step; None if a row is a sequence.
         time: Column of times, which orders the steps of a sequence; needs `group`.
+        window: Rows of a sequence, if the table is one series. It is cut into windows that do not overlap; the target
+            of a window is the mean of its known values, and windows without one are skipped. None: no windows.
         delimiter: Of the files; detected by default.
         encoding: Of the files; detected by default.
         header: Whether the first line holds the names of the columns; else they are named "1", "2", ...
         splits: Shares of train, val and test, of which train and test are rounded down; or numbers of sequences.
-            Sequences are split in the order of the SHA-256 of their name (without `group`: row number, from 1). Or a
-            rule: `by = "column"` with the `column` that names the part of each row, or `by = "file"` with lists of
-            files for `train` and `test`. A rule without `val` takes it from train, `val_share` of its sequences.
+            Sequences are split in the order of the SHA-256 of their name (without `group`: row number, from 1), and
+            windows in the order of the rows. Or a rule, but not for windows: `by = "column"` with the `column` that
+            names the part of each row, or `by = "file"` with lists of files for `train` and `test`. A rule without
+            `val` takes it from train, `val_share` of its sequences.
 
     Inputs and target are standardised with mean and deviation of the training sequences; `decode` undoes it. A missing
     input becomes the last value before it in its sequence, or the training mean.
@@ -68,6 +72,7 @@ class Task(StoredSequences):
         columns: Sequence[str] | None = None,
         group: str | None = None,
         time: str | None = None,
+        window: int | None = None,
         delimiter: str | None = None,
         encoding: str | None = None,
         header: bool = True,
@@ -81,10 +86,12 @@ class Task(StoredSequences):
         if time is not None and group is None:
             raise DeclarationError("regression: time: orders the steps of a sequence; name the group column as well")
         check_table_splits("regression", splits, "sequences")
+        if window is not None:
+            _check_window(window, group, splits)
         rule = dict(splits) if isinstance(splits, Mapping) else list(splits)
         form = TableFormat(delimiter, encoding, header, time=time, group=group, split_by=split_column(splits))
-        how = [vars(form), target, columns, rule]
-        prepared = prepare("regression", data_files, how, lambda p: _make(p, form, target, columns, rule))
+        how = [vars(form), target, columns, rule, window]
+        prepared = prepare("regression", data_files, how, lambda p: _make(p, form, target, columns, rule, window))
         super().__init__(prepared, length, keep="last")
         self.input_size = self._values.shape[1]
 
@@ -112,26 +119,73 @@ def decode(outputs: np.ndarray, meta: dict[str, Any]) -> np.ndarray:
 # Preparation
 
 
+def _check_window(window: int, group: str | None, splits: Sequence[float] | Mapping[str, Any]) -> None:
+    """Raise DeclarationError unless a table can be cut into windows."""
+    if window < 1:
+        raise DeclarationError(f"regression: window: must be at least 1 row, but found {window}")
+    if group is not None or isinstance(splits, Mapping):
+        wrong = f"group = '{group}'" if group is not None else "a rule for the splits"
+        raise DeclarationError(f"regression: window: cuts one series in the order of its rows; leave out {wrong}")
+
+
+def _windows(table: Table, window: int, path: Path, target: str | None = None) -> Table:
+    """Return a table whose groups are windows of rows, named by their first row, from 1; rows at the end are left out.
+
+    Each row has the mean `target` of its window, and windows without a value are left out. Raises DataError.
+    """
+    rows = len(next(iter(table.columns.values())))
+    count = rows // window
+    if not count:
+        raise DataError(f"{path}: must have at least {window} rows, one window, but has {rows}; give more rows")
+    columns = {name: column[: count * window].reshape(count, window) for name, column in table.columns.items()}
+    kept = np.ones(count, dtype=bool)
+    if target is not None:
+        known = (~np.isnan(columns[target])).sum(1)
+        kept = known > 0
+        sums = np.nan_to_num(columns[target]).sum(1, dtype=np.float64)
+        columns[target] = np.repeat((sums / np.maximum(known, 1))[:, None], window, axis=1)
+    return table._replace(
+        columns={name: column[kept].ravel() for name, column in columns.items()},
+        groups=np.repeat(np.arange(int(kept.sum()), dtype=np.int32), window),
+        group_names=[str(number * window + 1) for number in np.flatnonzero(kept)],
+        remarks=table.remarks + _left_out(rows, window, int((~kept).sum())),
+    )
+
+
+def _left_out(rows: int, window: int, without_target: int) -> list[Remark]:
+    """Return remarks on rows that fill no window, and on windows without a target."""
+    remarks = []
+    if rows % window:
+        remarks.append(Remark("windows", f"the last {wording.count(rows % window, 'row')} fill no window of {window}"))
+    if without_target:
+        windows = f"{without_target:,} of {rows // window:,} windows"
+        remarks.append(Remark("windows", f"{windows} have no value of the target and are skipped"))
+    return remarks
+
+
 def _make(
     paths: list[Path],
     form: TableFormat,
     target: str,
     columns: Sequence[str] | None,
     splits: Sequence[float] | Mapping[str, Any],
+    window: int | None,
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Return the steps of all sequences in the order of the parts, where each sequence ends, and its target."""
     wanted = None if columns is None else [*columns, target]
-    required = () if form.group is not None else (target,)
+    required = () if form.group is not None or window is not None else (target,)
     is_by_file = isinstance(splits, Mapping) and splits["by"] == "file"
     table = read_table(paths, wanted, form, required=required, apart=is_by_file)
     if target not in table.columns:
         read_table(paths, [target], form)  # raises an error that names the columns
+    if window is not None:
+        table = _windows(table, window, paths[0], target)
     y = table.columns.pop(target)
     names = list(table.columns)
     if table.groups is not None:
         y = _one_per_group(y, table, target, paths[0])
     series = series_tables.from_table(table, names, paths[0])
-    order = np.array(sorted(range(len(y)), key=lambda i: hashlib.sha256(series.names[i].encode()).digest()))
+    order = _order(series.names, window is not None)
     if isinstance(splits, Mapping):
         order, edges = _by_rule(order, _named_parts(table, splits, paths), splits.get("val_share", VAL_SHARE))
     else:
@@ -175,6 +229,13 @@ def _leaks(table: Table, series: Series, y: np.ndarray, time: str | None) -> lis
     if table.times is not None and time is not None:
         remarks += leaks.in_turn(table.times, starts, time, SPLIT_BY)
     return remarks
+
+
+def _order(names: list[str], in_turn: bool) -> np.ndarray:
+    """Return the order in which sequences are split: that of the table, or of the SHA-256 of their names."""
+    if in_turn:
+        return np.arange(len(names))
+    return np.array(sorted(range(len(names)), key=lambda i: hashlib.sha256(names[i].encode()).digest()))
 
 
 def _edges(count: int, splits: Sequence[float]) -> list[int]:
@@ -245,7 +306,7 @@ class Predictor(contracts.Predictor):
 
     def read(self, path: Path, num_steps: int) -> New:
         """Return the sequences of a table. Raises DataError."""
-        table = read_table([path], self.meta["columns"], TableFormat.of(self.arguments), partial=True)
+        table = self._table(path, self.meta["columns"])
         series = series_tables.from_table(table, self.meta["columns"], path)
         mean, scale = np.array(self.meta["input_mean"]), np.array(self.meta["input_scale"])
         values = sequences.standardised(series.steps, series.starts, mean, scale)
@@ -254,8 +315,18 @@ class Predictor(contracts.Predictor):
         x = sequences.padded(values, series.starts + series.lengths - kept, kept)
         return New(x, kept, {"names": series.names, "remarks": remarks})
 
+    @property
+    def window(self) -> int | None:
+        """Rows of a sequence, if the table is one series."""
+        return self.arguments.get("window")
+
+    def _table(self, path: Path, columns: list[str]) -> Table:
+        """Return columns of a file, in windows if there are any."""
+        table = read_table([path], columns, TableFormat.of(self.arguments), partial=True)
+        return table if self.window is None else _windows(table, self.window, path)
+
     def answer(self, model: Trained, new: New, sampling: Sampling) -> dict[str, Any]:
-        """Return a row for each sequence: its name, or row number from 1, and the target in its own unit."""
+        """Return a row for each sequence: its name, or (first) row number from 1, and the target in its own unit."""
         name = self.arguments.get("group") or "row"
         answers = decode(model.outputs(new.x, new.length), self.meta)
         return {name: new.about["names"], self.arguments["target"]: answers}
@@ -263,15 +334,24 @@ class Predictor(contracts.Predictor):
     def labelled(self, path: Path, num_steps: int) -> Labelled:
         """Return the sequences of a table with their targets. Raises DataError."""
         new, target = self.read(path, num_steps), self.arguments["target"]
-        table = read_table([path], [target], TableFormat.of(self.arguments), partial=True)
+        table = self._table(path, [target])
         y = table.columns[target]
-        if table.groups is not None:
+        if self.window is not None:
+            table = _windows(table, self.window, path, target)
+            known = np.isin(new.about["names"], table.group_names)
+            new = new._replace(x=new.x[known], length=new.length[known])
+            y = table.columns[target][:: self.window]
+        elif table.groups is not None:
             y = _one_per_group(y, table, target, path)
         elif np.isnan(y).any():
             rule = f"row {int(np.isnan(y).argmax()) + 1} has no value"
             raise DataError(f"{path}: column '{target}': {rule}; fill it in, or remove the row")
         y = ((y - self.meta["mean"]) / self.meta["scale"]).astype(np.float32)
         return Labelled(Batch(new.x, new.length, y), new.about)
+
+    def example(self, num_steps: int, rows: int = 1) -> dict[str, Any] | None:
+        """Return a table of new sequences that shows the form: one window, if there are windows."""
+        return super().example(num_steps, max(rows, self.window or 1))
 
     def scores(self, outputs: np.ndarray, batch: Batch) -> dict[str, float]:
         """Return the explained share of the target's variance, and the mean absolute error in its unit."""

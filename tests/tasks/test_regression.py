@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.errors import DataError, DeclarationError
-from bench.tasks.regression import Task
+from bench.tasks.regression import Predictor, Task
 from tests.baselines.fitting import reached
 
 quick = settings(max_examples=40, deadline=None)
@@ -216,3 +216,72 @@ def test_a_missing_target_or_an_empty_row_is_told_where_a_row_is_a_sequence(tmp_
     frame.loc[4] = [np.nan, np.nan, 1]
     with pytest.raises(DataError, match="row 5 of the data has no value in any step; remove the row$"):
         Task(2, files=table(tmp_path, frame, "other.csv"), target="y")
+
+
+# Windows of one series
+
+
+def one_series(days, rng, gaps=()):
+    """Four rows a day, whose target is ten times the mean of a, and of which two rows a day have none."""
+    a = rng.normal(size=4 * days)
+    y = np.repeat(10 * a.reshape(days, 4).mean(1), 4) + np.tile([-1.0, np.nan, 1.0, np.nan], days)
+    y[np.isin(np.arange(4 * days) // 4, gaps)] = np.nan
+    return {"a": a, "y": y}
+
+
+def test_windows_are_split_in_the_order_of_their_rows_and_have_the_mean_of_their_known_targets(folder):
+    frame = one_series(10, np.random.default_rng(0), gaps=[1, 7])
+    own = table(folder, {"a": [*frame["a"], 0.5], "y": [*frame["y"], 3.0]}, "windows.csv")
+    task = Task(4, files=own, target="y", window=4, splits=[5, 1, 2])
+    assert task.meta["ids"] == ["1", "9", "13", "17", "21", "25", "33", "37"]  # days 0, 2, 3, 4, 5 | 6 | 8, 9
+    means = np.nanmean(np.array(frame["y"]).reshape(10, 4)[[0, 2, 3, 4, 5, 6, 8, 9]], axis=1)
+    decoded = np.concatenate([task.decode(everything(task, part).y) for part in PARTS])
+    np.testing.assert_allclose(decoded, means, rtol=1e-5)
+    train = np.array(frame["a"]).reshape(10, 4)[[0, 2, 3, 4, 5]]
+    np.testing.assert_allclose(everything(task, "train").x[..., 0], (train - train.mean()) / train.std(), rtol=1e-4)
+    remarks = " ".join(str(remark) for remark in task.meta["remarks"])
+    assert "2 of 10 windows have no value of the target and are skipped" in remarks
+    assert "the last 1 row fill" in remarks
+
+
+def test_a_shorter_length_reads_the_last_rows_of_each_window(folder):
+    own = table(folder, one_series(10, np.random.default_rng(1)), "short.csv")
+    whole, short = (Task(length, files=own, target="y", window=4, splits=[6, 2, 2]) for length in (4, 2))
+    np.testing.assert_array_equal(everything(short, "test").x, everything(whole, "test").x[:, 2:])
+
+
+def test_new_windows_are_answered_and_scored_as_in_training(folder):
+    frame = one_series(10, np.random.default_rng(2), gaps=[9])
+    own = table(folder, frame, "own.csv")
+    arguments = {"target": "y", "window": 4, "splits": [5, 2, 2]}
+    task = Task(4, files=own, **arguments)
+    predictor = Predictor(arguments, task.meta)
+    path = folder / "new.csv"
+    pd.DataFrame({"a": frame["a"]}).to_csv(path, index=False)
+    new = predictor.read(path, 4)
+    assert new.about["names"] == [str(row) for row in range(1, 41, 4)]  # also the day without a target
+    np.testing.assert_allclose(new.x[:5], everything(task, "train").x, rtol=1e-5)
+    labelled = predictor.labelled(folder / "own.csv", 4).batch
+    assert len(labelled.x) == len(labelled.y) == 9
+    np.testing.assert_allclose(labelled.y[7:], everything(task, "test").y, rtol=1e-5)
+    assert len(predictor.example(4)["a"]) == 4
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"window": 0}, "window: must be at least 1 row, but found 0"),
+        ({"window": 4, "group": "g"}, "leave out group = 'g'"),
+        ({"window": 4, "splits": {"by": "column", "column": "part"}}, "leave out a rule for the splits"),
+    ],
+)
+def test_windows_that_cannot_be_are_refused(folder, more, message):
+    own = table(folder, one_series(4, np.random.default_rng(3)), "refused.csv")
+    with pytest.raises(DeclarationError, match=message):
+        Task(4, files=own, target="y", **more)
+
+
+def test_a_table_that_is_shorter_than_a_window_is_refused(folder):
+    own = table(folder, one_series(4, np.random.default_rng(3)), "few.csv")
+    with pytest.raises(DataError, match="at least 24 rows, one window, but has 16"):
+        Task(4, files=own, target="y", window=24)

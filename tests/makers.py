@@ -176,3 +176,20 @@ def aligned(folder: Path, pairs: int = 60) -> tuple[Path, Path]:
     for path, texts in zip(paths, sides, strict=True):
         path.write_text("\n".join(texts) + "\n")
     return paths
+
+
+def pieces(path: Path, counts: tuple[int, int, int] = (12, 4, 4)) -> Path:
+    """Write pieces of 10 to 40 frames, in which one of four chords follows the one before in a circle, or repeats."""
+    from scipy.io import savemat
+
+    rng, arrays = np.random.default_rng(0), {}
+    for name, count in zip(("traindata", "validdata", "testdata"), counts, strict=True):
+        arrays[name] = np.empty((1, count), dtype=object)
+        for number in range(count):
+            chord = np.cumsum(rng.random(int(rng.integers(10, 41))) < 0.7) % 4
+            frames = np.zeros((len(chord), 88), dtype=np.uint8)
+            for key in (30, 34, 37):
+                frames[np.arange(len(chord)), key + chord * 5] = 1
+            arrays[name][0, number] = frames
+    savemat(path, arrays)
+    return path

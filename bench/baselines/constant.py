@@ -1,11 +1,11 @@
-"""The best answer that ignores its input: the most frequent class, label or sentence of training, or the mean target.
+"""The best answer that ignores its input: the frequencies of classes or keys, one sentence, or the mean target.
 
 B batch, L steps, C outputs.
 """
 
 import numpy as np
 
-from bench.config import baseline
+from bench.config import baseline, measures
 from bench.config.contracts import Batch, Task
 
 
@@ -17,8 +17,8 @@ class Baseline(baseline.Baseline):
 
     @staticmethod
     def applies(task: Task) -> bool:
-        """Return whether the task is one of stored classes, numbers or translations."""
-        return task.kind in ("forecasting", "series", "text", "tagging", "translation")
+        """Return whether the task is one of stored classes, numbers, translations or music."""
+        return task.kind in ("forecasting", "series", "text", "tagging", "translation", "music")
 
     def fit(self, train: Batch, val: Batch, task: Task) -> None:
         """Count classes, or take the mean of the targets; targets of forecasts are standardised, so that it is 0."""
@@ -29,6 +29,8 @@ class Baseline(baseline.Baseline):
         if task.loss == "cross_entropy":
             counts = np.bincount(y, minlength=task.output_size)
             constant = np.log(np.maximum(counts, 0.5) / counts.sum())
+        elif task.loss == "bernoulli":
+            constant = measures.log_odds(y)
         elif task.kind == "forecasting":
             constant = np.zeros(task.output_size)
         else:

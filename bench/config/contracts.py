@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 SplitName = Literal["val", "test"]
 Goal = Literal["maximize", "minimize"]
-Kind = Literal["synthetic", "forecasting", "series", "text", "tagging", "language", "translation"]
+Kind = Literal["synthetic", "forecasting", "series", "text", "tagging", "language", "translation", "music"]
 Keep = Literal["outputs", "nll", "tokens"]
 _STREAMS = {"train": 0, "val": 1, "test": 2, "length": 3}
 
@@ -32,7 +32,7 @@ class Batch(NamedTuple):
 
     x: np.ndarray  # tokens (B, L) int64, or values (B, L, D) float32; with features of tokens (B, L, 1 + F) int64
     length: np.ndarray  # (B,) int64: number of valid steps, at least 1
-    y: np.ndarray  # (B,) or (B, L): classes int64, or targets float32; (B, C) for several targets
+    y: np.ndarray  # (B,) or (B, L): classes int64, or targets float32; (B, C) or (B, L, C) for several
     mask: np.ndarray | None = None  # (B, L) bool: steps that are scored; None if a sequence has one target
     text: np.ndarray | None = None  # (B,) str: translations of val and test as they were written; None for other tasks
 
@@ -146,7 +146,7 @@ class Task(Protocol):
     input_size: int  # size of the vocabulary, or number of channels D
     output_size: int  # C: number of classes, or of targets
     per_step: bool  # True if there is a target at each masked step, False if there is one for each sequence
-    loss: Literal["cross_entropy", "mse"]  # of raw outputs: logits or predicted values
+    loss: Literal["cross_entropy", "mse", "bernoulli"]  # of raw outputs: logits, predicted values, or C log odds
     metric: str  # name of the score that decides, a key of what score() returns
     goal: Goal  # whether a larger or a smaller value of the metric is better
     chance: float  # the metric of the best answer that ignores the input

@@ -44,6 +44,9 @@ MEASURES = {
     "bits": Measure("bits/token", "minimize", 0.0, math.inf, "Mean negative log likelihood of a token."),
     "bleu": Measure("BLEU", "maximize", 0.0, 100.0, "Shared runs of one to four words with the reference (sacrebleu)."),
     "chrf": Measure("chrF", "maximize", 0.0, 100.0, "Shared runs of one to six characters with it (sacrebleu)."),
+    "frame_nats": Measure(
+        "nats/frame", "minimize", 0.0, math.inf, "Mean negative log likelihood of a frame, summed over its keys."
+    ),
     "perplexity": Measure("tokens", "minimize", 1.0, math.inf, "Exponential of the mean nats of a token."),
 }
 """The measures by name. A task declares its primary one; `--metric` selects another that the task computes."""
@@ -75,6 +78,12 @@ def select(task: Task, name: str) -> None:
         task.metric, task.goal, task.chance = name, MEASURES[name].goal, known[name]
 
 
+def log_odds(answers: np.ndarray) -> np.ndarray:
+    """Return the log odds of a one in each column of zeros and ones (N, C), with half of each counted besides, (C,)."""
+    ones = answers.sum(0, dtype=np.float64) + 0.5
+    return np.asarray(np.log(ones / (len(answers) + 1 - ones)))
+
+
 def _constant(task: StoredTask, val: Batch) -> np.ndarray:
     """Return the outputs of the constant answer for a split, as `Task.score` gets them."""
     asked: Task = task  # type: ignore[assignment]
@@ -88,5 +97,7 @@ def _constant(task: StoredTask, val: Batch) -> np.ndarray:
         return np.zeros(shape, dtype=np.float32)
     train = task.spread("train", MOST_EXAMPLES)
     answers = train.y if train.mask is None else train.y[train.mask]
+    if asked.loss == "bernoulli":
+        return np.broadcast_to(log_odds(answers), shape)
     most_frequent = int(np.bincount(answers).argmax())
     return np.broadcast_to(np.eye(asked.output_size, dtype=np.float32)[most_frequent], shape)

@@ -104,6 +104,7 @@ def _described(model: ExportedModel) -> Any:
     """Return the declarations of a task that sampling errors and counts by class need."""
     task = model.task
     kind = "language" if task.keep == "nll" else "forecasting" if hasattr(task, "horizon") else "series"
+    kind = "music" if task.loss == "bernoulli" else kind
     facts = {name: getattr(task, name) for name in ("metric", "per_step", "loss", "keep", "output_size")}
     return SimpleNamespace(kind=kind, meta=model.meta, **facts)
 

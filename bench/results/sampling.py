@@ -2,8 +2,9 @@
 
 Seeds say how much a score depends on the training; they all answer the same examples. The examples are divided into
 groups, and the score is computed without each of them (delete-a-group jackknife: Quenouille 1956; Shao & Wu 1989,
-https://doi.org/10.1214/aos/1176347263). Forecasting windows overlap and the windows of a text follow each other, so
-their groups are stretches of neighbours; other examples are independent, and their groups are drawn at random.
+https://doi.org/10.1214/aos/1176347263). Forecasting windows overlap and the windows of a text or a piece of music
+follow each other, so their groups are stretches of neighbours; other examples are independent, and their groups are
+drawn at random.
 
 B batch, C outputs, G groups.
 """
@@ -43,7 +44,7 @@ class LeftOut(BaseModel):
         if count < FEWEST:
             return None
         order = np.arange(count)
-        if task.kind not in ("forecasting", "language"):
+        if task.kind not in ("forecasting", "language", "music"):
             order = np.random.default_rng(0).permutation(count)
         scores = []
         for group in np.array_split(order, min(GROUPS, count)):

@@ -158,6 +158,8 @@ class SequenceModule(pl.LightningModule):
             answers, y = answers[mask], y[mask]
         if self.task.loss == "mse":
             return F.mse_loss(answers.flatten(), y.flatten())
+        if self.task.loss == "bernoulli":
+            return F.binary_cross_entropy_with_logits(answers, y, reduction="none").sum(-1).mean()
         return F.cross_entropy(answers.flatten(0, -2), y.flatten())
 
     def _carried_loss(self, batch: Tensors) -> Tensor:

@@ -17,7 +17,7 @@ from bench.config.baseline import Baseline
 from bench.config.datasets import make_task
 from bench.training import cheap
 from tests.baselines.fitting import fit, score
-from tests.makers import aligned, long_table, reviews, series, tagged
+from tests.makers import aligned, long_table, pieces, reviews, series, tagged
 
 ROOT = Path(__file__).parents[2]
 NAMES = plugins.names("baselines")
@@ -62,6 +62,10 @@ def numbers(folder: Path):
     return make_task("regression", 8, arguments)
 
 
+def music(folder: Path):
+    return make_task("music", 16, {"files": files(pieces(folder / "pieces.mat"))})
+
+
 TASKS = {
     "forecast": hourly,
     "language": foxes,
@@ -71,6 +75,7 @@ TASKS = {
     "translation": sentences,
     "regression": numbers,
     "series": lambda folder: make_task("classification", 12, {"files": files(series(folder / "series.ts"))}),
+    "music": music,
     "digits": lambda folder: make_task("digits", 8, {}),
 }
 

@@ -1,6 +1,8 @@
 """Ensembles of a configuration's seeds, and models that are trained again on train and val, as exports."""
 
+import hashlib
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from bench.export.export import export
 from bench.export.predictor import ExportedModel
 from bench.training.ensemble import Average
 from tests.export.test_export import KINDS, swept
+from tests.makers import pieces
 
 
 def exported(tmp_path, kind: str, seeds: int = 2, **options_of_export):
@@ -85,3 +88,32 @@ def test_a_refit_ensemble_trains_every_seed_again(tmp_path):
 def test_a_refit_of_a_language_model_is_refused(tmp_path):
     with pytest.raises(DeclarationError, match="--refit: not supported for language_modelling"):
         exported(tmp_path, "language", is_ensemble=False, is_refit=True)
+
+
+def test_an_ensemble_of_musicians_averages_the_probabilities_of_keys(tmp_path):
+    file = pieces(tmp_path / "pieces.mat")
+    content = file.read_bytes()
+    files = [{"path": str(file), "sha256": hashlib.sha256(content).hexdigest(), "size_bytes": len(content)}]
+    card = SimpleNamespace(name="pieces", task="music", arguments={"files": files})
+    sweep = swept(tmp_path, card, 16, seeds=2)
+    lines = export(sweep, tmp_path / "results", None, None, None, tmp_path / "out", is_ensemble=True)
+    assert "mlflow_model: loads, and gives the same answers" in lines
+    assert any("model.onnx: answers differ by" in line for line in lines)
+    model = ExportedModel.load(tmp_path / "out")
+    batch = model.predictor.labelled(file, 16).batch
+    together, ensemble = model.outputs(batch.x, batch.length), model.module
+    odds = []
+    for member in ensemble.members:
+        model.module = member
+        odds.append(model.outputs(batch.x, batch.length)[batch.mask].astype(np.float64))
+    mean = np.mean([1 / (1 + np.exp(-values)) for values in odds], axis=0)
+    np.testing.assert_allclose(together[batch.mask], np.log(mean / (1 - mean)), atol=1e-4)
+    average = Average(model.task)
+    for values in odds:
+        average.add(values)
+    np.testing.assert_allclose(average.outputs, together[batch.mask], atol=1e-4)
+    model.module = ensemble
+    scores = evaluate(tmp_path / "out", file)
+    assert scores.metric == "frame_nats"
+    assert scores.low < scores.score < scores.high
+    assert len(model.predict(file)) == 20

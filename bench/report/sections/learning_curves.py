@@ -66,7 +66,7 @@ def _drawings(findings: Findings, where: str, records: list[RunRecord]) -> list[
     x, metric = Axis("training steps", from_zero=True), records[0].asked.metric
     ends = "; ".join(f"{bare(r.config.space)} {number(r.epochs[-1].train_loss)}" for r in records)
     drawings = [findings.draw(Chart(where, x, Axis("loss"), losses), f"{where}, loss; at the end on training {ends}")]
-    if metric not in ("mse", "nats"):
+    if metric not in ("mse", "nats", "frame_nats"):
         best = "; ".join(f"{bare(record.config.space)} {score(record.val_score)}" for record in records)
         chart = Chart(where, x, Axis(f"validation {metric}"), values)
         drawings.append(findings.draw(chart, f"{where}, validation {metric}; best {best}"))

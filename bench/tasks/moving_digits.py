@@ -19,8 +19,10 @@ ROOM = SIDE - PICTURE  # pixels that a picture can move, each way
 SPEEDS = (1, 2)  # pixels a frame
 DIRECTIONS = np.array([(-1, 0), (-1, 1), (0, 1), (1, 1), (1, 0), (1, -1), (0, -1), (-1, -1)])
 """Rows and columns of each direction, clockwise from upwards."""
-PICTURES = {"train": (0, 1197), "val": (1197, 1497), "test": (1497, 1797)}
-"""Pictures of each stream. Neighbours in the file were written by the same hand, so each stream has its own writers."""
+PICTURES = {"train": (0, 1197), "val": (1197, 1497), "test": (1497, 1797), "length": (1497, 1797)}
+"""Pictures of each stream. Neighbours in the file were written by the same hand, so that each part has its own writers.
+Other lengths are tested on the pictures of test, which move in other ways.
+"""
 
 
 class Task(SyntheticTask):

@@ -152,7 +152,8 @@ class RunConfig(Strict):
     metric: str | None = None  # that selects and ranks; None: that of the task
     origin: str = "default"  # who drew the configuration: default, warm start (from what), or a sampler's name
     num_devices: Devices = 1  # processes that share each batch (DDP)
-    max_seconds: Positive | None = None  # of training; a run that needs more ends as a timeout
+    # Of training; a run that needs more ends as a timeout. Of cheap baselines: after which no further one begins.
+    max_seconds: Positive | None = None
     device_sharers: Count = 1  # slots on the run's device, which share its meter of energy
     limits: Limits = Limits()
     objectives: tuple[Objective, ...] = ("quality",)

@@ -325,8 +325,10 @@ class _Coordinator:
             return None
         config = run_config(self.plan, cell, run_id, "baselines", cell.space.default)
         # Baselines read the windows of the question, whatever the default of the first model is.
-        train = config.train.model_copy(update={"look_back": 1})
-        return self._job(cell, config.model_copy(update={"train": train}))
+        update: dict[str, object] = {"train": config.train.model_copy(update={"look_back": 1}), "max_seconds": None}
+        if self.timing is not None:
+            update["max_seconds"] = max(1.0, self.timing.pace.end - time.monotonic())
+        return self._job(cell, config.model_copy(update=update))
 
     def _speed_jobs(self) -> Iterator[Job | None]:
         for cell in self.plan.cells:

@@ -1,6 +1,7 @@
 """The run of the cheap baselines: each is fitted, scored, timed and stored, and a failure of one leaves the others."""
 
 import importlib
+import math
 import signal
 import threading
 import time
@@ -35,21 +36,28 @@ class TooSlowError(Exception):
 def baselines(config: RunConfig, task: Task, folder: Path | None, ledger: Ledger) -> dict[str, Any]:
     """Fit, score and time the cheap baselines, and those that the task itself knows; store the fitted ones.
 
-    Baselines are always fitted on the CPU. Those of a language model also write texts, at temperature 1.
+    Baselines are always fitted on the CPU. Those of a language model also write texts, at temperature 1. After the
+    `max_seconds` of the run, no further one begins; the simple ones come first.
     """
+    end = time.perf_counter() + (config.max_seconds or math.inf)
     with ledger.spent_on("evaluate"), threadpool_limits(config.threads):
         scores = {name: float(value) for name, value in task.baselines(config.train.num_test).items()}
-        fitted = {name: _fitted(name, found, config, task, folder) for name, found in baseline.applicable(task).items()}
+        ordered = sorted(baseline.applicable(task).items(), key=lambda pair: pair[1].prior)
+        fitted = {name: _fitted(name, found, config, task, folder, end) for name, found in ordered}
         scores |= {row.title: row.test[task.metric] for row in fitted.values() if row.test}
         facts: dict[str, Any] = {"baselines": scores, "fitted": fitted}
         return facts | _texts(task, folder, scores) if isinstance(task, TextTask) else facts
 
 
-def _fitted(name: str, found: Baseline, config: RunConfig, task: Task, folder: Path | None) -> FittedBaseline:
-    """Return what came of one baseline; a failure is a row with a reason."""
+def _fitted(
+    name: str, found: Baseline, config: RunConfig, task: Task, folder: Path | None, end: float
+) -> FittedBaseline:
+    """Return what came of one baseline; a failure, and one that would begin after `end`, is a row with a reason."""
     start = time.perf_counter()
     facts: dict[str, Any] = {"title": found.title, "prior": found.prior}
     try:
+        if start > end:
+            raise TooSlowError("no time was left to fit it")
         facts |= _measured(name, found, config, task, folder)
     except Exception as error:  # noqa: BLE001 - one baseline must not take the others with it
         if not isinstance(error, TooSlowError):

@@ -95,6 +95,15 @@ def test_a_baseline_that_takes_too_long_leaves_the_others(monkeypatch, tmp_path)
     assert record.fitted["constant"].state == "complete"
 
 
+def test_after_its_time_a_run_fits_no_further_baseline():
+    """The simple ones come first, so that a slow machine has some of them."""
+    record = train.run(digits(max_seconds=1e-9))
+    assert {row.reason for row in record.fitted.values()} == {"no time was left to fit it"}
+    order = [baseline.make(name).prior for name in record.fitted]
+    assert order == sorted(order)
+    assert record.state == "complete"
+
+
 def test_a_row_says_on_how_many_examples_it_was_fitted(monkeypatch):
     monkeypatch.setattr(nearest_neighbour, "CELLS", 64 * 100)
     row = train.run(digits()).fitted["nearest_neighbour"]

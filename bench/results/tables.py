@@ -63,7 +63,7 @@ def _cells(row: "pd.Series[Any]") -> list[str]:
         if is_known(row["solved"]):
             cells["solved"] = f"{int(row['solved'])} of {int(row['num_seeds'])}"
     elif row["status"] != Status.COMPLETE:
-        status = str(row["status"]).replace("_", " ")
+        status = "not fitted" if row["status"] == Status.BASELINE else str(row["status"]).replace("_", " ")
         cells = {"model": f"{cells['model']} ({status})", "device_seconds": cells.get("device_seconds", "")}
     return [cells.get(name, "") for name in SHOWN]
 

@@ -95,7 +95,7 @@ def choose(look: Look, option: str, given: str | None, usual: Sequence[str], oth
         if candidates:
             return candidates[0]
     purpose = {
-        "--target": "to forecast, predict or write",
+        "--target": "to forecast or predict",
         "--label": "of labels",
         "--text": "of texts, tokens or sources",
     }[option]

@@ -16,7 +16,7 @@ from bench.results.record import Epoch
 from bench.training import layers, train, watch
 from bench.training.datamodule import to_tensors
 from bench.training.module import SequenceModule
-from tests.makers import hourly, run_config, tagged, write
+from tests.makers import aligned, hourly, run_config, tagged, write
 
 SHORT = {"max_sequences": 160, "batch_size": 16, "num_epochs": 2}
 
@@ -37,12 +37,14 @@ def bases(tmp_path_factory) -> dict[str, dict]:
     table.assign(b=table["load"].shift(5, fill_value=0.5) * 3, c=table["load"].rolling(3, 1).max()).to_csv(load)
     forecast = {"files": declared(load), "target": ["load", "b"], "features": ["c"], "horizon": 3}
     tags = tagged(folder / "words.conllu")
+    pairs = [file for path in aligned(folder) for file in declared(path)]
     return {
         "latch": {"dataset": "latch"},
         "adding": {"dataset": "adding", "length": 30},
         "tagging": {"task": "tagging", "length": 5, "task_arguments": {"files": declared(tags)}},
         "forecast": {"task": "forecasting", "length": 12, "task_arguments": forecast},
         "language": {"task": "language_modelling", "length": 12, "task_arguments": {"files": declared(text)}},
+        "translation": {"task": "translation", "length": 9, "task_arguments": {"files": pairs}},
     }
 
 
@@ -62,6 +64,7 @@ EFFECTS = [
     ("language", {"tied_embedding": True}),
     ("language", {"carry_state": True}),
     ("tagging", {"word_features": True}),
+    ("translation", {"attention": True}),
     ("adding", {"stem_channels": 4}),
     ("adding", {"stem_channels": 4, "stem_stride": 2}),
     ("forecast", {"look_back": 2}),

@@ -164,6 +164,8 @@ def write_files(folder: Path) -> None:
         lines = (folder / file).read_text().splitlines()
         varied = [f"{line.rsplit(',', 2)[0]},{row % 5},{row % 11}" for row, line in enumerate(lines[1:])]
         (folder / file).write_text("\n".join([lines[0], *varied]) + "\n")
+    faults = [f"{line},{int(row in (500, 501))}" for row, line in enumerate(lines[1:], 1)]
+    (folder / "faults.csv").write_text("\n".join([f"{lines[0]},fault", *faults]) + "\n")
     long_table(folder / "prices.csv", "price")
     long_table(folder / "gestures.csv", "class")
     for part in ("train", "test"):

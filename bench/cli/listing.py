@@ -58,9 +58,10 @@ def _metrics(results: Path) -> Rows:
     from bench.config.measures import MEASURES
     from bench.results.metrics import METRICS
 
+    use = {True: "Selects with --metric.", False: "Of anomaly detection on the test split."}
     measures = [
-        {"name": name, "unit": measure.unit, "goal": measure.goal, "title": f"{measure.title} Selects with --metric."}
-        for name, measure in MEASURES.items()
+        {"name": name, "unit": known.unit, "goal": known.goal, "title": f"{known.title} {use[known.selects]}"}
+        for name, known in MEASURES.items()
     ]
     return measures + [
         {"name": name, "unit": metric.unit, "goal": metric.goal, "title": metric.title}

@@ -3,7 +3,7 @@
 from typing import Annotated, Any
 
 from bench.config.bounds import Between
-from bench.config.contracts import StoredTask, Task
+from bench.config.contracts import DetectionTask, StoredTask, Task
 from bench.config.settings import Count, Large, Part, TrainSettings
 from bench.config.strict import Strict
 
@@ -167,7 +167,7 @@ def _drawn_work(budget: Budget) -> dict[str, Any]:
 
 def _stored_work(budget: Budget, task: Any) -> dict[str, Any]:
     """Return the steps, the batch and the validations of a run on stored examples."""
-    examples = task.num_train
+    examples, is_detection = task.num_train, isinstance(task, DetectionTask)
     batch = max(1, min(SMALL_BATCH if examples < SMALL_DATA else LARGE_BATCH, examples // 2))
     passes = budget.language_passes if task.kind == "language" else budget.passes
     steps = min(max((passes or 0.0) * examples / batch, budget.min_steps), budget.max_steps)
@@ -180,6 +180,7 @@ def _stored_work(budget: Budget, task: Any) -> dict[str, Any]:
         "batch_size": batch,
         "num_epochs": budget.validations,
         "num_val": min(task.counts["val"], budget.num_scored, max(FEWEST_SCORED, share * batch)),
-        "num_test": min(task.counts["test"], budget.num_scored),
+        # An anomaly could lie between rows that are evenly spaced.
+        "num_test": task.counts["test"] if is_detection else min(task.counts["test"], budget.num_scored),
     }
     return work | {"patience": budget.patience}

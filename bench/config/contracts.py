@@ -35,6 +35,7 @@ class Batch(NamedTuple):
     y: np.ndarray  # (B,) or (B, L): classes int64, or targets float32; (B, C) or (B, L, C) for several
     mask: np.ndarray | None = None  # (B, L) bool: steps that are scored; None if a sequence has one target
     text: np.ndarray | None = None  # (B,) str: translations of val and test as they were written; None for other tasks
+    marks: np.ndarray | None = None  # (B, K) int64: what only scores read of an example, see DetectionTask
 
 
 class Model(Protocol):
@@ -236,6 +237,42 @@ class TranslationTask(Protocol):
     output_size: int  # size of the vocabulary of the target
     num_steps: int  # of the longest source in training
     target_steps: int  # of the longest target in training, with <eos>; no longer one is written
+
+
+@runtime_checkable
+class DetectionTask(Protocol):
+    """What a task adds if models learn what is normal and are scored on how well they find anomalies.
+
+    Validation has no anomalies in general, so `metric` measures how well its rows are forecast: it stops training and
+    chooses models. `test_metric` measures detection on the test split: it is the score and ranks models. Other tasks
+    have one metric for both.
+
+    A cheap baseline may forecast nothing: its outputs are scores (B,), for which `score` returns no measure. Then no
+    choice of validation can name it.
+    """
+
+    test_metric: str | None  # None: there are no labels, and `metric` ranks on the test split too
+
+    def calibration(self, outputs: np.ndarray, val: Batch) -> dict[str, Any]:
+        """Return what the outputs for the validation part decide: the scale of scores and the threshold of flags."""
+
+    def detection(self, outputs: np.ndarray, test: Batch, calibration: dict[str, Any]) -> dict[str, float]:
+        """Return the measures of detection on all of the test part; none without labels."""
+
+
+def scores_on_test(
+    task: Task, outputs: np.ndarray, test: Batch, val_outputs: np.ndarray, val: Batch
+) -> dict[str, float]:
+    """Return the metrics of the test split; the outputs for validation decide where anomalies begin."""
+    scores = task.score(outputs, test)
+    if isinstance(task, DetectionTask):
+        scores |= task.detection(outputs, test, task.calibration(val_outputs, val))
+    return scores
+
+
+def ranking_metric(task: Task) -> str:
+    """Return the name of the metric that ranks models on the test split."""
+    return getattr(task, "test_metric", None) or task.metric
 
 
 # Prediction

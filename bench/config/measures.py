@@ -23,6 +23,7 @@ class Measure(NamedTuple):
     least: float
     most: float
     title: str
+    selects: bool = True  # False: it needs anomalies, which validation does not have in general
 
 
 MEASURES = {
@@ -48,6 +49,26 @@ MEASURES = {
         "nats/frame", "minimize", 0.0, math.inf, "Mean negative log likelihood of a frame, summed over its keys."
     ),
     "perplexity": Measure("tokens", "minimize", 1.0, math.inf, "Exponential of the mean nats of a token."),
+    "average_precision": Measure(
+        *("share", "maximize", 0.0, 1.0),
+        "Average precision over the rows of the test split; a constant score has their share of anomalies.",
+        selects=False,
+    ),
+    "event_f1": Measure(
+        *("share", "maximize", 0.0, 1.0),
+        "Harmonic mean of the precision of flagged rows and the recall of anomalies.",
+        selects=False,
+    ),
+    "peak_accuracy": Measure(
+        *("share", "maximize", 0.0, 1.0),
+        "Share of series whose highest score lies at an anomaly, as in the UCR anomaly archive.",
+        selects=False,
+    ),
+    "nab": Measure(
+        *("points", "maximize", -math.inf, 100.0),
+        "Score of the Numenta Anomaly Benchmark, standard profile, at the threshold that validation sets.",
+        selects=False,
+    ),
 }
 """The measures by name. A task declares its primary one; `--metric` selects another that the task computes."""
 

@@ -194,7 +194,8 @@ class SweepConfig(Strict):
     )
     task: Text | None = setting(
         DATA,
-        "What to learn from your data: forecasting, regression, classification, language_modelling or tagging. "
+        "What to learn from your data: forecasting, anomaly, regression, classification, language_modelling or "
+        "tagging. "
         "Without this option, the content of the file decides.",
         "NAME",
     )
@@ -211,8 +212,8 @@ class SweepConfig(Strict):
     )
     label: Text | None = setting(
         DATA,
-        "Column with the class of a sequence or, for tagging, of a step. For recordings: the number of a field in the "
-        "file names, whose fields are separated by _.",
+        "Column with the class of a sequence or, for tagging, of a step; for anomalies, 1 in anomalous rows. For "
+        "recordings: the number of a field in the file names, whose fields are separated by _.",
         "COLUMN",
     )
     text: Text | None = setting(

@@ -24,6 +24,7 @@ SEASONS = {"every minute": 60, "every 15 min": 96, "every 30 min": 48, "hourly":
 
 MEANING = {
     "forecasting": "look-back in rows",
+    "anomaly": "look-back in rows",
     "regression": "last steps of a sequence",
     "classification": "first steps of a sequence",
     "language_modelling": "context in tokens",
@@ -70,7 +71,7 @@ def to_toml(card: Dataset) -> str:
 
 def ladder(task_name: str, task: Any, budget: str = "quick") -> list[int]:
     """Return lengths to try, each twice the one before; the first is the default."""
-    if task_name == "forecasting":
+    if task_name in ("forecasting", "anomaly"):
         return _look_backs(task)
     if task_name == "language_modelling":
         most = min(task.meta["tokens"].values()) // 4
@@ -113,6 +114,8 @@ def split_rule(task_name: str, arguments: dict[str, Any]) -> str:
     if task_name == "forecasting":
         time = "time" if "time" in arguments else "order of rows, taken as time"
         return f"by {time} {_shares(rule or [0.7, 0.1, 0.2])}"
+    if task_name == "anomaly":
+        return f"by the order of rows in each series {_shares(rule or [0.4, 0.1, 0.5])}"
     if task_name == "language_modelling":
         return f"by place {_shares(rule or [0.9, 0.05, 0.05])}"
     if task_name == "tagging":

@@ -102,7 +102,7 @@ def as_table(
     if isinstance(data, list | tuple) and data and all(isinstance(text, str) for text in data):
         return pd.DataFrame({"text": list(data)} | ({} if y is None else {"label": _labels(y, len(data))}))
     x, length = _sequences(data)
-    if task == "forecasting":
+    if task in ("forecasting", "anomaly"):
         if y is not None or x.ndim > 2:
             rule = "an array of shape (steps,) or (steps, channels), and no y"
             raise DataError(f"array: a series to forecast is {rule}, but x has shape {x.shape}")

@@ -241,7 +241,7 @@ def _probe(paths: list[Path], task_name: str, length: int, arguments: dict[str, 
         raise (error if is_named else type(error)(f"{paths[0]}: {error}")) from None
 
 
-def _check_forecasting(paths: list[Path], arguments: dict[str, Any], task: Any) -> None:
+def _check_windows(paths: list[Path], arguments: dict[str, Any], task: Any) -> None:
     target, remarks = arguments["target"], task.meta["remarks"]
     if {remark.column for remark in remarks if remark.kind == "constant"} >= set(target):
         raise DataError(
@@ -268,7 +268,8 @@ def _check_tagging(paths: list[Path], arguments: dict[str, Any], task: Any) -> N
 
 
 _CHECKS = {
-    "forecasting": _check_forecasting,
+    "forecasting": _check_windows,
+    "anomaly": _check_windows,
     "classification": _check_classification,
     "tagging": _check_tagging,
 }

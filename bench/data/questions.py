@@ -21,6 +21,8 @@ from bench.errors import DataError, DeclarationError
 OPTIONS = {
     "forecasting": {"target", "features", "time", "group", "horizon", "season", "splits", "split_by"}
     | {"scaling", "delimiter", "encoding", "no_header"},
+    "anomaly": {"target", "features", "time", "group", "label", "season", "splits", "split_by"}
+    | {"delimiter", "encoding", "no_header"},
     "regression": {"target", "features", "time", "group", "splits", "split_by"}
     | {"delimiter", "encoding", "no_header"},
     "classification": {"label", "text", "features", "time", "group", "tokens", "splits", "split_by", "no_header"}
@@ -63,7 +65,7 @@ def is_table(path: Path, config: SweepConfig) -> bool:
         return False
     named = ending(path) in (".csv", ".tsv", ".xlsx", ".xls", ".ods", *PARQUET, *json_tables.ENDINGS)
     has_columns = bool(config.target or config.features or config.time or config.horizon)
-    return named or config.no_header or has_columns or config.task in ("forecasting", "regression")
+    return named or config.no_header or has_columns or config.task in ("forecasting", "anomaly", "regression")
 
 
 def check_kind(config: SweepConfig, path: Path) -> None:
@@ -183,6 +185,26 @@ def _forecasting(config: SweepConfig, paths: list[Path], look: Look | None) -> Q
     notes.append(f"horizon = {config.horizon or 1}" + " (--horizon)" * (not config.horizon))
     notes.append(f"season = {config.season}" if config.season else "season none (--season)")
     notes += [f"one series per {config.group}"] if config.group else []  # a file, if a folder is given
+    return Question(arguments | _table_arguments(config, paths), notes)
+
+
+def _anomaly(config: SweepConfig, paths: list[Path], look: Look | None) -> Question:
+    look = _table(paths[0], "anomaly", look)
+    time = time_column(config, look)
+    values = [name for name in look.numbers if name not in (time, config.group, config.split_by, config.label)]
+    target = config.target or [choose(look, "--target", None, TARGETS, values)]
+    arguments: dict[str, Any] = {"target": target}
+    arguments |= _given(features=config.features, time=time, group=config.group, season=config.season)
+    arguments |= _given(label=config.label)
+    others = [name for name in values if name not in [*target, *(config.features or [])]]
+    unused = f" (not used: {wording.first(others, 8)}; --features)" if others else ""
+    notes = [f"target = {', '.join(target)}", f"features {', '.join(config.features or []) or 'none'}{unused}"]
+    if config.label:
+        notes.append(f"label = {config.label}, used for scores, and to leave anomalous rows out of training")
+    else:
+        rule = "models are compared by the error of their forecasts, which says nothing about anomalies"
+        notes.append(f"label none: {rule} (--label)")
+    notes += [f"one series per {config.group}"] if config.group else []
     return Question(arguments | _table_arguments(config, paths), notes)
 
 
@@ -378,6 +400,7 @@ def _splits_of_text(config: SweepConfig, paths: list[Path]) -> dict[str, Any]:
 
 _QUESTIONS: dict[str, Callable[[SweepConfig, list[Path], Look | None], Question]] = {
     "forecasting": _forecasting,
+    "anomaly": _anomaly,
     "regression": _regression,
     "classification": _classification,
     "language_modelling": _language_modelling,

@@ -23,6 +23,18 @@ def padded(values: np.ndarray, first: np.ndarray, length: np.ndarray) -> np.ndar
     return np.asarray(x * valid[..., None].astype(np.float32))
 
 
+def with_next(x: np.ndarray, length: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Return windows (B, L, D) moved by one step: their last of `length` steps holds the targets y (B, T).
+
+    The other channels of that step, which are not known, keep their last value.
+    """
+    last, rows = length - 1, np.arange(len(x))
+    moved = np.concatenate([x[:, 1:], x[:, -1:]], axis=1)
+    moved[rows, last] = x[rows, last]
+    moved[rows, last, : y.shape[1]] = y
+    return moved
+
+
 def standardised(steps: np.ndarray, starts: np.ndarray, mean: np.ndarray, scale: np.ndarray) -> np.ndarray:
     """Return standardised steps (S, D), float32. `starts` are the first steps of sequences.
 

@@ -14,7 +14,7 @@ def summary(path: Path, card: Dataset, task: Any, look: Look | None, notes: list
     time = card.arguments.get("time")
     if time:
         sentences.append(f"time = {time}{_step(task)}")
-    elif card.task == "forecasting":
+    elif card.task in ("forecasting", "anomaly"):
         sentences.append("time none: rows in their order")
     sentences += [*notes, f"splits {card.split}"]
     counts = ", ".join(f"{part} {count:,}" for part, count in task.counts.items())
@@ -24,7 +24,7 @@ def summary(path: Path, card: Dataset, task: Any, look: Look | None, notes: list
     lines = [f"{name}: {line}" for line in (_cut(card, task, are_given) if is_of_sequences else [])]
     lines += [f"{name}: {'; '.join(sentences)}", f"{name}: {unit}: {counts}; {lengths}"]
     lines += [remark.about(name) for remark in task.meta["remarks"]]
-    if card.task != "forecasting":
+    if card.task not in ("forecasting", "anomaly"):
         steps = task.split("val", 500).length
         if steps.min() < steps.max():
             range_ = f"{steps.min():,} to {steps.max():,} steps in val"

@@ -75,11 +75,15 @@ def evaluated(model: ExportedModel, file: Path, folder: Path | None = None) -> E
         found = model.predictor.labelled(file, model.num_steps)
     except OSError as error:
         raise DataError(f"{file}: {error.strerror or error}; give another file") from None
-    batch, metric = found.batch, model.task.metric
-    outputs = model.nats(batch) if model.task.keep == "nll" else model.outputs(batch.x, batch.length)
+    batch = found.batch
+    outputs = model.scored(batch)
     scores = model.predictor.scores(outputs, batch)
     described = _described(model)
-    left_out = LeftOut.of(described, outputs, batch, model.predictor.scores)
+    of_test = getattr(model.task, "test_metric", None)
+    metric = of_test if of_test in scores else model.task.metric  # a file without labels shows the errors of forecasts
+    if metric not in scores:
+        raise DataError(f"{file}: {model.name} makes no forecasts, and no row is labelled as anomalous; give labels")
+    left_out = None if metric == of_test else LeftOut.of(described, outputs, batch, model.predictor.scores)
     measure, test = MEASURES[metric], {} if folder is None else read_json(folder / CONFIG).get("test") or {}
     low, high = sampling.interval(scores[metric], [left_out] if left_out else [], measure.least, measure.most)
     remarks = [*model.remarks, *(remark.about(file.name) for remark in found.about.get("remarks", []))]
@@ -87,7 +91,7 @@ def evaluated(model: ExportedModel, file: Path, folder: Path | None = None) -> E
     evaluation = Evaluation(
         model=model.name,
         metric=metric,
-        goal=model.task.goal,
+        goal=measure.goal,
         scores=scores | _in_units(found, outputs, batch),
         low=low,
         high=high,
@@ -111,7 +115,7 @@ def _described(model: ExportedModel) -> Any:
 
 def _in_units(found: Labelled, outputs: np.ndarray, batch: Batch) -> dict[str, float]:
     """Return the mean absolute error of each target of forecasts in the units of the file."""
-    if "targets" not in found.about:
+    if "targets" not in found.about or outputs.ndim == 1:
         return {}
     error = np.abs(outputs.astype(np.float64) - batch.y).reshape(len(outputs), -1, len(found.about["targets"]))
     errors = (error * found.about["scale"][:, None]).mean((0, 1))

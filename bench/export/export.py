@@ -36,7 +36,7 @@ from torch import Tensor, nn
 import bench
 from bench.config import baseline
 from bench.config.baseline import Baseline
-from bench.config.contracts import Batch, New, Sampling, Task, TextTask
+from bench.config.contracts import Batch, DetectionTask, New, Sampling, Task, TextTask, scores_on_test
 from bench.config.datasets import task_of
 from bench.config.strict import fingerprint
 from bench.data.files import checksum
@@ -53,6 +53,7 @@ from bench.export.predictor import (
     ExportedModel,
     ExportedNetwork,
     Served,
+    network_outputs,
 )
 from bench.results import leaderboard
 from bench.results.answers import as_good
@@ -65,7 +66,7 @@ from bench.training.module import SequenceModule
 from bench.wording import bare
 
 FACTS = ("tokens", "input_size", "output_size", "per_step", "num_steps", "loss", "keep", "metric", "goal")
-MORE_FACTS = ("causal", "feature_sizes", "longest_n_gram", "num_targets", "horizon", "target_steps")
+MORE_FACTS = ("causal", "feature_sizes", "longest_n_gram", "num_targets", "horizon", "target_steps", "test_metric")
 """The declarations of a task that a module needs: of every task, and of those that have them."""
 
 PRIVATE = ("ids", "groups", "remarks")
@@ -102,6 +103,9 @@ def export(
         BenchError: Nothing to export, `out` cannot be written, or a form gives other answers.
     """
     run, name = find(sweep, dataset, length, model)
+    if is_refit and run.config.task == "anomaly":
+        rule = "the threshold of flags needs validation rows that the model has not learned from"
+        raise DeclarationError(f"--refit: not supported for anomaly: {rule}; export without it")
     differing = other_best(sweep, run, name) if model is None else []
     task = task_of(run.config)
     trained: Network | Baseline
@@ -137,7 +141,7 @@ def export(
 
 def other_best(sweep: Path, run: RunRecord, name: str | None) -> list[str]:
     """Return a line if the answer of the sweep, which is about the test split, names another row than is exported."""
-    config, metric = run.config, run.asked.metric
+    config, metric = run.config, run.asked.ranks_by
     board = leaderboard.build(sweep)
     rows = board[(board["dataset"] == config.dataset) & (board["length"] == config.length)]
     ranked = rows[rows["rank"].notna()]
@@ -160,7 +164,7 @@ def _write(out: Path, run: RunRecord, task: Task, trained: Network) -> list[str]
     """Write and check all files of the export of a network; return what was done."""
     module = trained.module
     batch = task.split("val", run.config.train.num_val)
-    meta = {key: value for key, value in getattr(task, "meta", {}).items() if key not in PRIVATE}
+    meta = _meta(task, batch, network_outputs(module.eval(), batch.x, batch.length))
     save_file({name: tensor.contiguous() for name, tensor in module.state_dict().items()}, out / WEIGHTS)
     (out / META).write_text(json.dumps(meta, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
     if run.config.model.endswith(".py"):
@@ -189,8 +193,14 @@ def _own_scores(
     test = task.split("test", run.config.train.num_test)
     return {
         "val": task.score(outputs, batch) if trained.refit_epochs is None else {},
-        "test": task.score(exported.outputs(test.x, test.length), test),
+        "test": scores_on_test(task, exported.outputs(test.x, test.length), test, outputs, batch),
     }
+
+
+def _meta(task: Task, val: Batch, outputs: np.ndarray) -> dict[str, Any]:
+    """Return what a predictor needs of the training data; the outputs for validation decide where anomalies begin."""
+    meta = {key: value for key, value in getattr(task, "meta", {}).items() if key not in PRIVATE}
+    return meta | ({"calibration": task.calibration(outputs, val)} if isinstance(task, DetectionTask) else {})
 
 
 def _write_baseline(out: Path, run: RunRecord, name: str, task: Task, trained: Baseline, is_refit: bool) -> list[str]:
@@ -199,12 +209,12 @@ def _write_baseline(out: Path, run: RunRecord, name: str, task: Task, trained: B
     batch = baseline.latest(baseline.windows(task, "val", run.config.train.num_val, steps), steps)
     if task.keep == "nll":
         batch = Batch(*(part[:CHECKED] for part in batch if part is not None))  # all tokens at every step
-    meta = {key: value for key, value in getattr(task, "meta", {}).items() if key not in PRIVATE}
+    meta = _meta(task, batch, trained.scored(batch, task))
     trained.save(out / BASELINE)
     (out / META).write_text(json.dumps(meta, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
     fitted, metric = run.fitted[name], run.asked.metric
     val, test = fitted.val, fitted.test
-    lines = [f"{run.config.run}: {fitted.title}, {metric}: validation {val[metric]:.4g}, test {test[metric]:.4g}"]
+    lines = [f"{run.config.run}: {fitted.title}, {_named_scores(run, val, test)}"]
     if is_refit:
         batch_of_test = baseline.latest(baseline.windows(task, "test", run.config.train.num_test, steps), steps)
         val, test = {}, task.score(trained.scored(batch_of_test, task), batch_of_test)
@@ -317,9 +327,16 @@ def _settings(run: RunRecord, task: Task, out: Path) -> dict[str, Any]:
 
 
 def _scores(run: RunRecord) -> str:
-    name = run.asked.metric
-    test = f", test {run.test[name]:.4g}" if run.test else ""
-    return f"{run.config.space}, seed {run.config.seed}, {name}: validation {run.val[name]:.4g}{test}"
+    return f"{run.config.space}, seed {run.config.seed}, {_named_scores(run, run.val, run.test or {})}"
+
+
+def _named_scores(run: RunRecord, val: dict[str, float], test: dict[str, float]) -> str:
+    """Return the validation and the test score with the names of their metrics."""
+    of_val, of_test = run.asked.metric, run.asked.ranks_by
+    parts = [f"validation {val[of_val]:.4g}"] if of_val in val else []
+    other = "" if of_test == of_val else f"{of_test} "
+    parts += [f"test {other}{test[of_test]:.4g}"] if of_test in test else []
+    return f"{of_val}: {', '.join(parts)}"
 
 
 def _compare(form: str, outputs: np.ndarray, expected: np.ndarray, tolerance: float) -> float:

@@ -97,6 +97,10 @@ class ExportedModel(ABC):
     def nats(self, batch: Batch) -> np.ndarray:
         """Return the nats of the target at each step of windows of a text that follow each other, (B, L)."""
 
+    def scored(self, batch: Batch) -> np.ndarray:
+        """Return what the scores of a batch are computed from: raw outputs, or nats of each step of a text."""
+        return self.nats(batch) if self.task.keep == "nll" else self.outputs(batch.x, batch.length)
+
     @property
     def name(self) -> str:
         """What it is: the search space, or the title of the cheap baseline."""
@@ -130,15 +134,7 @@ class ExportedNetwork(ExportedModel):
 
     def outputs(self, x: np.ndarray, length: np.ndarray) -> np.ndarray:
         """Return the raw outputs of prepared sequences: (B, C), or (B, L, C) if every step has a target."""
-        parts = []
-        with torch.inference_mode():
-            for start in range(0, len(x), BATCH):
-                rows, steps = slice(start, start + BATCH), int(length[start : start + BATCH].max())
-                outputs = self.module(torch.from_numpy(x[rows, :steps]), torch.from_numpy(length[rows]))
-                if self.module.task.per_step:
-                    outputs = nn.functional.pad(outputs, (0, 0, 0, x.shape[1] - steps))
-                parts.append(outputs.numpy())
-        return np.concatenate(parts)
+        return network_outputs(self.module, x, length)
 
     def nats(self, batch: Batch) -> np.ndarray:
         """Return the nats of the target at each step of windows of a text that follow each other, (B, L)."""
@@ -149,6 +145,19 @@ class ExportedNetwork(ExportedModel):
         """Return the token numbers that continue a prompt (P,), without token `never`. Raises DeclarationError."""
         assert isinstance(self.module, SequenceModule)  # ensembles of language models are not exported
         return generation.generate(self.module, prompt[None], *sampling, never)[0]
+
+
+def network_outputs(module: SequenceModule | Ensemble, x: np.ndarray, length: np.ndarray) -> np.ndarray:
+    """Return the raw outputs of a network in evaluation mode: (B, C), or (B, L, C) if every step has a target."""
+    parts = []
+    with torch.inference_mode():
+        for start in range(0, len(x), BATCH):
+            rows, steps = slice(start, start + BATCH), int(length[start : start + BATCH].max())
+            outputs = module(torch.from_numpy(x[rows, :steps]), torch.from_numpy(length[rows]))
+            if module.task.per_step:
+                outputs = nn.functional.pad(outputs, (0, 0, 0, x.shape[1] - steps))
+            parts.append(outputs.numpy())
+    return np.concatenate(parts)
 
 
 class ExportedBaseline(ExportedModel):
@@ -164,6 +173,10 @@ class ExportedBaseline(ExportedModel):
     def outputs(self, x: np.ndarray, length: np.ndarray) -> np.ndarray:
         """Return the raw outputs of prepared sequences: (B, C), or (B, L, C) if every step has a target."""
         return self.fitted.outputs(x, length)
+
+    def scored(self, batch: Batch) -> np.ndarray:
+        """Return what the scores of a batch are computed from: outputs, nats of each step, or scores of anomalies."""
+        return self.fitted.scored(batch, self.task)
 
     def nats(self, batch: Batch) -> np.ndarray:
         """Return the nats of the target at each step of windows of a text that follow each other, (B, L)."""

@@ -98,12 +98,12 @@ def default_against_tuned(records: Sequence[RunRecord], top_k: int) -> pd.DataFr
 def _average(runs: CellRuns) -> dict[str, Any]:
     """Return how the average of the chosen configuration's seeds compares with their mean; NaN where not known."""
     tested = [score for run in runs.confirmed if (score := counted_test(run)) is not None]
-    metric = runs.records[0].asked.metric
+    asked = runs.records[0].asked
     parts = runs.ensemble or {}
     return {
-        "ensemble": parts["val"][metric] if parts else math.nan,
+        "ensemble": parts["val"][asked.metric] if parts else math.nan,
         "test": statistics.fmean(tested) if tested else math.nan,
-        "ensemble_test": parts["test"][metric] if parts else math.nan,
+        "ensemble_test": parts["test"][asked.ranks_by] if parts else math.nan,
     }
 
 

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from bench.config.measures import MEASURES
 from bench.config.settings import RunConfig
 from bench.results.disturbance import is_marked
 from bench.results.leaderboard import Status
@@ -120,6 +121,8 @@ def _chosen_cheap(group: pd.DataFrame, sign: int) -> "pd.Series[Any] | None":
     """
     cheap = group[(group["status"] == Status.BASELINE) & group["score"].notna() & group["val_screening"].notna()]
     cheap = cheap.sort_values("model")
+    of_val = cheap["val_metric"].dropna()  # in anomaly detection, another one than ranks on the test split
+    sign = sign if of_val.empty else 1 if MEASURES[of_val.iloc[0]].goal == "maximize" else -1
     return None if cheap.empty else cheap.loc[(sign * cheap["val_screening"].astype(float)).idxmax()]
 
 

@@ -264,7 +264,7 @@ def best_baseline(cheap: RunRecord) -> str | None:
     scores = {
         name: (sign * fitted.val[metric], fitted.prior)
         for name, fitted in cheap.fitted.items()
-        if fitted.state == "complete"
+        if fitted.state == "complete" and metric in fitted.val  # a detector forecasts nothing
     }
     return max(scores, key=lambda name: scores[name], default=None)
 

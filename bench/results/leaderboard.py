@@ -57,6 +57,7 @@ COLUMNS = [
         "reason",
         "metric",
         "goal",
+        "val_metric",
         "score",
         "score_is",
     ),
@@ -162,22 +163,26 @@ def in_order(models: list[tuple[Row, list[RunRecord]]]) -> list[Row]:
 def _baseline_rows(cheap: Sequence[RunRecord], first: RunRecord) -> list[Row]:
     """Return the rows of the cheap baselines, best first, those that failed last, and of chance."""
     asked = first.asked
-    shared = {"steps": asked.num_steps, "metric": asked.metric, "goal": asked.goal, "status": Status.BASELINE}
+    shared = _measured_by(asked) | {"steps": asked.num_steps, "status": Status.BASELINE}
     rows: list[Row] = []
     for record in cheap:
         in_full = {row["model"]: row for row in (_fitted_row(fitted, record) for fitted in record.fitted.values())}
         named = {f"({name})": {"score": score} for name, score in (record.baselines or {}).items()}
         rows += [{"model": name} | row for name, row in (named | in_full).items()]
-    rows.sort(key=lambda row: math.inf if row.get("score") is None else -asked.sign * row["score"])
+    rows.sort(key=lambda row: math.inf if row.get("score") is None else -asked.test_sign * row["score"])
     if asked.solved is not None:  # exact for drawn sequences; for stored ones computed on the validation part
         rows.append({"model": "(chance)", "score": asked.chance})
     return [shared | row for row in rows]
 
 
+def _measured_by(asked: Asked) -> Row:
+    return {"metric": asked.ranks_by, "goal": asked.test_goal, "val_metric": asked.metric}
+
+
 def _fitted_row(fitted: FittedBaseline, record: RunRecord) -> Row:
     """Return the row of a cheap baseline that was fitted in full; its one fit needs no fresh seeds."""
     price, memory = record.config.usd_per_hour, fitted.peak_memory_bytes
-    score = fitted.test.get(record.asked.metric)
+    score = fitted.test.get(record.asked.ranks_by)
     return {
         "model": f"({fitted.title})",
         "reason": fitted.reason,
@@ -219,8 +224,7 @@ def model_row(cell: CellId, runs: CellRuns | None, spec: Mapping[str, Any]) -> t
         "status": status,
         "reason": reason,
         "steps": first.asked.num_steps,
-        "metric": first.asked.metric,
-        "goal": first.asked.goal,
+        **_measured_by(first.asked),
         "sampler": spec["spec"].get("sampler"),
         "pruner": spec["spec"].get("pruner"),
         "max_sequences": first.config.train.max_sequences,
@@ -337,7 +341,7 @@ def _details(asked: Asked, score: float | None, classes: ClassCounts | None, lef
     row: Row = {"never_predicted": ", ".join(classes.never_predicted) or None if classes else None}
     if score is None or not left_out:
         return row
-    measure = MEASURES[asked.metric]
+    measure = MEASURES[asked.ranks_by]
     low, high = sampling.interval(score, left_out, measure.least, measure.most)
     return row | {"sampling_low": low, "sampling_high": high, "num_test": left_out[0].examples}
 
@@ -364,7 +368,7 @@ def _choice(runs: CellRuns, tested: Sequence[RunRecord]) -> Row:
     if runs.by_length:
         row["score_by_length"] = json.dumps({n: statistics.fmean(values) for n, values in runs.by_length.items()})
     if runs.ensemble is not None:
-        val, test = (runs.ensemble[part][chosen.asked.metric] for part in ("val", "test"))
+        val, test = runs.ensemble["val"][chosen.asked.metric], runs.ensemble["test"][chosen.asked.ranks_by]
         row |= {"val_ensemble": val, "score_ensemble": test}
     if confirmed is not None and chosen.val_score is not None:
         row["drop"] = chosen.asked.sign * (chosen.val_score - confirmed)

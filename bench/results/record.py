@@ -13,6 +13,7 @@ from pydantic_core import from_json
 
 from bench.config.contracts import Goal, Task
 from bench.config.ids import CellId
+from bench.config.measures import MEASURES
 from bench.config.settings import RunConfig
 from bench.errors import StoreError
 from bench.results.classes import ClassCounts
@@ -41,12 +42,28 @@ class Asked(BaseModel):
     solved: float | None  # from which value of the metric on; None: a matter of degree
     num_steps: int  # of the longest training sequence
     kind: str | None = None  # of the task, see contracts.Task; records of earlier versions lack it
+    test_metric: str | None = None  # that ranks on the test split, if it is another one; see contracts.DetectionTask
     num_train: int | None = None  # stored training examples; None: sequences are drawn at random, or it was not noted
 
     @property
     def sign(self) -> int:
         """1 where more is better, -1 where less is."""
         return 1 if self.goal == "maximize" else -1
+
+    @property
+    def ranks_by(self) -> str:
+        """The metric of the test split."""
+        return self.test_metric or self.metric
+
+    @property
+    def test_goal(self) -> Goal:
+        """Whether a larger or a smaller value of the metric of the test split is better."""
+        return self.goal if self.test_metric is None else MEASURES[self.test_metric].goal
+
+    @property
+    def test_sign(self) -> int:
+        """1 where more is better on the test split, -1 where less is."""
+        return 1 if self.test_goal == "maximize" else -1
 
 
 class Epoch(BaseModel):
@@ -157,8 +174,8 @@ class RunRecord(BaseModel):
 
     @property
     def test_score(self) -> float | None:
-        """The primary metric on the test split, where it was opened."""
-        return self.test.get(self.asked.metric) if self.test else None
+        """The metric of the test split, where it was opened."""
+        return self.test.get(self.asked.ranks_by) if self.test else None
 
     @property
     def num_parameters(self) -> int:

@@ -26,7 +26,7 @@ def score(confirmed: Sequence[RunRecord]) -> dict[str, Any]:
     if all(record.state == "failed" for record in confirmed):
         scores = []
     if confirmed[0].asked.solved is None:
-        low, high = stats.score_interval(scores, confirmed[0].asked.metric)
+        low, high = stats.score_interval(scores, confirmed[0].asked.ranks_by)
         value = statistics.fmean(scores) if scores else None
         return {"score": value, "score_is": "mean", "ci_low": low, "ci_high": high, "ci_of": "mean score"}
     solved = sum(bool(record.solved) for record in confirmed)
@@ -53,7 +53,7 @@ def of_test_run(test: RunRecord, folder: Path) -> str:
     row = score(tested)
     seeds = f"{row['score_is']} of {count(len(tested), 'seed')}"
     solved = f", solved on {row['solved']}" if "solved" in row else ""
-    return f"{row['score']:.4g} {test.asked.metric}, {seeds}{solved}"
+    return f"{row['score']:.4g} {test.asked.ranks_by}, {seeds}{solved}"
 
 
 def rank(models: Sequence[Sequence[RunRecord]]) -> list[int]:
@@ -69,7 +69,7 @@ def is_better(a: Sequence[RunRecord], b: Sequence[RunRecord]) -> bool:
     by_seed = {record.config.seed: record for record in b}
     pairs = [(record, by_seed[record.config.seed]) for record in a if record.config.seed in by_seed]
     scores = [[value for run in side if (value := counted_test(run)) is not None] for side in zip(*pairs, strict=True)]
-    sign = a[0].asked.sign
+    sign = a[0].asked.test_sign
     return len(pairs) > 1 and stats.scores_higher(*([sign * value for value in side] for side in scores))
 
 

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Sequence
 
+from bench.config.measures import MEASURES
 from bench.results.disturbance import is_run_disturbed
 from bench.results.record import RunRecord
 
@@ -34,8 +35,14 @@ def counted_val(record: RunRecord) -> float | None:
 
 
 def counted_test(record: RunRecord) -> float | None:
-    """Return the test score of a confirm run, None while the test split is closed. A failed run counts with chance."""
-    return record.asked.chance if record.state == "failed" else record.test_score
+    """Return the test score of a confirm run, None while the test split is closed.
+
+    A failed run counts with the chance score; where another metric ranks on the test split, with the worst value.
+    """
+    if record.state == "failed":
+        asked = record.asked
+        return asked.chance if asked.test_metric is None else MEASURES[asked.test_metric].least
+    return record.test_score
 
 
 def violations(record: RunRecord) -> dict[str, float]:

@@ -22,12 +22,19 @@ MOST_WINDOWS = 20_000
 
 
 def labelled_windows(
-    path: Path, arguments: dict[str, Any], meta: dict[str, Any], num_steps: int, fills: bool = True
+    path: Path,
+    arguments: dict[str, Any],
+    meta: dict[str, Any],
+    num_steps: int,
+    fills: bool = True,
+    most: int | None = MOST_WINDOWS,
 ) -> Labelled:
-    """Return all windows of a table whose targets are known, MOST_WINDOWS at most, standardised as in training.
+    """Return all windows of a table whose targets are known, `most` at most, standardised as in training.
 
     Windows with fewer than `num_steps` rows before them repeat the first if `fills`, and are shorter otherwise.
-    `about` holds `remarks`, and `scale` with the deviation of each target, (B, T). Raises DataError.
+    `about` holds `remarks`, the `targets` and their `scale`, which is the deviation of each target, (B, T); the
+    `table`, the first row of each of its groups, `starts`, and of each window the first target row and its group,
+    `rows` and `group`, (B,). Raises DataError.
     """
     names, targets = meta["names"], list(dict.fromkeys(arguments["target"]))
     length, horizon = meta.get("length", num_steps), arguments.get("horizon", 1)
@@ -46,15 +53,16 @@ def labelled_windows(
         )
         raise DataError(f"{path}: {rule}on and {horizon:,} to forecast; give more rows")
     remarks = [*table.remarks, *([Remark("windows", gaps)] if gaps else [])]
-    if len(first) > MOST_WINDOWS:
-        remarks.append(Remark("windows", f"{MOST_WINDOWS:,} of {count(len(first), 'window')} scored, evenly spaced"))
-        first = first[np.arange(MOST_WINDOWS) * len(first) // MOST_WINDOWS]
+    if most is not None and len(first) > most:
+        remarks.append(Remark("windows", f"{most:,} of {count(len(first), 'window')} scored, evenly spaced"))
+        first = first[np.arange(most) * len(first) // most]
     x = values[np.maximum(first[:, None] + np.arange(-num_steps, 0), starts[group[first]][:, None])]
     y = values[first[:, None] + np.arange(horizon), : len(targets)].reshape(len(first), -1)
     rows = np.minimum(first - starts[group[first]], num_steps)
     remarks += _windows.short_of(rows, num_steps)
     batch = Batch(x, np.full(len(x), num_steps), y) if fills else Batch(_windows.unfilled(x, rows), rows, y)
-    return Labelled(batch, {"remarks": remarks, "scale": scale[group[first], : len(targets)], "targets": targets})
+    about = {"remarks": remarks, "scale": scale[group[first], : len(targets)], "targets": targets}
+    return Labelled(batch, about | {"table": table, "starts": starts, "rows": first, "group": group[first]})
 
 
 def _first_rows(

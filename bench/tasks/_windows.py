@@ -31,11 +31,13 @@ def make(
     splits: Sequence[float] | Mapping[str, Any],
     season: int | None,
     by_group: bool = False,
+    each_series: bool = False,
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Return the columns `names`, targets first, as values (N, D), with their stretches, and the training scale.
 
     Stretches are rows that follow each other in one part of one group: `blocks`, and `runs` that also have no row
-    with a missing target. With `by_group`, each group has a scale of its own. Raises DataError.
+    with a missing target. With `by_group`, each group has a scale of its own; with `each_series`, it is split by its
+    own rows also if there are times. Raises DataError.
     """
     table = read_table(paths, names, form)
     remarks = list(table.remarks)
@@ -46,13 +48,13 @@ def make(
             remarks.append(Remark("future", f"{rows} are what is to be forecast: no part of the history"))
     count = len(table.columns[names[0]])
     starts = group_starts(table.groups)
-    part = _part_of_rows(table, starts, count, splits, paths)
-    remarks += _mixed_times(table, part) if isinstance(splits, Mapping) else []
+    part = _part_of_rows(table._replace(times=None) if each_series else table, starts, count, splits, paths)
+    remarks += _mixed_times(table, part) if isinstance(splits, Mapping) and not each_series else []
     remarks += leaks.in_columns({name: table.columns[name] for name in names[num_targets:]})
     rows_of = _Rows(starts, part, np.repeat(np.arange(len(starts)), np.diff(np.r_[starts, count])))
     scaled = _scaled(table, names, num_targets, rows_of, season, by_group, paths[0])
     remarks += scaled.remarks
-    blocks, runs = (_stretches(part, starts, apart) for apart in (np.zeros(count, dtype=bool), scaled.incomplete))
+    blocks, runs = (stretches(part, starts, apart) for apart in (np.zeros(count, dtype=bool), scaled.incomplete))
     arrays = {"values": scaled.values, "blocks": blocks, "runs": runs, "starts": starts}
     meta = {"names": names, **scaled.scales, "remarks": remarks, "spread": scaled.spread, "groups": table.group_names}
     if by_group:  # exports hold no names of training data
@@ -344,7 +346,7 @@ def _checked(edges: list[int], count: int, unit: str) -> list[int]:
     return edges
 
 
-def _stretches(part: np.ndarray, starts: np.ndarray, apart: np.ndarray) -> np.ndarray:
+def stretches(part: np.ndarray, starts: np.ndarray, apart: np.ndarray) -> np.ndarray:
     """Return rows that follow each other in one part of one group, without the rows `apart`.
 
     The columns are part, first row of the group, first row, and row beyond the last; (K, 4) int64.

@@ -8,6 +8,7 @@ from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
+from bench.config.contracts import Goal
 from bench.results.record import Asked
 from bench.tracking import facts
 from bench.tracking.pages import where
@@ -58,12 +59,12 @@ def _everything() -> View:
     }
 
 
-def _order(asked: Asked, column: str) -> View:
-    return {"orderByKey": f"metrics.`{column}`", "orderByAsc": asked.goal == "minimize"}
+def _order(goal: Goal, column: str) -> View:
+    return {"orderByKey": f"metrics.`{column}`", "orderByAsc": goal == "minimize"}
 
 
 def _charts(asked: Asked, columns: Set[str]) -> View:
-    better = "higher" if asked.goal == "maximize" else "lower"
+    better = "higher" if asked.test_goal == "maximize" else "lower"
     is_share = asked.solved is not None
     interval: View = {
         "type": "LINE",
@@ -89,15 +90,15 @@ def _charts(asked: Asked, columns: Set[str]) -> View:
         "baselineColumnUuid": "",
     }
     sections = [
-        Section(f"Test {asked.metric}, {better} is better", [interval, *(_bar(name) for name in names)]),
+        Section(f"Test {asked.ranks_by}, {better} is better", [interval, *(_bar(name) for name in names)]),
         Section(
-            f"Test {asked.metric} against cost, latency and memory",
+            f"Test {asked.ranks_by} against cost, latency and memory",
             [_scatter(("METRIC", name), "score") for name in AGAINST if name in columns],
         ),
         *(Section(name, [_bar(bar) for bar in bars if bar in columns]) for name, bars in BARS.items()),
         Section("Every number, and the chosen configurations", [table], columns=1, height=700),
     ]
-    return _everything() | _order(asked, "score") | _sections(sections)
+    return _everything() | _order(asked.test_goal, "score") | _sections(sections)
 
 
 def _trials(asked: Asked, knobs: Sequence[str]) -> View:
@@ -115,7 +116,7 @@ def _trials(asked: Asked, knobs: Sequence[str]) -> View:
         ),
     ]
     selected = ["metrics.`val_screening`", *(f"params.`{knob}`" for knob in axes)]
-    return _everything() | _order(asked, "val_screening") | _sections(sections) | {"selectedColumns": selected}
+    return _everything() | _order(asked.goal, "val_screening") | _sections(sections) | {"selectedColumns": selected}
 
 
 def _runs(asked: Asked, columns: Set[str], knobs: Sequence[str]) -> View:

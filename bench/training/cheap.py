@@ -17,7 +17,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from bench.config import baseline
 from bench.config.baseline import Baseline
-from bench.config.contracts import Batch, StoredTask, Task, TextTask, TranslationTask
+from bench.config.contracts import Batch, StoredTask, Task, TextTask, TranslationTask, ranking_metric, scores_on_test
 from bench.config.settings import RunConfig
 from bench.results.record import FittedBaseline, write_json
 from bench.training import generation
@@ -44,7 +44,7 @@ def baselines(config: RunConfig, task: Task, folder: Path | None, ledger: Ledger
         scores = {name: float(value) for name, value in task.baselines(config.train.num_test).items()}
         ordered = sorted(baseline.applicable(task).items(), key=lambda pair: pair[1].prior)
         fitted = {name: _fitted(name, found, config, task, folder, end) for name, found in ordered}
-        scores |= {row.title: row.test[task.metric] for row in fitted.values() if row.test}
+        scores |= {row.title: row.test[ranking_metric(task)] for row in fitted.values() if row.test}
         facts: dict[str, Any] = {"baselines": scores, "fitted": fitted}
         return facts | _texts(task, folder, scores) if isinstance(task, TextTask) else facts
 
@@ -84,11 +84,12 @@ def _measured(name: str, found: Baseline, config: RunConfig, task: Task, folder:
         facts["reason"] = f"fitted on {len(train.x):,} of {task.counts['train']:,} training examples"
     test = baseline.windows(task, "test", config.train.num_test, history)
     val, test = (baseline.latest(batch, found.num_steps or history) for batch in (val, test))
-    facts["val"] = task.score(found.scored(val, task), val)
+    val_outputs = found.scored(val, task)
+    facts["val"] = task.score(val_outputs, val)
     start = time.perf_counter()
     outputs = found.scored(test, task)
     facts["sequences_per_second"] = len(test.x) / (time.perf_counter() - start)
-    facts["test"] = task.score(outputs, test)
+    facts["test"] = scores_on_test(task, outputs, test, val_outputs, val)
     if isinstance(task, TranslationTask):
         facts["test"] |= task.report(outputs, test)  # type: ignore[attr-defined]
     facts |= details(task, outputs, test)

@@ -12,7 +12,16 @@ import numpy as np
 import torch
 from pytorch_lightning import Trainer
 
-from bench.config.contracts import Batch, SyntheticTask, Task, TextTask, TranslationTask, spread
+from bench.config.contracts import (
+    Batch,
+    DetectionTask,
+    SyntheticTask,
+    Task,
+    TextTask,
+    TranslationTask,
+    scores_on_test,
+    spread,
+)
 from bench.config.datasets import make_task
 from bench.config.settings import RunConfig
 from bench.errors import BenchError
@@ -48,20 +57,23 @@ def test(config: RunConfig, task: Task, folder: Path | None, ledger: Ledger, cha
         lengths = _of_lengths(config)
     tests: dict[str, dict[str, float]] = {}
     facts: dict[str, Any] = {"tests": tests, "classes": {}, "left_out": {}, "by_length": {}}
+    is_averaged = len(config.opens_test_of) > 1 and task.keep != "tokens"
     for run_id in config.opens_test_of:
         trained = folder.parent / Path(run_id).name
         _load_weights(module, trained, task, ledger, changes_files)
         with ledger.spent_on("evaluate"), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             outputs = _outputs(trainer, module, *test)
-            tests[run_id] = task.score(outputs, data.test)
+            needs_val = is_averaged or isinstance(task, DetectionTask)
+            of_val = _outputs(trainer, module, *val) if needs_val else outputs[:0]
+            tests[run_id] = scores_on_test(task, outputs, data.test, of_val, data.val)
             for name, detail in details(task, outputs, data.test).items():
                 facts[name][run_id] = detail
             if lengths:
                 facts["by_length"][run_id] = _scores_by_length(trainer, module, lengths)
-            if len(config.opens_test_of) > 1 and task.keep != "tokens":
+            if is_averaged:
                 averages["test"].add(outputs)
-                averages["val"].add(_outputs(trainer, module, *val))
+                averages["val"].add(of_val)
             if changes_files and run_id == config.opens_test_of[0] and forecasts.is_kept_for(task):
                 write_json(folder / FORECASTS, forecasts.kept(config, task, outputs, data.test, folder))
             if isinstance(task, TextTask) and run_id == config.opens_test_of[0]:
@@ -71,9 +83,12 @@ def test(config: RunConfig, task: Task, folder: Path | None, ledger: Ledger, cha
                 if run_id == config.opens_test_of[0]:
                     tests[run_id] |= _searched(module, task, data, outputs, trained if changes_files else None)
     facts["parameters"] = module.parameter_counts()
-    if len(tests) > 1 and task.keep != "tokens":
-        splits = {"val": data.val, "test": data.test}
-        facts["ensemble"] = {name: task.score(average.outputs, splits[name]) for name, average in averages.items()}
+    if is_averaged:
+        of_val, outputs = averages["val"].outputs, averages["test"].outputs
+        facts["ensemble"] = {
+            "val": task.score(of_val, data.val),
+            "test": scores_on_test(task, outputs, data.test, of_val, data.val),
+        }
     return facts
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from bench.config import baseline
-from bench.config.contracts import Batch, ForecastTask, spread
+from bench.config.contracts import Batch, DetectionTask, ForecastTask, spread
 from bench.config.settings import RunConfig
 from bench.results.cell_runs import best_baseline
 from bench.results.record import RunRecord
@@ -69,4 +69,4 @@ def _baseline(config: RunConfig, task: Any, places: np.ndarray, folder: Path) ->
 
 def is_kept_for(task: Any) -> bool:
     """Return whether forecasts of a task are kept."""
-    return isinstance(task, ForecastTask) and hasattr(task, "reaching_back")
+    return isinstance(task, ForecastTask) and hasattr(task, "reaching_back") and not isinstance(task, DetectionTask)

@@ -11,10 +11,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bench.baselines import exponential_smoothing, forest_on_summary, hydra, minirocket, quant
+from bench.baselines import exponential_smoothing, forest_on_summary, hydra, isolation_forest, minirocket, quant
+from bench.baselines._detectors import Detector
 from bench.config import baseline, plugins
 from bench.config.baseline import Baseline
 from bench.config.datasets import make_task
+from bench.data.sequences import with_next
+from bench.tasks._detection import EVENT, average_precision
 from bench.training import cheap
 from tests.baselines.fitting import fit, score
 from tests.makers import aligned, long_table, pieces, reviews, series, tagged
@@ -37,6 +40,15 @@ def hourly(folder: Path):
     pd.DataFrame(frame).to_csv(folder / "hours.csv", index=False)
     arguments = {"target": ["a", "b"], "features": ["c"], "time": "t", "horizon": 3}
     return make_task("forecasting", 6, arguments | {"files": files(folder / "hours.csv")})
+
+
+def faults(folder: Path):
+    """Anomalies in a series with a daily season and noise."""
+    rng, hours = np.random.default_rng(0), np.arange(24 * 40)
+    faulty = np.isin(hours, (700, 701, 702, 850))
+    value = np.sin(hours * 2 * np.pi / 24) + 0.1 * rng.normal(size=len(hours)) + 3 * faulty
+    pd.DataFrame({"v": value, "bad": faulty.astype(int)}).to_csv(folder / "faults.csv", index=False)
+    return make_task("anomaly", 24, {"target": ["v"], "label": "bad", "files": files(folder / "faults.csv")})
 
 
 def foxes(folder: Path):
@@ -68,6 +80,7 @@ def music(folder: Path):
 
 TASKS = {
     "forecast": hourly,
+    "anomaly": faults,
     "language": foxes,
     "words": lambda folder: words(folder, "word"),
     "characters": lambda folder: words(folder, "character"),
@@ -98,6 +111,7 @@ def quick():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(forest_on_summary, "TREES", 10)
         patch.setattr(exponential_smoothing, "STEPS", 10)
+        patch.setattr(isolation_forest, "TREES", 20)
         patch.setattr(minirocket, "FEATURES", 840)
         patch.setattr(hydra, "GROUPS", 8)
         patch.setattr(quant, "TREES", 10)
@@ -154,6 +168,9 @@ def test_outputs_have_the_shape_that_the_task_scores(task_of, fitted, name, kind
     batch = batch_of(found, task)
     outputs = found.outputs(batch.x[:3], batch.length[:3])
     steps = batch.x.shape[1:2] if task.per_step else ()
+    if isinstance(found, Detector):
+        assert outputs.shape == (len(batch.x[:3]),)
+        return
     if kind == "translation":
         assert outputs.dtype == np.int64
         assert outputs.shape[0] == 3
@@ -166,10 +183,11 @@ def test_outputs_have_the_shape_that_the_task_scores(task_of, fitted, name, kind
 @every_pair
 def test_a_baseline_is_no_worse_than_chance_where_it_was_fitted(task_of, fitted, name, kind):
     found, task = fitted(name, kind), task_of(kind)
-    if name in ("uniform", "copy_source"):
-        return  # they know not even how frequent tokens are
+    if name in ("uniform", "copy_source") or isinstance(found, Detector):
+        return  # they know not even how frequent tokens are, or have no validation score
     worst = 0.25 if kind in ("words", "characters", "tagging", "series", "regression") else 0.05  # few examples
-    worst = 3.0 if kind == "forecast" else worst  # the last value of a sine is a worse answer than its mean
+    if kind in ("forecast", "anomaly"):
+        worst = 3.0  # the last value of a sine is a worse answer than its mean
     sign = 1 if task.goal == "maximize" else -1
     assert sign * score(found, task, "val") >= sign * task.chance - worst
 
@@ -248,6 +266,29 @@ def test_language_models_continue_a_prompt_and_others_say_that_they_do_not(fitte
     assert 0 not in written
     assert written.tolist() == found.generate(np.array([3, 4]), Sampling(20, 1.0, 3), 0).tolist()
     assert found.generate(np.array([3]), Sampling(5, 0.0, 0), None).shape == (5,)
+
+
+def test_an_isolation_forest_scores_as_that_of_scikit_learn(fitted, task_of):
+    from sklearn.ensemble import IsolationForest
+
+    found, task = fitted("isolation_forest", "anomaly"), task_of("anomaly")
+    train, test = (task.spread(part, 10_000) for part in ("train", "test"))
+    windows = [with_next(part.x, part.length, part.y)[..., 0] for part in (train, test)]
+    forest = IsolationForest(n_estimators=20, random_state=0).fit(windows[0])
+    np.testing.assert_allclose(found.scored(test, task), -forest.score_samples(windows[1]), rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["isolation_forest", "rolling_z_score"])
+def test_detectors_find_what_is_far_from_normal_and_a_random_score_does_not(fitted, task_of, name):
+    task = task_of("anomaly")
+    test = task.spread("test", 10_000)
+    anomalous = test.marks[:, EVENT] > 0
+    precision = {
+        each: average_precision(fitted(each, "anomaly").scored(test, task), anomalous)
+        for each in (name, "random_score")
+    }
+    assert precision[name] > 5 * precision["random_score"]
+    assert task.baselines(1) == {"constant score": anomalous.mean()}
 
 
 def test_nats_are_those_of_the_outputs(fitted, task_of):

@@ -223,7 +223,8 @@ def test_shapes_types_and_padding(card, length, part):
     assert batch.length.min() >= 1
     assert batch.length.max() <= steps
     assert batch.y.dtype == (np.int64 if task.loss == "cross_entropy" else np.float32)
-    several = (task.output_size,) if task.loss != "cross_entropy" and task.output_size > 1 else ()
+    has_several = task.output_size > 1 or task.kind == "forecasting"
+    several = (task.output_size,) if task.loss != "cross_entropy" and has_several else ()
     has_steps = task.per_step or task.keep == "tokens"
     assert batch.y.shape == (size, *((steps,) if has_steps else ()), *several)
     valid = np.arange(steps) < batch.length[:, None]

@@ -22,7 +22,7 @@ from bench.cli.commands import main
 from bench.config import datasets, plugins
 from bench.config.sweep_settings import SweepConfig
 from bench.data import cards, own_data
-from bench.errors import BenchError
+from bench.errors import BenchError, DeclarationError
 from tests.makers import hourly, long_table, recordings, reviews, series, tagged
 
 ROOT = Path(__file__).parents[2]
@@ -208,6 +208,36 @@ def test_tables_of_parquet_are_classified(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["mails", "mails.tar.gz", "x.npy"])
+def faults(path, label="fault"):
+    hourly(path, first=f"timestamp,load,{label}", more=",0")
+    lines = path.read_text().splitlines()
+    lines[451] = lines[451].removesuffix("0") + "1"
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def test_anomalies_are_scored_by_a_label_and_without_one_the_summary_says_what_is_compared(tmp_path):
+    file = faults(tmp_path / "faults.csv")
+    own = make(file, task="anomaly", label="fault")
+    assert own.card.arguments == {
+        "target": ["load"],
+        "time": "timestamp",
+        "label": "fault",
+        "files": own.card.arguments["files"],
+    }
+    told = "\n".join(own.remarks)
+    assert "splits by the order of rows in each series 40/10/50" in told
+    assert "label = fault, used for scores" in told
+    assert "1 of 300 rows in the test part are labelled as anomalous, in 1 stretch" in told
+    without = make(file, task="anomaly", target=["load"])
+    assert "label" not in without.card.arguments
+    assert "label none: models are compared by the error of their forecasts" in "\n".join(without.remarks)
+    with pytest.raises(DeclarationError, match="name the column to forecast or predict with --target NAME"):
+        make(file, task="anomaly")
+    with pytest.raises(DeclarationError, match="--horizon is not an option of anomaly"):
+        make(file, task="anomaly", label="fault", horizon=3)
+
+
 @pytest.mark.parametrize("task", ["forecasting", "regression", "tagging", "language_modelling"])
 def test_what_holds_examples_of_classes_is_no_table_or_text(tmp_path, name, task):
     (tmp_path / name).write_bytes(b"x") if "." in name else (tmp_path / name).mkdir()

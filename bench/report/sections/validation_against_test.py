@@ -16,7 +16,7 @@ NOTE = (
 
 def make(findings: Findings) -> Section:
     rows = [row for row in rows_of(findings.board) if row["score_is"] == "mean" and is_known(row["val_confirmation"])]
-    rows = [row for row in rows if is_known(row["score"])]
+    rows = [row for row in rows if is_known(row["score"]) and row["val_metric"] == row["metric"]]
     parting = [row for row in rows if answers.parts_from_validation(row)]
     if not rows:
         return Section("validation", "Validation against test")

@@ -26,13 +26,17 @@ class BenchError(Exception):
         return " ".join(super().__str__().splitlines())
 
 
+MOST_NAMES = 20  # that an error lists; `bench list` shows all
+
+
 class UnknownNameError(BenchError):
     """A name that does not exist."""
 
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
         known = sorted(known)
+        shown = known[:MOST_NAMES] + ([f"and {len(known) - MOST_NAMES} more"] if len(known) > MOST_NAMES else [])
         quoted = repr(name if len(name) <= 80 else f"{name[:79]}…")  # as repr: the name may hold any character
-        super().__init__(f"unknown {kind} {quoted}{did_you_mean(name, known)} (there are: {', '.join(known)})")
+        super().__init__(f"unknown {kind} {quoted}{did_you_mean(name, known)} (there are: {', '.join(shown)})")
 
 
 class DeclarationError(BenchError):

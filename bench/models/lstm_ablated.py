@@ -58,23 +58,11 @@ class Model(nn.Module):
         zero_BH = x_BLD.new_zeros(x_BLD.shape[0], self.hidden_size)
         h_BH, c_BH = (zero_BH, zero_BH) if state is None else state[0]
         # Padding is on the right and the network runs to the right, so no valid step sees it.
-        outputs = []
-        for sum_BG in F.linear(x_BLD, self.weight_ih, self.bias).unbind(1):
-            h_BH, c_BH = self._step(sum_BG + h_BH @ self.weight_hh.T, c_BH)
-            outputs.append(h_BH)
-        return torch.stack(outputs, dim=1), [(h_BH, c_BH)]
-
-    def _step(self, sum_BG: Tensor, c_BH: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the next hidden and cell state."""
-        parts = dict(zip(GATES[self.without], sum_BG.chunk(len(GATES[self.without]), dim=1), strict=True))
-        candidate_BH = parts.pop("cell").tanh()
-        gates = {name: part.sigmoid() for name, part in parts.items()}
-        kept_BH = gates["forget"] * c_BH if "forget" in gates else c_BH
-        if self.without == "coupled":
-            gates["input"] = 1 - gates["forget"]
-        c_BH = kept_BH + (gates["input"] * candidate_BH if "input" in gates else candidate_BH)
-        h_BH = c_BH.tanh()
-        return (gates["output"] * h_BH if "output" in gates else h_BH), c_BH
+        sum_BLG = F.linear(x_BLD, self.weight_ih, self.bias)
+        is_tracing = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+        steps = torch.jit.script(_steps) if is_tracing else _steps  # a trace alone would fix their number
+        h_BLH, h_BH, c_BH = steps(sum_BLG, self.weight_hh, h_BH, c_BH, self.without)
+        return h_BLH, [(h_BH, c_BH)]
 
     def summary(self, h_BLH: Tensor, length_B: Tensor) -> Tensor:
         """Return the last valid step, (B, H)."""
@@ -83,3 +71,29 @@ class Model(nn.Module):
     def state_size(self, length: int) -> int:
         """Return how many numbers the hidden and the cell state hold."""
         return 2 * self.hidden_size
+
+
+def _steps(
+    sum_BLG: Tensor, weight_hh: Tensor, h_BH: Tensor, c_BH: Tensor, without: str
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the outputs (B, L, H) and the last hidden and cell state; TorchScript must understand it."""
+    size = h_BH.shape[1]
+    outputs: list[Tensor] = []
+    for step in range(sum_BLG.shape[1]):
+        sum_BG = sum_BLG[:, step] + h_BH @ weight_hh.t()
+        first = 0  # of the part that is read next
+        admitted_BH, kept_BH = torch.ones_like(c_BH), torch.ones_like(c_BH)
+        if without != "input" and without != "coupled":
+            admitted_BH = sum_BG[:, :size].sigmoid()
+            first += size
+        if without != "forget":
+            kept_BH = sum_BG[:, first : first + size].sigmoid()
+            first += size
+        if without == "coupled":
+            admitted_BH = 1 - kept_BH
+        c_BH = kept_BH * c_BH + admitted_BH * sum_BG[:, first : first + size].tanh()
+        h_BH = c_BH.tanh()
+        if without != "output":
+            h_BH = sum_BG[:, first + size :].sigmoid() * h_BH
+        outputs.append(h_BH)
+    return torch.stack(outputs, dim=1), h_BH, c_BH

@@ -90,7 +90,7 @@ WRONG |= cases(("export", "--out", "o"), "--length", (*WHOLE, "0"), "must be a w
 WRONG |= cases(("predict", "a", "b"), "--num-tokens", WHOLE, "must be a whole number from 1 to 1,000,000")
 WRONG |= cases(("predict", "a", "b"), "--temperature", REAL, "must be a number from 0 to 100")
 WRONG |= cases(("predict", "a", "b"), "--seed", ("x", "", "-1"), "must be a whole number from 0 to")
-for command in ("sweep", "plan", "run", "speed", "leaderboard", "report", "list", "check", "fetch", "export", "predict", "evaluate", "example", "ui", "sync", "portfolio"):  # fmt: skip
+for command in ("sweep", "plan", "run", "speed", "leaderboard", "report", "list", "check", "fetch", "export", "predict", "evaluate", "example", "ui", "sync", "portfolio", "compare", "diagnose"):  # fmt: skip
     WRONG[command, "--nope"] = "no such option '--nope'"
 WRONG |= {
     ("--nope",): "no such option '--nope'; see {prog} --help",
@@ -145,6 +145,10 @@ WRONG |= {
     ("report", "--results", "nowhere"): "no sweep here yet",
     ("sync", "--results", "nowhere"): "no sweep here yet",
     ("ui", "--results", "nowhere"): "no such file; run: python -m bench sweep",
+    ("compare", "--results", "nowhere"): "no sweep here yet",
+    ("compare", "--out"): "option '--out' requires an argument",
+    ("diagnose", "--results", "nowhere"): "no sweep here yet",
+    ("diagnose", "--length", "0"): "--length: must be a whole number from 1 to 10,000,000, but found 0",
     ("portfolio",): "missing argument 'SWEEPS...'",
     ("portfolio", "x"): "missing option '--out'",
     ("portfolio", "x", "--out", "o", "--results", "nowhere"): "no sweep here yet",

@@ -371,7 +371,9 @@ def test_every_architecture_is_written_as_onnx(space, tmp_path):
     card = datasets.read("adding")
     sweep = swept(tmp_path, card, 12, space)
     told = export(sweep, tmp_path / "results", "adding", 12, space, tmp_path / "out")
-    assert "model.onnx: answers differ by" in told[2]
+    # The complex numbers of a state space have no form in ONNX.
+    expected = "model.onnx: not written" if space == "s4d" else "model.onnx: answers differ by"
+    assert expected in told[2]
     assert len(told) == 3  # a synthetic task reads no files
     with pytest.raises(DeclarationError, match="a model of 'adding' reads no files; its data are synthetic"):
         ExportedModel.load(tmp_path / "out").predict(tmp_path / "a.csv")

@@ -26,7 +26,7 @@ HOMES = {
     "tqdm": {"cli"},
     "sklearn": {"tasks", "baselines"},
     "sacrebleu": {"tasks"},
-    "scipy": {"config", "baselines", "results"},
+    "scipy": {"config", "data", "baselines", "results"},
     "pynvml": {"training", "sweeps"},
     "matplotlib": {"report"},
     "jinja2": {"report"},

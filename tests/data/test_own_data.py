@@ -207,7 +207,6 @@ def test_tables_of_parquet_are_classified(tmp_path):
         assert [getattr(found.at(length), key) for key in known] == [getattr(expected.at(length), key) for key in known]
 
 
-@pytest.mark.parametrize("name", ["mails", "mails.tar.gz", "x.npy"])
 def faults(path, label="fault"):
     hourly(path, first=f"timestamp,load,{label}", more=",0")
     lines = path.read_text().splitlines()
@@ -238,6 +237,7 @@ def test_anomalies_are_scored_by_a_label_and_without_one_the_summary_says_what_i
         make(file, task="anomaly", label="fault", horizon=3)
 
 
+@pytest.mark.parametrize("name", ["mails", "mails.tar.gz", "x.npy"])
 @pytest.mark.parametrize("task", ["forecasting", "regression", "tagging", "language_modelling"])
 def test_what_holds_examples_of_classes_is_no_table_or_text(tmp_path, name, task):
     (tmp_path / name).write_bytes(b"x") if "." in name else (tmp_path / name).mkdir()

@@ -248,14 +248,18 @@ def test_padding_changes_no_forecast_and_a_short_window_begins_with_its_first_ro
             torch.testing.assert_close(together[row : row + 1], found)
 
 
-@given(settings=WINDOWS, shift=st.floats(-9, 9), scale=st.floats(0.5, 9))
+@given(
+    settings=WINDOWS,
+    shift=st.floats(-9, 9).filter(lambda shift: shift == 0 or abs(shift) > 1e-3),
+    scale=st.floats(0.5, 9),
+)
 def test_a_normalised_forecast_moves_with_its_window(settings, shift, scale):
     model, x_BLD, length_B = Forecaster(settings), windows(), torch.tensor([10, 10])
     moved = x_BLD.clone()
     moved[..., :2] += shift
     before = model(x_BLD, length_B)
     is_equal = torch.allclose(model(moved, length_B), before + shift, atol=1e-6)
-    assert is_equal == (settings["input_normalisation"] != "none" or abs(shift) < 1e-6)
+    assert is_equal == (settings["input_normalisation"] != "none" or shift == 0)
     if settings["input_normalisation"] == "revin":
         moved[..., :2] = x_BLD[..., :2] * scale
         torch.testing.assert_close(model(moved, length_B), before * scale, rtol=1e-3, atol=1e-3)

@@ -28,8 +28,8 @@ FIT = (2, 64)  # lags between which a half-life is fitted
 LEAST = 1e-30  # smaller norms are left out of the fit
 GATES = {nn.LSTM: ("input", "forget", "cell", "output"), nn.GRU: ("reset", "update", "new")}
 Found = tuple[str, str, int, float, float, float]  # a Row without the moment
-KEEPS = {nn.LSTM: "forget", nn.GRU: "update"}
-"""The gate by which the state of each kind of layer survives a step."""
+KEEPING = ("forget", "update")
+"""The gates by which the state of an LSTM and of a GRU survives a step."""
 
 
 @dataclass
@@ -239,7 +239,7 @@ def _gates(layer: str, gates: list[tuple[str, Tensor]]) -> Iterator[Found]:
         unit_LH = open_BLH.mean(0)
         for step, units in enumerate(unit_LH):
             yield f"{gate} gate", layer, step, float(units.mean()), float(units.min()), float(units.max())
-        if gate in KEEPS.values():
+        if gate in KEEPING:
             kept_LH = open_BLH.clamp(min=1e-300).log().flip(1).cumsum(1).mean(0).exp()
             for lag, units in enumerate(kept_LH):
                 yield "survives", layer, lag + 1, float(units.mean()), float(units.min()), float(units.max())

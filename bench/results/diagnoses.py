@@ -58,6 +58,8 @@ def lines(table: pd.DataFrame) -> list[str]:
             lost = table[(table["quantity"] == quantity) & (table["part"] == "zeros in float32")]
             share = {row.at: row.mean for row in lost.itertuples()}
             text = f"the {quantity} halves {lives.get('start')} before training and {lives.get('end')} after it"
+            if own["mean"].isna().any():
+                text = f"half-life of the {quantity}: too few steps of it to measure one"
             if share.get("end", 0.0) >= 0.0005:
                 text += f"; {share['end']:.1%} of its numbers after training are too small for single precision"
             sentences.append(text)
@@ -77,6 +79,4 @@ def lines(table: pd.DataFrame) -> list[str]:
 
 
 def _steps(half_life: float) -> str:
-    if math.isnan(half_life):
-        return "after too few steps to say"
     return "not at all" if math.isinf(half_life) else f"every {number(half_life)} steps"

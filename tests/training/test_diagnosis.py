@@ -117,6 +117,13 @@ def test_a_diagnosis_changes_nothing_outside():
     assert torch.nn.functional.scaled_dot_product_attention is attention
 
 
+def test_too_few_steps_for_a_half_life_are_one_sentence():
+    rows = [Row(at, "gradient of the input", "half-life", 0, math.nan, math.nan, math.nan) for at in ("start", "end")]
+    assert diagnoses.lines(pd.DataFrame(rows, columns=Row._fields)) == [
+        "half-life of the gradient of the input: too few steps of it to measure one"
+    ]
+
+
 def test_a_half_life_of_growth_is_infinite_and_of_few_steps_unknown():
     assert diagnosis.half_life(2.0 ** -np.arange(10) / 4) == pytest.approx(1.0)
     assert math.isinf(diagnosis.half_life(2.0 ** np.arange(10)))

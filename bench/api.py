@@ -216,11 +216,22 @@ class Model:
     `bench.Model("best")` opens what `python -m bench export --out best` wrote.
     """
 
-    def __init__(self, folder: str | Path) -> None:
-        """Read the model in `folder`. Raises StoreError if a file is missing or damaged."""
+    def __init__(self, folder: str | Path, *, trust: str | Path | None = None) -> None:
+        """Read the model in `folder`.
+
+        Args:
+            folder: What `python -m bench export` wrote.
+            trust: The `model.py` in it, if the network is an own model that was never named on this machine. Its code
+                runs, so read it first if it comes from somebody else.
+
+        Raises StoreError if a file is missing or damaged, and DeclarationError if code is not trusted.
+        """
+        from bench.config import own_code
         from bench.export.predictor import ExportedModel
 
         self.folder = Path(folder)
+        if trust is not None:
+            own_code.allow(Path(trust))
         self._exported = ExportedModel.load(self.folder)
 
     def predict(self, data: Any, *, num_tokens: int = 200, temperature: float = 0.8, seed: int = 0) -> pd.DataFrame:

@@ -13,7 +13,10 @@ BenchError
 """
 
 import difflib
+import re
 from collections.abc import Iterable
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 class BenchError(Exception):
@@ -22,8 +25,8 @@ class BenchError(Exception):
     exit_code = 2
 
     def __str__(self) -> str:
-        """Return one line, even if a quoted file or error has several."""
-        return " ".join(super().__str__().splitlines())
+        """Return one line that is safe to print, even if a quoted file or error has several or commands a terminal."""
+        return printable(" ".join(super().__str__().splitlines()))
 
 
 MOST_NAMES = 20  # that an error lists; `bench list` shows all
@@ -73,6 +76,11 @@ class DataError(BenchError):
 
 class StoreError(BenchError):
     """A damaged or missing file of a sweep."""
+
+
+def printable(text: str) -> str:
+    """Return a text with its control characters as escapes: those of a file could command the terminal."""
+    return _CONTROL.sub(lambda found: repr(found[0])[1:-1], text)
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bench.cli.options import CARDS, JSON, UsablePath, wait
+from bench.cli.options import CARDS, JSON, TRUST, UsablePath, wait
 from bench.errors import BenchError, DataMissingError
 
 if TYPE_CHECKING:
@@ -110,6 +110,7 @@ def _check_models(names: tuple[str, ...], folder: Path | None, as_json: bool) ->
 @click.command()
 @click.argument("config", type=UsablePath())
 @click.option("--json", "as_json", is_flag=True, help="Print the whole record as JSON.")
+@TRUST
 def run(config: Path, as_json: bool) -> int:
     """Repeat one run from its config.json and print the result.
 

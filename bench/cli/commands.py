@@ -15,7 +15,7 @@ from typing import Any
 import click
 
 from bench.cli import check, example, listing, results, sweeping, winner
-from bench.errors import BenchError, UnknownNameError, did_you_mean
+from bench.errors import BenchError, UnknownNameError, did_you_mean, printable
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 INTERRUPTED = 130
@@ -124,7 +124,7 @@ def _report(error: Exception) -> int:
         return error.exit_code
     line, code = _explain(error)
     with suppress(OSError):  # standard error itself may be full
-        click.echo(f"bench: {' '.join(line.split())}", err=True)
+        click.echo(f"bench: {printable(' '.join(line.split()))}", err=True)
     return _drop_output(code)
 
 

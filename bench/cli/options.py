@@ -127,6 +127,14 @@ def _set_data(ctx: click.Context, option: click.Parameter, value: Path | None) -
         os.environ["BENCH_DATA_DIR"] = str(value.absolute())
 
 
+def _trust(ctx: click.Context, option: click.Parameter, value: Path | None) -> None:
+    """Allow the code of a file to run on this machine."""
+    if value is not None:
+        from bench.config import own_code
+
+        own_code.allow(value)
+
+
 class SettingsCommand(click.Command):
     """A command that takes settings of a sweep: all, or those named in `only` and those of some `sections`.
 
@@ -199,6 +207,14 @@ CARDS = click.option(
     type=UsablePath(),
     metavar="FOLDER",
     help="Folder of dataset cards, searched before the built-in one.",
+)
+TRUST = click.option(
+    "--trust",
+    type=UsablePath(),
+    expose_value=False,
+    callback=_trust,
+    metavar="FILE",
+    help="Your own model (a Python file) from somebody else, whose code you have read: it may run on this machine.",
 )
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 DATA_DIR = click.option(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from bench import wording
-from bench.cli.options import RESULTS, Number, UsablePath, note, wait
+from bench.cli.options import RESULTS, TRUST, Number, UsablePath, note, wait
 from bench.config.bounds import Between
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ LENGTH = click.option("--length", type=Number(Between(1, 10_000_000, "longer seq
 @click.option("--refit", is_flag=True, help="Train the model again on the training and validation split together.")
 @click.option("--out", type=UsablePath(), metavar="FOLDER", required=True, help="Folder to create.")
 @RESULTS
+@TRUST
 def export(
     sweep: str | None,
     dataset: str | None,
@@ -70,6 +71,7 @@ def export(
 @LENGTH
 @click.option("--model", metavar="NAME", help="Model to diagnose.  [default: the best of each dataset and length]")
 @RESULTS
+@TRUST
 def diagnose(sweep: str | None, dataset: str | None, length: int | None, model: str | None, results: Path) -> None:
     """Show what trained models of SWEEP, or of the latest sweep, do with the past.
 
@@ -110,6 +112,7 @@ def diagnose(sweep: str | None, dataset: str | None, length: int | None, model: 
 @click.option("--seed", type=Number(Between(0, 2**63 - 1, "random generators take no other")), default=0,
               show_default=True, help="For language models: seed of the random draws.")  # fmt: skip
 @RESULTS
+@TRUST
 def predict(
     model: Path,
     file: Path,
@@ -166,6 +169,7 @@ MOST_PAIRS = 10  # rows of the table of confusions
 @LENGTH
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
 @RESULTS
+@TRUST
 def evaluate(model: Path, file: Path, dataset: str | None, length: int | None, as_json: bool, results: Path) -> None:
     """Score MODEL, a folder that `export` wrote or a sweep, on a FILE whose answers are known.
 

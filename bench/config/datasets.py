@@ -1,5 +1,6 @@
 """Reader of dataset cards: `datasets/NAME.toml` says which task, which lengths, and where the data come from."""
 
+import os
 from collections.abc import Iterable
 from pathlib import Path, PurePath
 from typing import Any, Literal
@@ -11,6 +12,9 @@ from bench.config.contracts import Task
 from bench.config.settings import RunConfig, TrainSettings
 from bench.config.strict import NAME, fingerprint, one_line, read_toml
 from bench.errors import DataMissingError, DeclarationError, did_you_mean
+
+MOST_NAME_BYTES = 249
+"""Of a file or folder: file systems take 255, and a download adds six."""
 
 
 class DataFile(BaseModel):
@@ -29,6 +33,8 @@ class DataFile(BaseModel):
     def _check_path(cls, path: str) -> str:
         if not path or "\0" in path or (not PurePath(path).is_absolute() and ".." in PurePath(path).parts):
             raise ValueError("must be a path below the data folder, without '..', or an absolute path")
+        if max(len(os.fsencode(part)) for part in PurePath(path).parts) > MOST_NAME_BYTES:
+            raise ValueError(f"a folder or file may have a name of at most {MOST_NAME_BYTES} bytes")
         return path
 
     @field_validator("listing")

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
+from bench.config import own_code
 from bench.errors import DeclarationError, UnknownNameError
 
 _PACKAGE = Path(__file__).parents[1]
@@ -45,15 +46,11 @@ def source(kind: str, name: str) -> Path:
     return _PACKAGE / kind / f"{name}.py"
 
 
-def source_hash(path: Path) -> str:
-    """Return the SHA-256 of your own file. Raises DeclarationError."""
-    return hashlib.sha256(_read(path)).hexdigest()
-
-
 def load(kind: str, name: str, expected_hash: str = "") -> ModuleType:
     """Import the code plugin `name`. Raises UnknownNameError, and DeclarationError for your own file.
 
-    Your own file is refused if its SHA-256 is not the expected one: its results would not belong to the sweep.
+    Your own file is refused if its SHA-256 is not the expected one: its results would not belong to the sweep. It is
+    also refused if it was never named on this machine: it may be somebody else's.
     """
     path = source(kind, name)
     if is_file(kind, name):
@@ -145,9 +142,11 @@ def _read(path: Path) -> bytes:
 def _load_file(path: Path, expected_hash: str) -> ModuleType:
     """Import your own file: exactly the bytes that are hashed, never the bytecode of an earlier version."""
     code = _read(path)
-    if expected_hash and hashlib.sha256(code).hexdigest() != expected_hash:
+    sha256 = hashlib.sha256(code).hexdigest()
+    if expected_hash and sha256 != expected_hash:
         rule = "restore the file to resume the sweep, or use another --name"
         raise DeclarationError(f"{path}: changed since the sweep read it; {rule}")
+    own_code.check(path, sha256)
     # Made of path and content, so that no installed module and no other file or version has this name.
     name = f"own_model_{hashlib.sha256(bytes(path) + code).hexdigest()[:16]}"
     if name not in sys.modules:

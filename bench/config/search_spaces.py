@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.config import knobs, plugins, sections
+from bench.config import knobs, own_code, plugins, sections
 from bench.config.bounds import shown
 from bench.config.contracts import Kind
 from bench.config.sections import Section
@@ -155,7 +155,8 @@ def read(name: str, folder: Path | None = None, kind: Kind = "synthetic") -> Sea
     """Read and check a search space: that of a name, or the one beside your own model, such as ./my_model.py.
 
     Returned is the space for tasks of `kind`, with the recipe of that kind (bench/config/sections.py); those of the
-    other kinds are checked too. Raises UnknownNameError and DeclarationError.
+    other kinds are checked too. Naming your own model allows its code to run on this
+    machine. Raises UnknownNameError and DeclarationError.
     """
     own = _own_file(name) if plugins.is_file("models", name) else None
     path = plugins.declaration("search_spaces", name, folder) if own is None else own.with_suffix(".toml")
@@ -179,7 +180,7 @@ def read(name: str, folder: Path | None = None, kind: Kind = "synthetic") -> Sea
         tuned=section.tuned,
         width=width,
         causal=declared.constants.get("causal") is not False,
-        source_hash="" if own is None else plugins.source_hash(own),
+        source_hash="" if own is None else own_code.allow(own),
         kind=kind,
     )
 

@@ -3,11 +3,13 @@
 N sequences, S steps, D channels.
 """
 
+import zipfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from bench.data.encodings import check_expansion
 from bench.data.files import check_readable, reason
 from bench.data.texts import Examples
 from bench.errors import DataError, DeclarationError
@@ -138,6 +140,9 @@ def _examples(path: Path, label_file: Path | None, arrays: _Arrays, labelled: bo
 
 def _load(path: Path) -> dict[str, np.ndarray]:
     check_readable(path)
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            check_expansion(path, sum(member.file_size for member in archive.infolist()))
     try:
         loaded = np.load(path, allow_pickle=False)
         return {"array": loaded} if isinstance(loaded, np.ndarray) else {name: loaded[name] for name in loaded.files}

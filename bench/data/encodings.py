@@ -14,6 +14,42 @@ from bench.data.remarks import Remark
 from bench.errors import DataError
 
 BLOCK = 1 << 20  # bytes that are decoded at once
+FREE_BYTES, MOST_EXPANSION = 1 << 28, 200
+"""A packed file may unpack to this many bytes, or to this many times its size if that is more. Real text and numbers
+shrink less than a hundredfold; a file made to fill a memory shrinks a thousandfold."""
+
+
+def check_expansion(path: Path, unpacked: int) -> None:
+    """Raise DataError for a packed file that unpacks to more bytes than real data would."""
+    packed = path.stat().st_size
+    if unpacked > max(FREE_BYTES, MOST_EXPANSION * packed):
+        sizes = f"{packed:,} bytes unpack to {unpacked:,} or more"
+        rule = f"at most {MOST_EXPANSION} times the size is read; unpack the file yourself if you trust it"
+        raise DataError(f"{path}: {sizes}, but {rule}")
+
+
+class _Unpacked(gzip.GzipFile):
+    """A .gz file that is read up to the expansion that real data have."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self._path, self._count = path, 0
+
+    def read(self, size: int | None = -1) -> bytes:
+        if size is None or size < 0:
+            return b"".join(iter(lambda: self.read(BLOCK), b""))
+        return self._counted(super().read(size))
+
+    def read1(self, size: int = -1) -> bytes:
+        return self._counted(super().read1(size))
+
+    def readline(self, size: int | None = -1) -> bytes:
+        return self._counted(super().readline(size))
+
+    def _counted(self, data: bytes) -> bytes:
+        self._count += len(data)
+        check_expansion(self._path, self._count)
+        return data
 
 
 @contextmanager
@@ -21,7 +57,7 @@ def opened(path: Path) -> Iterator[BinaryIO]:
     """Open a file to read its bytes, unpacked if it is a .gz. Raises DataError, also for what the block reads."""
     check_readable(path)
     try:
-        with cast(BinaryIO, gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb")) as file:
+        with cast(BinaryIO, _Unpacked(path) if path.suffix.lower() == ".gz" else path.open("rb")) as file:
             yield file
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise DataError(f"{path}: the .gz file is damaged or truncated ({error}); get it again") from None

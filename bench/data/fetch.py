@@ -4,18 +4,25 @@ import contextlib
 import http.client
 import os
 import ssl
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from http.client import HTTPMessage
 from pathlib import Path
+from typing import IO
 
 from bench.config import plugins
 from bench.config.datasets import DataFile, Dataset
-from bench.data.files import cache, checksum, locate, reason, shown
+from bench.config.own_code import cache
+from bench.data.files import checksum, locate, reason, shown
 from bench.errors import DataError, DataMissingError, DeclarationError, StoreError
 
 CHUNK = 1 << 16
-TIMEOUT_SECONDS = 60
+TIMEOUT_SECONDS = 60  # without a byte
+LEAST_RATE = 10_000  # bytes a second of a whole download: a server that sends a byte a minute would never end
+
+SCHEMES = ("https://", "http://")
 
 OnBytes = Callable[[int], None]
 """Called with the number of bytes that arrived since the last call."""
@@ -115,21 +122,35 @@ def _check_inside(target: Path, folder: Path, file: DataFile) -> None:
         raise DeclarationError(f"{file.path}: the path must be below the data folder")
 
 
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    """Follows redirects to the web only; Python's own would follow them to FTP as well."""
+
+    def redirect_request(
+        self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str
+    ) -> urllib.request.Request | None:
+        if not newurl.startswith(SCHEMES):
+            raise ValueError(f"it redirects to {newurl[:80]!r}, which is not https:// or http://")
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
 def _download(file: DataFile, part: Path, on_bytes: OnBytes) -> None:
     assert file.url is not None
-    if not file.url.startswith(("https://", "http://")):
+    if not file.url.startswith(SCHEMES):
         raise ValueError("the URL must begin with https://")
     have = part.stat().st_size if part.exists() else 0
     if have >= file.size_bytes:
         part.unlink()
         have = 0
     request = urllib.request.Request(file.url, headers={"Range": f"bytes={have}-"} if have else {})  # noqa: S310
-    with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as answer:  # noqa: S310
+    end = time.monotonic() + TIMEOUT_SECONDS + file.size_bytes / LEAST_RATE
+    with urllib.request.build_opener(_Redirects).open(request, timeout=TIMEOUT_SECONDS) as answer:
         resumed = have > 0 and answer.status == 206
         on_bytes(have if resumed else 0)
         with part.open("ab" if resumed else "wb") as out:
             size = have if resumed else 0
-            while chunk := answer.read(CHUNK):
+            while chunk := answer.read1(CHUNK):
+                if time.monotonic() > end:
+                    raise TimeoutError(f"slower than {LEAST_RATE:,} bytes a second")
                 size += len(chunk)
                 if size > file.size_bytes:
                     raise ValueError(f"more than the {file.size_bytes:,} bytes that its card says")

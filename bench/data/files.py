@@ -21,6 +21,7 @@ import numpy as np
 
 from bench import wording
 from bench.config.datasets import DataFile
+from bench.config.own_code import cache
 from bench.config.strict import fingerprint
 from bench.data import remarks
 from bench.data.remarks import Remark
@@ -35,17 +36,6 @@ class Prepared(NamedTuple):
 
     arrays: dict[str, np.ndarray]  # memory-mapped, read-only
     meta: dict[str, Any]  # plain data: names of classes, vocabulary, scale
-
-
-def cache() -> Path:
-    """Return the folder for downloaded files and prepared arrays. Raises StoreError if there is no home folder."""
-    named, base = os.environ.get("BENCH_CACHE_DIR"), os.environ.get("XDG_CACHE_HOME")
-    if named or base:
-        return Path(named) if named else Path(str(base)) / "sequence-model-bench"
-    try:
-        return Path.home() / ".cache" / "sequence-model-bench"
-    except RuntimeError:
-        raise StoreError("no home folder for the cache; name a folder in BENCH_CACHE_DIR") from None
 
 
 def folders() -> list[Path]:

@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal, NamedTuple
 
+from bench.errors import printable
+
 Kind = Literal[
     "constant", "cut", "decimal", "encoding", "equal", "future", "groups", "ignored", "labels", "leak",
     "missing", "rounded", "scale", "shift", "short", "sorted", "steps", "thousands", "time", "unit",
@@ -21,7 +23,7 @@ class Remark(NamedTuple):
     def __str__(self) -> str:
         """Return the remark as a line, with the file and the column that it is about."""
         column = "" if self.column is None else f"column '{self.column}': "
-        return ("" if self.file is None else f"{self.file}: ") + column + self.text
+        return printable(("" if self.file is None else f"{self.file}: ") + column + self.text)
 
     def about(self, file: str) -> str:
         """Return the remark as a line that names a file: its own, or else `file`."""

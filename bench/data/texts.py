@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from bench import wording
 from bench.data import json_tables
-from bench.data.encodings import read_bytes, read_text
+from bench.data.encodings import check_expansion, read_bytes, read_text
 from bench.data.files import check_readable, ignored_remark, inside, is_left_behind, reason
 from bench.data.json_tables import is_json
 from bench.data.remarks import Remark
@@ -29,6 +29,7 @@ from bench.errors import DataError, did_you_mean
 ARCHIVES = (".tar.gz", ".tgz", ".tar", ".tar.bz2", ".tar.xz")
 TABLES = (".tsv", ".csv", *json_tables.ENDINGS, *PARQUET)
 MEMBER_BYTES = 64 << 20  # of a text in an archive, at most: a small archive can unpack to any size
+MOST_MEMBERS = 1_000_000  # files and folders of an archive; even empty ones take memory
 
 
 class Examples(NamedTuple):
@@ -222,7 +223,12 @@ def _members(path: Path) -> Iterator[tuple[str, bytes]]:
     """Yield the files of an archive that are in a folder. Raises DataError, also for an unsafe archive."""
     try:
         with tarfile.open(path) as archive:
-            for member in archive:
+            unpacked = 0
+            for number, member in enumerate(archive, 1):
+                if number > MOST_MEMBERS:
+                    raise DataError(f"{path}: more than {MOST_MEMBERS:,} files and folders; give a smaller archive")
+                unpacked += member.size
+                check_expansion(path, unpacked)
                 where = f"{path}: byte {member.offset} of the unpacked archive: '{member.name[:80]}'"
                 name = PurePosixPath(member.name)
                 if name.is_absolute() or ".." in name.parts or "\\" in member.name:

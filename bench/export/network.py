@@ -9,9 +9,10 @@ import torch
 from bench.config.contracts import Batch, StoredTask, Task, TextTask
 from bench.errors import DeclarationError, StoreError
 from bench.results.record import RunRecord, records
+from bench.training import weights
 from bench.training.datamodule import to_tensors
 from bench.training.ensemble import Ensemble
-from bench.training.fit import WEIGHTS, refit
+from bench.training.fit import refit
 from bench.training.ledger import Ledger
 from bench.training.module import SequenceModule
 from bench.training.timing import latency
@@ -103,12 +104,8 @@ def _module(sweep: Path, run: RunRecord, task: Task) -> SequenceModule:
 
 def weights_of(sweep: Path, run: RunRecord) -> dict[str, torch.Tensor]:
     """Return the trained weights of a confirm run. Raises StoreError."""
-    path = sweep / "runs" / run.config.run / WEIGHTS
-    fix = "delete the record.json beside it and resume the sweep to train the run again"
     try:
-        weights: dict[str, torch.Tensor] = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise StoreError(f"{path}: missing; {fix}") from None
-    except Exception as error:  # noqa: BLE001 - torch raises anything for a damaged file
-        raise StoreError(f"{path}: damaged ({(str(error).splitlines() or [type(error).__name__])[0]}); {fix}") from None
-    return weights
+        return weights.read(sweep / "runs" / run.config.run, run.weights_sha256)
+    except StoreError as error:
+        rule = "delete the record.json beside it and resume the sweep to train the run again"
+        raise StoreError(f"{error}; {rule}") from None

@@ -5,6 +5,7 @@ B batch, L steps, C outputs, P prompt.
 
 import hashlib
 import json
+import re
 import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -21,7 +22,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
-from bench.config import baseline, plugins
+from bench.config import baseline, own_code, plugins
 from bench.config.baseline import Baseline
 from bench.config.contracts import Batch, Predictor, Sampling
 from bench.config.settings import RunConfig
@@ -74,6 +75,8 @@ class ExportedModel(ABC):
         for name in known.keys() & {META, WEIGHTS, OWN_MODEL, BASELINE}:
             if known[name] and _checksum(folder / name) != known[name]:
                 raise StoreError(f"{folder / name}: damaged, its SHA-256 has changed since the export; {FIX}")
+        if OWN_MODEL in known:
+            own_code.check(folder / OWN_MODEL, _checksum(folder / OWN_MODEL))
         made = _baseline(folder, settings) if is_baseline else _network(folder, settings, config)
         with _one_line(folder / META):
             model: ExportedModel
@@ -215,11 +218,30 @@ def _baseline(folder: Path, settings: dict[str, Any]) -> Baseline:
 
 
 def write_table(table: pd.DataFrame, path: Path) -> None:
-    """Write predictions as CSV. Raises StoreError if the file cannot be written."""
+    """Write predictions as CSV. Raises StoreError if the file cannot be written.
+
+    A text that a spreadsheet would run as a formula gets a leading quote; a label such as -1 stays as it is.
+    """
+    safe = table.copy()
+    for column in safe.columns[[kind.kind not in "fiubM" for kind in safe.dtypes]]:
+        safe[column] = safe[column].map(_inert)
     try:
-        path.write_text(table.to_csv(index=False, lineterminator="\n"), encoding="utf-8", errors="surrogateescape")
+        path.write_text(safe.to_csv(index=False, lineterminator="\n"), encoding="utf-8", errors="surrogateescape")
     except OSError as error:
         raise StoreError(f"--out {path}: {error.strerror}; choose another file") from None
+
+
+def _inert(value: Any) -> Any:
+    is_formula = isinstance(value, str) and re.match(r"[=@\t\r\0]|[+-].", value) and not _is_number(value)
+    return f"'{value}" if is_formula else value
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def check_path(path: Path, folders: bool) -> None:
@@ -298,5 +320,10 @@ class Served:
 
 
 def _load_pyfunc(path: str) -> Served:
-    """Return the model in a folder; MLflow calls a function of this name."""
+    """Return the model in a folder; MLflow calls a function of this name.
+
+    Loading an MLflow model runs the code that it brings, this package among it, so that its own model is trusted too.
+    """
+    if (Path(path) / OWN_MODEL).exists():
+        own_code.allow(Path(path) / OWN_MODEL)
     return Served(ExportedModel.load(Path(path)))

@@ -165,6 +165,7 @@ class RunRecord(BaseModel):
     environment: dict[str, Any] = {}
     crashes: list[str] = []  # causes of the attempts that died
     started_at: str = ""  # UTC, ISO 8601
+    weights_sha256: str | None = None  # of weights.pt; None: no weights were kept, or by an earlier version
     checkpoint_ignored: bool = False  # a checkpoint was there and did not match its checksum
 
     @property

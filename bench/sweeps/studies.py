@@ -17,7 +17,7 @@ from bench.config.ids import CellId
 from bench.results import selection
 from bench.results.record import RunRecord
 from bench.sweeps.cells import Cell
-from bench.sweeps.optuna_adapter import OPEN, TrialStore, guarded
+from bench.sweeps.optuna_adapter import OPEN, CmaEs, TrialStore, guarded
 from bench.sweeps.prepare import Plan
 
 PRUNER_STARTUP_TRIALS = 10
@@ -282,5 +282,5 @@ def _make(name: str, seed: int) -> optuna.samplers.BaseSampler:
     if name == "gp":
         return optuna.samplers.GPSampler(seed=seed, deterministic_objective=False)
     if name == "cmaes":
-        return optuna.samplers.CmaEsSampler(seed=seed, warn_independent_sampling=False)
+        return CmaEs(seed=seed, warn_independent_sampling=False)
     return optuna.samplers.NSGAIISampler(seed=seed)

@@ -8,6 +8,7 @@ from typing import Any
 from bench.config import plugins
 from bench.config.contracts import StoredTask
 from bench.config.sweep_settings import SweepConfig, join_names
+from bench.data.files import checksum
 from bench.errors import DeclarationError, StoreError
 from bench.results.record import read_spec, records, write_json
 from bench.sweeps.cells import Cell
@@ -83,7 +84,7 @@ def _terms(plan: Plan) -> dict[str, Any]:
     for cell in plan.cells:
         terms[_space_term(cell)] = cell.space.hash
         source = plugins.source("models", cell.space.model)
-        digest = cell.space.source_hash or plugins.source_hash(source)
+        digest = cell.space.source_hash or checksum(source)
         terms[f"model file {source.name}"] = f"sha256 {digest[:12]}…"
         terms[f"dataset {cell.dataset.name}"] = cell.dataset.fingerprint
     for file in plan.own.card.files if plan.own is not None else []:

@@ -1,7 +1,9 @@
 """The pages of MLflow: the links that a sweep prints, the views they open, and the server that shows them."""
 
+import errno
 import os
 import signal
+import socket
 import subprocess
 import sys
 from contextlib import suppress
@@ -10,8 +12,16 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from bench.errors import StoreError
+from bench.errors import DeclarationError, StoreError
 from bench.tracking import store
+
+END_WITH_PIPE = """
+import contextlib, os, signal, sys
+sys.stdin.read()
+with contextlib.suppress(ProcessLookupError):
+    os.killpg(int(sys.argv[1]), signal.SIGTERM)
+"""
+"""A process that ends the group of processes it is given when its standard input ends."""
 
 VIEWS = {
     "charts": ("CHART", "models side by side"),
@@ -54,6 +64,10 @@ def serve(results: Path, port: int) -> int:
     if entry_points(group="mlflow.app", name="bench"):  # absent in a checkout that is not installed
         command += ["--app-name", "bench"]  # see bench/tracking/app.py
 
+    # Only these names: MLflow's default admits names of whole networks, which a page of another site could borrow.
+    command += ["--allowed-hosts", f"127.0.0.1:{port},localhost:{port}"]
+    _check_port(port)
+
     def stop(number: int, frame: Any) -> None:
         raise SystemExit(128 + number)
 
@@ -63,9 +77,26 @@ def serve(results: Path, port: int) -> int:
     # Warnings of MLflow about the libraries it uses are no concern of its readers.
     environment = os.environ | store.ENVIRONMENT | {"PYTHONSAFEPATH": "1", "PYTHONWARNINGS": "ignore"}
     # The server is two processes, and the first does not end the second: as a group, both can be ended.
-    with subprocess.Popen(command, env=environment, start_new_session=True) as server:
+    with subprocess.Popen(command, env=environment, start_new_session=True) as server, _watch(server.pid):
         try:
             return server.wait()
         finally:
             with suppress(ProcessLookupError):
                 os.killpg(server.pid, signal.SIGTERM)
+
+
+def _watch(group: int) -> "subprocess.Popen[bytes]":
+    """Start a process that ends a group of processes once this one has ended, be it by kill -9."""
+    command = [sys.executable, "-c", END_WITH_PIPE, str(group)]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
+
+
+def _check_port(port: int) -> None:
+    """Raise DeclarationError if another program uses the port."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            rule = "another program uses it" if error.errno == errno.EADDRINUSE else str(error.strerror)
+            raise DeclarationError(f"--port {port}: {rule}; give another port") from None

@@ -25,12 +25,12 @@ from bench.config.contracts import (
 from bench.config.datasets import make_task
 from bench.config.settings import RunConfig
 from bench.errors import BenchError
-from bench.results.record import FORECASTS, TRANSLATIONS, write_json
-from bench.training import forecasts, generation, timing
+from bench.results.record import FORECASTS, TRANSLATIONS, RunRecord, write_json
+from bench.training import forecasts, generation, timing, weights
 from bench.training.datamodule import DataModule, in_batches, to_tensors
 from bench.training.details import details
 from bench.training.ensemble import Average
-from bench.training.fit import WEIGHTS, fit, make_trainer
+from bench.training.fit import fit, make_trainer
 from bench.training.ledger import Ledger, PeakMemory
 from bench.training.module import SequenceModule
 
@@ -170,13 +170,14 @@ def _searched(
 
 def _load_weights(module: SequenceModule, folder: Path, task: Task, ledger: Ledger, changes_files: bool) -> None:
     """Load the weights of a confirm run; train it again if the file is missing or damaged."""
-    path = folder / WEIGHTS
+    path = folder / weights.WEIGHTS
+    record = RunRecord.read(folder)
     try:
         with ledger.spent_on("setup"):
-            _load(module, folder)
+            module.load_state_dict(weights.read(folder, record.weights_sha256 if record else None))
         return
-    except Exception as error:  # noqa: BLE001 - what a damaged file raises depends on the byte
-        _LOGGER.warning("%s: cannot be read (%s); the run is trained again", path, type(error).__name__)
+    except (BenchError, RuntimeError) as error:  # RuntimeError: names or shapes of another network
+        _LOGGER.warning("%s; the run is trained again", str(error).splitlines()[0])
     config = RunConfig.read(folder / "config.json")
     if config.num_devices > 1:
         raise BenchError(f"{path}: cannot be read; delete {folder} and run the same command to train this seed again")
@@ -184,11 +185,7 @@ def _load_weights(module: SequenceModule, folder: Path, task: Task, ledger: Ledg
         again = fit(config, task, lambda report: True, Path(output), ledger)
         if again["state"] != "complete":
             raise BenchError(f"{path}: cannot be read, and training again failed: {again['cause']}: {again['message']}")
-        _load(module, Path(output))
-
-
-def _load(module: SequenceModule, folder: Path) -> None:
-    module.load_state_dict(torch.load(folder / WEIGHTS, map_location="cpu", weights_only=True))
+        module.load_state_dict(weights.read(Path(output), again["weights_sha256"]))
 
 
 def speed(config: RunConfig, task: Task, ledger: Ledger) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """Training of one configuration: set up, fit, and the fields of the record that follow."""
 
 import logging
-import shutil
 import signal
 import threading
 import warnings
@@ -16,18 +15,17 @@ from bench.config.contracts import StoredTask, Task
 from bench.config.settings import RunConfig
 from bench.errors import BenchError
 from bench.results.record import RunRecord
-from bench.training import ddp, launchers, timing
+from bench.training import ddp, launchers, timing, weights
 from bench.training.checkpoints import Checkpoints
 from bench.training.datamodule import DataModule, to_tensors
 from bench.training.ledger import Ledger
 from bench.training.module import SequenceModule
 from bench.training.watch import History, OnReport, Watch
 
-WEIGHTS = "weights.pt"  # of the best epoch of a run
 TAKEN_OVER = (
     *("state", "epochs", "val", "best_epoch", "val_loss", "solved", "sequences_to_solve", "seconds_to_solve"),
     *("train_steps", "train_sequences", "train_tokens", "parameters", "state_size", "peak_memory_bytes"),
-    *("inference_milliseconds", "inference_disturbed"),
+    *("inference_milliseconds", "inference_disturbed", "weights_sha256"),
 )
 """What the record of a trial says of its training. Its bill stays with the trial, so that nothing counts twice."""
 
@@ -71,7 +69,7 @@ def fit(config: RunConfig, task: Task, on_report: OnReport, folder: Path | None,
                 facts |= {"inference_milliseconds": milliseconds, "inference_disturbed": is_disturbed}
         if history.best_weights and folder is not None:
             with ledger.spent_on("logging"):
-                torch.save(history.best_weights, folder / WEIGHTS)
+                facts["weights_sha256"] = weights.save(history.best_weights, folder)
     return facts
 
 
@@ -83,9 +81,9 @@ def take_over(config: RunConfig, folder: Path | None, ledger: Ledger) -> dict[st
     """
     trial_folder = None if folder is None else folder.parent / Path(str(config.takes_over)).name
     trial = None if trial_folder is None else RunRecord.read(trial_folder)
-    if folder is None or trial_folder is None or trial is None or not (trial_folder / WEIGHTS).exists():
+    if folder is None or trial_folder is None or trial is None or not weights.exist(trial_folder):
         raise BenchError(f"{config.run}: the record or the weights of {config.takes_over} are missing")
-    shutil.copyfile(trial_folder / WEIGHTS, folder / WEIGHTS)
+    weights.copy(trial_folder, folder)
     for part in ("data", "burn_in", "train", "evaluate"):
         ledger.seconds[part] = getattr(trial.seconds, part)
     return {name: getattr(trial, name) for name in TAKEN_OVER}

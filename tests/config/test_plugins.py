@@ -4,14 +4,28 @@ import sys
 
 import pytest
 
-from bench.config import plugins
+from bench.config import own_code, plugins
 from bench.errors import DeclarationError, UnknownNameError
 
 
 def write(path, code: str) -> str:
     path.parent.mkdir(exist_ok=True)
     path.write_text(code)
+    own_code.allow(path)
     return str(path)
+
+
+def test_code_that_was_never_named_on_this_machine_is_not_run(tmp_path):
+    (tmp_path / "theirs.py").write_text("raise SystemExit('it ran')")
+    with pytest.raises(DeclarationError, match=r"theirs.py: this code was never named .* add --trust .*theirs.py$"):
+        plugins.load("models", str(tmp_path / "theirs.py"))
+
+
+def test_a_named_file_must_be_named_again_when_it_changes(tmp_path):
+    path = write(tmp_path / "mine.py", "number = 1")
+    (tmp_path / "mine.py").write_text("number = 2")
+    with pytest.raises(DeclarationError, match="never named"):
+        plugins.load("models", path)
 
 
 def test_a_name_that_no_file_answers_to():
@@ -39,7 +53,7 @@ def test_a_changed_file_is_read_anew(tmp_path):
 
 def test_a_file_that_changed_since_is_refused(tmp_path):
     path = write(tmp_path / "mine.py", "number = 1")
-    expected = plugins.source_hash(tmp_path / "mine.py")
+    expected = own_code.allow(tmp_path / "mine.py")
     assert plugins.load("models", path, expected).number == 1
     write(tmp_path / "mine.py", "number = 2")
     with pytest.raises(DeclarationError, match=r"mine.py: changed since the sweep read it; .* use another --name"):

@@ -8,8 +8,9 @@ import pytest
 
 from bench.config import datasets
 from bench.config.datasets import DataFile
+from bench.config.own_code import cache
 from bench.data import fetch
-from bench.data.files import cache, locate, prepare
+from bench.data.files import locate, prepare
 from bench.errors import BenchError, DataError, DataMissingError, StoreError
 
 CONTENT = bytes(range(256)) * 4_000

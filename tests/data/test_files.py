@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from bench.config.datasets import DataFile
+from bench.config.own_code import cache
 from bench.data import files
 from bench.data.files import checksum, prepare
 from bench.errors import DataError, DataMissingError, StoreError
@@ -35,7 +36,7 @@ class Maker:
 
 
 def kept() -> Path:
-    (folder,) = (files.cache() / "prepared").iterdir()
+    (folder,) = (cache() / "prepared").iterdir()
     return folder
 
 
@@ -122,7 +123,7 @@ def test_a_full_disk_leaves_nothing_behind(card, monkeypatch):
     monkeypatch.setattr(np, "save", full)
     with pytest.raises(StoreError, match="prepared: 3 requested and 1 written; .* free some space"):
         prepare("a", card, [], Maker())
-    assert not list((files.cache() / "prepared").iterdir())
+    assert not list((cache() / "prepared").iterdir())
 
 
 @pytest.mark.parametrize(
@@ -183,4 +184,4 @@ def test_processes_that_make_the_same_at_once(card):
     words = [sys.executable, "-c", CODE, card[0].path]
     running = [subprocess.Popen(words, cwd=ROOT, stderr=subprocess.PIPE, text=True) for _ in range(3)]
     assert [(process.communicate()[1], process.returncode) for process in running] == [("", 0)] * 3
-    assert len(list((files.cache() / "prepared").iterdir())) == 30
+    assert len(list((cache() / "prepared").iterdir())) == 30

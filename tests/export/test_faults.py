@@ -164,10 +164,13 @@ def test_what_a_sweep_does_not_hold_is_named_with_a_suggestion(sweep, tmp_path):
         assert told.startswith(rule)
 
 
-def test_a_damaged_weights_file_of_a_run_is_refused(sweep, tmp_path):
+@pytest.mark.parametrize("damage", ["overwritten", "a flipped bit"])
+def test_a_damaged_weights_file_of_a_run_is_refused(sweep, tmp_path, damage):
     folder = Path(shutil.copytree(sweep, tmp_path / "s"))
     for path in (folder / "runs").rglob("weights.pt"):
-        path.write_bytes(b"x" * 40)
+        data = bytearray(path.read_bytes())
+        data[len(data) // 2] ^= 1
+        path.write_bytes(data if damage == "a flipped bit" else b"x" * 40)
     told = one_line(StoreError, export, folder, tmp_path, None, None, None, tmp_path / "out")
     assert "weights.pt: damaged" in told
     assert "resume the sweep" in told

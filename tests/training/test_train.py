@@ -121,7 +121,7 @@ def test_what_is_tested_is_the_best_epoch(tmp_path):
     assert tested.tests == {"d/t0-s0": task.score(answers, split)}
 
 
-@pytest.mark.parametrize("damage", ["missing", "empty", "text", "truncated", "another model"])
+@pytest.mark.parametrize("damage", ["missing", "empty", "text", "truncated", "another model", "a flipped bit"])
 def test_weights_that_cannot_be_read_are_trained_again(tmp_path, caplog, damage):
     run_config = config("confirm", run="d/t0-s0")
     folders = [tmp_path / name for name in ("t0-s0", "t0-test")]
@@ -129,6 +129,7 @@ def test_weights_that_cannot_be_read_are_trained_again(tmp_path, caplog, damage)
         folder.mkdir()
     (folders[0] / "config.json").write_text(run_config.model_dump_json())
     record = train.run(run_config, folder=folders[0])
+    (folders[0] / "record.json").write_text(record.model_dump_json())
     test = run_config.model_copy(update={"phase": "test", "run": "d/t0-test", "opens_test_of": ("d/t0-s0",)})
     expected = train.run(test, folder=folders[1]).tests
     path = folders[0] / "weights.pt"
@@ -137,12 +138,17 @@ def test_weights_that_cannot_be_read_are_trained_again(tmp_path, caplog, damage)
         path.unlink()
     elif damage == "another model":
         torch.save({"weight": torch.zeros(2)}, path)
+    elif damage == "a flipped bit":
+        torch_file = bytearray(data)
+        torch_file[len(data) // 2] ^= 1
+        path.write_bytes(torch_file)
     else:
         path.write_bytes({"empty": b"", "text": b"no weights", "truncated": data[: len(data) // 2]}[damage])
     tested = train.run(test, folder=folders[1])
     assert (tested.state, tested.tests) == ("complete", expected)
     assert len(caplog.messages) == 1
-    assert caplog.messages[0].startswith(f"{path}: cannot be read (")
+    assert caplog.messages[0].startswith(f"{path}: ")
+    assert caplog.messages[0].endswith("; the run is trained again")
     assert path.stat().st_size == len(data)
     assert record.state == "complete"
 

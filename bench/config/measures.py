@@ -35,6 +35,7 @@ MEASURES = {
         "share", "maximize", 0.0, 1.0, "F1, averaged over the classes that occur in the split or in the answers."
     ),
     "recall": Measure("share", "maximize", 0.0, 1.0, "Share of symbols that are recalled correctly."),
+    "sequence_accuracy": Measure("share", "maximize", 0.0, 1.0, "Share of sequences without a wrong answer."),
     "mse": Measure("variances", "minimize", 0.0, math.inf, "Mean squared error of standardised targets."),
     "mae": Measure("see the task", "minimize", 0.0, math.inf, "Mean absolute error: of forecasts, standardised."),
     "mase": Measure(

@@ -20,7 +20,8 @@ class Task(SyntheticTask):
     and each one between ignores (2) with probability `ignore`, and writes or reads with equal probability otherwise.
     The bit after a read is the one that was written last and the target at the read; other bits are random. As in
     language modelling, the bits that are asked follow in the input, so no model may look ahead. The very last one is
-    asked and not shown.
+    asked and not shown. With `test_ignore`, validation and test ignore with that probability instead: sparse sequences
+    (.98) keep the bit for longer than training did, and dense ones (.1) overwrite it more often.
 
     Task(10)
     x  3 1 2 0 4 1 2 0 4
@@ -30,19 +31,22 @@ class Task(SyntheticTask):
     tokens, input_size, output_size, per_step, loss = True, 5, 2, True, "cross_entropy"
     metric, goal, chance, solved, causal = "accuracy", "maximize", 0.5, 0.999, True
 
-    def __init__(self, length: int, *, ignore: float = 0.8) -> None:
+    def __init__(self, length: int, *, ignore: float = 0.8, test_ignore: float | None = None) -> None:
         if length < 4 or length % 2:
             raise DeclarationError(f"flip_flop: length: must be even and at least 4, but found {length}")
-        if not 0 <= ignore < 1:
-            raise DeclarationError(f"flip_flop: ignore: must be at least 0 and below 1, but found {ignore}")
-        self.length, self.ignore, self.num_steps = length, ignore, length - 1
-        self.arguments = {"ignore": ignore}
+        self.ignore, self.test_ignore = ignore, ignore if test_ignore is None else test_ignore
+        for name, share in (("ignore", self.ignore), ("test_ignore", self.test_ignore)):
+            if not 0 <= share < 1:
+                raise DeclarationError(f"flip_flop: {name}: must be at least 0 and below 1, but found {share}")
+        self.length, self.num_steps = length, length - 1
+        self.arguments = {"ignore": ignore} | ({} if test_ignore is None else {"test_ignore": test_ignore})
 
     def sample(self, rng: np.random.Generator, size: int, stream: str) -> Batch:
         """Draw instructions and bits, and let reads repeat what was written."""
         pairs = self.length // 2
-        other = (1 - self.ignore) / 2
-        code_BP = rng.choice([IGNORE, WRITE, READ], (size, pairs), p=[self.ignore, other, other])
+        ignored = self.ignore if stream == "train" else self.test_ignore
+        shares = [ignored, (1 - ignored) / 2, (1 - ignored) / 2]
+        code_BP = rng.choice([IGNORE, WRITE, READ], (size, pairs), p=shares)
         code_BP[:, 0], code_BP[:, -1] = WRITE, READ
         written_BP = _last_written(code_BP, rng.integers(0, 2, (size, pairs)))
         bit_BP = np.where(code_BP == READ, written_BP, rng.integers(0, 2, (size, pairs)))

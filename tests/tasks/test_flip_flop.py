@@ -37,13 +37,32 @@ def test_instructions_have_the_frequencies_of_the_paper():
     np.testing.assert_allclose(np.bincount(codes.ravel())[2:] / codes.size, [0.8, 0.1, 0.1], atol=0.005)
 
 
+@pytest.mark.parametrize("test_ignore", [0.98, 0.1])
+def test_validation_test_and_test_lengths_may_be_sparser_or_denser_than_training(test_ignore):
+    task = Task(512, test_ignore=test_ignore)
+    train, *others = task.train_batch(0, 0, 200), task.split("val", 200), task.split("test", 200), task.of_length(200)
+    assert (train.x[:, 2:-1:2] == 2).mean() == pytest.approx(0.8, abs=0.01)
+    for batch in others:
+        assert (batch.x[:, 2:-1:2] == 2).mean() == pytest.approx(test_ignore, abs=0.01)
+
+
+def test_without_a_share_for_tests_nothing_has_changed_in_the_data():
+    # A fingerprint of the sequences that earlier results were measured on.
+    test = Task(64).split("test", 100)
+    assert Task(64).arguments == {"ignore": 0.8}
+    assert (int(test.x.sum()), int(test.mask.sum())) == (9_092, 403)
+
+
 def test_ignored_bits_say_nothing():
     # The bit before a read is the one in memory only if it was written or read; otherwise it agrees by chance.
     found = Task(512).baselines(500)["previous bit"]
     assert found == pytest.approx(0.8 * 0.5 + 0.2, abs=0.01)
 
 
-@pytest.mark.parametrize(("length", "ignore"), [(2, 0.8), (9, 0.8), (8, 1.0)])
-def test_invalid_arguments_are_refused(length, ignore):
-    with pytest.raises(DeclarationError, match=r"^flip_flop: (length: must be even|ignore: must be at least 0).*found"):
-        Task(length, ignore=ignore)
+@pytest.mark.parametrize(
+    ("length", "ignore", "test_ignore"), [(2, 0.8, None), (9, 0.8, None), (8, 1.0, 0.5), (8, 0, 1)]
+)
+def test_invalid_arguments_are_refused(length, ignore, test_ignore):
+    rule = r"^flip_flop: (length: must be even|(test_)?ignore: must be at least 0).*found"
+    with pytest.raises(DeclarationError, match=rule):
+        Task(length, ignore=ignore, test_ignore=test_ignore)

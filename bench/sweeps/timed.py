@@ -86,16 +86,24 @@ def epoch_cost(cost: RunCost, settings: TrainSettings, slower: float = SLOWER) -
 
 
 def bracket_seconds(
-    costs: Mapping[CellId, RunCost], settings: TrainSettings, configurations: int, slots: int, first_rung: bool = True
+    costs: Mapping[CellId, RunCost],
+    settings: TrainSettings,
+    configurations: int,
+    slots: int,
+    first_rung: bool = True,
+    end: float = FULL,
 ) -> float:
-    """Return the wall seconds of a bracket in `slots` slots, with its first rung or without it."""
+    """Return the wall seconds of a bracket in `slots` slots, with its first rung or without it.
+
+    Runs that come to their end make `end` validations.
+    """
     models = len(costs)
     start = statistics.fmean(cost.start + cost.first_epoch for cost in costs.values())
     epoch = statistics.fmean(epoch_cost(cost, settings) for cost in costs.values())
     planned, last = configurations * models, finalists(slots)
     later = [max(last, math.ceil(planned / ETA**level)) for level in (1, 2, 3)]
     runs = [planned, *(min(planned, number) for number in (max(later[0], models), *later[1:]))]
-    stretches = list(zip(runs, (0, *RUNGS), RUNGS, strict=False))
+    stretches = list(zip(runs, (0, *RUNGS), (*RUNGS[:-1], end), strict=False))
     return sum(
         math.ceil(number / slots) * (start + (until - before) * epoch)
         for number, before, until in stretches[0 if first_rung else 1 :]
@@ -103,10 +111,18 @@ def bracket_seconds(
 
 
 def confirm_seconds(
-    costs: Mapping[CellId, RunCost], settings: TrainSettings, models: int, slots: int, seeds: int = FEWEST_SEEDS
+    costs: Mapping[CellId, RunCost],
+    settings: TrainSettings,
+    models: int,
+    slots: int,
+    seeds: int = FEWEST_SEEDS,
+    end: float = FULL,
 ) -> float:
-    """Return the wall seconds of confirming and testing so many models, which may be slower than the mean."""
-    full = [cost.start + cost.first_epoch + FULL * epoch_cost(cost, settings) for cost in costs.values()]
+    """Return the wall seconds of confirming and testing so many models, which may be slower than the mean.
+
+    A run makes `end` validations.
+    """
+    full = [cost.start + cost.first_epoch + end * epoch_cost(cost, settings) for cost in costs.values()]
     run = (statistics.fmean(full) + max(full)) / 2
     tests = max((cost.test(settings, seeds) for cost in costs.values()), default=0.0)
     return math.ceil(models * seeds / slots) * run + math.ceil(models / slots) * tests
@@ -271,16 +287,26 @@ class Speeds:
 
     def bracket(self) -> float:
         """Return the expected wall seconds of a further bracket."""
-        return bracket_seconds(self._costs(), self.settings, self.plan.configurations, self.slots)
+        return bracket_seconds(self._costs(), self.settings, self.plan.configurations, self.slots, end=self._end())
 
     def confirmation(self, models: int, seeds: int) -> float:
         """Return the expected wall seconds of the confirmation and the test of so many models."""
-        return confirm_seconds(self._costs(), self.settings, models, self.slots, min(FEWEST_SEEDS, seeds))
+        seeds = min(FEWEST_SEEDS, seeds)
+        return confirm_seconds(self._costs(), self.settings, models, self.slots, seeds, self._end())
 
     def speed(self, cells: Iterable[CellId]) -> float:
         """Return the seconds of the exclusive passes of cells."""
         step = self.settings.steps_per_epoch
         return sum(EXCLUSIVE_SECONDS + self._start(cell) + EXCLUSIVE_STEPS * self._epoch(cell) / step for cell in cells)
+
+    def _end(self) -> float:
+        """Return after how many validations a run ends, in the mean of those that came to their end.
+
+        Early stopping ends many. Without this a further bracket would be expected to take up to twice its time, and
+        would often not be begun. The full length counts as one more run.
+        """
+        ends = [len(run.epochs) for cell in self.plan.costs for run in self._trained(cell) if run.state == "complete"]
+        return max(float(RUNGS[-2]), statistics.fmean([FULL, *ends]))
 
     def _costs(self) -> dict[CellId, RunCost]:
         """Return the costs of the probes, made as slow as runs have been since."""

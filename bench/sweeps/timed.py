@@ -32,6 +32,9 @@ LATEST_SECONDS, LATEST_SHARE = 10.0, 0.05
 without them what was confirmed has no score, and a slow machine no answer. Seconds at least, and as a share of the
 budget."""
 
+LAST_RESORT_SECONDS = 60.0
+"""How much longer cheap baselines may take if nothing else has a score: a late answer is better than none."""
+
 SLOWER = 1.3
 """Mean cost of a step of drawn configurations in units of the default's: their widths go up and down."""
 

@@ -177,11 +177,15 @@ class TimedSearch:
         """End what is still under way after the deadline; return whether nothing more may start.
 
         Test runs and cheap baselines have a little longer: they give what is confirmed its score, and the sweep an
-        answer.
+        answer. If they are all that can give one, baselines have longer still.
         """
         now, latest = time.monotonic() - timed.END_SECONDS, self.pace.latest(deadline)
-        are_last = all(config.phase in ("test", "baselines") for _, config in self.host.jobs.values())
-        if self.host.jobs and now > (latest if are_last else deadline):
+        phases = {config.phase for _, config in self.host.jobs.values()}
+        are_last = phases <= {"test", "baselines"}
+        end = latest if are_last else deadline
+        if phases == {"baselines"} and not any(runs.tests for runs in self.host.runs.values()):
+            end += timed.LAST_RESORT_SECONDS
+        if self.host.jobs and now > end:
             late = count(len(self.host.jobs), "run")
             self.host.display.say(f"{name}: the time is over; {late} under way ended without a result")
             self.host.abandon()

@@ -85,6 +85,8 @@ def run(folder: Path, on_report, submitted: float) -> None:
         raise RuntimeError("stub was told to raise")
     if action == "sleep":
         time.sleep(3600)
+    elif action == "slow":
+        time.sleep(45)
     elif action == "stop":
         os.kill(os.getpid(), signal.SIGSTOP)
     elif action == "die" or (action == "die once" and first):

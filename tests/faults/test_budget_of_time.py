@@ -92,3 +92,11 @@ def test_a_sweep_that_is_killed_continues_with_the_time_that_is_left(stub_sweep,
     assert timing["questions"] == steps
     assert timing["spent"] < 45
     check(stub_sweep)
+
+
+def test_cheap_baselines_may_take_longer_if_nothing_else_has_a_score(stub_sweep):
+    actions = '{"-test": "sleep", "baselines": "slow"}'
+    status, output = stub_sweep.finish('budget="20s"', *WORDS[1:], BENCH_STUB_SECONDS="0.05", BENCH_STUB=actions)
+    assert status in (0, 3), output
+    assert set(by_phase(stub_sweep)) >= {"baselines"}
+    assert "test" not in by_phase(stub_sweep)

@@ -81,7 +81,7 @@ def n8(overrides: Settings) -> Iterator[Row]:
 def parity(model: str, seed: int, overrides: Settings) -> RunConfig:
     space = search_spaces.read(model)
     arguments, train = space.split(space.default)
-    train |= {"max_sequences": 200_000, "num_epochs": 20, "num_val": 500, "num_test": 2_000}
+    train |= {"max_sequences": 200_000, "batch_size": 32, "num_epochs": 20, "num_val": 500, "num_test": 2_000}
     return configured("parity", 40, model, arguments, train | overrides, seed)
 
 
@@ -102,7 +102,7 @@ def n4(overrides: Settings) -> Iterator[Row]:
 
 def long_lag(dataset: str, max_sequences: int, seed: int, overrides: Settings) -> RunConfig:
     model, train = LSTM.split(LSTM.default)
-    train |= {"max_sequences": max_sequences, "num_epochs": 100, "num_val": 500, "num_test": 2_560}
+    train |= {"max_sequences": max_sequences, "batch_size": 32, "num_epochs": 100, "num_val": 500, "num_test": 2_560}
     return configured(dataset, 100, "lstm", model, train | overrides, seed)
 
 

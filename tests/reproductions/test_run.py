@@ -87,3 +87,17 @@ def test_two_curves_cross_between_the_lengths_at_which_their_order_changes():
     assert machine.crossover(lstm, {128: 4.0, 256: 16.0, 512: 64.0, 1_024: 256.0}) == pytest.approx(512)
     assert machine.crossover(lstm, {128: 20.0, 256: 40.0, 512: 80.0, 1_024: 160.0}) == 128
     assert machine.crossover(lstm, dict.fromkeys(lstm, 1.0)) == float("inf")
+
+
+@pytest.mark.parametrize(
+    ("config", "sequences"),
+    [
+        (memory.parity("rnn", 0, {}), 200_000),
+        (memory.parity("transformer", 0, {}), 200_000),
+        (memory.long_lag("temporal_order", 1_000_000, 0, {}), 1_000_000),
+        (memory.long_lag("latch_hs97", 200_000, 0, {}), 200_000),
+        (machine.step("lstm", 128, {}), 16),
+    ],
+)
+def test_runs_have_as_many_sequences_as_are_allowed(config, sequences):
+    assert 0.97 * sequences <= config.train.max_steps * config.train.batch_size <= sequences

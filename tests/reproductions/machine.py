@@ -13,7 +13,8 @@ PUBLISHED = "about 512 (68 ms and 64 ms there; 157 and 303 at 1,024)"
 def step(model: str, length: int, overrides: Settings) -> RunConfig:
     """Return the timing of one layer of width 128 on batches of 16, without a feed-forward part beside attention."""
     arguments = {"hidden_size": 128} if model == "lstm" else {"num_layers": 1, "num_heads": 4, "head_size": 32}
-    train: Settings = {"batch_size": 16, "max_sequences": 16, "num_epochs": 1, "embedding_size": 128} | overrides
+    train: Settings = {"batch_size": 16, "max_sequences": 16, "num_epochs": 1, "learning_rate": 1e-3, "num_val": 16}
+    train |= {"num_test": 16, "embedding_size": 128} | overrides
     config = configured("copy_memory", length, model, arguments, train)
     return config.model_copy(update={"phase": "speed"})
 

@@ -16,11 +16,12 @@ WINDOW = 8  # symbols that the cheap baseline sees
 class Task(SyntheticTask):
     """Predict what follows each symbol from the second kind on: the same symbol, the next kind, or the end.
 
-    With two symbols, strings are a^n b^n, with three a^n b^n c^n: 0 stands for a, 1 for b and 2 for c. The count n is
+    With two symbols, strings are a^n b^n, with three a^n b^n c^n: 0 is a, 1 is b and 2 is c. The count n is
     uniform from 1 to the largest that fits into `length` steps. How many a there are cannot be predicted and is not
     asked; everything after the first b can. Class c is the symbol c + 1, and the last class is the end. As in language
     modelling, the symbols that are asked follow in the input, so no model may look ahead. The accuracy is the share of
-    strings whose answers are all correct. Each n has one string: test lengths ask for counts beyond those of training.
+    strings whose answers are all correct. Each n has one string: test lengths ask for counts beyond those of training,
+    again from 1 on, so that the score there is the share of counts that are mastered.
 
     Task(6)
     x  0 0 0 1 1 1

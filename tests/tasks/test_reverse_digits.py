@@ -54,7 +54,7 @@ def test_chance_is_the_mean_over_the_numbers_of_digits():
 @pytest.mark.parametrize("order", ["reverse", "copy"])
 def test_without_order_the_right_digits_are_of_little_use(order):
     # Of one digit there is one order. Two digits are in the order of the answer in 55 of 100 pairs, three in 220 of
-    # 1,000: so many multisets there are.
+    # 1,000, as there are 55 and 220 multisets.
     found = Task(3, order=order).baselines(4_000)["digits in ascending order"]
     assert found == pytest.approx((1 + 0.55 + 0.22) / 3, abs=0.03)
 

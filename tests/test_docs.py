@@ -189,6 +189,8 @@ def write_files(folder: Path) -> None:
 
 def reduced(words: list[str]) -> list[str]:
     """Return a command of the bench that does the same with as little work as possible."""
+    if words[0] == "claims":
+        return ["claims", *([word for word in words if word.endswith(".toml")] or ["gru"]), "--budget", "30s"]
     if words[0] in ("sweep", "plan", "speed"):
         words = [part for index, part in enumerate(words) if "--budget" not in words[max(0, index - 1) : index + 1]]
         if "--models" not in words:

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "bench"
 FOLDERS = (
     *("errors", "wording", "config", "data", "models", "tasks", "baselines", "results", "training"),
-    *("tracking", "sweeps", "report", "export", "cli", "api", "__main__"),
+    *("tracking", "sweeps", "report", "export", "claims", "cli", "api", "__main__"),
 )
 """Folders and top-level modules, lowest first: each imports only from itself and from those before it."""
 
@@ -26,7 +26,7 @@ HOMES = {
     "tqdm": {"cli"},
     "sklearn": {"tasks", "baselines"},
     "sacrebleu": {"tasks"},
-    "scipy": {"config", "data", "baselines", "results"},
+    "scipy": {"config", "data", "baselines", "results", "claims"},
     "pynvml": {"training", "sweeps"},
     "matplotlib": {"report"},
     "jinja2": {"report"},

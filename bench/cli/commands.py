@@ -14,7 +14,7 @@ from typing import Any
 
 import click
 
-from bench.cli import check, example, listing, results, sweeping, winner
+from bench.cli import check, claims, example, listing, results, sweeping, winner
 from bench.errors import BenchError, UnknownNameError, did_you_mean, printable
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
@@ -92,7 +92,7 @@ Exit codes:
 COMMANDS = (
     *(sweeping.sweep, sweeping.plan, results.leaderboard, results.report, winner.export, winner.predict),
     *(winner.evaluate, winner.diagnose, example.example, listing.list_, check.check, check.run, check.fetch),
-    *(sweeping.speed, results.compare, results.ui, results.sync, results.portfolio),
+    *(sweeping.speed, claims.claims, results.compare, results.ui, results.sync, results.portfolio),
 )
 for command in COMMANDS:
     main.add_command(command)

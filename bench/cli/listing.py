@@ -102,6 +102,13 @@ def _grids(results: Path) -> Rows:
     ]
 
 
+def _claims(results: Path) -> Rows:
+    from bench.claims import declaration
+
+    found = [declaration.read(name) for name in declaration.names()]
+    return [{"name": claim.name, "title": claim.title, "question": claim.question} for claim in found]
+
+
 def _sweeps(results: Path) -> Rows:
     from bench.results.record import read_spec
 
@@ -116,6 +123,7 @@ LISTS: dict[str, Callable[[Path], Rows]] = {
     "metrics": _metrics,
     "prices": _prices,
     "grids": _grids,
+    "claims": _claims,
     "sweeps": _sweeps,
 }
 
@@ -125,7 +133,7 @@ LISTS: dict[str, Callable[[Path], Rows]] = {
 @RESULTS
 @JSON
 def list_(kind: str | None, results: Path, as_json: bool) -> None:
-    """List models, datasets, budgets, metrics, prices, grids or sweeps.
+    """List models, datasets, budgets, metrics, prices, grids, claims or sweeps.
 
     Without an argument, all of them are listed. A narrow terminal shows only the first columns; --json prints all.
     """

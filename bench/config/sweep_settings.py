@@ -68,7 +68,8 @@ class MatchRule(NamedTuple):
 _UNITS = (("G", 1e9), ("M", 1e6), ("k", 1e3))
 
 
-def _seconds(value: Any) -> Any:
+def seconds_of(value: Any) -> Any:
+    """Return a time such as 90s, 30m, 2h or 1d in seconds. Raises ValueError."""
     if not isinstance(value, str):
         return value
     parts = re.fullmatch(r"([0-9]{1,15}|[0-9]{0,15}\.[0-9]{1,15})([smhd]?)", value.strip())
@@ -161,7 +162,7 @@ Delimiter = Annotated[
     str, BeforeValidator(lambda value: "\t" if value == "\\t" else value), Field(min_length=1, max_length=10)
 ]
 Duration = Annotated[float, Between(0.001, 100 * YEAR, "in seconds, or such as 90s, 30m, 2h or 1d"),
-                     BeforeValidator(_seconds)]  # fmt: skip
+                     BeforeValidator(seconds_of)]  # fmt: skip
 Rows = Annotated[int, Between(1, 1_000_000, "rows of a table")]
 MOST_ROWS = 10**12
 Dollars = Annotated[float, Between(1e-9, 1e9, "in USD")]
@@ -381,7 +382,7 @@ class SweepConfig(Strict):
     @property
     def budget_seconds(self) -> float | None:
         """The budget if it is a time, in seconds; None if it is a name. Raises ValueError if it is neither."""
-        return None if self.budget in BUDGETS else float(_seconds(self.budget))
+        return None if self.budget in BUDGETS else float(seconds_of(self.budget))
 
 
 def _of_default_sweep(values: dict[str, Any]) -> dict[str, Any]:

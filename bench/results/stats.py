@@ -23,17 +23,20 @@ def clopper_pearson(k: int, n: int) -> tuple[float, float]:
     return float(interval.low), float(interval.high)
 
 
-def mean_interval(scores: Sequence[float]) -> tuple[float, float]:
-    """Return a 95 % interval of the mean: Student's t below 20 scores, BCa bootstrap from 20 on, NaN for one score."""
+def mean_interval(scores: Sequence[float], alpha: float = ALPHA) -> tuple[float, float]:
+    """Return an interval of the mean with coverage 1 - alpha.
+
+    Student's t below 20 scores, BCa bootstrap from 20 on, NaN for one score.
+    """
     if len(scores) < 2:
         return math.nan, math.nan
     if min(scores) == max(scores):
         return float(scores[0]), float(scores[0])
     if len(scores) < 20:
         mean, error = statistics.fmean(scores), statistics.stdev(scores) / math.sqrt(len(scores))
-        half = float(stats.t.ppf(1 - ALPHA / 2, len(scores) - 1)) * error
+        half = float(stats.t.ppf(1 - alpha / 2, len(scores) - 1)) * error
         return mean - half, mean + half
-    interval = stats.bootstrap((scores,), np.mean, confidence_level=1 - ALPHA, rng=0).confidence_interval
+    interval = stats.bootstrap((scores,), np.mean, confidence_level=1 - alpha, rng=0).confidence_interval
     return float(interval.low), float(interval.high)
 
 

@@ -49,10 +49,12 @@ def run(
     engine: LocalEngine | None = None,
     began: float | None = None,
     stop: Stop | None = None,
+    measures_speed: bool = True,
 ) -> Outcome:
     """Carry out or resume a sweep. Raises SweepLockedError, HardwareError, DeclarationError, StoreError.
 
     `began` is the monotonic time from which a budget of time counts, by default now. `stop` decides what signals do.
+    Without `measures_speed` there is no exclusive pass, which a sweep otherwise ends with.
     """
     began = time.monotonic() if began is None else began
     if plan.device == "cuda":
@@ -71,7 +73,7 @@ def run(
                     timing = Timing(plan, began)
                     timing.measure(engine, display)
                     plan = timing.plan
-                return _Coordinator(plan, display, engine, stop, timing).run()
+                return _Coordinator(plan, display, engine, stop, timing).run(measures_speed)
     finally:
         engine.close()
 
@@ -101,8 +103,8 @@ class _Coordinator:
         self.measured: list[Cell] = []  # whose exclusive pass ended in this session
         self.ended_by: str | None = None
 
-    def run(self) -> Outcome:
-        """Screen and confirm every cell, then measure speed with nothing else running."""
+    def run(self, measures_speed: bool = True) -> Outcome:
+        """Screen and confirm every cell, then measure speed with nothing else running, unless this is not wanted."""
         datasets = sorted({cell.dataset.name for cell in self.plan.cells})
         self.tracker.write_sweep(datasets, "running")
         try:
@@ -112,7 +114,7 @@ class _Coordinator:
             self._finish_halved()
             if not self.stop:
                 self._say_what_is_confirmed()
-            if not self.stop and self.status.any_success:
+            if not self.stop and self.status.any_success and measures_speed:
                 self.status.phase = "measuring speed, one run at a time"
                 self.engine.concurrency = 1
                 self._predict_end()

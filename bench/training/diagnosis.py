@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bench.config.contracts import Task
+from bench.config.datasets import task_of
 from bench.config.settings import RunConfig
 from bench.results.diagnoses import Row
 from bench.training.datamodule import to_tensors
@@ -50,6 +51,19 @@ def diagnose(task: Task, config: RunConfig, trained: dict[str, Tensor]) -> list[
     rows = [Row("start", *row) for row in _examine(module, batch)]
     module.load_state_dict(trained)
     return rows + [Row("end", *row) for row in _examine(module.double(), batch)]
+
+
+def half_life_at_start(config: RunConfig) -> float:
+    """Return after how many steps back the gradient of the state halves in the untrained network of a run.
+
+    NaN if the network has no state of a fixed size.
+    """
+    torch.manual_seed(config.seed)
+    task = task_of(config)
+    module = SequenceModule(task, config).eval().double()
+    rows = _examine(module, _longest(to_tensors(task.split("val", config.train.num_val))))
+    lives = [row[3] for row in rows if row[:2] == ("gradient of the state", "half-life")]
+    return lives[0] if lives else math.nan
 
 
 def _longest(batch: Tensors) -> Tensors:

@@ -1,0 +1,135 @@
+"""The records that the experiments of a claim left, by task and arm."""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from bench.claims.declaration import Claim, Experiment
+from bench.config import datasets
+from bench.errors import StoreError
+from bench.results.bill import wall_seconds
+from bench.results.cell_runs import CellRuns, by_cell
+from bench.results.record import RunRecord, all_records, read_spec
+from bench.wording import bare
+
+FOLDER = "claims"  # of a results folder
+
+
+class Question(NamedTuple):
+    """A data set at one length."""
+
+    dataset: str
+    length: int
+
+    def __str__(self) -> str:
+        """Return the question in words."""
+        return f"{self.dataset} at {self.length:,}"
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What one experiment left so far."""
+
+    experiment: Experiment
+    place: str  # of its records, below the results folder
+    cells: Mapping[tuple[Question, str], CellRuns] = field(default_factory=dict)  # by question and arm
+    cheap: Mapping[Question, RunRecord] = field(default_factory=dict)  # the run of the cheap baselines
+    speed: Mapping[tuple[Question, str], tuple[RunRecord, ...]] = field(default_factory=dict)
+    half_lives: Mapping[tuple[Question, str], tuple[float, ...]] = field(default_factory=dict)  # in steps
+    seconds: float = 0.0  # of wall time
+    not_applicable: tuple[str, ...] = ()
+    sweep: Path | None = None
+
+    @property
+    def has_records(self) -> bool:
+        """Whether anything was measured."""
+        return bool(self.cells or self.speed or self.half_lives)
+
+    def confirmed(self, question: Question, arm: str) -> list[RunRecord]:
+        """Return the confirm runs of the chosen configuration of an arm whose outcome is known, by seed."""
+        cell = self.cells.get((question, arm))
+        runs = cell.confirmed if cell is not None else []
+        return [run for run in runs if run.state == "failed" or run.test is not None]
+
+    def with_epochs(self, run: RunRecord) -> RunRecord:
+        """Return a run with its validations, which `read` leaves out."""
+        full = RunRecord.read(self.sweep / "runs" / run.config.run) if self.sweep is not None else None
+        return run if full is None else run.model_copy(update={"epochs": full.epochs})
+
+
+def key_of(claim: Claim, name: str, seconds: float, share: float) -> str:
+    """Return the name under which the records of an experiment are kept, whose budget is `share` of `seconds`.
+
+    Experiments that search within their time differ with it, the others if a long budget changes their settings.
+    """
+    experiment = claim.experiments[name].within(seconds)
+    timed = experiment.kind == "sweep" and experiment.max_sequences is None
+    tier = f"{share:.0f}s" if timed else "long" if experiment != claim.experiments[name] else ""
+    return "-".join(filter(None, ("claim", claim.name, name, tier)))
+
+
+def read(results: Path, experiment: Experiment, key: str) -> Evidence:
+    """Return what an experiment left under a key. Raises StoreError if a record is damaged."""
+    if experiment.kind == "sweep":
+        return _of_sweep(experiment, results / "sweeps" / key)
+    if experiment.kind == "speed":
+        return _of_speed(experiment, results / FOLDER / key)
+    return _of_gradients(experiment, results / FOLDER / f"{key}.json")
+
+
+def _of_sweep(experiment: Experiment, folder: Path) -> Evidence:
+    place = f"sweeps/{folder.name}"
+    if not (folder / "sweep.json").exists():
+        return Evidence(experiment, place)
+    spec, runs = read_spec(folder), all_records(folder)
+    cells = {
+        (Question(cell.dataset, cell.length), bare(cell.space)): of_cell
+        for cell, of_cell in by_cell(runs, spec["top_k"]).items()
+    }
+    cheap = {Question(run.config.dataset, run.config.length): run for run in runs if run.config.phase == "baselines"}
+    reasons = tuple(f"{cell}: {reason}" for cell, reason in spec["not_applicable"].items())
+    return Evidence(
+        experiment, place, cells, cheap, seconds=wall_seconds(runs), not_applicable=reasons, sweep=folder
+    )  # fmt: skip
+
+
+def _of_speed(experiment: Experiment, folder: Path) -> Evidence:
+    measured: dict[tuple[Question, str], list[RunRecord]] = {}
+    runs = [record for path in sorted(folder.rglob("record.json")) if (record := RunRecord.read(path.parent))]
+    for run in runs:
+        key = Question(run.config.dataset, run.config.length), bare(run.config.space)
+        measured.setdefault(key, []).append(run)
+    found = {key: tuple(of_arm) for key, of_arm in measured.items()}
+    return Evidence(experiment, f"{FOLDER}/{folder.name}", speed=found, seconds=wall_seconds(runs))
+
+
+def _of_gradients(experiment: Experiment, path: Path) -> Evidence:
+    found = rows(path)
+    lives = {(Question(row["dataset"], row["length"]), row["model"]): tuple(row["half_lives"]) for row in found}
+    seconds = sum(row["seconds"] for row in found)
+    return Evidence(experiment, f"{FOLDER}/{path.name}", half_lives=lives, seconds=seconds)
+
+
+def rows(path: Path) -> list[dict[str, Any]]:
+    """Return the half-lives that a file holds, a row for each model; none if it does not exist. Raises StoreError."""
+    try:
+        found: list[dict[str, Any]] = json.loads(path.read_text())
+        return [{**row, "half_lives": [float(life) for life in row["half_lives"]]} for row in found]
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise StoreError(f"{path}: damaged ({error}); delete it, and the same command measures again") from None
+
+
+def questions(found: Evidence, tasks: Iterable[str] = (), lengths: Iterable[int] = ()) -> list[Question]:
+    """Return the data sets and lengths of an experiment, or those of them that are named."""
+    experiment, tasks, lengths = found.experiment, list(tasks), list(lengths)
+    return [
+        Question(dataset, length)
+        for dataset in experiment.datasets
+        if not tasks or dataset in tasks
+        for length in experiment.lengths or datasets.read(dataset).lengths[:1]
+        if not lengths or length in lengths
+    ]

@@ -1,0 +1,203 @@
+"""Carries out the experiments of claims within a time: ordinary sweeps, measurements of speed, and gradients.
+
+Every experiment has its share of the time; what one leaves, the next may use. Whatever is recorded is not run again, so
+that the same command resumes.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.claims import evidence
+from bench.claims.declaration import Claim, Experiment
+from bench.claims.evidence import FOLDER
+from bench.config.settings import RunConfig
+from bench.config.sweep_settings import SHORTEST_SECONDS, SweepConfig
+from bench.errors import DataMissingError, NoRunSucceededError
+from bench.results.bill import wall_seconds
+from bench.results.record import RunRecord, all_records, read_spec, write_json
+from bench.sweeps import coordinator, prepare
+from bench.sweeps.cells import Cell
+from bench.sweeps.engines.local import LocalEngine
+from bench.sweeps.engines.server import call
+from bench.sweeps.prepare import Plan, run_config
+from bench.sweeps.probes import carry_out
+from bench.sweeps.status import Display
+from bench.wording import duration
+
+ORDER = ("gradients", "speed", "sweep")  # the cheapest evidence comes first
+START_SECONDS = 5.0  # of a sweep's time, for its start and its end
+USED = 0.9  # of its time after which a sweep that its budget ended is not resumed
+
+
+@dataclass(frozen=True)
+class Task:
+    """An experiment with its share of the time."""
+
+    claim: Claim
+    name: str
+    experiment: Experiment
+    seconds: float
+    key: str  # the name of its records
+
+
+def tasks(claims: Sequence[Claim], seconds: float) -> list[Task]:
+    """Return the experiments of claims in the order in which they run, each with its share of `seconds`."""
+    total = sum(claim.share for claim in claims)
+    found = []
+    for claim in claims:
+        parts = sum(experiment.within(seconds).share for experiment in claim.experiments.values())
+        for name in claim.experiments:
+            experiment = claim.experiments[name].within(seconds)
+            share = seconds * claim.share / total * experiment.share / parts
+            found.append(Task(claim, name, experiment, share, evidence.key_of(claim, name, seconds, share)))
+    return sorted(found, key=lambda task: ORDER.index(task.experiment.kind))
+
+
+def run(claims: Sequence[Claim], seconds: float, results: Path, display: Display) -> int:
+    """Carry out what is missing of the experiments, or resume it; return the exit code.
+
+    An experiment whose data are missing is left out, and `display` gets a line about it. Raises BenchError.
+    """
+    left = 0.0
+    for task in tasks(claims, seconds):
+        allowed, began = task.seconds + left, time.monotonic()
+        display.say(f"{task.claim.name}: {task.name}, at most {duration(max(0.0, allowed))}")
+        try:
+            if task.experiment.kind == "sweep":
+                code, spent = _sweep(task, allowed, results, display)
+                if code:
+                    return code
+            else:
+                measure = _speed if task.experiment.kind == "speed" else _gradients
+                spent = measure(task, began + allowed, results, display)
+        except (DataMissingError, NoRunSucceededError) as error:
+            display.say(f"{task.claim.name}: {task.name} is left out: {error}")
+            spent = 0.0
+        left = allowed - max(spent, time.monotonic() - began)
+    return 0
+
+
+# Sweeps
+
+
+def _sweep(task: Task, allowed: float, results: Path, display: Display) -> tuple[int, float]:
+    """Carry out or resume a sweep; return the exit code of a stop, else 0, and its seconds so far."""
+    folder = results / "sweeps" / task.key
+    spent = wall_seconds(all_records(folder)) if (folder / "sweep.json").exists() else 0.0
+    is_timed = task.experiment.max_sequences is None
+    if _has_ended(task, folder, allowed, spent) or allowed < (SHORTEST_SECONDS if is_timed else 2 * START_SECONDS):
+        return 0, spent
+    plan = prepare.make(SweepConfig.build(None, _settings(task, allowed, results)))
+    for remark in (f"not applicable: {cell.id}: {reason}" for cell, reason in plan.not_applicable):
+        display.say(remark)
+    outcome = coordinator.run(plan, display, measures_speed=False)
+    if outcome.exit_code >= 128:
+        display.say("interrupted; run the same command to resume")
+        return outcome.exit_code, spent
+    if outcome.exit_code:
+        raise NoRunSucceededError(f"no run succeeded; see the log.txt of the runs in {folder}")
+    return 0, spent
+
+
+def _has_ended(task: Task, folder: Path, allowed: float, spent: float) -> bool:
+    """Return whether nothing is left to do for a sweep, or its time is over."""
+    if not (folder / "sweep.json").exists():
+        return False
+    spec = read_spec(folder)
+    has_seeds = task.experiment.max_sequences is None or spec["confirm_seeds"] >= task.experiment.seeds
+    return has_seeds and "ended_by" in spec and (spec["ended_by"] is None or spent >= USED * (allowed - START_SECONDS))
+
+
+def _settings(task: Task, allowed: float, results: Path) -> dict[str, Any]:
+    """Return the settings of the sweep of an experiment."""
+    experiment = task.experiment
+    settings = _cells(task, results) | {"name": task.key, "match": [experiment.match] if experiment.match else []}
+    if experiment.max_sequences is None:
+        return settings | {"budget": f"{task.seconds:.0f}s"}
+    return settings | {
+        "budget": "quick",
+        "max_sequences": experiment.max_sequences,
+        "trials": experiment.trials,
+        "top_k": 1,
+        "confirm_seeds": experiment.seeds,
+        "wall_time": max(1.0, allowed - START_SECONDS),
+    }
+
+
+def _cells(task: Task, results: Path) -> dict[str, Any]:
+    experiment = task.experiment
+    return {
+        "datasets": experiment.datasets,
+        "lengths": experiment.lengths or None,
+        "models": experiment.models,
+        "search_spaces": task.claim.search_spaces,
+        "results": results,
+    }
+
+
+# Speed and gradients
+
+
+def _plan(task: Task, results: Path) -> Plan:
+    match = [task.experiment.match] if task.experiment.match else []
+    settings = _cells(task, results) | {"match": match, "budget": "smoke", "name": task.key, "workers": 1}
+    return prepare.make(SweepConfig.build(None, settings))
+
+
+def _speed(task: Task, end: float, results: Path, display: Display) -> float:
+    """Time every model at every length, one run at a time, in as many processes as the experiment has seeds.
+
+    The models alternate, so that a slow spell of the machine meets all of them. Returns the seconds of all records.
+    """
+    plan, folder = _plan(task, results), results / FOLDER / task.key
+    engine = LocalEngine(plan.slots[:1], stall_seconds=plan.config.stall_seconds)
+    found: list[RunRecord] = []
+    try:
+        engine.start_server()
+        for number in range(task.experiment.seeds):
+            for cell in plan.cells:
+                run_id = cell.id.trial(number).speed()
+                path = folder / str(run_id)
+                record = RunRecord.read(path)
+                if record is None and time.monotonic() < end:
+                    config = run_config(plan, cell, run_id, "speed", cell.space.default, number=number)
+                    (record,) = carry_out(engine, [(config, path)])
+                found += [record] if record is not None else []
+    finally:
+        engine.close()
+    _say_missing(task, len(found), len(plan.cells) * task.experiment.seeds, display)
+    return wall_seconds(found)
+
+
+def _gradients(task: Task, end: float, results: Path, display: Display) -> float:
+    """Measure the half-life of the gradient in untrained networks of each model; return the seconds of all rows."""
+    plan, path = _plan(task, results), results / FOLDER / f"{task.key}.json"
+    rows = {(row["dataset"], row["length"], row["model"]): row for row in evidence.rows(path)}
+    for cell in plan.cells:
+        key = (cell.dataset.name, cell.length, cell.space.name)
+        began, lives = time.monotonic(), list(rows.get(key, {}).get("half_lives", []))
+        earlier = rows.get(key, {}).get("seconds", 0.0)
+        while len(lives) < task.experiment.seeds and time.monotonic() < end:
+            lives.append(call("bench.training.diagnosis:half_life_at_start", _network(plan, cell, 1 + len(lives))))
+        seconds = earlier + time.monotonic() - began
+        rows[key] = dict(zip(("dataset", "length", "model"), key, strict=True)) | {
+            "half_lives": lives,
+            "seconds": round(seconds, 3),
+        }
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(path, list(rows.values()))
+    measured = sum(len(row["half_lives"]) for row in rows.values())
+    _say_missing(task, measured, len(plan.cells) * task.experiment.seeds, display)
+    return sum(float(row["seconds"]) for row in rows.values())
+
+
+def _network(plan: Plan, cell: Cell, seed: int) -> RunConfig:
+    return run_config(plan, cell, cell.id, "probe", cell.space.default, seed=seed)
+
+
+def _say_missing(task: Task, measured: int, wanted: int, display: Display) -> None:
+    if measured < wanted:
+        display.say(f"{task.claim.name}: {task.name}: {measured} of {wanted} measurements fit into the time")

@@ -1,0 +1,133 @@
+"""The gates of an experiment: what must hold of its records before it may decide anything.
+
+A gate that fails makes a sub-claim undecided, never refuted: the experiment was not able to show it.
+"""
+
+import math
+import statistics
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from bench.claims.declaration import CHEAP, KINDS, SubClaim
+from bench.claims.evidence import Evidence, Question
+from bench.claims.measures import Unit, is_learned
+from bench.config.sweep_settings import MatchRule
+from bench.results.disturbance import of_speed
+
+MOST_Z = 3.0  # deviations by which a constant answer may be off the chance of its task
+MATCHED = 0.05  # relative difference of a capacity from its target
+MOST_FAILED = 0.2  # share of the confirm runs of an arm
+MOST_SPREAD = 0.1  # interquartile range of repeated times over their median
+MOST_DISTURBED = 0.5  # share of the measurements
+TIMES = {"train_step": "train", "latency": "latency"}
+"""The word by which records name the repeats behind a measure."""
+
+
+class Gate(NamedTuple):
+    """A gate, whether it holds, and what was found."""
+
+    id: str
+    holds: bool
+    text: str
+
+
+def check(sub: SubClaim, found: Evidence, units: Sequence[Unit]) -> list[Gate]:
+    """Return the gates that apply to a sub-claim and that its records can show, each once."""
+    asked = list(dict.fromkeys(question for unit in units for question in unit.questions))
+    arms = [arm for arm in (sub.arm, sub.against) if arm and arm not in CHEAP]
+    kind = KINDS.get(sub.measure, "sweep")
+    if kind == "speed":
+        return [_noise(sub, found, asked, arms)] if sub.measure in TIMES else []
+    if kind == "gradients":
+        return []
+    gates = [*_chance(found, asked), *_alive(found, units, arms), *_matched(found, asked, arms)]
+    return [*gates, *_equal(found, asked, arms), *_failures(found, asked, arms)]
+
+
+def _chance(found: Evidence, asked: Sequence[Question]) -> Iterator[Gate]:
+    """g1: a constant answer, measured on the test split, scores what the task declares as chance."""
+    worst, where = 0.0, None
+    for question in asked:
+        run = found.cheap.get(question)
+        measured = (run.baselines or {}).get("constant answer") if run is not None else None
+        if run is None or measured is None or run.asked.metric != "accuracy" or run.asked.solved is None:
+            continue
+        chance = run.asked.chance
+        z = abs(measured - chance) / math.sqrt(chance * (1 - chance) / run.config.train.num_test)
+        if where is None or z > worst:
+            worst, where = z, question
+    if where is not None:
+        yield Gate("g1", worst < MOST_Z, f"a constant answer is {worst:.1f} deviations off chance ({where})")
+
+
+def _alive(found: Evidence, units: Sequence[Unit], arms: Sequence[str]) -> Iterator[Gate]:
+    """g3: at least one arm learns the easiest length of a task."""
+    easiest: dict[str, Question] = {}
+    for question in (question for unit in units for question in unit.questions):
+        known = easiest.get(question.dataset)
+        if known is None or question.length < known.length:
+            easiest[question.dataset] = question
+    tried = [question for question in easiest.values() if any(found.confirmed(question, arm) for arm in arms)]
+    if tried:
+        dead = [str(question) for question in tried if not is_learned(found, question, arms)]
+        text = f"no arm learns {', '.join(dead)}" if dead else "the easiest length of every task is learned"
+        yield Gate("g3", len(dead) < len(tried), text)
+
+
+def _matched(found: Evidence, asked: Sequence[Question], arms: Sequence[str]) -> Iterator[Gate]:
+    """g4: every network has the number of parameters that the experiment asks for."""
+    text = found.experiment.match
+    if text is None or MatchRule.parse(text).measure != "parameters":
+        return
+    target, worst = MatchRule.parse(text).target, 0.0
+    runs = [run for question in asked for arm in arms for run in found.confirmed(question, arm) if run.parameters]
+    for run in runs:
+        size = run.parameters.get("encoder", 0) + run.parameters.get("head", 0)
+        worst = max(worst, abs(size / target - 1))
+    if runs:
+        yield Gate("g4", worst <= MATCHED, f"parameters within {100 * worst:.1f} % of the target")
+
+
+def _equal(found: Evidence, asked: Sequence[Question], arms: Sequence[str]) -> Iterator[Gate]:
+    """g5: both arms had as many trials, and as many training sequences in a run."""
+    unequal = []
+    compared = False
+    for question in asked:
+        cells = [found.cells.get((question, arm)) for arm in arms]
+        work = {
+            (len(cell.screened), cell.confirmed[0].config.train.max_sequences)
+            for cell in cells
+            if cell is not None and cell.confirmed and not cell.is_halved
+        }
+        compared = compared or len(work) > 0
+        if len(work) > 1:
+            unequal.append(str(question))
+    if compared and len(arms) > 1:
+        text = f"unequal trials or sequences: {', '.join(unequal)}" if unequal else "equal trials and sequences"
+        yield Gate("g5", not unequal, text)
+
+
+def _failures(found: Evidence, asked: Sequence[Question], arms: Sequence[str]) -> Iterator[Gate]:
+    """g8: few confirm runs of each arm failed; a failed run counts as not solved, and is never dropped."""
+    worst, where = 0.0, ""
+    has_runs = False
+    for arm in arms:
+        runs = [run for question in asked for run in found.confirmed(question, arm)]
+        has_runs = has_runs or bool(runs)
+        share = sum(run.state == "failed" for run in runs) / max(1, len(runs))
+        if share > worst:
+            worst, where = share, f" of {arm}"
+    if has_runs:
+        yield Gate("g8", worst < MOST_FAILED, f"{worst:.0%} of the runs{where} failed")
+
+
+def _noise(sub: SubClaim, found: Evidence, asked: Sequence[Question], arms: Sequence[str]) -> Gate:
+    """g10: repeated times agree, and other processes disturbed few of them; disturbed ones are left out."""
+    name, spreads, disturbed = TIMES[sub.measure], [], 0
+    for run in (run for question in asked for arm in arms for run in found.speed.get((question, arm), ())):
+        if run.speed is not None:
+            disturbed += sub.measure in (of_speed(run.speed) or [])
+            spreads.append(run.speed.get(f"{name}_spread", 0.0))
+    spread = statistics.median(spreads) if spreads else math.nan
+    text = f"times spread by {spread:.0%} in the median; {disturbed} of {len(spreads)} disturbed by other processes"
+    return Gate("g10", spread < MOST_SPREAD and disturbed <= MOST_DISTURBED * len(spreads), text)

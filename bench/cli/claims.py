@@ -35,6 +35,14 @@ class Time(click.ParamType[float]):
         return seconds
 
 
+def _written(seconds: float) -> str:
+    """Return a time as the option takes it: 30m for 1800."""
+    unit, size = next(
+        (unit, size) for unit, size in (("h", 3600), ("m", 60), ("s", 1)) if seconds % size == 0 or size == 1
+    )
+    return f"{seconds / size:g}{unit}"
+
+
 @click.command(epilog=EXAMPLES)
 @click.argument("names", nargs=-1, metavar="[CLAIMS]...")
 @click.option("--budget", type=Time(), default="30m", show_default=True, metavar="TIME",
@@ -67,7 +75,7 @@ def claims(names: tuple[str, ...], budget: float, results: Path, as_json: bool) 
     found = verdicts.decide_all(chosen, budget, results)
     folder = results / "claims"
     folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(folder / "claims.md", page.markdown(found, f"{budget:.0f}s"))
+    write_atomically(folder / "claims.md", page.markdown(found, _written(budget)))
     write_atomically(folder / "claims.csv", page.as_csv(found))
     if as_json:
         click.echo(json.dumps(page.rows(found)))

@@ -112,7 +112,7 @@ def test_a_budget_is_a_time(tmp_path, monkeypatch):
 def test_a_claim_is_decided_from_its_file_and_nothing_is_measured_twice(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "own.toml").write_text(OWN)
-    words = ["claims", "own.toml", "--budget", "5m"]
+    words = ["claims", "own.toml", "--budget", "1h"]
     first = CliRunner().invoke(main, words)
     assert first.exit_code == 0, first.stderr
     assert "own: A claim" in first.stdout

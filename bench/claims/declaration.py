@@ -53,6 +53,7 @@ class Experiment(Strict):
     share: Share = 1.0  # of the claim's time
     datasets: Names
     lengths: Annotated[list[Length], Field(max_length=100)] = []  # the shortest of each data set's card if empty
+    test_lengths: Annotated[list[Length], Field(max_length=100)] = []  # at which trained models are tested as well
     models: Names
     match: str | None = None  # capacity, such as parameters=20k
     # Training sequences of a run, with the default configurations. None: the sweep searches within its time.
@@ -93,6 +94,7 @@ class SubClaim(Strict):
     margin: Annotated[float, Between(0, 1e9)]  # smallest effect of interest, in the unit of the measure
     tasks: list[str] = []  # data sets of the experiment; all if empty
     lengths: list[int] = []  # all if empty
+    test_length: int | None = None  # of measure score: at which the models were tested; None: that of training
     quorum: Annotated[int, Between(1, 1000)] | None = None  # tasks that must support it; None: all
 
     @model_validator(mode="after")
@@ -105,6 +107,8 @@ class SubClaim(Strict):
             raise ValueError(f"measure {self.measure} {need}")
         if self.measure in RATIOS and self.margin <= 0:
             raise ValueError(f"margin: a ratio above 0 for measure {self.measure}, but found {self.margin:g}")
+        if self.test_length is not None and (self.measure != "score" or self.against in CHEAP):
+            raise ValueError("test_length: needs measure score and two models; remove it")
         if self.against in CHEAP and self.measure not in ("score", "seconds_to_target"):
             raise ValueError(f"against: measure {self.measure} compares two models, but found {self.against!r}")
         return self
@@ -152,6 +156,7 @@ class Claim(Strict):
             ("model", models, experiment.models),
             ("tasks", sub.tasks, {*experiment.datasets, *longest.datasets}),
             ("lengths", sub.lengths, {*experiment.lengths, *longest.lengths}),
+            ("test_length", [sub.test_length] if sub.test_length else [], experiment.test_lengths),
         )
         for what, named, available in known:
             for name in named:

@@ -28,7 +28,7 @@ from bench.sweeps.status import Display
 from bench.wording import duration
 
 ORDER = ("gradients", "speed", "sweep")  # the cheapest evidence comes first
-START_SECONDS = 5.0  # of a sweep's time, for its start and its end
+START_SECONDS = 8.0  # of a sweep's time, for its start and its end
 USED = 0.9  # of its time after which a sweep that its budget ended is not resumed
 
 
@@ -115,6 +115,7 @@ def _settings(task: Task, allowed: float, results: Path) -> dict[str, Any]:
     """Return the settings of the sweep of an experiment."""
     experiment = task.experiment
     settings = _cells(task, results) | {"name": task.key, "match": [experiment.match] if experiment.match else []}
+    settings["test_lengths"] = experiment.test_lengths or None
     if experiment.max_sequences is None:
         return settings | {"budget": f"{task.seconds:.0f}s"}
     return settings | {

@@ -26,7 +26,7 @@ RANDOM = "random_score"  # the floor of anomaly detection, which has no score on
 MOST_MISSED = 1 / 3
 """Share of the seeds of an arm that may miss a target; beyond that only a bound of the ratio is known."""
 
-LEARNED = 0.5  # of the way from chance to the threshold
+LEARNED = 0.2  # of the way from chance to the threshold, by which a task counts as learned
 
 LONGEST = 1e6  # steps; a half-life of a gradient that does not decay counts as so many
 
@@ -55,7 +55,7 @@ def units(sub: SubClaim, found: Evidence) -> list[Unit]:
 
 
 def is_learned(found: Evidence, question: Question, arms: Sequence[str]) -> bool:
-    """Return whether a run of one of the arms came half of the way from chance to where a task counts as solved.
+    """Return whether a run of one of the arms came LEARNED of the way from chance to where a task counts as solved.
 
     Otherwise the runs were too short for the task, and a comparison says nothing. True for tasks that are a matter of
     degree.
@@ -76,6 +76,8 @@ def _score(sub: SubClaim, found: Evidence, question: Question) -> Differences:
 def _by_seed(sub: SubClaim, found: Evidence, question: Question) -> dict[int, float]:
     """Return the difference of the test scores of both arms by seed, above 0 where the arm is better."""
     runs = found.confirmed(question, sub.arm)
+    if sub.test_length is not None:
+        return _by_seed_beyond(sub, found, question, sub.test_length)
     if sub.against in ("floor", "cheap baseline"):
         cheap = found.cheap.get(question)
         other = None if cheap is None else cheap_score(cheap, is_floor=sub.against == "floor")
@@ -84,6 +86,19 @@ def _by_seed(sub: SubClaim, found: Evidence, question: Question) -> dict[int, fl
         scores = _scores(found.confirmed(question, sub.against or ""))
     sign = runs[0].asked.test_sign if runs else 1
     return {seed: sign * (value - scores[seed]) for seed, value in _scores(runs).items() if seed in scores}
+
+
+def _by_seed_beyond(sub: SubClaim, found: Evidence, question: Question, length: int) -> dict[int, float]:
+    """Return the difference of the scores at another length than that of training, by seed."""
+    sides: list[dict[int, float]] = []
+    for arm in (sub.arm, sub.against or ""):
+        cell = found.cells.get((question, arm))
+        seeds = [run.config.seed for run in cell.confirmed if run.test is not None] if cell is not None else []
+        scores = cell.by_length.get(length, []) if cell is not None else []
+        sides.append(dict(zip(seeds, scores, strict=False)) if len(seeds) == len(scores) else {})
+    runs = found.confirmed(question, sub.arm)
+    sign = runs[0].asked.sign if runs else 1
+    return {seed: sign * (value - sides[1][seed]) for seed, value in sides[0].items() if seed in sides[1]}
 
 
 def _scores(runs: Sequence[RunRecord]) -> dict[int, float]:

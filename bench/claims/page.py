@@ -116,7 +116,7 @@ def _contrast(sub: SubVerdict) -> str:
     declared = sub.sub
     against = f" against {declared.against}" if declared.against else ""
     quorum = f", on {sub.quorum} of {len(sub.tasks)} tasks" if len(sub.tasks) > 1 else ""
-    measure = declared.measure.replace("_", " ")
+    measure = declared.measure.replace("_", " ") + (f" at {declared.test_length:,}" if declared.test_length else "")
     return f"{measure} of {declared.arm}{against}: {declared.rule} {declared.margin:g}{quorum}"
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from bench.claims import declaration, evidence, page, verdicts
 from bench.claims.rules import Verdict
-from bench.results.record import Epoch, Seconds, write_json
+from bench.results.record import Epoch, RunRecord, Seconds, write_json
 from tests.claims.test_declaration import mine
 from tests.makers import SETTINGS, record
 
@@ -310,3 +310,16 @@ def test_evidence_that_searches_within_its_time_is_kept_by_that_time(tmp_path):
     claim = declaration.read(mine(tmp_path, ("max_sequences = 640", "max_sequences = 640\nlong = { seeds = 9 }")))
     assert evidence.key_of(claim, "one", 1800.0, 600.0) == "claim-mine-one"
     assert evidence.key_of(claim, "one", 28800.0, 600.0) == "claim-mine-one-long"
+
+
+def test_models_are_compared_beyond_their_training_length(tmp_path):
+    folder = sweep(tmp_path / "results")
+    for arm, beyond in (("lstm", [0.9, 0.95, 0.92, 0.9, 0.91]), ("rnn", [0.5, 0.52, 0.5, 0.51, 0.5])):
+        cell(folder, arm, GOOD)
+        path = folder / "runs" / f"latch/L8/{arm}/t0-test"
+        test = RunRecord.read(path)
+        by_length = {run: {16: {"accuracy": score}} for run, score in zip(test.tests, beyond, strict=True)}
+        test.model_copy(update={"by_length": by_length}).write(path)
+    changes = ("lengths = [8]", "lengths = [8]\ntest_lengths = [16]")
+    assert decided(tmp_path, changes).verdict is Verdict.REFUTED
+    assert decided(tmp_path, changes, ("margin = 0.1", "margin = 0.1\ntest_length = 16")).verdict is Verdict.SUPPORTED

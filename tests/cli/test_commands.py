@@ -170,7 +170,7 @@ def test_the_help_of_a_command_fits_80_columns_and_shows_its_examples_line_by_li
     assert "\\b" not in output
     assert max(map(len, output.splitlines())) <= 80
     examples = re.findall(r"^ *(.*)python -m bench \w+ .*--", output.partition("Examples:")[2], re.MULTILINE)
-    assert (command in ("sweep", "speed")) == bool(examples)
+    assert (command in ("sweep", "speed", "claims")) == bool(examples)
     assert set(examples) <= {""}
 
 

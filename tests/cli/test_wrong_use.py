@@ -90,7 +90,7 @@ WRONG |= cases(("export", "--out", "o"), "--length", (*WHOLE, "0"), "must be a w
 WRONG |= cases(("predict", "a", "b"), "--num-tokens", WHOLE, "must be a whole number from 1 to 1,000,000")
 WRONG |= cases(("predict", "a", "b"), "--temperature", REAL, "must be a number from 0 to 100")
 WRONG |= cases(("predict", "a", "b"), "--seed", ("x", "", "-1"), "must be a whole number from 0 to")
-for command in ("sweep", "plan", "run", "speed", "leaderboard", "report", "list", "check", "fetch", "export", "predict", "evaluate", "example", "ui", "sync", "portfolio", "compare", "diagnose"):  # fmt: skip
+for command in ("sweep", "plan", "run", "speed", "leaderboard", "report", "list", "check", "fetch", "export", "predict", "evaluate", "example", "ui", "sync", "portfolio", "compare", "diagnose", "claims"):  # fmt: skip
     WRONG[command, "--nope"] = "no such option '--nope'"
 WRONG |= {
     ("--nope",): "no such option '--nope'; see {prog} --help",
@@ -162,6 +162,10 @@ WRONG |= {
     ("check", "--search-spaces", "nowhere"): "--search-spaces: nowhere is not a directory",
     ("check", "--datasets", "nowhere"): "--datasets: nowhere is not a directory",
     ("speed", "no.csv"): "no.csv: ",
+    ("claims", "vanish"): "unknown claim 'vanish'; did you mean 'vanishing'?",
+    ("claims", "no.toml"): "no.toml: No such file or directory",
+    ("claims", "--budget", "quick"): "--budget: must be a number of seconds, or such as 90s, 30m, 2h or 1d",
+    ("claims", "--budget", "1s"): "--budget: must be a time from 20 s to a year, but found 1s",
 }
 
 

@@ -453,6 +453,11 @@ def _finished(plan: "Plan", outcome: "Outcome", display: Any) -> Sweep:
         display.say(f"ended early: {outcome.ended_by}")
     if not outcome.tracked:
         display.say(f"MLflow: some runs are missing; to add them, run: python -m bench sync {plan.name}")
+    if plan.config.diagnose:
+        from bench.export.diagnose import of_winners
+
+        for line in of_winners(plan.config.results, plan.folder):
+            display.say(line)
     return sweep
 
 

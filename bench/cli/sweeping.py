@@ -55,7 +55,13 @@ def sweep(file: Path | None, as_json: bool, **options: Any) -> None:
 
     with screen:
         outcome = coordinator.run(plan, screen, began=time.monotonic() - timed.process_seconds())
-    _show_end(plan, outcome, as_json)
+    findings: list[str] = []
+    if plan.config.diagnose and not outcome.exit_code:
+        wait("loading torch")
+        from bench.export.diagnose import of_winners
+
+        findings = of_winners(plan.config.results, plan.folder)
+    _show_end(plan, outcome, as_json, findings)
     leave(outcome.exit_code)
 
 
@@ -206,8 +212,8 @@ def _work_lines(plan: "Plan") -> list[str]:
     return list(lines.values())
 
 
-def _show_end(plan: "Plan", outcome: "Outcome", as_json: bool) -> None:
-    """Print the leaderboard of a sweep that ended, what to know about it, and the next commands."""
+def _show_end(plan: "Plan", outcome: "Outcome", as_json: bool, findings: list[str]) -> None:
+    """Print the leaderboard of a sweep that ended, what to know about it, its diagnosis, and the next commands."""
     from bench.cli.screen import print_answers, print_board
     from bench.errors import StoreError
     from bench.results import decisions, leaderboard, tables
@@ -230,6 +236,8 @@ def _show_end(plan: "Plan", outcome: "Outcome", as_json: bool) -> None:
     card = decisions.lines(decisions.questions_of(plan.folder, records, plan.budget.top_k))
     if card:
         print_answers(card)
+    for line in findings:
+        click.echo(line)
     if plan.config.budget == "smoke":
         click.echo("(budget smoke only shows that everything runs; it does not compare models)")
     if outcome.ended_by:

@@ -76,22 +76,23 @@ def diagnose(sweep: str | None, dataset: str | None, length: int | None, model: 
     """Show what trained models of SWEEP, or of the latest sweep, do with the past.
 
     The command measures how the gradient of the last loss shrinks by lag, how open the gates of LSTM and GRU are, and
-    how far attention looks back, before and after training. Nothing is trained. The tables are written into the folder
-    diagnoses of the sweep, and the report and MLflow show them.
+    how far attention looks back, before, half way through and after training. Nothing is trained. The tables and charts
+    are written into the folder diagnoses of the sweep, and the report and MLflow show them.
     """
-    from bench.results import diagnoses, sweeps
+    from bench.results import sweeps
 
     (folder,) = sweeps.find(results, [sweep] if sweep else [], note)
     wait("loading torch")
-    from bench.export.diagnose import diagnose_sweep
-    from bench.report import report
-    from bench.tracking import models
+    from bench.export.diagnose import diagnose_sweep, show
 
-    for cell, path, table in diagnose_sweep(folder, dataset, length, model):
-        for line in diagnoses.lines(table):
-            click.echo(f"{cell.space} on {cell.dataset} at {cell.length}: {line}")
-        click.echo(f"wrote {path}", err=True)
-    problem = models.log_report(results, folder, report.write(folder))
+    made = []
+    for diagnosis in diagnose_sweep(folder, dataset, length, model):
+        made.append(diagnosis)
+        for line in diagnosis.lines:
+            click.echo(line)
+        for file in diagnosis.files:
+            click.echo(f"wrote {file}", err=True)
+    problem = show(results, folder, made)
     if problem:
         note(f"the report is written, but not logged to MLflow: {problem}")
 

@@ -348,6 +348,9 @@ class SweepConfig(Strict):
     name: Annotated[str, AfterValidator(_name)] | None = setting(
         OUTPUT, "Name of the sweep. Use the same name to resume it.", "NAME"
     )
+    diagnose: bool = setting(
+        OUTPUT, "At the end, show what the winners do with the past, as `bench diagnose` does.", default=False
+    )
     allow_mixed: bool = setting(
         OUTPUT, "Resume a sweep even if its rules or the code of a model have changed.", default=False
     )

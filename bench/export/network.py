@@ -16,6 +16,7 @@ from bench.training.fit import refit
 from bench.training.ledger import Ledger
 from bench.training.module import SequenceModule
 from bench.training.timing import latency
+from bench.training.watch import Weights
 
 SPLITS = {"val": "validation", "test": "test"}
 
@@ -102,10 +103,18 @@ def _module(sweep: Path, run: RunRecord, task: Task) -> SequenceModule:
     return module
 
 
-def weights_of(sweep: Path, run: RunRecord) -> dict[str, torch.Tensor]:
+def weights_of(sweep: Path, run: RunRecord) -> Weights:
     """Return the trained weights of a confirm run. Raises StoreError."""
     try:
         return weights.read(sweep / "runs" / run.config.run, run.weights_sha256)
     except StoreError as error:
         rule = "delete the record.json beside it and resume the sweep to train the run again"
         raise StoreError(f"{error}; {rule}") from None
+
+
+def middle_of(sweep: Path, run: RunRecord) -> tuple[int, Weights] | None:
+    """Return the training steps that a confirm run had made half way, and its weights then; None if not kept.
+
+    Raises StoreError if the file is damaged.
+    """
+    return weights.read_middle(sweep / "runs" / run.config.run)

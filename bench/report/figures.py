@@ -61,7 +61,7 @@ class Series:
     y: Sequence[float]
     low: Sequence[float] = ()  # of y; of x in a chart of rows
     high: Sequence[float] = ()
-    line: Literal["", "line", "dashed"] = "line"
+    line: Literal["", "line", "dashed", "dotted"] = "line"
     points: Literal["", "filled", "hollow", "faint", "tick"] = "filled"
     tag: str = ""  # written beside the first point
     band: bool = False  # shade between low and high, instead of a bar at each point
@@ -237,7 +237,7 @@ def _series(axes: "Axes", chart: Chart, series: Series, models: list[str], other
     if chart.dodge:
         x = [_dodged(chart, value, models.index(series.model), len(models)) for value in x]
     if series.line:
-        style: Any = (0, (4, 2)) if series.line == "dashed" else "-"
+        style: Any = {"dashed": (0, (4, 2)), "dotted": (0, (1, 2))}.get(series.line, "-")
         axes.plot(x, series.y, color=ink, linewidth=1.8, alpha=0.85, linestyle=style, zorder=3)
     if series.low and series.band:
         axes.fill_between(x, series.low, series.high, color=ink, alpha=0.12, linewidth=0, zorder=2)

@@ -17,8 +17,8 @@ FOLDER = "diagnoses"  # of a sweep
 class Row(NamedTuple):
     """One number of a network, with its range."""
 
-    at: str  # start or end of training
-    quantity: str  # gradient of the state or of the input, a gate, survives, attention distance
+    at: str  # start or end of training, or its middle: the validation nearest to half way to the best one
+    quantity: str  # gradient of the state or of the input, a gate, survives, attention distance, training steps
     part: str  # the layer; or half-life, zeros in float32, subnormal in float32
     step: int  # lag for gradients and `survives`, step of the sequence for gates
     mean: float
@@ -55,9 +55,10 @@ def lines(table: pd.DataFrame) -> list[str]:
         own = table[(table["quantity"] == quantity) & (table["part"] == "half-life")]
         if len(own):
             lives = {row.at: _steps(row.mean) for row in own.itertuples()}
+            half_way = f", {lives['middle']} half way" if "middle" in lives else ""
             lost = table[(table["quantity"] == quantity) & (table["part"] == "zeros in float32")]
             share = {row.at: row.mean for row in lost.itertuples()}
-            text = f"the {quantity} halves {lives.get('start')} before training and {lives.get('end')} after it"
+            text = f"the {quantity} halves {lives['start']} before training{half_way} and {lives['end']} after it"
             if own["mean"].isna().any():
                 text = f"half-life of the {quantity}: too few steps of it to measure one"
             if share.get("end", 0.0) >= 0.0005:
@@ -75,6 +76,11 @@ def lines(table: pd.DataFrame) -> list[str]:
     for row in end[end["quantity"] == "attention distance"].itertuples():
         sentences.append(f"attention of {row.part} looks {number(row.mean)} steps away on average "
                          f"(heads from {number(row.low)} to {number(row.high)})")  # fmt: skip
+    middle = table[(table["at"] == "middle") & (table["quantity"] == "training steps")]["mean"]
+    if len(middle):
+        sentences.append(f"half way is after {middle.iloc[0]:,.0f} training steps")
+    else:
+        sentences.append("weights of the middle of training were not kept")
     return sentences
 
 

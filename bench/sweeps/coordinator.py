@@ -475,7 +475,8 @@ class _Coordinator:
             if run.config.run in record.config.opens_test_of:
                 self.tracker.write_record(run)
             elif run.config.phase == "confirm" and record.state == "complete":
-                (self._folder(run) / "weights.pt").unlink(missing_ok=True)  # only the chosen one's are kept
+                for name in ("weights.pt", "middle.pt"):  # only the chosen one's are kept
+                    (self._folder(run) / name).unlink(missing_ok=True)
 
     def _count(self, record: RunRecord) -> None:
         runs = self.runs[record.config.cell]

@@ -236,9 +236,9 @@ class RunCost(NamedTuple):
         epoch = self.epoch + settings.steps_per_epoch * self.step + settings.num_val * self.evaluation
         return settings.num_epochs * epoch
 
-    def test(self, settings: TrainSettings, seeds: int) -> float:
-        """Return the seconds of the run that evaluates `seeds` confirmed seeds on the test split."""
-        return self.start + seeds * settings.num_test * self.evaluation if seeds else 0.0
+    def test(self, seeds: int, sequences: float) -> float:
+        """Return the seconds of the run that opens the test split: `sequences` for each of `seeds` confirmed seeds."""
+        return self.start + seeds * sequences * self.evaluation if seeds else 0.0
 
 
 def _step_and_epoch(short: RunRecord, longer: RunRecord | None) -> tuple[float, float]:
@@ -312,7 +312,8 @@ def estimate_cell(
     training = cost.training(settings)
     full = cost.start + cost.first_epoch + training
     share, learned_from = _share(plan, cell, earlier)
-    slot_seconds = runs * (full - (1 - share) * training) + cost.test(settings, plan.budget.confirm_seeds)
+    test = cost.test(plan.budget.confirm_seeds, plan.test_sequences(cell))
+    slot_seconds = runs * (full - (1 - share) * training) + test
     peak = max(probe.peak_memory_bytes or 0 for probe in (short, record))
     price = plan.usd_per_hour
     return CellEstimate(

@@ -79,6 +79,16 @@ class Plan:
         steps = self.full_steps.get(question_of(cell))
         return settings if steps is None else of_steps(settings, steps)
 
+    def test_sequences(self, cell: Cell) -> float:
+        """Return how many sequences of a cell's length are evaluated when the test split meets one confirmed seed.
+
+        Several seeds are also averaged, by their outputs for the validation split. A sequence of another length
+        (--test-lengths) counts in proportion to it.
+        """
+        settings, lengths = self.settings(cell), {cell.length, *(self.config.test_lengths or ())}
+        splits = settings.num_test + (settings.num_val if self.budget.confirm_seeds > 1 else 0)
+        return splits + (settings.num_test * sum(lengths) / cell.length if self.config.test_lengths else 0.0)
+
     @property
     def limits(self) -> Limits:
         """What a configuration may cost at most to be chosen."""

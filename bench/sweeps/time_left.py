@@ -226,8 +226,8 @@ class Cost(NamedTuple):
             steps = max(1e-3, estimate.run_seconds - RUN_SECONDS)
             share = estimate.share if estimate.learned_from else share
             step = steps / (settings.max_steps + validations)
-        tested = settings.num_test + (settings.num_val if seeds > 1 else 0)
-        test = RUN_SECONDS + VALIDATED * seeds * tested / settings.batch_size * step if seeds else 0.0
+        tested = seeds * plan.test_sequences(cell)
+        test = RUN_SECONDS + VALIDATED * tested / settings.batch_size * step if seeds else 0.0
         return cls(RUN_SECONDS, steps, share, test)
 
     def seconds(self, share: float) -> float:

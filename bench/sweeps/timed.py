@@ -127,7 +127,7 @@ def confirm_seconds(
     """
     full = [cost.start + cost.first_epoch + end * epoch_cost(cost, settings) for cost in costs.values()]
     run = (statistics.fmean(full) + max(full)) / 2
-    tests = max((cost.test(settings, seeds) for cost in costs.values()), default=0.0)
+    tests = max((cost.test(seeds, settings.num_test) for cost in costs.values()), default=0.0)
     return math.ceil(models * seeds / slots) * run + math.ceil(models / slots) * tests
 
 

@@ -2,6 +2,7 @@
 
 import logging
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -81,14 +82,19 @@ def register_model(results: Path, folder: Path, run: str, path: Path, name: str)
         return f"MLflow: not registered: {store.explain(error, results)}"
 
 
-def log_report(results: Path, folder: Path, report: Path) -> str | None:
-    """Put a sweep's report beside its runs in MLflow, once in each dataset's experiment; return why not, or None."""
+def log_report(results: Path, folder: Path, report: Path, diagnoses: Sequence[Path] = ()) -> str | None:
+    """Put a sweep's report beside its runs in MLflow, once in each dataset's experiment; return why not, or None.
+
+    The files of `diagnoses` lie in a folder of that name beside it.
+    """
     try:
         client = store.connect(results)
         of_sweep = pages.where("bench.sweep", store.sweep_key(folder))
         runs = _runs(client, f"{of_sweep} and {pages.where('bench.kind', 'sweep')}")
         for run in runs:
             client.log_artifact(run.info.run_id, str(report))
+            for file in diagnoses:
+                client.log_artifact(run.info.run_id, str(file), "diagnoses")
         return None if runs else f"MLflow does not hold the sweep; run: python -m bench sync {folder.name}"
     except Exception as error:  # noqa: BLE001 - the report is kept, whatever MLflow raises
         return store.explain(error, results)

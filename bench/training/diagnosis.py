@@ -1,7 +1,8 @@
 """What a trained network does with the past: gradients by lag, gates by step, and how far attention looks back.
 
-A network's own weights are examined before and after training, on sequences of the validation part and in double
-precision, so that no gradient is lost to subnormal numbers. How many a run in single precision would lose is counted.
+A network's own weights are examined before, half way through and after training, on sequences of the validation part
+and in double precision, so that no gradient is lost to subnormal numbers. How many a run in single precision would lose
+is counted.
 
 B batch, L steps, D input width, H hidden width, N heads, S steps looked at.
 """
@@ -23,6 +24,7 @@ from bench.config.settings import RunConfig
 from bench.results.diagnoses import Row
 from bench.training.datamodule import to_tensors
 from bench.training.module import SequenceModule, Tensors
+from bench.training.watch import Weights
 
 SEQUENCES = 61  # a prime, which no width of a state equals; that are examined, of the longest of the validation part
 FIT = (2, 64)  # lags between which a half-life is fitted
@@ -43,14 +45,22 @@ class _Seen:
     distances: list[Tensor] = field(default_factory=list)  # of each layer of attention, (N,)
 
 
-def diagnose(task: Task, config: RunConfig, trained: dict[str, Tensor]) -> list[Row]:
-    """Return what the network of a run does with the past, with its initial weights and with the `trained` ones."""
+def diagnose(task: Task, config: RunConfig, trained: Weights, middle: tuple[int, Weights] | None = None) -> list[Row]:
+    """Return what the network of a run does with the past, with its initial weights and with the `trained` ones.
+
+    `middle` holds the training steps that were made half way, and the weights then, if they were kept.
+    """
     torch.manual_seed(config.seed)
     module = SequenceModule(task, config).eval().double()
     batch = _longest(to_tensors(task.split("val", config.train.num_val)))
     rows = [Row("start", *row) for row in _examine(module, batch)]
+    if middle is not None:
+        steps, weights = middle
+        module.load_state_dict(weights)
+        rows.append(Row("middle", "training steps", "", 0, steps, math.nan, math.nan))
+        rows += [Row("middle", *row) for row in _examine(module, batch)]
     module.load_state_dict(trained)
-    return rows + [Row("end", *row) for row in _examine(module.double(), batch)]
+    return rows + [Row("end", *row) for row in _examine(module, batch)]
 
 
 def half_life_at_start(config: RunConfig) -> float:

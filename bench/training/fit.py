@@ -33,7 +33,7 @@ logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)  # remarks on har
 
 
 def fit(config: RunConfig, task: Task, on_report: OnReport, folder: Path | None, ledger: Ledger) -> dict[str, Any]:
-    """Train a configuration and return the fields of its record; a confirm run leaves `weights.pt` in `folder`.
+    """Train a configuration and return the fields of its record; a confirm run leaves its weights in `folder`.
 
     Training resumes from a checkpoint in `folder`. Raises BenchError if the model does not suit the task.
     """
@@ -70,6 +70,7 @@ def fit(config: RunConfig, task: Task, on_report: OnReport, folder: Path | None,
         if history.best_weights and folder is not None:
             with ledger.spent_on("logging"):
                 facts["weights_sha256"] = weights.save(history.best_weights, folder)
+                weights.save_middle(history.middle, folder)
     return facts
 
 

@@ -31,24 +31,64 @@ OnReport = Callable[[Report], bool]
 """Receives a report; returns False to prune the run."""
 
 
+Weights = dict[str, torch.Tensor]
+
+
+class Waypoints:
+    """The weights of a few validations of a run, for the one half way to a later validation.
+
+    It keeps two: of the validations whose number is a multiple of a stride, which doubles when there are three.
+    """
+
+    def __init__(self, kept: dict[int, Weights] | None = None, stride: int = 1) -> None:
+        self.kept, self.stride = kept or {}, stride  # by the number of the validation, from 1 on
+
+    def is_next(self, number: int) -> bool:
+        """Return whether the weights of a validation are kept."""
+        return number % self.stride == 0
+
+    def add(self, number: int, weights: Weights) -> None:
+        """Keep the weights of a validation, and drop what lies too close."""
+        self.kept[number] = weights
+        if len(self.kept) > 2:
+            self.stride *= 2
+            self.kept = {number: weights for number, weights in self.kept.items() if self.is_next(number)}
+
+    def halfway(self, number: int) -> int | None:
+        """Return the kept validation that is nearest to half of `number`, from a third to two thirds; None at 1."""
+        return min(self.kept, key=lambda kept: abs(2 * kept - number), default=None)
+
+
 class History:
-    """The validations of a run, and the weights of the best one."""
+    """The validations of a run, the weights of the best one, and those half way to it."""
 
     def __init__(self, task: Task, keeps_weights: bool) -> None:
         self.epochs: list[Epoch] = []
         self.best_epoch = -1
-        self.best_weights: dict[str, torch.Tensor] = {}
+        self.best_weights: Weights = {}
+        self.middle: tuple[int, Weights] | None = None  # training steps, and the weights after them
+        self._waypoints = Waypoints()
         self.earlier_seconds = 0.0  # of training before the checkpoint from which the run was resumed
         self._keeps_weights, self._metric, self._threshold = keeps_weights, task.metric, task.solved
         self._sign = 1 if task.goal == "maximize" else -1
 
     def add(self, epoch: Epoch, module: SequenceModule) -> None:
-        """Append a validation, and keep the weights if it is the best so far."""
+        """Append a validation, and keep the weights if it is the best so far or may be the middle of training."""
         self.epochs.append(epoch)
-        if self.best_epoch < 0 or self._rank(-1) > self._rank(self.best_epoch):
-            self.best_epoch = len(self.epochs) - 1
-            if self._keeps_weights:
-                self.best_weights = {name: tensor.clone() for name, tensor in module.state_dict().items()}
+        number = len(self.epochs)
+        is_best = self.best_epoch < 0 or self._rank(-1) > self._rank(self.best_epoch)
+        is_next = self._waypoints.is_next(number)
+        if is_best:
+            self.best_epoch = number - 1
+        if not self._keeps_weights or not (is_best or is_next):
+            return
+        weights = {name: tensor.clone() for name, tensor in module.state_dict().items()}
+        if is_best:
+            half = self._waypoints.halfway(number)
+            self.best_weights = weights
+            self.middle = None if half is None else (self.epochs[half - 1].steps, self._waypoints.kept[half])
+        if is_next:
+            self._waypoints.add(number, weights)
 
     @property
     def is_solved(self) -> bool:
@@ -87,6 +127,8 @@ class History:
             "epochs": [epoch.model_dump() for epoch in self.epochs],
             "best_epoch": self.best_epoch,
             "best_weights": self.best_weights,
+            "middle": self.middle,
+            "waypoints": (self._waypoints.kept, self._waypoints.stride),
             "train_seconds": self.epochs[-1].train_seconds if self.epochs else 0.0,
         }
 
@@ -94,6 +136,8 @@ class History:
         """Restore what `state_dict` returned."""
         self.epochs = [Epoch(**epoch) for epoch in state["epochs"]]
         self.best_epoch, self.best_weights = state["best_epoch"], state["best_weights"]
+        self.middle = state.get("middle")  # checkpoints of earlier versions lack it
+        self._waypoints = Waypoints(*state.get("waypoints", ()))
         self.earlier_seconds = state["train_seconds"]
 
 

@@ -7,6 +7,7 @@ import pytest
 from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
+from mlflow import MlflowClient
 
 from bench.cli import sweeping
 from bench.cli.commands import main
@@ -15,6 +16,7 @@ from bench.config.measures import MEASURES
 from bench.config.sweep_settings import SweepConfig, join_names, split_names
 from bench.results.metrics import METRICS
 from bench.sweeps import prepare as plans
+from bench.tracking import store
 
 SWEEP = ["sweep", "--dataset", "latch", "--length", "8", "--models", "gru,mlp", "--budget", "smoke"]
 
@@ -26,11 +28,12 @@ def call(*words: str) -> tuple[int, str, str]:
 
 
 @pytest.fixture(scope="module")
-def results(tmp_path_factory: pytest.TempPathFactory):
+def results(tmp_path_factory: pytest.TempPathFactory, quick_tables):
     """A results folder with one small sweep in it."""
     folder = tmp_path_factory.mktemp("cli") / "results"
-    status, output, errors = call(*SWEEP, "--results", str(folder), "--name", "one")
+    status, output, errors = call(*SWEEP, "--diagnose", "--results", str(folder), "--name", "one")
     assert status == 0, output + errors
+    (folder / "printed.txt").write_text(output)
     return folder
 
 
@@ -131,11 +134,24 @@ def test_a_sweep_file_holds_the_same_keys(results, tmp_path):
 
 
 def test_a_sweep_ends_with_an_answer_and_the_next_command(results):
-    status, output, _ = call(*SWEEP, "--results", str(results), "--name", "one")
-    assert status == 0
+    output = (results / "printed.txt").read_text()
     assert "* latch at 8: " in output
     assert "leaderboard.csv" in output
     assert "next " in output
+
+
+def test_a_sweep_diagnoses_its_winner_and_logs_report_table_and_charts(results):
+    printed = (results / "printed.txt").read_text()
+    names = sorted(path.name for path in (results / "sweeps/one/diagnoses").iterdir())
+    assert [name.partition(".")[2] for name in names] == ["csv", "svg"]
+    model = names[0].removeprefix("latch-L8-").removesuffix(".csv")
+    assert f"{model} on latch at 8: the gradient of the input halves" in printed
+    assert "Diagnosis" in (results / "sweeps/one/report.html").read_text()
+    client = MlflowClient(store.store_uri(results))
+    (experiment,) = (found for found in client.search_experiments() if found.name == "latch")
+    (run,) = client.search_runs([experiment.experiment_id], "tags.`bench.kind` = 'sweep'")
+    paths = [item.path for folder in ("", "diagnoses") for item in client.list_artifacts(run.info.run_id, folder)]
+    assert {"report.html", *(f"diagnoses/{name}" for name in names)} <= set(paths)
 
 
 def test_the_leaderboard_comes_as_table_markdown_json_and_csv(results, tmp_path):
@@ -222,7 +238,7 @@ learning_rate = { type = "float", low = 1e-4, high = 1e-2, default = 1e-3 }
 
 
 @pytest.fixture
-def own(tmp_path, monkeypatch):
+def own(tmp_path, monkeypatch, quick_tables):
     """A folder, the working directory, with a sound model and one that breaks."""
     for name, code in {"mine": OWN, "broken": OWN.replace("self.layer(x", "self.later(x")}.items():
         (tmp_path / f"{name}.py").write_text(code)

@@ -57,6 +57,24 @@ def test_a_run_is_the_sum_of_its_parts(tmp_path):
     assert cell.problem is None
 
 
+def test_a_test_run_takes_longer_with_more_seeds_and_test_lengths(tmp_path):
+    few, several, longer = (
+        make(tmp_path, **options)
+        for options in ({}, {"confirm_seeds": 2}, {"confirm_seeds": 2, "test_lengths": [16, 32]})
+    )
+    num_test, num_val = few.settings(few.cells[0]).num_test, few.settings(few.cells[0]).num_val
+    splits = num_test + num_val  # several seeds are averaged by their outputs for val
+    assert few.test_sequences(few.cells[0]) == num_test
+    assert several.test_sequences(several.cells[0]) == splits
+    assert longer.test_sequences(longer.cells[0]) == splits + num_test * (8 + 16 + 32) / 8
+    seconds = [
+        estimate.estimate_cell(plan, plan.cells[0], probe(plan, 2, 0.003, 0.02), None, 2**30).device_seconds
+        for plan in (several, longer)
+    ]
+    evaluation = 0.1 / num_val  # of a sequence, as the probe shows it
+    assert seconds[1] - seconds[0] == pytest.approx(2 * num_test * 7 * evaluation)
+
+
 def test_a_cell_that_does_not_fit_is_marked(tmp_path):
     plan = make(tmp_path)
     cell = estimate.estimate_cell(plan, plan.cells[0], probe(plan, 2, 0.003, 0.02), None, 2**19)

@@ -10,8 +10,10 @@ import torch
 from bench.config.datasets import task_of
 from bench.results import diagnoses
 from bench.results.diagnoses import Row
+from bench.results.record import Epoch
 from bench.training import diagnosis
 from bench.training.module import SequenceModule
+from bench.training.watch import History
 from tests.makers import run_config
 
 
@@ -111,6 +113,45 @@ def test_any_model_on_any_task_is_diagnosed(space, dataset):
     assert diagnoses.lines(table)
 
 
+def test_half_way_is_told_with_its_steps_and_without_its_weights_that_they_were_not_kept():
+    config = run_config(dataset="adding", length=30, space="rnn", model="rnn", model_arguments={"hidden_size": 8, "nonlinearity": "relu"})  # fmt: skip
+    module = SequenceModule(task_of(config), config)
+    with torch.no_grad():
+        halving(module)
+    halved = {name: tensor.clone() for name, tensor in module.state_dict().items()}
+    with torch.no_grad():
+        module.encoder.rnn.weight_hh_l0.mul_(0.5)
+    rows = diagnosis.diagnose(task_of(config), config, module.state_dict(), (1_280, halved))
+    table = pd.DataFrame(rows, columns=Row._fields)
+    assert value(table, "gradient of the state", "half-life", "middle") == pytest.approx(1.0)
+    assert value(table, "gradient of the state", "half-life", "end") == pytest.approx(0.5)
+    lines = diagnoses.lines(table)
+    assert "every 1.00 steps half way and every 0.500 steps after it" in lines[0]
+    assert "half way is after 1,280 training steps" in lines
+    assert "weights of the middle of training were not kept" in diagnoses.lines(table[table["at"] != "middle"])
+
+
+@pytest.mark.parametrize("best", [1, 2, 3, 4, 5, 7, 11, 12, 20, 40, 97])
+@pytest.mark.parametrize("more", [0, 1, 30])
+def test_the_middle_lies_between_a_third_and_two_thirds_of_the_way_to_the_best(best, more):
+    config = run_config()
+    task = task_of(config)
+    history, module = History(task, keeps_weights=True), SequenceModule(task, config)
+    for number in range(1, best + more + 1):
+        accuracy = number / best if number <= best else 0.0
+        history.add(Epoch(steps=10 * number, sequences=number, train_seconds=0.0, train_loss=1.0, val={"accuracy": accuracy}), module)  # fmt: skip
+        if number == 3:  # as a run that was stopped and resumes
+            state, history = history.state_dict(), History(task, keeps_weights=True)
+            history.load_state_dict(state)
+    assert history.best_epoch == best - 1
+    if best == 1:
+        assert history.middle is None
+    else:
+        steps, weights = history.middle
+        assert best / 3 <= steps / 10 <= 2 * best / 3
+        assert weights.keys() == module.state_dict().keys()
+
+
 def test_a_diagnosis_changes_nothing_outside():
     attention = torch.nn.functional.scaled_dot_product_attention
     diagnosed("transformer", head_size=4, num_heads=2)
@@ -120,7 +161,8 @@ def test_a_diagnosis_changes_nothing_outside():
 def test_too_few_steps_for_a_half_life_are_one_sentence():
     rows = [Row(at, "gradient of the input", "half-life", 0, math.nan, math.nan, math.nan) for at in ("start", "end")]
     assert diagnoses.lines(pd.DataFrame(rows, columns=Row._fields)) == [
-        "half-life of the gradient of the input: too few steps of it to measure one"
+        "half-life of the gradient of the input: too few steps of it to measure one",
+        "weights of the middle of training were not kept",
     ]
 
 

@@ -37,10 +37,10 @@ ui: $(VENV)/.runtime  ## Serve MLflow's pages
 	$(PYTHON) -m bench ui $(ARGS)
 
 test: $(VENV)/.test  ## Run the fast tests, two at a time
-	$(PYTHON) -m pytest -q -n 2 --durations=5 $(ARGS)
+	$(PYTHON) -m pytest -q -n 2 --dist loadfile --durations=5 $(ARGS)
 
 test-all: $(VENV)/.test  ## Run all tests, also slow ones and those in a browser
-	$(PYTHON) -m pytest -q -n 2 --durations=15 -m "not gpu" $(ARGS)
+	$(PYTHON) -m pytest -q -n 2 --dist loadfile --durations=15 -m "not gpu" $(ARGS)
 
 check: $(VENV)/.test  ## Check style, types, search spaces and dataset cards
 	$(VENV)/bin/ruff check

@@ -37,7 +37,7 @@ def load(rows: int = 600) -> pd.DataFrame:
 
 
 @pytest.fixture(scope="module")
-def results(tmp_path_factory):
+def results(tmp_path_factory, quick_tables):
     return tmp_path_factory.mktemp("api") / "results"
 
 
@@ -363,6 +363,7 @@ def test_a_sweep_runs_in_a_thread_and_a_second_one_is_refused(sweep, results, mo
     assert refused == [sweep.name]
 
 
+@pytest.mark.usefixtures("quick_tables")
 def test_a_sweep_whose_runs_all_fail_raises(tmp_path, monkeypatch):
     monkeypatch.setenv("BENCH_CACHE_DIR", os.environ["BENCH_CACHE_DIR"])
     model = tmp_path / "broken.py"

@@ -1,6 +1,7 @@
 """The architecture: which folder may import which, and where each heavy library is used."""
 
 import ast
+import functools
 import subprocess
 import sys
 from pathlib import Path
@@ -37,6 +38,7 @@ HOMES = {
 """Who imports a heavy library; a folder that no longer does is removed here too."""
 
 
+@functools.cache
 def files() -> list[Path]:
     return sorted(path for path in PACKAGE.rglob("*.py") if "_shipped" not in path.parts)
 
@@ -45,6 +47,7 @@ def folder(path: Path) -> str:
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
+@functools.cache
 def imports(path: Path) -> set[str]:
     """Return the full names a file imports, also inside functions, but not those for the type checker alone."""
     tree = ast.parse(path.read_text())

@@ -26,10 +26,10 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     build = [sys.executable, "-c", f"from hatchling.build import build_wheel; print(build_wheel({str(folder)!r}))"]
     done = subprocess.run(build, cwd=ROOT, capture_output=True, text=True, check=True)
     wheel = folder / done.stdout.split()[-1]
-    venv.create(folder / "venv", with_pip=True)
+    venv.create(folder / "venv")  # without a pip of its own, which takes seconds to install
     python = folder / "venv" / "bin" / "python"
-    install = [python, "-m", "pip", "install", "--no-deps", "--no-index", "--disable-pip-version-check", wheel]
-    subprocess.run(install, check=True, capture_output=True)
+    pip = [sys.executable, "-m", "pip", "--python", python, "--disable-pip-version-check"]
+    subprocess.run([*pip, "install", "--no-deps", "--no-index", wheel], check=True, capture_output=True)
     (site,) = (folder / "venv").glob("lib/python*/site-packages")
     (site / "test_environment.pth").write_text(sysconfig.get_path("purelib") + "\n")
     return python

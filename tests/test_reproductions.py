@@ -12,7 +12,11 @@ MEMORYLESS = 0.17329  # 10 ln 8 / 120: cross-entropy of an answer that knows the
 
 @pytest.mark.parametrize(
     ("model", "arguments", "num_epochs"),
-    [("rnn", {}, 3), ("lstm", {"forget_bias": "default"}, 3), ("gru", {"update_bias": "default"}, 4)],
+    [
+        ("rnn", {}, 3),
+        pytest.param("lstm", {"forget_bias": "default"}, 3, marks=pytest.mark.slow),
+        pytest.param("gru", {"update_bias": "default"}, 4, marks=pytest.mark.slow),
+    ],
 )
 def test_recurrent_nets_learn_nothing_but_the_blanks_of_copy_memory(model, arguments, num_epochs):
     """N3: with PyTorch's initialisation and 10 items at lag 100, they reach the memoryless loss and stay there."""

@@ -15,7 +15,7 @@ def call(*words: str) -> tuple[int, str, str]:
 
 
 @pytest.fixture(scope="module")
-def swept(tmp_path_factory):
+def swept(tmp_path_factory, quick_tables):
     """The folder of a small sweep of a task that can be solved and of one that cannot, and its rows by dataset."""
     results = tmp_path_factory.mktemp("again") / "results"
     words = ["sweep", "--dataset", "latch,digits", "--length", "8", "--models", "mlp", "--trials", "1", "--name", "one"]

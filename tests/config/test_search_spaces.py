@@ -123,7 +123,7 @@ def test_another_seed_draws_other_points(space):
     assert space.sobol_point(1, 0) != space.sobol_point(1, 1)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(number=st.integers(0, 1_000), seed=st.integers(0, 2**63 - 1))
 def test_optuna_takes_every_point(space, number, seed):
     with warnings.catch_warnings():

@@ -1,5 +1,10 @@
 """Every search space reads, builds, and has no knob that is not connected."""
 
+import functools
+import json
+import tempfile
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -10,21 +15,29 @@ from bench.training.train import run
 from tests.makers import run_config
 
 SPACES = sorted(plugins.declarations("search_spaces"))
-KNOBS = [(name, knob) for name in SPACES for knob in search_spaces.read(name).tuned]
+read = functools.cache(search_spaces.read)
+KNOBS = [(name, knob) for name in SPACES for knob in read(name).tuned]
 SETTINGS = {"max_sequences": 768, "batch_size": 16, "num_epochs": 3, "num_val": 8, "num_test": 8}
 
 
-def weights(folder, name: str, values: dict, settings: dict = SETTINGS) -> torch.Tensor:
+def weights(name: str, values: dict) -> torch.Tensor:
     """Train 48 steps, so that a warm-up of a twentieth is more than one of them, and return all weights."""
-    space = search_spaces.read(name)
+    space = read(name)
     model_arguments, train = space.split(space.default | values)
     config = run_config(
-        "confirm", length=6, space=name, model=space.model, model_arguments=model_arguments, settings=settings | train
+        "confirm", length=6, space=name, model=space.model, model_arguments=model_arguments, settings=SETTINGS | train
     )
-    record = run(config, folder=folder)
-    assert record.state == "complete", record.message
-    state = torch.load(folder / "weights.pt", weights_only=True)
+    with tempfile.TemporaryDirectory() as folder:
+        record = run(config, folder=Path(folder))
+        assert record.state == "complete", record.message
+        state = torch.load(Path(folder) / "weights.pt", weights_only=True)
     return torch.cat([tensor.flatten().float() for tensor in state.values()])
+
+
+@functools.cache
+def known(name: str, values: str) -> torch.Tensor:
+    """Return the weights of a configuration (JSON), trained once: many knobs are compared with the same default."""
+    return weights(name, json.loads(values))
 
 
 def ends(entry: dict) -> list:
@@ -42,13 +55,13 @@ def test_every_kind_of_task_has_a_recipe_and_no_other_is_there():
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", SPACES)
 def test_a_space_is_small_enough_to_be_searched(name, kind):
-    assert 1 <= len(search_spaces.read(name, kind=kind).tuned) <= 8
+    assert 1 <= len(read(name, kind=kind).tuned) <= 8
 
 
 @pytest.mark.parametrize("kind", sorted(set(KINDS) - {"synthetic"}))
 @pytest.mark.parametrize("name", SPACES)
 def test_what_decides_on_real_data_is_tuned(name, kind):
-    space = search_spaces.read(name, kind=kind)
+    space = read(name, kind=kind)
     assert {"learning_rate", "weight_decay", space.width} <= set(space.tuned)
     assert space.fixed["schedule"] == "cosine"
 
@@ -57,25 +70,27 @@ def test_what_decides_on_real_data_is_tuned(name, kind):
     ("name", "knob"),
     [pytest.param(*case, marks=() if case[0] in BASELINES else pytest.mark.slow) for case in KNOBS],
 )
-def test_every_knob_is_connected(tmp_path, name, knob):
-    entry = search_spaces.read(name).tuned[knob]
+def test_every_knob_is_connected(name, knob):
+    """The default is compared with the other choices, or with the lower end of the range, or the upper if it is that."""
+    entry = read(name).tuned[knob]
     counted = {other: choices[0] for other, choices in entry.get("when", {}).items()}
-    first, *others = [weights(tmp_path, name, counted | {knob: end}) for end in ends(entry)]
-    for other in others:
-        assert first.shape != other.shape or not torch.equal(first, other)
+    others = [end for end in ends(entry) if end != entry["default"]]
+    changed = counted if any(read(name).default[other] != choice for other, choice in counted.items()) else {}
+    first = known(name, json.dumps(changed))
+    for other in others if entry["type"] == "categorical" else others[:1]:
+        weights_there = weights(name, changed | {knob: other})
+        assert first.shape != weights_there.shape or not torch.equal(first, weights_there)
 
 
-@pytest.mark.parametrize(
-    ("name", "knob"), [(name, knob) for name, knob in KNOBS if search_spaces.read(name).tuned[knob].get("when")]
-)
+@pytest.mark.parametrize(("name", "knob"), [(name, knob) for name, knob in KNOBS if read(name).tuned[knob].get("when")])
 def test_a_knob_that_does_not_count_is_left_out(name, knob):
-    space = search_spaces.read(name)
+    space = read(name)
     assert knob not in space.split(space.default)[0]
 
 
 @pytest.mark.parametrize("name", SPACES)
-def test_the_same_configuration_and_seed_give_the_same_weights(tmp_path, name):
-    assert torch.equal(weights(tmp_path, name, {}), weights(tmp_path, name, {}))
+def test_the_same_configuration_and_seed_give_the_same_weights(name):
+    assert torch.equal(known(name, "{}"), weights(name, {}))
 
 
 @pytest.mark.parametrize("name", SPACES)

@@ -23,14 +23,10 @@ from bench.tasks._state_tracking import StateTracking
 
 ROOT = Path(__file__).parents[2]
 CARDS = {path.stem: tomllib.loads(path.read_text()) for path in sorted((ROOT / "datasets").glob("*.toml"))}
-CELLS = [pytest.param(name, length, id=f"{name}-{length}") for name in CARDS for length in CARDS[name]["lengths"][:2]]
-SYNTHETIC = [cell for cell in CELLS if CARDS[cell.values[0]]["kind"] == "synthetic"]
+CELLS = [(name, length) for name in CARDS for length in CARDS[name]["lengths"][:2]]
 TASKS = plugins.names("tasks")
 KEYS = {"title", "task", "kind", "lengths", "length_meaning", "source", "licence"}
 SIZE = 2_000
-
-every_cell = pytest.mark.parametrize(("card", "length"), CELLS)
-every_synthetic_cell = pytest.mark.parametrize(("card", "length"), SYNTHETIC)
 
 
 def make(card, length, **more):
@@ -41,6 +37,37 @@ def make(card, length, **more):
         )
     except DataMissingError as error:
         pytest.skip(str(error))
+
+
+def cell_id(cell):
+    name, length = cell
+    return f"{name}-{length}"
+
+
+def is_synthetic(cell):
+    return CARDS[cell[0]]["kind"] == "synthetic"
+
+
+@pytest.fixture(scope="module", params=CELLS, ids=cell_id)
+def cell(request):
+    """The name of a card and a length; the tests of one cell follow each other, so that they share its task."""
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def task(cell):
+    return make(*cell)
+
+
+@pytest.fixture(scope="module", params=filter(is_synthetic, CELLS), ids=cell_id)
+def drawn_cell(request):
+    """A cell with drawn sequences."""
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def drawn(drawn_cell):
+    return make(*drawn_cell)
 
 
 def same(a, b):
@@ -162,49 +189,43 @@ def test_tasks_import_neither_torch_nor_scikit_learn():
 # The batches
 
 
-@every_cell
-def test_a_batch_is_a_pure_function_of_its_arguments(card, length):
-    first = make(card, length).train_batch(3, 5, 64)
-    other = make(card, length)
+def test_a_batch_is_a_pure_function_of_its_arguments(cell):
+    first = make(*cell).train_batch(3, 5, 64)
+    other = make(*cell)
     other.train_batch(3, 4, 64)  # what was drawn before changes nothing
     assert same(first, other.train_batch(3, 5, 64))
 
 
-@every_cell
-def test_another_number_or_seed_is_another_batch(card, length):
-    task = make(card, length)
+def test_another_number_or_seed_is_another_batch(task):
     first = task.train_batch(3, 5, 64)
     assert not same(first, task.train_batch(3, 6, 64))
     assert not same(first, task.train_batch(4, 5, 64))
 
 
-@every_cell
 @pytest.mark.parametrize("split", ["val", "test"])
-def test_a_split_is_fixed(card, length, split):
-    task = make(card, length)
+def test_a_split_is_fixed(cell, task, split):
     first = task.split(split, 200)
     task.train_batch(1, 1, 8)
     assert same(first, task.split(split, 200))
-    assert same(first, make(card, length).split(split, 200))
+    assert same(first, make(*cell).split(split, 200))
 
 
-@every_cell
-def test_the_parts_share_no_sequence(card, length):
+def test_the_parts_share_no_sequence(cell, task):
     # Exempt: copy_one, whose one item of eight makes 8 sequences in all, and strings of bits, moves or formulas too short
     # (of 40 symbols at most) not to meet by chance. What is asked there is a lag or a length, not an unseen sequence.
     # So are digits to repeat below 10 of them, and counting, which has one string for each count: test lengths ask larger
     # ones. And texts: cut to some tokens they meet too. Whole ones that are equal are counted in meta["remarks"].
-    task = make(card, length)
-    if (task.tokens or task.kind == "music") and CARDS[card]["kind"] == "real":
+    card = CARDS[cell[0]]
+    if (task.tokens or task.kind == "music") and not is_synthetic(cell):
         return
-    if CARDS[card]["task"] == "counting":
+    if card["task"] == "counting":
         return
     parts = [task.split("val", SIZE), task.split("test", SIZE), task.train_batch(0, 0, 1_000)]
-    if card == "copy_one":
+    if cell[0] == "copy_one":
         assert len({row for part in parts for row in sequences(part)}) == 8
         assert not same(parts[0], parts[1])
         return
-    shortest = 41 if isinstance(task, StateTracking) else {"reverse_digits": 20}.get(CARDS[card]["task"], 1)
+    shortest = 41 if isinstance(task, StateTracking) else {"reverse_digits": 20}.get(card["task"], 1)
     val, test, train = (
         {row for row, steps in zip(sequences(part), part.length, strict=True) if steps >= shortest} for part in parts
     )
@@ -215,10 +236,8 @@ def test_the_parts_share_no_sequence(card, length):
     assert not test & train
 
 
-@every_cell
 @pytest.mark.parametrize("part", ["train", "val", "test"])
-def test_shapes_types_and_padding(card, length, part):
-    task = make(card, length)
+def test_shapes_types_and_padding(task, part):
     batch = task.train_batch(0, 0, 33) if part == "train" else task.split(part, 33)
     size, steps = batch.x.shape[:2]
     assert isinstance(batch, Batch)
@@ -261,10 +280,8 @@ def test_shapes_types_and_padding(card, length, part):
         assert set(np.unique(batch.y)) == {0, 1}
 
 
-@every_cell
-def test_all_tokens_and_classes_are_in_use(card, length):
-    task = make(card, length)
-    real = CARDS[card]["kind"] == "real"
+def test_all_tokens_and_classes_are_in_use(cell, task):
+    real = not is_synthetic(cell)
     if not task.tokens and task.loss != "cross_entropy":
         return
     batch = task.train_batch(0, 0, 10_000 if real else 1_000)  # rare classes
@@ -274,84 +291,68 @@ def test_all_tokens_and_classes_are_in_use(card, length):
         assert len(np.unique(batch.y)) == task.output_size
 
 
-@every_cell
-def test_num_steps_is_the_longest_training_sequence(card, length):
-    task = make(card, length)
+def test_num_steps_is_the_longest_training_sequence(task):
     assert max(task.train_batch(0, number, 500).length.max() for number in range(3)) == task.num_steps
 
 
 # The scores
 
 
-@every_cell
-def test_declarations(card, length):
-    task = make(card, length)
+def test_declarations(cell, task):
     assert task.goal in ("maximize", "minimize")
     assert task.chance >= 0
     assert task.goal == "minimize" or task.chance < MEASURES[task.metric].most
     assert task.solved is None or task.chance < task.solved < 1
     assert task.loss in ("cross_entropy", "mse", "bernoulli")
-    assert (task.solved is None) == (CARDS[card]["kind"] == "real")
+    assert (task.solved is None) == (not is_synthetic(cell))
     assert task.kind in typing.get_args(contracts.Kind)
-    assert (task.kind == "synthetic") == (CARDS[card]["kind"] == "synthetic")
+    assert (task.kind == "synthetic") == is_synthetic(cell)
     assert task.kind != "language" or task.causal
 
 
-@every_cell
-def test_the_declared_chance_is_what_a_constant_answer_scores(card, length):
-    task = make(card, length)
+def test_the_declared_chance_is_what_a_constant_answer_scores(cell, task):
     if task.keep == "nll":
         pytest.skip("scored by likelihoods; see tests/tasks/test_language_modelling.py")
     # Real data are declared as they are on val: neither the future of a series nor the classes of test are known.
-    batch = task.split("test", SIZE) if CARDS[card]["kind"] == "synthetic" else task.split("val", 10**6)
+    batch = task.split("test", SIZE) if is_synthetic(cell) else task.split("val", 10**6)
     best = max(task.score(outputs, batch)[task.metric] for outputs in constants(task, batch))
     assert best == pytest.approx(task.chance, abs=tolerance(task, batch))
 
 
-@every_synthetic_cell
-def test_baselines_are_plain_numbers_the_least_of_them_at_chance(card, length):
-    task = make(card, length)
-    found = task.baselines(SIZE)
+def test_baselines_are_plain_numbers_the_least_of_them_at_chance(drawn):
+    found = drawn.baselines(SIZE)
     assert all(type(value) is float and value <= 1 for value in found.values())
-    assert min(found.values()) == pytest.approx(task.chance, abs=tolerance(task, task.split("test", SIZE)))
+    assert min(found.values()) == pytest.approx(drawn.chance, abs=tolerance(drawn, drawn.split("test", SIZE)))
 
 
-@every_cell
-def test_scores_are_plain_numbers_and_the_metric_is_among_them(card, length):
-    task = make(card, length)
+def test_scores_are_plain_numbers_and_the_metric_is_among_them(task):
     batch = task.split("test", 10)
     scores = task.score(constants(task, batch)[0], batch)
     assert task.metric in scores
     assert all(type(value) is float for value in scores.values())
 
 
-@every_synthetic_cell
 @pytest.mark.parametrize("part", ["train", "val", "test"])
-def test_the_oracle_scores_one_without_the_answers(card, length, part):
-    task = make(card, length)
-    assert isinstance(task, SyntheticTask)
-    batch = task.train_batch(1, 2, 200) if part == "train" else task.split(part, 200)
+def test_the_oracle_scores_one_without_the_answers(drawn, part):
+    assert isinstance(drawn, SyntheticTask)
+    batch = drawn.train_batch(1, 2, 200) if part == "train" else drawn.split(part, 200)
     hidden = Batch(batch.x, batch.length, np.full_like(batch.y, -1), batch.mask)
-    assert task.score(task.oracle(hidden), batch)[task.metric] == pytest.approx(1, abs=1e-9)
+    assert drawn.score(drawn.oracle(hidden), batch)[drawn.metric] == pytest.approx(1, abs=1e-9)
 
 
-@every_synthetic_cell
-def test_sequences_of_a_test_length_are_fixed_and_of_their_own(card, length):
-    task = make(card, length)
-    batch = task.of_length(200)
-    assert same(batch, make(card, length).of_length(200))
-    assert not same(batch, task.split("test", 200))
-    assert batch.length.max() <= task.num_steps
-    assert task.score(task.oracle(batch), batch)[task.metric] == pytest.approx(1, abs=1e-9)
+def test_sequences_of_a_test_length_are_fixed_and_of_their_own(drawn_cell, drawn):
+    batch = drawn.of_length(200)
+    assert same(batch, make(*drawn_cell).of_length(200))
+    assert not same(batch, drawn.split("test", 200))
+    assert batch.length.max() <= drawn.num_steps
+    assert drawn.score(drawn.oracle(batch), batch)[drawn.metric] == pytest.approx(1, abs=1e-9)
 
 
-@every_synthetic_cell
-def test_the_oracle_of_shuffled_answers_is_at_chance(card, length):
-    task = make(card, length)
-    batch = task.split("test", SIZE)
+def test_the_oracle_of_shuffled_answers_is_at_chance(drawn):
+    batch = drawn.split("test", SIZE)
     shuffled = batch._replace(y=np.random.default_rng(0).permutation(batch.y))
-    score = task.score(task.oracle(batch), shuffled)[task.metric]
-    assert score <= task.chance + tolerance(task, batch)
+    score = drawn.score(drawn.oracle(batch), shuffled)[drawn.metric]
+    assert score <= drawn.chance + tolerance(drawn, batch)
 
 
 # The worked example of each docstring: the call, then rows of columns. A row "y" holds the targets, each beginning in

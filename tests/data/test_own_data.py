@@ -65,11 +65,13 @@ def make(*paths: Path, **options) -> own_data.Own:
 # Whole sweeps
 
 
-def test_a_forecast_of_ones_own_file(tmp_path):
+@pytest.mark.usefixtures("quick_tables")
+def test_a_forecast_of_ones_own_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     hourly(tmp_path / "my load.csv", more=",5", first="timestamp,load,five")
     words = ("sweep", "--data", "my load.csv", "--target", "load", "--time", "timestamp", "--length", "12")
     words += ("--task", "forecasting", "--horizon", "4", "--features", "five", *QUICK)
-    status, output, errors = command(tmp_path, *words, "--save-card")
+    status, output, errors = call(*words, "--save-card")
     assert status == 0, output + errors
     assert (
         "my load.csv: 600 rows, delimiter ',', utf-8; time = timestamp (hourly); target = load; features five; "
@@ -80,7 +82,7 @@ def test_a_forecast_of_ones_own_file(tmp_path):
     assert "600 rows" in "".join(errors.splitlines()[:4])  # before anything trains
 
     # The same command goes on; the saved card is the same data.
-    status, _, errors = command(tmp_path, *words)
+    status, _, errors = call(*words)
     assert status == 0, errors
     assert "4 runs are done" in errors
     (sweep,) = (tmp_path / "results/sweeps").iterdir()
@@ -92,7 +94,7 @@ def test_a_forecast_of_ones_own_file(tmp_path):
 
     # Another file under the same name is refused by name.
     hourly(tmp_path / "my load.csv", rows=500, more=",5", first="timestamp,load,five")
-    status, _, errors = command(tmp_path, *words)
+    status, _, errors = call(*words)
     assert status == 2
     assert f"data file {tmp_path / 'my load.csv'} was sha256" in errors
     assert "Traceback" not in errors

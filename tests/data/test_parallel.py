@@ -15,7 +15,7 @@ def test_pieces_keep_the_blank_before_them():
     ]  # fmt: skip
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.text())
 def test_pieces_become_the_sentence_again(text):
     assert parallel.sentence(parallel.pieces(text)) == parallel.normal(text)

@@ -17,7 +17,7 @@ from bench.data.arrays import layout_of, parts_in, read_arrays
 from bench.errors import DeclarationError
 from tests.makers import attempted, refused, write
 
-quick = settings(max_examples=80, deadline=None)
+quick = settings(max_examples=25, deadline=None)
 
 TS = """# a comment
 %another

@@ -18,7 +18,7 @@ from bench.data.table_format import TableFormat
 from bench.data.tables import carry_forward, group_starts, read_head, read_table
 from bench.errors import DataError
 
-quick = settings(max_examples=60, deadline=None)
+quick = settings(max_examples=25, deadline=None)
 ROOT = Path(__file__).parents[2]
 single = st.floats(width=32, allow_nan=False, allow_infinity=False)
 

@@ -14,7 +14,7 @@ from bench.data.encodings import read_text
 from bench.data.table_format import TableFormat
 from tests.makers import attempted, refused, write
 
-quick = settings(max_examples=80, deadline=None)
+quick = settings(max_examples=25, deadline=None)
 
 
 @pytest.fixture(scope="module")

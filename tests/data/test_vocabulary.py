@@ -58,7 +58,7 @@ def test_bytes_that_are_no_character_are_shown_all_the_same():
     assert decode([0xC3], make([], "byte"), "byte") == "�"
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.lists(lists_of_words, min_size=1))
 def test_words_come_back_line_by_line(lines):
     text = "".join(" ".join(line) + "\n" for line in lines)  # some of them empty
@@ -67,7 +67,7 @@ def test_words_come_back_line_by_line(lines):
     assert decode(encode(found, vocabulary), vocabulary, "word") == text
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.text(alphabet=st.characters(exclude_categories=["Cs"])))
 @pytest.mark.parametrize("unit", ["byte", "character"])
 def test_texts_come_back(unit, text):
@@ -77,7 +77,7 @@ def test_texts_come_back(unit, text):
     assert decode(encode(found, vocabulary), vocabulary, unit) == text
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.text(max_size=30), st.text(max_size=30))
 def test_a_text_to_be_read_changes_no_vocabulary(train, other):
     vocabulary = make(train, "character")
@@ -99,7 +99,7 @@ def test_words_of_sentences(text, found):
     assert words(text) == found
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(text=st.text(max_size=60))
 @example(text="a\x1c\x1f b")
 def test_no_character_is_lost_but_blanks(text):

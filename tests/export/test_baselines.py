@@ -1,13 +1,17 @@
 """A cheap baseline is exported like a network: the best row by default, any by name, and it answers new files."""
 
+import functools
 import json
+import shutil
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 import pytest
 
 from bench.baselines import exponential_smoothing, forest_on_summary, hydra, minirocket, quant
 from bench.config.contracts import Sampling
+from bench.config.datasets import Dataset
 from bench.config.settings import RunConfig, TrainSettings
 from bench.config.sweep_settings import SweepConfig
 from bench.data import own_data
@@ -53,14 +57,16 @@ def fitted(folder: Path, card, length: int) -> Path:
     return sweep
 
 
-@pytest.fixture(autouse=True)
-def quick(monkeypatch):
+@pytest.fixture(autouse=True, scope="module")
+def quick():
     """Fit fewer trees and features and search for less long: what is checked does not depend on it."""
-    monkeypatch.setattr(forest_on_summary, "TREES", 5)
-    monkeypatch.setattr(exponential_smoothing, "STEPS", 5)
-    monkeypatch.setattr(minirocket, "FEATURES", 168)
-    monkeypatch.setattr(hydra, "GROUPS", 4)
-    monkeypatch.setattr(quant, "TREES", 5)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(forest_on_summary, "TREES", 5)
+        patch.setattr(exponential_smoothing, "STEPS", 5)
+        patch.setattr(minirocket, "FEATURES", 168)
+        patch.setattr(hydra, "GROUPS", 4)
+        patch.setattr(quant, "TREES", 5)
+        yield
 
 
 @pytest.fixture
@@ -77,10 +83,50 @@ def own(folder: Path, kind: str):
     return file, made.card, options["lengths"][0]
 
 
+class Swept(NamedTuple):
+    """A sweep of a kind of file; tests must not write to it."""
+
+    file: Path
+    card: Dataset
+    length: int
+    folder: Path
+
+    @property
+    def cheap(self) -> RunRecord:
+        """The record of the cheap baselines."""
+        return RunRecord.read(self.folder / "runs" / self.card.name / f"L{self.length}" / "_baselines")
+
+
+@pytest.fixture(scope="module")
+def of_baselines(tmp_path_factory, quick):
+    """Return the sweep of a kind in which only the cheap baselines have run; each runs once."""
+
+    @functools.cache
+    def make(kind: str) -> Swept:
+        folder = tmp_path_factory.mktemp("baselines")
+        file, card, length = own(folder, kind)
+        return Swept(file, card, length, fitted(folder, card, length))
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def of_both(tmp_path_factory, quick):
+    """Return the sweep of a kind in which the cheap baselines and then a network have run; each runs once."""
+
+    @functools.cache
+    def make(kind: str) -> Swept:
+        folder = tmp_path_factory.mktemp("both")
+        file, card, length = own(folder, kind)
+        fitted(folder, card, length)
+        return Swept(file, card, length, swept(folder, card, length, **RECIPES.get(kind, {})))
+
+    return make
+
+
 @pytest.mark.parametrize("kind", ["forecast", "ts", "text"])
-def test_a_baseline_is_fitted_again_on_train_and_val(tmp_path, plain, kind):
-    file, card, length = own(tmp_path, kind)
-    sweep = fitted(tmp_path, card, length)
+def test_a_baseline_is_fitted_again_on_train_and_val(of_baselines, tmp_path, plain, kind):
+    file, card, length, sweep = of_baselines(kind)
     told = export(sweep, tmp_path / "results", None, None, FORMS[kind][0], tmp_path / "out", is_refit=True)
     settings = json.loads((tmp_path / "out" / "config.json").read_text())
     assert settings["baseline"]["refit"] is True
@@ -92,21 +138,20 @@ def test_a_baseline_is_fitted_again_on_train_and_val(tmp_path, plain, kind):
     assert evaluate(tmp_path / "out", file).test == settings["test"]
 
 
-def test_a_language_model_is_not_fitted_again(tmp_path):
-    _, card, length = own(tmp_path, "language")
+def test_a_language_model_is_not_fitted_again(of_baselines, tmp_path):
+    sweep = of_baselines("language").folder
     with pytest.raises(DeclarationError, match="--refit: not supported for language_modelling"):
-        export(fitted(tmp_path, card, length), tmp_path, None, None, "kneser_ney_5", tmp_path / "out", is_refit=True)
+        export(sweep, tmp_path, None, None, "kneser_ney_5", tmp_path / "out", is_refit=True)
 
 
 @pytest.mark.parametrize("kind", FORMS)
-def test_a_baseline_by_name_answers_a_new_file(tmp_path, plain, kind):
+def test_a_baseline_by_name_answers_a_new_file(of_baselines, tmp_path, plain, kind):
     name, columns = FORMS[kind]
-    file, card, length = own(tmp_path, kind)
-    sweep = fitted(tmp_path, card, length)
+    file, _, _, sweep = of_baselines(kind)
     told = export(sweep, tmp_path / "results", None, None, name, tmp_path / "out")
     assert "the same answers to the last bit" in told[1]
     settings = json.loads((tmp_path / "out" / "config.json").read_text())
-    record = RunRecord.read(sweep / "runs" / card.name / f"L{length}" / "_baselines")
+    record = of_baselines(kind).cheap
     assert settings["baseline"]["name"] == name
     assert settings["test"] == record.fitted[name].test
     model = ExportedModel.load(tmp_path / "out")
@@ -121,12 +166,9 @@ def test_a_baseline_by_name_answers_a_new_file(tmp_path, plain, kind):
     assert evaluation.test == record.fitted[name].test
 
 
-def test_without_a_name_validation_decides_between_models_and_baselines(tmp_path, plain):
-    _, card, length = own(tmp_path, "forecast")
-    sweep = swept(tmp_path, card, length)
-    fitted(tmp_path, card, length)
-    records = list(exporting.records(sweep))
-    cheap = next(record for record in records if record.config.phase == "baselines")
+def test_without_a_name_validation_decides_between_models_and_baselines(of_both, tmp_path, plain):
+    _, card, _, sweep = of_both("forecast")
+    records, cheap = list(exporting.records(sweep)), of_both("forecast").cheap
     cells = list(cell_runs.by_cell(records, 1).values())
     best = cell_runs.best_row(cells, cheap)
     values = {name: row.val["mse"] for name, row in cheap.fitted.items()}
@@ -144,12 +186,10 @@ def test_without_a_name_validation_decides_between_models_and_baselines(tmp_path
 
 
 @pytest.mark.parametrize("kind", ["forecast", "groups", "forecast by a recipe"])
-def test_a_test_run_of_forecasts_keeps_three_windows_with_the_truth_and_the_best_baseline(tmp_path, kind):
-    file, card, length = own(tmp_path, kind)
-    fitted(tmp_path, card, length)
-    sweep = swept(tmp_path, card, length, **RECIPES.get(kind, {}))
+def test_a_test_run_of_forecasts_keeps_three_windows_with_the_truth_and_the_best_baseline(of_both, kind):
+    file, card, length, sweep = of_both(kind)
     stored = json.loads((sweep / "runs" / card.name / f"L{length}" / "gru" / "t0-test" / FORECASTS).read_text())
-    cheap = RunRecord.read(sweep / "runs" / card.name / f"L{length}" / "_baselines")
+    cheap = of_both(kind).cheap
     assert stored["baseline"] == cheap.fitted[cell_runs.best_baseline(cheap)].title
     assert [window["kind"] for window in stored["windows"]] == ["best", "median", "worst"]
     errors = [window["mse"] for window in stored["windows"]]
@@ -168,12 +208,8 @@ def test_a_test_run_of_forecasts_keeps_three_windows_with_the_truth_and_the_best
     assert "Learning curves" in page
 
 
-def test_of_equals_the_larger_prior_and_then_the_baseline_is_taken(tmp_path, plain):
-    _, card, length = own(tmp_path, "ts")
-    sweep = swept(tmp_path, card, length)
-    fitted(tmp_path, card, length)
-    records = list(exporting.records(sweep))
-    cheap = next(record for record in records if record.config.phase == "baselines")
+def test_of_equals_the_larger_prior_and_then_the_baseline_is_taken(of_both):
+    records, cheap = list(exporting.records(of_both("ts").folder)), of_both("ts").cheap
     cells = list(cell_runs.by_cell(records, 1).values())
     score = next(record for record in records if record.config.phase == "confirm").val["accuracy"]
     same = {name: row.model_copy(update={"val": {"accuracy": score}}) for name, row in cheap.fitted.items()}
@@ -181,12 +217,8 @@ def test_of_equals_the_larger_prior_and_then_the_baseline_is_taken(tmp_path, pla
 
 
 @pytest.mark.parametrize(("ahead", "taken"), [(0.9, "minirocket"), (1.1, None)])
-def test_a_model_must_be_ahead_of_a_baseline_by_a_standard_error(tmp_path, plain, ahead, taken):
-    _, card, length = own(tmp_path, "ts")
-    sweep = swept(tmp_path, card, length)
-    fitted(tmp_path, card, length)
-    records = list(exporting.records(sweep))
-    cheap = next(record for record in records if record.config.phase == "baselines")
+def test_a_model_must_be_ahead_of_a_baseline_by_a_standard_error(of_both, ahead, taken):
+    records, cheap = list(exporting.records(of_both("ts").folder)), of_both("ts").cheap
     value, num_val = 0.8, cheap.config.train.num_val
     rows = {name: row.model_copy(update={"val": {"accuracy": value}}) for name, row in cheap.fitted.items()}
     score = value + ahead * (value * (1 - value) / num_val) ** 0.5
@@ -200,18 +232,17 @@ def test_a_model_must_be_ahead_of_a_baseline_by_a_standard_error(tmp_path, plain
     assert best.baseline == taken
 
 
-def test_titles_are_names_too_and_others_are_refused(tmp_path, plain):
-    _, card, length = own(tmp_path, "forecast")
-    sweep = fitted(tmp_path, card, length)
+def test_titles_are_names_too_and_others_are_refused(of_baselines, tmp_path, plain):
+    sweep = of_baselines("forecast").folder
     assert "repeat last" in export(sweep, tmp_path / "results", None, None, "repeat last", tmp_path / "out")[0]
     with pytest.raises(UnknownNameError, match="did you mean"):
         export(sweep, tmp_path / "results", None, None, "repeat lst", tmp_path / "other")
 
 
 @pytest.mark.parametrize("content", [None, b"", b"no archive"])
-def test_a_missing_or_damaged_file_is_one_line(tmp_path, plain, content):
-    _, card, length = own(tmp_path, "forecast")
-    sweep = fitted(tmp_path, card, length)
+def test_a_missing_or_damaged_file_is_one_line(of_baselines, tmp_path, plain, content):
+    _, card, length, folder = of_baselines("forecast")
+    sweep = Path(shutil.copytree(folder, tmp_path / "s"))
     export(sweep, tmp_path / "results", None, None, "repeat_last", tmp_path / "out")
     for path, act in (
         (sweep / "runs" / card.name / f"L{length}" / "_baselines" / "repeat_last.npz",
@@ -225,17 +256,17 @@ def test_a_missing_or_damaged_file_is_one_line(tmp_path, plain, content):
 
 
 @pytest.mark.slow
-def test_the_mlflow_model_of_a_baseline_gives_the_same_answers(tmp_path):
-    _, card, length = own(tmp_path, "forecast")
-    sweep = fitted(tmp_path, card, length)
+def test_the_mlflow_model_of_a_baseline_gives_the_same_answers(of_baselines, tmp_path):
+    sweep = of_baselines("forecast").folder
     told = export(sweep, tmp_path / "results", None, None, "seasonal_naive", tmp_path / "out")
     assert told[3] == "mlflow_model: loads, and gives the same answers"
 
 
-def test_the_leaderboard_has_their_figures(tmp_path):
-    _, card, length = own(tmp_path, "forecast")
-    sweep = fitted(tmp_path, card, length)
-    record = RunRecord.read(sweep / "runs" / card.name / f"L{length}" / "_baselines")
+def test_the_leaderboard_has_their_figures(of_baselines, tmp_path):
+    sweep, record = (
+        Path(shutil.copytree(of_baselines("forecast").folder, tmp_path / "s")),
+        of_baselines("forecast").cheap,
+    )
     priced = record.config.model_copy(update={"usd_per_hour": 3.6})
     record.model_copy(update={"config": priced}).write(sweep / "runs" / record.config.run)
     board = leaderboard.build(sweep).set_index("model")

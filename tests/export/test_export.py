@@ -1,5 +1,6 @@
 """The winner in its folder: every form answers as the training code did, for every kind of file."""
 
+import functools
 import json
 import os
 import subprocess
@@ -100,22 +101,26 @@ KINDS = {
 
 
 def swept(folder: Path, card, length: int, space_name: str = "gru", seeds: int = 1, **settings) -> Path:
-    """Return the folder of a sweep of one cell: a trial, its confirm runs and their test, made in this process."""
+    """Return the folder of a sweep of one cell: its confirm runs and their test, made in this process, and a trial.
+
+    The record of the trial is that of the first confirm run, under its own name: no test looks at its training.
+    """
     sweep = folder / "results" / "sweeps" / "s"
     space = search_spaces.read(space_name)
     arguments, training = space.split(space.default)
     cell = f"{card.name}/L{length}/{space_name}"
-    train = TrainSettings(max_sequences=64, batch_size=16, num_epochs=1, num_val=40, num_test=40, **training | settings)
+    effort = {"max_sequences": 64, "batch_size": 16, "num_epochs": 1, "num_val": 40, "num_test": 40}
+    train = TrainSettings(**effort | training | settings)
     config = RunConfig(
         sweep="s", run=f"{cell}/t0", phase="screen", number=0, dataset=card.name, task=card.task, length=length,
         task_arguments=card.arguments, space=space_name, model=space.model, model_arguments=arguments, train=train,
         seed=0,
     )  # fmt: skip
-    made = [config]
+    made = []
     for seed in range(seeds):
         update = {"run": f"{cell}/t0-s{seed}", "phase": "confirm", "number": seed, "seed": seed + 1}
         made.append(config.model_copy(update=update))
-    opened = tuple(each.run for each in made[1:])
+    opened = tuple(each.run for each in made)
     made.append(config.model_copy(update={"run": f"{cell}/t0-test", "phase": "test", "opens_test_of": opened}))
     for each in made:
         place = sweep / "runs" / each.run
@@ -123,6 +128,9 @@ def swept(folder: Path, card, length: int, space_name: str = "gru", seeds: int =
         record = run(each, folder=place)
         assert record.state == "complete", record.message
         record.write(place)
+        if not (sweep / "runs" / config.run).exists():
+            (sweep / "runs" / config.run).mkdir()
+            record.model_copy(update={"config": config}).write(sweep / "runs" / config.run)
     spec = {"cells": [cell]}
     write_json(
         sweep / "sweep.json",
@@ -131,27 +139,24 @@ def swept(folder: Path, card, length: int, space_name: str = "gru", seeds: int =
     return sweep
 
 
+def export_of(kind: str, folder: Path):
+    """Return the file, the task and the exported folder of a kind, and what the export did."""
+    maker, options = KINDS[kind]
+    file = maker(folder)
+    own = own_data.make(SweepConfig(data=[file], **options))
+    assert own is not None
+    length = options["lengths"][0]
+    recipe = RECIPES.get(kind, {})
+    sweep = swept(folder, own.card, length, **recipe)
+    told = export(sweep, folder / "results", None, None, None, folder / "out")
+    concerned = {name: recipe[name] for name in ("look_back", "word_features") if name in recipe}
+    return file, make_task(own.card.task, length, own.card.arguments | concerned), folder / "out", told
+
+
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory):
-    """Return the file, the task and the exported folder of a kind; each is trained once."""
-    known = {}
-
-    def make(kind: str):
-        if kind not in known:
-            folder = tmp_path_factory.mktemp(kind.replace(" ", "_"))
-            maker, options = KINDS[kind]
-            file = maker(folder)
-            own = own_data.make(SweepConfig(data=[file], **options))
-            assert own is not None
-            length = options["lengths"][0]
-            recipe = RECIPES.get(kind, {})
-            sweep = swept(folder, own.card, length, **recipe)
-            told = export(sweep, folder / "results", None, None, None, folder / "out")
-            concerned = {name: recipe[name] for name in ("look_back", "word_features") if name in recipe}
-            known[kind] = file, make_task(own.card.task, length, own.card.arguments | concerned), folder / "out", told
-        return known[kind]
-
-    return make
+    """Return what `export_of` returns for a kind; each is trained once."""
+    return functools.cache(lambda kind: export_of(kind, tmp_path_factory.mktemp(kind.replace(" ", "_"))))
 
 
 every_kind = pytest.mark.parametrize("kind", KINDS)

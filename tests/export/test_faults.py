@@ -1,5 +1,6 @@
 """Damaged exports, unusable inputs and outputs: one line each, which says what to do."""
 
+import functools
 import json
 import math
 import os
@@ -18,13 +19,29 @@ from bench.errors import BenchError, DataError, DeclarationError, StoreError, Un
 from bench.export import export as exporting
 from bench.export.export import export
 from bench.export.predictor import ExportedModel, write_table
-from tests.export.test_export import exported, swept  # noqa: F401 - a fixture
+from tests.export.test_export import export_of, swept
 
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    """Return what `export_of` returns for a kind; each is trained once. Only texts have all forms, which take seconds."""
+
+    @functools.cache
+    def make(kind: str):
+        folder = tmp_path_factory.mktemp(kind.replace(" ", "_"))
+        with pytest.MonkeyPatch.context() as patch:
+            if kind != "text":
+                for form in ("_export_onnx", "_export_mlflow"):
+                    patch.setattr(exporting, form, lambda *_: "left out")
+            return export_of(kind, folder)
+
+    return make
+
+
 @pytest.fixture
-def copy(exported, tmp_path):  # noqa: F811
+def copy(exported, tmp_path):
     """Return a copy of an exported folder, without its MLflow model."""
     return Path(shutil.copytree(exported("text")[2], tmp_path / "out", ignore=shutil.ignore_patterns("mlflow_model")))
 
@@ -75,7 +92,7 @@ def test_a_damaged_onnx_file_is_remarked_and_predictions_are_kept(copy):
 
 
 @pytest.mark.parametrize("kind", ["forecast", "regression", "numbers", "ts", "arrays", "wav", "text", "tagging", "language"])  # fmt: skip
-def test_inputs_that_cannot_be_read_are_refused(exported, tmp_path, kind):  # noqa: F811
+def test_inputs_that_cannot_be_read_are_refused(exported, tmp_path, kind):
     model = ExportedModel.load(exported(kind)[2])
     assert "neither a file nor a folder" in one_line(DataError, model.predict, Path("/dev/null"))
     assert "no such file" in one_line(DataError, model.predict, tmp_path / "none.csv")
@@ -90,7 +107,7 @@ def test_inputs_that_cannot_be_read_are_refused(exported, tmp_path, kind):  # no
 
 
 @pytest.mark.parametrize("kind", ["forecast", "arrays", "wav", "text", "tagging", "language"])
-def test_a_file_that_cannot_be_opened_is_refused(exported, tmp_path, kind, monkeypatch):  # noqa: F811
+def test_a_file_that_cannot_be_opened_is_refused(exported, tmp_path, kind, monkeypatch):
     """As root, tests may open any file; so opening is made to fail."""
     import builtins
     import io
@@ -110,7 +127,7 @@ def test_a_file_that_cannot_be_opened_is_refused(exported, tmp_path, kind, monke
 
 
 @pytest.mark.parametrize("sampling", [Sampling(temperature=math.nan), Sampling(num_tokens=10**9), Sampling(seed=-1)])
-def test_absurd_sampling_is_refused(exported, tmp_path, sampling):  # noqa: F811
+def test_absurd_sampling_is_refused(exported, tmp_path, sampling):
     (tmp_path / "p.txt").write_text("the\n")
     model = ExportedModel.load(exported("language")[2])
     assert "must be a" in one_line(DeclarationError, model.predict, tmp_path / "p.txt", sampling)
@@ -176,7 +193,7 @@ def test_a_damaged_weights_file_of_a_run_is_refused(sweep, tmp_path, damage):
     assert "resume the sweep" in told
 
 
-def test_an_export_is_kept_if_mlflow_fails(exported, tmp_path, monkeypatch):  # noqa: F811
+def test_an_export_is_kept_if_mlflow_fails(exported, tmp_path, monkeypatch):
     def fail(*_, **__):
         raise ValueError("no MLflow\ntoday")
 
@@ -187,7 +204,7 @@ def test_an_export_is_kept_if_mlflow_fails(exported, tmp_path, monkeypatch):  # 
     assert (tmp_path / "out" / "weights.safetensors").exists()
 
 
-def test_an_export_is_kept_if_it_cannot_be_registered(exported, tmp_path):  # noqa: F811
+def test_an_export_is_kept_if_it_cannot_be_registered(exported, tmp_path):
     results = tmp_path / "results"
     results.mkdir()
     (results / "mlflow.db").write_text("garbage")

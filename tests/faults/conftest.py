@@ -216,18 +216,6 @@ def parent(pid: int) -> int:
         return 0
 
 
-@pytest.fixture(scope="session")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An MLflow store with its tables, made once: making them takes seconds."""
-    folder = tmp_path_factory.mktemp("store")
-    from mlflow import MlflowClient
-
-    from bench.tracking.store import store_uri
-
-    MlflowClient(tracking_uri=store_uri(folder)).search_experiments()
-    return folder / "mlflow.db"
-
-
 @pytest.fixture
 def stub_sweep(tmp_path: Path, empty_store: Path):
     """A sweep of stubs in a results folder of its own; whatever it left running is killed at the end."""

@@ -1,15 +1,15 @@
 """A sweep made by version 0.1 before the modules moved into folders (commit 6a21957) is read and resumed as before."""
 
 import csv
-import subprocess
-import sys
 import tarfile
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from click.testing import CliRunner
 
 import bench
+from bench.cli.commands import main
 from bench.report import report
 from bench.results import leaderboard
 
@@ -46,11 +46,13 @@ def test_the_report_and_the_data_frame_are_made(results):
     assert len(bench.load(results, NAME)) == len(list((results / "sweeps" / NAME).rglob("record.json")))
 
 
-def test_the_command_that_made_it_finds_nothing_left_to_do(results):
+@pytest.mark.usefixtures("quick_tables")
+def test_the_command_that_made_it_finds_nothing_left_to_do(results, monkeypatch):
     records = {path: path.read_bytes() for path in results.rglob("record.json")}
-    command = [sys.executable, "-m", "bench", "sweep", "--dataset", "latch", "--length", "8", "--models", "lstm,mlp"]
+    command = ["sweep", "--dataset", "latch", "--length", "8", "--models", "lstm,mlp"]
     command += ["--trials", "2", "--confirm-seeds", "2", "--max-sequences", "1600", "--name", NAME]
     command += ["--results", str(results), "--search-spaces", str(results.parent / "search_spaces")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=240, cwd=results.parent)
-    assert done.returncode == 0, done.stdout + done.stderr
+    monkeypatch.chdir(results.parent)
+    done = CliRunner().invoke(main, command)
+    assert done.exit_code == 0, done.output
     assert {path: path.read_bytes() for path in results.rglob("record.json")} == records

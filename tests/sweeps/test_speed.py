@@ -97,10 +97,10 @@ def test_what_was_measured_twice_is_shown_once_as_last_measured(tmp_path):
 
 
 def test_two_models_are_measured_at_two_lengths(tmp_path):
-    command = [sys.executable, "-m", "bench", "speed", "--dataset", "latch", "--length", "8,16", "--batch-size", "4"]
+    command = ["speed", "--dataset", "latch", "--length", "8,16", "--batch-size", "4"]
     command += ["--models", "lstm,bilstm", "--results", str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=200)
-    assert done.returncode == 0, done.stderr
+    done = CliRunner().invoke(main, command)
+    assert done.exit_code == 0, done.output
     (csv,) = tmp_path.glob("speed/*/latch-b4-32-true/speed.csv")
     rows = speed.read([csv])
     assert csv.parent.parent.name == speed.slug(rows["hardware"][0])
@@ -128,8 +128,7 @@ def test_two_models_are_measured_at_two_lengths(tmp_path):
     assert rows["inference_b1_milliseconds"].gt(0).all()
     assert list(speed_charts.batch_columns(rows)) == [1, 2, 4]
     assert "inference by batch size, 17 steps (ms a batch)" in " ".join(done.stdout.split())
-    again = [sys.executable, "-m", "bench", "speed", str(csv), "--json"]
-    done = subprocess.run(again, capture_output=True, text=True, timeout=60, check=True)
+    done = CliRunner().invoke(main, ["speed", str(csv), "--json"])
     assert [row["model"] for row in json.loads(done.stdout)] == ["lstm", "bilstm"] * 2
 
 

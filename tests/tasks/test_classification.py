@@ -20,7 +20,7 @@ from bench.tasks._sequences import class_scores
 from bench.tasks.classification import Task
 from tests.baselines.fitting import reached
 
-quick = settings(max_examples=60, deadline=None)
+quick = settings(max_examples=25, deadline=None)
 CARDS = Path(__file__).parents[2] / "datasets"
 NAMES = (
     *("japanese_vowels", "pickup_gesture", "gunpoint", "fsdd"),

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from bench.errors import DeclarationError
 from bench.tasks.cycle_navigation import Task
 
-quick = settings(max_examples=40, deadline=None)
+quick = settings(max_examples=20, deadline=None)
 
 
 @quick

@@ -10,7 +10,7 @@ from bench.errors import DeclarationError
 from bench.tasks.digits import Task
 from tests.baselines.fitting import reached
 
-quick = settings(max_examples=40, deadline=None)
+quick = settings(max_examples=20, deadline=None)
 TRAIN = 1197
 ALL = 10_000
 DATA = load_digits()

@@ -23,7 +23,7 @@ from bench.tasks import forecasting
 from bench.tasks.forecasting import Task
 from tests.baselines.fitting import fit, reached, score
 
-quick = settings(max_examples=40, deadline=None)
+quick = settings(max_examples=20, deadline=None)
 ALL = 10**6
 PARTS = ("train", "val", "test")
 

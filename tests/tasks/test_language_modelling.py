@@ -101,7 +101,7 @@ def test_nats_are_of_tokens(text):
     assert found == pytest.approx({"nats": math.log(8), "bits": 3, "perplexity": 8})
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=200), st.lists(st.integers(0, 5), min_size=2, max_size=9))
 @pytest.mark.parametrize("order", [1, 2, 5])
 def test_probabilities_add_up_to_one_and_make_the_nats(order, train, asked):
@@ -134,7 +134,7 @@ def test_longer_contexts_foretell_a_regular_text_better(text):
     assert found == sorted(found, reverse=True)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.text(alphabet=st.characters(exclude_categories=["Cs"]), min_size=1))
 @pytest.mark.parametrize("unit", ["byte", "character"])
 def test_what_is_encoded_comes_back(unit, text):

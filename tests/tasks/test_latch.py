@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from bench.errors import DeclarationError
 from bench.tasks.latch import Task
 
-quick = settings(max_examples=40, deadline=None)
+quick = settings(max_examples=20, deadline=None)
 
 
 def bag_optimum(lag, num_fillers=10):

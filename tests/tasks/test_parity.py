@@ -9,7 +9,7 @@ from bench.config.contracts import Batch
 from bench.errors import DeclarationError
 from bench.tasks.parity import Task
 
-quick = settings(max_examples=40, deadline=None)
+quick = settings(max_examples=20, deadline=None)
 
 
 @quick

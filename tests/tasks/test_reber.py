@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from bench.errors import DeclarationError
 from bench.tasks.reber import Task
 
-quick = settings(max_examples=30, deadline=None)
+quick = settings(max_examples=20, deadline=None)
 
 # The same language as the automaton of the task, as a regular expression: state 3 follows after T S* X X, or after P.
 THREE = "T*V(PXT*V)*(PS|V)"

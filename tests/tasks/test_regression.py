@@ -12,7 +12,7 @@ from bench.errors import DataError, DeclarationError
 from bench.tasks.regression import Predictor, Task
 from tests.baselines.fitting import reached
 
-quick = settings(max_examples=40, deadline=None)
+quick = settings(max_examples=20, deadline=None)
 ALL = 10**6
 PARTS = ("train", "val", "test")
 

@@ -263,7 +263,7 @@ def test_a_table_that_breaks_a_rule_is_refused(write, content, complaint):
 words = st.lists(st.tuples(st.sampled_from("abcdef"), st.sampled_from(["X", "Y"])), min_size=1, max_size=9)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(st.lists(words, min_size=1, max_size=6))
 def test_every_word_of_a_file_comes_back(tmp_path_factory, sentences):
     path = tmp_path_factory.mktemp("tags") / "some.conllu"
@@ -274,7 +274,7 @@ def test_every_word_of_a_file_comes_back(tmp_path_factory, sentences):
     assert [pairs[a:b] for a, b in zip(starts, found.stop, strict=False)] == sentences
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(rows=st.lists(st.tuples(st.integers(0, 11), st.text(alphabet="\t1-.x_#\0é \r\u2028", max_size=6)), max_size=4))
 def test_any_change_of_a_file_is_read_or_refused_in_one_line(tmp_path_factory, rows):
     path = tmp_path_factory.mktemp("tags") / "changed.conllu"

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from bench.tracking import store
 from tests.tracking.sweeps import write
 
 NAME = "a?b c%20d#é"
@@ -15,17 +14,6 @@ NAME = "a?b c%20d#é"
 def _own_store(monkeypatch):
     for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):
         monkeypatch.delenv(name, raising=False)
-
-
-@pytest.fixture(scope="session")
-def empty_store(tmp_path_factory, quick_databases) -> Path:
-    """A store without runs, made once: its tables take seconds."""
-    results = tmp_path_factory.mktemp("empty") / NAME
-    results.mkdir()
-    store.connect(results, lambda line: None)
-    assert sorted(path.name for path in results.iterdir()) == ["mlflow.db", "mlflow.lock"]
-    assert [path.name for path in results.parent.iterdir()] == [NAME]
-    return results / "mlflow.db"
 
 
 @pytest.fixture
@@ -45,9 +33,3 @@ def written(tmp_path_factory, empty_store) -> Path:
     shutil.copy(empty_store, results / "mlflow.db")
     write(results)
     return results
-
-
-@pytest.fixture
-def quick_tables(monkeypatch, empty_store):
-    """Copies an empty store where the bench would make its tables, which takes seconds."""
-    monkeypatch.setattr(store, "_make_tables", lambda path: shutil.copy(empty_store, path))

@@ -47,7 +47,7 @@ def test_sync_takes_the_latest_sweep_and_those_that_the_store_may_lack(results):
     assert [folder.name for folder in to_sync(results, ["third"], Log())] == ["third"]
 
 
-@pytest.mark.parametrize("damage", ["garbage", "deleted"])
+@pytest.mark.parametrize("damage", ["garbage", pytest.param("deleted", marks=pytest.mark.slow)])
 def test_sync_makes_a_lost_store_again_with_the_runs_of_all_sweeps(tmp_path, written, damage):
     results = tmp_path / "results of mine"
     results.mkdir()

@@ -54,7 +54,7 @@ def config(space: search_spaces.SearchSpace, dataset: str = "latch", length: int
     )  # fmt: skip
 
 
-QUICK = ("mlp", "lstm", "cnn")
+QUICK = ("mlp", "cnn")
 """Models whose operations are counted in the fast tests; counting those of all takes a minute and a half."""
 
 

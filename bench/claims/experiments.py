@@ -21,7 +21,7 @@ from bench.results.record import RunRecord, all_records, read_spec, write_json
 from bench.sweeps import coordinator, prepare
 from bench.sweeps.cells import Cell
 from bench.sweeps.engines.local import LocalEngine
-from bench.sweeps.engines.server import call
+from bench.sweeps.engines.server import PRELOAD, call, shared
 from bench.sweeps.prepare import Plan, run_config
 from bench.sweeps.probes import carry_out
 from bench.sweeps.status import Display
@@ -61,9 +61,9 @@ def run(claims: Sequence[Claim], seconds: float, results: Path, display: Display
 
     An experiment whose data are missing is left out, and `display` gets a line about it. Raises BenchError.
     """
-    left = 0.0
+    left, rest = 0.0, max(0.0, 1 - _loaded() / seconds)
     for task in tasks(claims, seconds):
-        allowed, began = task.seconds + left, time.monotonic()
+        allowed, began = rest * task.seconds + left, time.monotonic()
         display.say(f"{task.claim.name}: {task.name}, at most {duration(max(0.0, allowed))}")
         try:
             if task.experiment.kind == "sweep":
@@ -80,6 +80,16 @@ def run(claims: Sequence[Claim], seconds: float, results: Path, display: Display
     return 0
 
 
+def _loaded() -> float:
+    """Load torch in the processes from which runs are forked, once for all experiments; return the seconds it took."""
+    began, servers = time.monotonic(), (shared(), shared(PRELOAD))  # those of `call` and of the engine
+    for server in servers:
+        server.start()
+    for server in servers:
+        server.wait_until_ready()
+    return time.monotonic() - began
+
+
 # Sweeps
 
 
@@ -88,7 +98,10 @@ def _sweep(task: Task, allowed: float, results: Path, display: Display) -> tuple
     folder = results / "sweeps" / task.key
     spent = wall_seconds(all_records(folder)) if (folder / "sweep.json").exists() else 0.0
     is_timed = task.experiment.max_sequences is None
-    if _has_ended(task, folder, allowed, spent) or allowed < (SHORTEST_SECONDS if is_timed else 2 * START_SECONDS):
+    if _has_ended(task, folder, allowed, spent):
+        return 0, spent
+    if allowed < (SHORTEST_SECONDS if is_timed else 2 * START_SECONDS):
+        display.say(f"{task.claim.name}: {task.name} is left out: its time is too short; give a larger --budget")
         return 0, spent
     plan = prepare.make(SweepConfig.build(None, _settings(task, allowed, results)))
     for remark in (f"not applicable: {cell.id}: {reason}" for cell, reason in plan.not_applicable):

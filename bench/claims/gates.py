@@ -37,7 +37,7 @@ def check(sub: SubClaim, found: Evidence, units: Sequence[Unit]) -> list[Gate]:
     arms = [arm for arm in (sub.arm, sub.against) if arm and arm not in CHEAP]
     kind = KINDS.get(sub.measure, "sweep")
     if kind == "speed":
-        return [_noise(sub, found, asked, arms)] if sub.measure in TIMES else []
+        return list(_noise(sub, found, asked, arms)) if sub.measure in TIMES else []
     if kind == "gradients":
         return []
     gates = [*_chance(found, asked), *_alive(found, units, arms), *_matched(found, asked, arms)]
@@ -121,13 +121,15 @@ def _failures(found: Evidence, asked: Sequence[Question], arms: Sequence[str]) -
         yield Gate("g8", worst < MOST_FAILED, f"{worst:.0%} of the runs{where} failed")
 
 
-def _noise(sub: SubClaim, found: Evidence, asked: Sequence[Question], arms: Sequence[str]) -> Gate:
+def _noise(sub: SubClaim, found: Evidence, asked: Sequence[Question], arms: Sequence[str]) -> Iterator[Gate]:
     """g10: repeated times agree, and other processes disturbed few of them; disturbed ones are left out."""
     name, spreads, disturbed = TIMES[sub.measure], [], 0
     for run in (run for question in asked for arm in arms for run in found.speed.get((question, arm), ())):
         if run.speed is not None:
             disturbed += sub.measure in (of_speed(run.speed) or [])
             spreads.append(run.speed.get(f"{name}_spread", 0.0))
-    spread = statistics.median(spreads) if spreads else math.nan
+    if not spreads:
+        return
+    spread = statistics.median(spreads)
     text = f"times spread by {spread:.0%} in the median; {disturbed} of {len(spreads)} disturbed by other processes"
-    return Gate("g10", spread < MOST_SPREAD and disturbed <= MOST_DISTURBED * len(spreads), text)
+    yield Gate("g10", spread < MOST_SPREAD and disturbed <= MOST_DISTURBED * len(spreads), text)

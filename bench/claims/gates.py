@@ -15,7 +15,7 @@ from bench.config.sweep_settings import MatchRule
 from bench.results.disturbance import of_speed
 
 MOST_Z = 3.0  # deviations by which a constant answer may be off the chance of its task
-MATCHED = 0.05  # relative difference of a capacity from its target
+MATCHED = 0.1  # relative difference of a capacity from its target; attention has no width between some sizes
 MOST_FAILED = 0.2  # share of the confirm runs of an arm
 MOST_SPREAD = 0.1  # interquartile range of repeated times over their median
 MOST_DISTURBED = 0.5  # share of the measurements

@@ -124,10 +124,10 @@ def _places(found: ClaimVerdict) -> str:
     return ", ".join(other.place for other in found.evidence.values() if other.has_records) or "none yet"
 
 
-def markdown(verdicts: Sequence[ClaimVerdict], budget: str) -> str:
-    """Return the page as Markdown."""
-    lines = ["# Claims, decided", "", f"`python -m bench claims --budget {budget}`. {_machine(verdicts)}", ""]
-    lines += ["| claim | verdict | what holds | cost |", "|---|---|---|---|"]
+def markdown(verdicts: Sequence[ClaimVerdict], command: str) -> str:
+    """Return the page as Markdown; `command` is what measured it."""
+    lines = ["# Claims, decided", "", f"`{command}`. {_machine(verdicts)}", ""]
+    lines += ["| claim | verdict | result | cost |", "|---|---|---|---|"]
     for found in verdicts:
         what = " ".join(holds(found)).replace("|", "\\|")
         lines.append(f"| {found.claim.title} | {found.verdict} | {what} | {duration(found.seconds)} |")

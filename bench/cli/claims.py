@@ -1,6 +1,7 @@
 """The command `claims`: claims about sequence models, decided by experiments."""
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -73,9 +74,12 @@ def claims(names: tuple[str, ...], budget: float, results: Path, as_json: bool) 
     if code:
         leave(code)
     found = verdicts.decide_all(chosen, budget, results)
-    folder = results / "claims"
+    folder, command = (
+        results / "claims",
+        shlex.join(["python", "-m", "bench", "claims", *names, "--budget", _written(budget)]),
+    )
     folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(folder / "claims.md", page.markdown(found, _written(budget)))
+    write_atomically(folder / "claims.md", page.markdown(found, command))
     write_atomically(folder / "claims.csv", page.as_csv(found))
     if as_json:
         click.echo(json.dumps(page.rows(found)))

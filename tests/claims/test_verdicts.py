@@ -102,7 +102,7 @@ def test_the_page_has_effect_interval_seeds_gates_scope_and_what_would_change_it
     assert (row["verdict"], row["seeds"], row["gates_passed"]) == ("supported", 5, 4)
     assert json.loads(json.dumps(row)) == row
     assert page.as_csv([found]).splitlines()[0] == ",".join(page.COLUMNS)
-    assert "| A claim | supported |" in page.markdown([found], "30m")
+    assert "| A claim | supported |" in page.markdown([found], "python -m bench claims")
 
 
 def test_a_refuted_claim_says_what_does_not_hold(tmp_path):

@@ -115,6 +115,30 @@ def recordings(folder: Path, count: int = 20) -> Path:
     return folder
 
 
+WORDS = {"go": 0.3, "left": 0.9, "up": 1.8}
+"""Words that a test says, each as a tone of so many radians a sample."""
+
+
+def dictation(folder: Path, count: int = 40) -> Path:
+    """Write recordings of one to three words, each a tone, with pauses; transcripts.csv says what and who is heard."""
+    rng, lines = np.random.default_rng(0), ["file,speaker,transcript"]
+    folder.mkdir(parents=True, exist_ok=True)
+    for number in range(count):
+        words = [list(WORDS)[place] for place in rng.integers(len(WORDS), size=1 + number % 3)]
+        pieces = [rng.normal(0, 10, 800)]
+        for word in words:
+            tone = 9_000 * np.sin(np.arange(rng.integers(900, 1_400)) * WORDS[word])
+            pieces += [tone + rng.normal(0, 500, len(tone)), rng.normal(0, 10, rng.integers(800, 1_200))]
+        with wave.open(str(folder / f"{number}.wav"), "wb") as file:
+            file.setnchannels(1)
+            file.setsampwidth(2)
+            file.setframerate(8_000)
+            file.writeframes(np.concatenate(pieces).astype("<i2").tobytes())
+        lines.append(f"{number}.wav,s{number % 4},{' '.join(words)}")
+    (folder / "transcripts.csv").write_text("\n".join(lines) + "\n")
+    return folder
+
+
 def tagged(path: Path, sentences: int = 60) -> Path:
     """Write sentences whose words have labels, as .conllu or as a table with a row a word."""
     words = (("the", "DET"), ("cat", "NOUN"), ("dog", "NOUN"), ("sat", "VERB"), ("ran", "VERB"))

@@ -17,7 +17,7 @@ from click.testing import CliRunner
 
 from bench.cli.commands import main
 from bench.config.budgets import BUDGETS
-from tests.makers import aligned, hourly, long_table, recordings, reviews, series, tagged
+from tests.makers import aligned, dictation, hourly, long_table, recordings, reviews, series, tagged
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
@@ -178,6 +178,7 @@ def write_files(folder: Path) -> None:
     series(folder / "GESTURES_TEST.ts", rows=40)
     series(folder / "series.npz")
     recordings(folder / "recordings", count=40)
+    dictation(folder / "dictation")
     reviews(folder / "reviews.csv")
     (folder / "book.txt").write_text("It was a bright cold day in April, and the clocks were striking thirteen. " * 200)
     tagged(folder / "treebank.conllu")

@@ -27,6 +27,7 @@ HOMES = {
     "tqdm": {"cli"},
     "sklearn": {"tasks", "baselines"},
     "sacrebleu": {"tasks"},
+    "jiwer": {"tasks"},
     "scipy": {"config", "data", "baselines", "results", "claims"},
     "pynvml": {"training", "sweeps"},
     "matplotlib": {"report"},

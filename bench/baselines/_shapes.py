@@ -1,6 +1,6 @@
-"""Sequences and windows of unequal length as those of one length.
+"""Sequences and windows of unequal length as those of one length, and the nearest of them.
 
-B batch, L steps, D channels.
+B batch, L steps, D channels, N known sequences, F numbers of each.
 """
 
 import numpy as np
@@ -23,3 +23,10 @@ def last_rows(x: np.ndarray, length: np.ndarray, rows: int) -> np.ndarray:
     """Return the last rows of windows (B, L, D) of `length` rows, (B, rows, D); a shorter one repeats its first row."""
     steps = np.maximum(length[:, None] - rows + np.arange(rows), 0)
     return np.asarray(x[np.arange(len(x))[:, None], steps])
+
+
+def nearest(known: np.ndarray, vectors: np.ndarray) -> np.ndarray:
+    """Return the index of the known vector (N, F) that is nearest to each vector (B, F), of equals the first; (B,)."""
+    squares = np.einsum("nf,nf->n", known, known)
+    parts = np.array_split(vectors.astype(np.float64), -(-len(vectors) // 512))
+    return np.concatenate([(squares - 2 * part @ known.T).argmin(1) for part in parts])

@@ -17,8 +17,8 @@ class Baseline(baseline.Baseline):
 
     @staticmethod
     def applies(task: Task) -> bool:
-        """Return whether the task is one of stored classes, numbers, translations or music."""
-        return task.kind in ("forecasting", "series", "text", "tagging", "translation", "music")
+        """Return whether the task is one of stored classes, numbers, translations, music or transcripts."""
+        return task.kind in ("forecasting", "series", "text", "tagging", "translation", "music", "transcription")
 
     def fit(self, train: Batch, val: Batch, task: Task) -> None:
         """Count classes, or take the mean of the targets; targets of forecasts are standardised, so that it is 0."""
@@ -38,6 +38,6 @@ class Baseline(baseline.Baseline):
         self.arrays = {"constant": constant.astype(np.float32), "per_step": np.array(task.per_step)}
 
     def outputs(self, x: np.ndarray, length: np.ndarray) -> np.ndarray:
-        """Return the constant, (B, C) or (B, L, C); of a translation its tokens, (B, T)."""
+        """Return the constant, (B, C) or (B, L, C); of a translation or transcript its tokens, (B, T)."""
         constant = self.arrays["constant"]
         return np.tile(constant, (*x.shape[: 2 if self.arrays["per_step"] else 1], 1))

@@ -8,7 +8,7 @@ B batch, L steps, D channels, C classes.
 import numpy as np
 
 from bench.baselines._linear import factor
-from bench.baselines._shapes import resample
+from bench.baselines._shapes import nearest, resample
 from bench.config import baseline
 from bench.config.contracts import Batch, Task
 
@@ -54,10 +54,3 @@ class Baseline(baseline.Baseline):
 
     def _vectors(self, x: np.ndarray, length: np.ndarray) -> np.ndarray:
         return resample(x * self.arrays["scale"], length, int(self.arrays["steps"])).reshape(len(x), -1)
-
-
-def nearest(known: np.ndarray, vectors: np.ndarray) -> np.ndarray:
-    """Return the index of the known vector (N, F) that is nearest to each vector (B, F), of equals the first; (B,)."""
-    squares = np.einsum("nf,nf->n", known, known)
-    parts = np.array_split(vectors.astype(np.float64), -(-len(vectors) // 512))
-    return np.concatenate([(squares - 2 * part @ known.T).argmin(1) for part in parts])

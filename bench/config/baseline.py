@@ -87,7 +87,7 @@ class Baseline(ABC):
     def outputs(self, x: np.ndarray, length: np.ndarray) -> np.ndarray:
         """Return raw outputs as a network does: (B, C), or (B, L, C) for a task with a target at every step.
 
-        Of a translation they are the numbers of the tokens that are written, (B, T) int64.
+        Of a translation or a transcript they are the numbers of the tokens that are written, (B, T) int64.
         What only scores anomalies returns the scores of the last step of each window, (B,).
 
         `x` is padded on the right, (B, L) or (B, L, D), with `length` (B,) valid steps, at least 1. `L` may differ from

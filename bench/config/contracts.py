@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 
 SplitName = Literal["val", "test"]
 Goal = Literal["maximize", "minimize"]
-Kind = Literal["synthetic", "forecasting", "series", "text", "tagging", "language", "translation", "music"]
+Kind = Literal[
+    "synthetic", "forecasting", "series", "text", "tagging", "language", "translation", "music", "transcription"
+]
+Loss = Literal["cross_entropy", "mse", "bernoulli", "ctc"]
 Keep = Literal["outputs", "nll", "tokens"]
 _STREAMS = {"train": 0, "val": 1, "test": 2, "length": 3}
 
@@ -34,7 +37,7 @@ class Batch(NamedTuple):
     length: np.ndarray  # (B,) int64: number of valid steps, at least 1
     y: np.ndarray  # (B,) or (B, L): classes int64, or targets float32; (B, C) or (B, L, C) for several
     mask: np.ndarray | None = None  # (B, L) bool: steps that are scored; None if a sequence has one target
-    text: np.ndarray | None = None  # (B,) str: translations of val and test as they were written; None for other tasks
+    text: np.ndarray | None = None  # (B,) str: translations or transcripts of val and test as they were written
     marks: np.ndarray | None = None  # (B, K) int64: what only scores read of an example, see DetectionTask
 
 
@@ -147,7 +150,7 @@ class Task(Protocol):
     input_size: int  # size of the vocabulary, or number of channels D
     output_size: int  # C: number of classes, or of targets
     per_step: bool  # True if there is a target at each masked step, False if there is one for each sequence
-    loss: Literal["cross_entropy", "mse", "bernoulli"]  # of raw outputs: logits, predicted values, or C log odds
+    loss: Loss  # of raw outputs: logits, predicted values, C log odds; or, for ctc, logits of tokens and a blank, 0
     metric: str  # name of the score that decides, a key of what score() returns
     goal: Goal  # whether a larger or a smaller value of the metric is better
     chance: float  # the metric of the best answer that ignores the input
@@ -170,7 +173,8 @@ class Task(Protocol):
         Args:
             outputs: Raw outputs (B, C), or (B, L, C) with `per_step`, float32. If `keep` is "nll": the negative log
                 likelihood of the target in nats, (B, L), because the outputs of a large vocabulary would fill memory.
-                If `keep` is "tokens": the numbers of the tokens that were written, (B, T) int64.
+                If `keep` is "tokens": the numbers of the tokens that were written, (B, T) int64; `report` has more
+                scores, and `constant(size)` is the best answer that ignores the input.
             batch: The split that the outputs belong to.
         """
 

@@ -46,6 +46,12 @@ MEASURES = {
     "bits": Measure("bits/token", "minimize", 0.0, math.inf, "Mean negative log likelihood of a token."),
     "bleu": Measure("BLEU", "maximize", 0.0, 100.0, "Shared runs of one to four words with the reference (sacrebleu)."),
     "chrf": Measure("chrF", "maximize", 0.0, 100.0, "Shared runs of one to six characters with it (sacrebleu)."),
+    "word_error_rate": Measure(
+        "errors/word", "minimize", 0.0, math.inf, "Wrong, missing and additional words per word spoken (jiwer)."
+    ),
+    "character_error_rate": Measure(
+        "errors/character", "minimize", 0.0, math.inf, "Wrong, missing and additional characters per one (jiwer)."
+    ),
     "frame_nats": Measure(
         "nats/frame", "minimize", 0.0, math.inf, "Mean negative log likelihood of a frame, summed over its keys."
     ),

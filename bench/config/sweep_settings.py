@@ -195,8 +195,8 @@ class SweepConfig(Strict):
     )
     task: Text | None = setting(
         DATA,
-        "What to learn from your data: forecasting, anomaly, regression, classification, language_modelling or "
-        "tagging. "
+        "What to learn from your data: forecasting, anomaly, regression, classification, language_modelling, tagging, "
+        "translation or transcription. "
         "Without this option, the content of the file decides.",
         "NAME",
     )
@@ -218,7 +218,10 @@ class SweepConfig(Strict):
         "COLUMN",
     )
     text: Text | None = setting(
-        DATA, "Column with the text; for tagging, with the token; for translation, the source.", "COLUMN"
+        DATA,
+        "Column with the text; for tagging, with the token; for translation, the source; for transcription, what is "
+        "said.",
+        "COLUMN",
     )
     tokens: Literal["word", "character", "byte"] | None = setting(DATA, "What one step of a text is.")
     horizon: Rows | None = setting(DATA, "Rows to forecast.")

@@ -16,6 +16,7 @@ from bench.errors import DeclarationError, StoreError
 FIRST_RUNG = 64
 CAP = 512  # steps of the default length, since the time of training grows with them
 CAPS = {"smoke": 128, "standard": 1024, "full": 1024}  # of named budgets
+STEM = 4  # steps of a recording that a convolution makes one before the encoder
 LEAST_ROWS, MOST_ROWS = 12, 384  # of a default look-back, if the rows allow it
 FEW_SERIES = 5
 SEASONS = {"every minute": 60, "every 15 min": 96, "every 30 min": 48, "hourly": 24, "daily": 7, "weekly": 52,
@@ -30,6 +31,7 @@ MEANING = {
     "language_modelling": "context in tokens",
     "tagging": "first steps of a sequence",
     "translation": "tokens of the source at most",
+    "transcription": "steps of a recording at most, 10 ms each",
 }
 """What a length means, by task."""
 
@@ -77,8 +79,9 @@ def ladder(task_name: str, task: Any, budget: str = "quick") -> list[int]:
         most = min(task.meta["tokens"].values()) // 4
         return [length for length in (32, 64, 128) if length <= most] or [max(1, most)]
     cap = CAPS.get(budget, CAP)
-    if task_name == "translation":  # longer pairs are left out: none, if the machine allows it
-        return [min(cap, max(int(task.steps_of(part).max()) for part in PARTS))]
+    if task_name in ("translation", "transcription"):  # longer ones are left out: none, if the machine allows it
+        most = STEM * cap if task_name == "transcription" else cap
+        return [min(most, max(int(task.steps_of(part).max()) for part in PARTS))]
     return _lengths(task.steps_of("train"), cap)
 
 
@@ -122,6 +125,8 @@ def split_rule(task_name: str, arguments: dict[str, Any]) -> str:
         return f"by hash of the tokens {_shares(rule or [0.8, 0.1, 0.1])}"
     if task_name == "translation":
         return f"by hash of the source {_shares(rule or [0.8, 0.1, 0.1])}"
+    if task_name == "transcription" and not isinstance(rule, dict):
+        return f"by hash of the file name {_shares(rule or [0.8, 0.1, 0.1])}"
     if task_name == "regression":
         return f"by hash of the {arguments.get('group', 'sequence')} {_shares(rule or [0.7, 0.1, 0.2])}"
     rule = rule or {"by": "stratified", "shares": [0.8, 0.1, 0.1]}

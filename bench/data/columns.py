@@ -16,6 +16,7 @@ TARGETS = ("target", "y")
 LABELS = ("label", "class", "target", "y")
 TIMES = ("time", "date", "datetime", "timestamp", "ds", "year", "month", "week", "period", "epoch")
 TEXTS = ("text", "sentence")
+TRANSCRIPTS = (*TEXTS, "transcript", "transcription")
 TOKENS = ("token", "word", "form")
 """Names of columns that say what they are for."""
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bench.data import arrays, labels, series_tables, signals, splits, texts
+from bench.data import arrays, labels, recordings, series_tables, signals, splits, texts
 from bench.data.files import ignored_remark, inside
 from bench.data.table_format import TableFormat
 from bench.data.tables import is_named, read_table
@@ -121,18 +121,10 @@ def _read_recordings(path: Path, label: str | int | None) -> Examples:
     if label is not None and not isinstance(label, int):
         rule = "must be the number of a field of the recording's name, from 1"
         raise DeclarationError(f"classification: label: {rule}, but found {label!r}")
-    members, ignored = inside(path) if path.is_dir() else ([path], [])
-    recordings = [file for file in members if file.suffix.lower() == ".wav" or not path.is_dir()]
-    if not recordings:
-        raise DataError(f"{path}: no .wav file in this folder")
-    examples, rate = Examples([], [], [], remarks=ignored_remark(ignored)), 0
-    for recording in recordings:
-        samples, its_rate = signals.read_wav(recording)
-        if rate not in (0, its_rate):
-            rates = f"{its_rate:,} samples per second, but {recordings[0].name} has {rate:,}"
-            raise DataError(f"{recording}: {rates}; resample it: ffmpeg -ar {rate}")
-        rate = its_rate
-        name = recording.relative_to(path).as_posix() if path.is_dir() else recording.name
+    names = recordings.names_in(path)
+    examples, rate = Examples([], [], [], remarks=ignored_remark(inside(path)[1] if path.is_dir() else [])), 0
+    for name, (samples, rate) in zip(names, recordings.read(path, names), strict=True):
+        recording = path / name if path.is_dir() else path
         examples.items.append(signals.log_mel(samples, rate))
         examples.labels.append(recording.parent.name if label is None else splits.name_field(name, label))
         examples.names.append(name)

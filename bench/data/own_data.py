@@ -220,7 +220,7 @@ def _check_options(task_name: str, given: set[str], path: Path) -> None:
 
 def _task(paths: list[Path], task_name: str, config: SweepConfig, arguments: dict[str, Any]) -> Any:
     """Return the task at its shortest length, or at the whole of a sequence, if the data and all lengths are valid."""
-    is_of_sequences = task_name in ("regression", "classification", "tagging", "translation")
+    is_of_sequences = task_name in ("regression", "classification", "tagging", "translation", "transcription")
     task = _probe(paths, task_name, _WHOLE if is_of_sequences else min(config.lengths or [1]), arguments)
     if task_name in _CHECKS:
         _CHECKS[task_name](paths, arguments, task)

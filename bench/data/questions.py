@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 from bench import wording
 from bench.config.sweep_settings import SweepConfig, flag
-from bench.data import arrays, json_tables, tag_columns, texts
-from bench.data.columns import LABELS, TARGETS, TEXTS, TOKENS, Look, choose, time_column, with_names
+from bench.data import arrays, json_tables, recordings, tag_columns, texts
+from bench.data.columns import LABELS, TARGETS, TEXTS, TOKENS, TRANSCRIPTS, Look, choose, time_column, with_names
 from bench.data.encodings import opened
 from bench.data.files import inside
 from bench.data.numbers import NUMBER
@@ -30,6 +30,7 @@ OPTIONS = {
     "language_modelling": {"tokens", "splits", "encoding"},
     "tagging": {"label", "text", "group", "splits", "split_by", "delimiter", "encoding"},
     "translation": {"text", "target", "splits", "split_by", "delimiter", "encoding"},
+    "transcription": {"text", "group", "tokens", "splits", "split_by", "delimiter", "encoding"},
 }
 """Which options of a file each task has."""
 
@@ -74,8 +75,10 @@ def check_kind(config: SweepConfig, path: Path) -> None:
         option = "delimiter" if config.delimiter else "no-header"
         raise DeclarationError(f"{path}: --{option} is not applicable to a {ending(path)} file; leave it out")
     is_of_classes = (path.is_dir() and not tables_in(path)) or is_archive(path) or ending(path) in (".npz", ".npy")
-    if is_of_classes and config.task in OPTIONS.keys() - {"classification"}:
-        needed = "a text file" if config.task == "language_modelling" else "a table (.csv, .tsv, .parquet)"
+    is_spoken = path.is_dir() and config.task == "transcription"
+    if is_of_classes and config.task in OPTIONS.keys() - {"classification"} and not is_spoken:
+        others = {"language_modelling": "a text file", "transcription": "a folder of recordings"}
+        needed = others.get(config.task or "", "a table (.csv, .tsv, .parquet)")
         raise DataError(f"{path}: --task {config.task} needs {needed}; save the data as one")
 
 
@@ -283,17 +286,19 @@ def _text_column(config: SweepConfig, look: Look, label: str) -> str | None:
 
 def _class_folder(config: SweepConfig, path: Path) -> Question:
     """Return the question about a folder of recordings, or of texts, in a folder for each class."""
-    recordings = [file for file in inside(path)[0] if file.suffix.lower() == RECORDINGS]
-    if not recordings:
+    spoken = [file for file in inside(path)[0] if file.suffix.lower() == RECORDINGS]
+    if not spoken:
         return _texts(config, [path], "one text per file, of the class that its folder is named after")
     _allow_only(config, path, {"splits", "label", "group"})
     for option, value in (("--label", config.label), ("--group", config.group)):
         if value is not None and (not value.isdecimal() or len(value) > 3):
             rule = f"{option} must be the number of a field of the recordings' names, which _ separates, from 1"
             raise DeclarationError(f"{path}: {rule}, but is '{value}'; without --label, folders name the classes")
-    if config.label is None and all(file.parent == path for file in recordings):
+    if config.label is None and all(file.parent == path for file in spoken):
         rule = "no recording is in a folder of its class; make a folder for each class, or give --label N"
-        raise DataError(f"{path}: {rule}, a field of their names, which _ separates, from 1")
+        rule += ", a field of their names, which _ separates, from 1"
+        has_table = any(texts.is_table(file) for file in inside(path)[0])
+        raise DataError(f"{path}: {rule}" + "; for a table of transcripts, give --task transcription" * has_table)
     arguments = {"reader": "wav"} | _given(label=config.label and int(config.label))
     by = {"by": "group", "field": int(config.group)} if config.group else None
     label = f"label = field {config.label} of names" if config.label else "label = name of the folder"
@@ -391,6 +396,28 @@ def _aligned(config: SweepConfig, paths: list[Path]) -> Question:
     return Question(_given(splits=splits, encoding=config.encoding), [note])
 
 
+def _transcription(config: SweepConfig, paths: list[Path], look: Look | None) -> Question:
+    path = paths[0]
+    if not path.is_dir():
+        raise DataError(f"{path}: --task transcription needs a folder of recordings with a table of their transcripts")
+    table = recordings.table_in(path)
+    names = texts.column_names(table, TableFormat(config.delimiter, config.encoding))
+    usual = with_names(names, TRANSCRIPTS)
+    if config.text is None and not usual:
+        rule = "name the column of transcripts with --text NAME"
+        raise DeclarationError(f"{table}: columns {wording.first(names, 12)}; {rule}")
+    if config.group and config.split_by:
+        raise DeclarationError(f"{path}: --group and --split-by both split the recordings; give one of them")
+    text, splits = config.text or usual[0], _by_column(config, table) or config.splits
+    if config.group:
+        splits = {"by": "group", "column": config.group, "shares": config.splits or [0.8, 0.1, 0.1]}
+    arguments = {"text": text} | _written(config) | _given(tokens=config.tokens, splits=splits)
+    unit = config.tokens or "character"
+    return Question(
+        arguments, [f"transcript = {text} in {table.name}", f"tokens: {unit}", "40 log-mel bands every 10 ms"]
+    )
+
+
 def _splits_of_text(config: SweepConfig, paths: list[Path]) -> dict[str, Any]:
     named = _by_column(config, paths[0]) or _by_file(config, paths)
     if named and "val" in named and named["by"] == "file" and all(len(named[part]) == 1 for part in PARTS):
@@ -406,6 +433,7 @@ _QUESTIONS: dict[str, Callable[[SweepConfig, list[Path], Look | None], Question]
     "language_modelling": _language_modelling,
     "tagging": _tagging,
     "translation": _translation,
+    "transcription": _transcription,
 }
 
 

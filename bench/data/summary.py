@@ -18,7 +18,7 @@ def summary(path: Path, card: Dataset, task: Any, look: Look | None, notes: list
         sentences.append("time none: rows in their order")
     sentences += [*notes, f"splits {card.split}"]
     counts = ", ".join(f"{part} {count:,}" for part, count in task.counts.items())
-    is_of_sequences = card.task in ("regression", "classification", "tagging", "translation")
+    is_of_sequences = card.task in ("regression", "classification", "tagging", "translation", "transcription")
     unit = "sequences" if is_of_sequences else "windows"
     lengths = f"lengths {', '.join(map(str, card.lengths))}" + " (--length)" * (not are_given)
     lines = [f"{name}: {line}" for line in (_cut(card, task, are_given) if is_of_sequences else [])]
@@ -61,7 +61,8 @@ def _cut(card: Dataset, task: Any, are_given: bool) -> list[str]:
         longer = int((steps > length).sum())
         if longer:
             what = f"{longer:,} of {len(steps):,} training sequences are longer than {length:,} steps"
-            read = "their pairs are left out" if card.task == "translation" else f"the {side} {length:,} are read"
+            left_out = {"translation": "their pairs are left out", "transcription": "they are left out"}
+            read = left_out.get(card.task, f"the {side} {length:,} are read")
             sentences.append(f"{what}: {read}")
     longest = f"the longest has {int(steps.max()):,}" + "; --length decides" * (not are_given)
     return [f"{'; '.join(sentences)} ({longest})"] if sentences else []

@@ -69,7 +69,7 @@ FACTS = ("tokens", "input_size", "output_size", "per_step", "num_steps", "loss",
 MORE_FACTS = ("causal", "feature_sizes", "longest_n_gram", "num_targets", "horizon", "target_steps", "test_metric")
 """The declarations of a task that a module needs: of every task, and of those that have them."""
 
-PRIVATE = ("ids", "groups", "remarks")
+PRIVATE = ("ids", "groups", "remarks", "texts")
 """Keys of a task's `meta` that name examples and series of the training data; they are not exported."""
 
 TOLERANCE = 1e-4  # of outputs, relative to the largest: float32 sums in another order
@@ -368,10 +368,14 @@ class _Forward(nn.Module):
 
 def _export_onnx(module: SequenceModule | Ensemble, batch: Batch, expected: np.ndarray, path: Path) -> str:
     """Write model.onnx and check it, also on shorter batches than it was traced with; return what was done."""
-    if module.task.keep == "tokens":
+    is_ctc = module.task.loss == "ctc"  # then the graph has the answers from which tokens are read
+    if module.task.keep == "tokens" and not is_ctc:
         return f"{path.name}: not written: a translation is written word by word, in a loop that tracing cannot follow"
     try:
         _trace(module, batch.x[:3], batch.length[:3], path)
+        if is_ctc:
+            with torch.inference_mode():
+                expected = module(torch.from_numpy(batch.x), torch.from_numpy(batch.length)).numpy()
         difference = _compare("onnx", _run_onnx(path, batch.x, batch.length), expected, TOLERANCE)
         half = max(1, batch.x.shape[1] // 2)
         x, length = batch.x[:1, :half], np.minimum(batch.length[:1], half)
@@ -387,6 +391,8 @@ def _export_onnx(module: SequenceModule | Ensemble, batch: Batch, expected: np.n
 def _trace(module: SequenceModule | Ensemble, x: np.ndarray, length: np.ndarray, path: Path) -> None:
     axes = {"x": {0: "batch", 1: "steps"}, "length": {0: "batch"}}
     axes["answers"] = axes["x"] if module.task.per_step else axes["length"]
+    if module.task.loss == "ctc":
+        axes["answers"] = {0: "batch", 1: "answers"}
     # A module that cannot be traced is printed as a whole graph.
     with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")  # tracing is deprecated, but only it supports free lengths here

@@ -70,7 +70,7 @@ def read(sweep: Path, run: RunRecord, task: Task, is_ensemble: bool, is_refit: b
     if is_ensemble and len(seeds) < 2:
         raise DeclarationError("--ensemble: needs at least two confirmed seeds, but found one; use --confirm-seeds 3")
     if is_ensemble and task.keep == "tokens":
-        raise DeclarationError("--ensemble: not supported for translation, whose words cannot be averaged")
+        raise DeclarationError(f"--ensemble: not supported for {run.config.task}, whose words cannot be averaged")
     if is_refit and (not isinstance(task, StoredTask) or isinstance(task, TextTask)):
         raise DeclarationError(f"--refit: not supported for {run.config.task}; export without it")
     chosen, epochs = (seeds if is_ensemble else [run]), None

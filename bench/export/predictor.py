@@ -28,7 +28,7 @@ from bench.config.contracts import Batch, Predictor, Sampling
 from bench.config.settings import RunConfig
 from bench.data.table_folders import FILE
 from bench.errors import BenchError, DataError, DeclarationError, StoreError
-from bench.training import generation
+from bench.training import ctc, generation
 from bench.training.ensemble import Ensemble
 from bench.training.evaluate import nats
 from bench.training.module import SequenceModule
@@ -151,7 +151,10 @@ class ExportedNetwork(ExportedModel):
 
 
 def network_outputs(module: SequenceModule | Ensemble, x: np.ndarray, length: np.ndarray) -> np.ndarray:
-    """Return the raw outputs of a network in evaluation mode: (B, C), or (B, L, C) if every step has a target."""
+    """Return the outputs of a network in evaluation mode: (B, C), or (B, L, C) if every step has a target.
+
+    Of a transcript they are the tokens that are written, (B, L) int64.
+    """
     parts = []
     with torch.inference_mode():
         for start in range(0, len(x), BATCH):
@@ -159,6 +162,9 @@ def network_outputs(module: SequenceModule | Ensemble, x: np.ndarray, length: np
             outputs = module(torch.from_numpy(x[rows, :steps]), torch.from_numpy(length[rows]))
             if module.task.per_step:
                 outputs = nn.functional.pad(outputs, (0, 0, 0, x.shape[1] - steps))
+            elif module.task.loss == "ctc":
+                outputs = ctc.best_path(outputs)
+                outputs = nn.functional.pad(outputs, (0, x.shape[1] - outputs.shape[1]))
             parts.append(outputs.numpy())
     return np.concatenate(parts)
 

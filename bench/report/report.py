@@ -29,6 +29,7 @@ from bench.report.sections import (
     speed_by_length,
     successive_halving,
     the_bill,
+    transcripts,
     translations,
     validation_against_test,
 )
@@ -57,6 +58,7 @@ SECTIONS = (
     speed_by_length,
     generated_text,
     translations,
+    transcripts,
     how_to_read,
 )
 """The sections, in the order of the page."""

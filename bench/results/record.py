@@ -24,7 +24,7 @@ State = Literal["complete", "pruned", "failed"]
 CAUSES = ("non_finite", "diverged", "out_of_memory", "timeout", "stall", "killed", "error", "bad_result")
 """Why a run failed; and `signal N` or `exit N`, where its process did."""
 
-FORECASTS, TRANSLATIONS = "forecasts.json", "translations.json"
+FORECASTS, TRANSLATIONS, TRANSCRIPTS = "forecasts.json", "translations.json", "transcripts.json"
 """Beside the record of a test run of forecasts: three windows with truth and forecast, see training/forecasts.py."""
 
 PAUSED = "halving"

@@ -17,7 +17,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from bench.config import baseline
 from bench.config.baseline import Baseline
-from bench.config.contracts import Batch, StoredTask, Task, TextTask, TranslationTask, ranking_metric, scores_on_test
+from bench.config.contracts import Batch, StoredTask, Task, TextTask, ranking_metric, scores_on_test
 from bench.config.settings import RunConfig
 from bench.results.record import FittedBaseline, write_json
 from bench.training import generation
@@ -90,7 +90,7 @@ def _measured(name: str, found: Baseline, config: RunConfig, task: Task, folder:
     outputs = found.scored(test, task)
     facts["sequences_per_second"] = len(test.x) / (time.perf_counter() - start)
     facts["test"] = scores_on_test(task, outputs, test, val_outputs, val)
-    if isinstance(task, TranslationTask):
+    if task.keep == "tokens":
         facts["test"] |= task.report(outputs, test)  # type: ignore[attr-defined]
     facts |= details(task, outputs, test)
     facts |= _latency(found, val, task)

@@ -100,9 +100,9 @@ def _examine(module: SequenceModule, batch: Tensors) -> Iterator[Found]:
 
 
 def _last_loss(module: SequenceModule, batch: Tensors) -> Tensor:
-    """Return the mean loss of the last answer of each sequence; of a translation, of all tokens of the target."""
+    """Return the mean loss of the last answer of each sequence; of a translation or transcript, of all tokens."""
     x, length_B, y, mask = batch
-    if module.decoder is not None:
+    if module.decoder is not None or module.task.loss == "ctc":
         return module.loss(batch)
     answers = module(x, length_B)
     if mask is not None:

@@ -25,7 +25,7 @@ from bench.config.contracts import (
 from bench.config.datasets import make_task
 from bench.config.settings import RunConfig
 from bench.errors import BenchError
-from bench.results.record import FORECASTS, TRANSLATIONS, RunRecord, write_json
+from bench.results.record import FORECASTS, TRANSCRIPTS, TRANSLATIONS, RunRecord, write_json
 from bench.training import forecasts, generation, timing, weights
 from bench.training.datamodule import DataModule, in_batches, to_tensors
 from bench.training.details import details
@@ -37,7 +37,7 @@ from bench.training.module import SequenceModule
 _LOGGER = logging.getLogger(__name__)
 
 BEAM_SENTENCES = 64  # in a batch of a search with a beam, which has several rows for each
-KEPT_SENTENCES = 50  # of the test split whose translations are stored
+KEPT_SENTENCES = 50  # of the test split whose translations or transcripts are stored
 
 
 def test(config: RunConfig, task: Task, folder: Path | None, ledger: Ledger, changes_files: bool) -> dict[str, Any]:
@@ -78,10 +78,14 @@ def test(config: RunConfig, task: Task, folder: Path | None, ledger: Ledger, cha
                 write_json(folder / FORECASTS, forecasts.kept(config, task, outputs, data.test, folder))
             if isinstance(task, TextTask) and run_id == config.opens_test_of[0]:
                 tests[run_id] |= _texts(module, task, config.device, trained if changes_files else None)
-            if isinstance(task, TranslationTask):
+            if task.keep == "tokens":
                 tests[run_id] |= _report(task, outputs, data.test)
-                if run_id == config.opens_test_of[0]:
-                    tests[run_id] |= _searched(module, task, data, outputs, trained if changes_files else None)
+            if task.keep == "tokens" and run_id == config.opens_test_of[0]:
+                kept = trained if changes_files else None
+                if isinstance(task, TranslationTask):
+                    tests[run_id] |= _searched(module, task, data, outputs, kept)
+                elif kept is not None:
+                    write_json(kept / TRANSCRIPTS, _shown(task, data.test, outputs))
     facts["parameters"] = module.parameter_counts()
     if is_averaged:
         of_val, outputs = averages["val"].outputs, averages["test"].outputs
@@ -140,7 +144,7 @@ def _texts(module: SequenceModule, task: TextTask, device: str, folder: Path | N
 
 
 def _report(task: Any, outputs: np.ndarray, test: Batch) -> dict[str, float]:
-    """Return more scores of translations than the one that decides."""
+    """Return more scores of translations and transcripts than the one that decides."""
     scores: dict[str, float] = task.report(outputs, test)
     return scores
 
@@ -162,10 +166,17 @@ def _searched(
             parts.append(module.decoder.beam(module.read(x, length), module.head).cpu().numpy())
     searched = np.concatenate(parts)
     if folder is not None:
-        shown = spread(len(test.x), KEPT_SENTENCES)
-        kept = Batch._make(None if part is None else part[shown] for part in test)
-        write_json(folder / TRANSLATIONS, task.examples({"greedy": outputs[shown], "beam": searched[shown]}, kept))
+        write_json(folder / TRANSLATIONS, _shown(task, test, {"greedy": outputs, "beam": searched}))
     return {f"beam_{name}": value for name, value in _report(task, searched, test).items()}
+
+
+def _shown(task: Any, test: Batch, outputs: Any) -> dict[str, Any]:
+    """Return what is stored of some sentences: what was written, by the name of the search if there are several."""
+    shown = spread(len(test.x), KEPT_SENTENCES)
+    kept = Batch._make(None if part is None else part[shown] for part in test)
+    of_shown = {name: part[shown] for name, part in outputs.items()} if isinstance(outputs, dict) else outputs[shown]
+    written: dict[str, Any] = task.examples(of_shown, kept)
+    return written
 
 
 def _load_weights(module: SequenceModule, folder: Path, task: Task, ledger: Ledger, changes_files: bool) -> None:

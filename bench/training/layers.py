@@ -86,6 +86,10 @@ class Stem(nn.Module):
         self.stride, self.kernel = stride, max(MIN_KERNEL, 2 * stride + 1)
         self.convolution = nn.Conv1d(input_size, channels, self.kernel, stride, padding=self.kernel // 2)
 
+    def lengths(self, length_B: Tensor) -> Tensor:
+        """Return the numbers of steps that the encoder sees of sequences."""
+        return (length_B + self.stride - 1) // self.stride
+
     def steps(self, steps: int) -> int:
         """Return the number of steps that the encoder sees."""
         return math.ceil(steps / self.stride)
@@ -94,7 +98,7 @@ class Stem(nn.Module):
         """Return (B, ceil(L / stride), channels), and the lengths of the sequences in it."""
         x_BLD = x_BLD.masked_fill(~valid(length_B, x_BLD.shape[1])[..., None], 0.0)
         h_BCL = F.gelu(self.convolution(x_BLD.transpose(1, 2)))
-        return h_BCL.transpose(1, 2), (length_B + self.stride - 1) // self.stride
+        return h_BCL.transpose(1, 2), self.lengths(length_B)
 
 
 class Window(nn.Module):

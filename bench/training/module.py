@@ -18,7 +18,7 @@ from bench.config import plugins
 from bench.config.contracts import Batch, ForecastTask, Task, TextTask, TranslationTask
 from bench.config.settings import RunConfig
 from bench.errors import BenchError
-from bench.training import layers, skips
+from bench.training import ctc, layers, skips
 from bench.training.translation import Decoder, Source
 
 LEARNING_RATE_BATCH = 32
@@ -45,6 +45,7 @@ class SequenceModule(pl.LightningModule):
     def __init__(self, task: Task, config: RunConfig) -> None:
         super().__init__()
         self.task = task
+        self.reads_steps = task.per_step or task.loss == "ctc"  # the head reads every step, not a readout
         self.settings = settings = config.train
         width, steps = settings.embedding_size if task.tokens else task.input_size, task.num_steps
         self.embedding = layers.embedding(task.input_size, width, settings.embedding_std) if task.tokens else None
@@ -58,15 +59,16 @@ class SequenceModule(pl.LightningModule):
         if settings.stem_channels and not (
             task.tokens or task.per_step or task.causal or isinstance(task, ForecastTask)
         ):
+            _check_stride(task, settings.stem_stride)
             self.stem = layers.Stem(width, settings.stem_channels, settings.stem_stride)
             width, steps = settings.stem_channels, self.stem.steps(steps)
         self.encoder_steps = steps  # of the longest training sequence
         model = plugins.load("models", config.model, config.source_hash).Model
         self.encoder = model(width, steps, **config.model_arguments)
-        if settings.readout == "flat" and self.window is None and not task.per_step:
+        if settings.readout == "flat" and self.window is None and not self.reads_steps:
             raise BenchError("readout: 'flat' is for forecasts only; choose another in the search space")
         self.readout = layers.Readout(settings.readout, self.encoder, steps)
-        read = self.encoder.output_size if task.per_step else self.readout.size
+        read = self.encoder.output_size if self.reads_steps else self.readout.size
         tied = self.embedding if task.keep == "nll" else None
         self.decoder: Decoder | None = None
         if isinstance(task, TranslationTask):
@@ -96,7 +98,10 @@ class SequenceModule(pl.LightningModule):
         self.val_loss = math.inf  # mean loss over the split that was evaluated last
 
     def forward(self, x: Tensor, length_B: Tensor) -> Tensor:
-        """Return raw outputs: (B, C), or (B, L, C) for a task with an answer at every step; or tokens (B, T) int64."""
+        """Return raw outputs: (B, C), or (B, L, C) for a task with an answer at every step; or tokens (B, T) int64.
+
+        With the loss "ctc" L is the number of steps behind the stem, and all outputs of padding are 0.
+        """
         if self.decoder is not None:
             return self.decoder.greedy(self.read(x, length_B), self.head)
         skipped = None if self.skip is None else self.skip(x, length_B)
@@ -107,7 +112,9 @@ class SequenceModule(pl.LightningModule):
             x_BLD, length_B = self.stem(x_BLD, length_B)
         h_BLH, _ = self.encoder(x_BLD, length_B)
         h_BLH = self.dropout(h_BLH)
-        answers: Tensor = self.head(h_BLH if self.task.per_step else self.readout(h_BLH, length_B))
+        answers: Tensor = self.head(h_BLH if self.reads_steps else self.readout(h_BLH, length_B))
+        if self.task.loss == "ctc":
+            answers = answers.masked_fill(~layers.valid(length_B, answers.shape[1])[..., None], 0.0)
         if skipped is not None:
             answers = answers + skipped
         return answers if self.window is None else self.window.restore(answers, context)
@@ -115,7 +122,7 @@ class SequenceModule(pl.LightningModule):
     @property
     def can_stream(self) -> bool:
         """Whether an answer needs only the last step and the state after the steps before it."""
-        reads_last = self.task.per_step or self.settings.readout == "summary"
+        reads_last = self.reads_steps or self.settings.readout == "summary"
         # What reads more than the last step:
         others = (self.window, self.stem, self.skip, self.decoder)
         return bool(self.encoder.causal) and reads_last and all(part is None for part in others)
@@ -151,9 +158,11 @@ class SequenceModule(pl.LightningModule):
             # The head is applied to valid steps alone: it takes most of the time.
             k_NK, y_N = (k_BTK.flatten(0, 1), y.flatten()) if mask is None else (k_BTK[mask], y[mask])
             return F.cross_entropy(self.head(k_NK), y_N)
-        return self._loss(self(x, length_B), y, mask)
+        return self._loss(self(x, length_B), length_B, y, mask)
 
-    def _loss(self, answers: Tensor, y: Tensor, mask: Tensor | None) -> Tensor:
+    def _loss(self, answers: Tensor, length_B: Tensor, y: Tensor, mask: Tensor | None) -> Tensor:
+        if self.task.loss == "ctc":
+            return ctc.loss(answers, length_B if self.stem is None else self.stem.lengths(length_B), y, mask)
         if mask is not None:
             answers, y = answers[mask], y[mask]
         if self.task.loss == "mse":
@@ -167,7 +176,7 @@ class SequenceModule(pl.LightningModule):
         x, length_B, y, mask = batch
         answers, state = self._resumed(x, length_B, _detached(self._state, x.device))
         self._state = state
-        return self._loss(answers, y, mask)
+        return self._loss(answers, length_B, y, mask)
 
     def _resumed(self, x: Tensor, length_B: Tensor, state: Any) -> tuple[Tensor, Any]:
         """Return raw outputs (B, L, C) of sequences that begin with a state, and the state after them."""
@@ -214,7 +223,9 @@ class SequenceModule(pl.LightningModule):
             answers = F.cross_entropy(answers.flatten(0, 1), y.flatten(), reduction="none").view_as(y)
             loss = answers.mean() if mask is None else answers[mask].mean()
         else:
-            loss = self._loss(answers, y, mask)
+            loss = self._loss(answers, length_B, y, mask)
+        if self.task.loss == "ctc":
+            answers = ctc.best_path(answers)
         self._val_losses.append((loss, y.numel() if mask is None else int(mask.sum())))
         self._outputs.append(answers)
 
@@ -301,6 +312,14 @@ def _detached(state: Any, device: torch.device | None = None) -> Any:
     if isinstance(state, list | tuple):
         return type(state)(_detached(part, device) for part in state)
     return state
+
+
+def _check_stride(task: Task, stride: int) -> None:
+    """Raise BenchError if a stem leaves a sequence fewer steps than the target that they are to write needs."""
+    most = getattr(task, "max_stride", stride)
+    if stride > most:
+        rule = f"{stride} leaves a recording fewer steps than its transcript needs; use at most {most}"
+        raise BenchError(f"stem_stride: {rule} in the search space, or correct the transcript")
 
 
 def _check_carries(task: Task, encoder: nn.Module, space: str) -> None:

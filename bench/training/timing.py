@@ -132,7 +132,7 @@ def _one_step(module: SequenceModule, x: Tensor, length: Tensor, config: RunConf
         # From the same state each time: a growing cache would slow down every repeat.
         with torch.inference_mode(), _precision(config):
             h_BLH, _ = module.encoder(module.embed(last), one_step, state)
-            module.head(h_BLH if module.task.per_step else module.encoder.summary(h_BLH, one_step))
+            module.head(h_BLH if module.reads_steps else module.encoder.summary(h_BLH, one_step))
 
     return step
 
@@ -276,7 +276,8 @@ def count_flops(module: SequenceModule, task: Task, steps: int) -> tuple[int, in
     length = torch.empty(1, dtype=torch.long, device="meta")
     module.train()
     with FlopCounterMode(display=False, custom_mapping=_UNCOUNTED) as counter:
-        loss = module.loss((x, length, y, None))
+        # The loss of CTC has no products, and none for the meta device.
+        loss: Tensor = module(x, length).sum() if task.loss == "ctc" else module.loss((x, length, y, None))
         forward = counter.get_total_flops()
         loss.backward()  # type: ignore[no-untyped-call]
         return forward, counter.get_total_flops()

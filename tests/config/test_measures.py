@@ -11,7 +11,7 @@ from bench.data import own_data
 from bench.errors import DeclarationError
 from bench.sweeps import prepare, terms
 from bench.training import train
-from tests.makers import hourly, long_table, run_config, tagged
+from tests.makers import dictation, hourly, long_table, run_config, tagged
 
 KNOWN = {
     "classification": (
@@ -25,6 +25,10 @@ KNOWN = {
         ["r2", "mae"],
     ),
     "translation": (lambda f: pairs(f / "p.csv"), {"text": "de", "target": ["en"], "task": "translation"}, ["bleu"]),
+    "transcription": (
+        lambda f: dictation(f / "words"), {"task": "transcription", "lengths": [90]},
+        ["word_error_rate", "character_error_rate"],
+    ),
     "language_modelling": (lambda f: text(f / "t.txt"), {}, ["nats", "bits", "perplexity"]),
 }  # fmt: skip
 
@@ -43,12 +47,13 @@ def text(path):
 @pytest.mark.parametrize("task", KNOWN)
 def test_every_measure_of_a_task_can_select(tmp_path, task):
     maker, options, known = KNOWN[task]
-    own = own_data.make(SweepConfig(data=[maker(tmp_path)], lengths=[5], **options))
+    length = options.get("lengths", [5])[0]
+    own = own_data.make(SweepConfig(data=[maker(tmp_path)], **{"lengths": [length]} | options))
     assert own.card.task == task
-    chances = measures.chances(make_task(task, 5, own.card.arguments))
+    chances = measures.chances(make_task(task, length, own.card.arguments))
     assert list(chances) == known
     for name, chance in chances.items():
-        made = make_task(task, 5, own.card.arguments)
+        made = make_task(task, length, own.card.arguments)
         measures.select(made, name)
         assert (made.metric, made.goal, made.chance) == (name, MEASURES[name].goal, chance)
         assert MEASURES[name].least <= chance <= MEASURES[name].most

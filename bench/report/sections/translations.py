@@ -1,19 +1,16 @@
 """Translations: BLEU and chrF, of greedy decoding and of a beam, by the length of the source, and some sentences."""
 
-import json
-import re
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 from bench.report.page import Block, Findings, Listing, Note, Section, Table
+from bench.report.sections._written import SHOWN, band, cells, edges, stored
 from bench.results.cell_runs import by_cell
 from bench.results.record import TRANSLATIONS, RunRecord
-from bench.wording import DASH, score, shortened
+from bench.wording import DASH, shortened
 
 BEAM = "beam_"
 HEADS = {"bleu": "BLEU", "chrf": "chrF", "length_ratio": "length ratio"}
-SHOWN = 3  # sentences
 
 
 def make(findings: Findings) -> Section:
@@ -53,29 +50,16 @@ def _rows(runs: Sequence[RunRecord]) -> Iterator[tuple[str, str, Mapping[str, fl
 
 
 def _table(title: str, rows: Sequence[tuple[str, str, str, Mapping[str, float]]]) -> Table:
-    bands = sorted({name for *_, scores in rows for name in scores if _edges(name)}, key=_edges)
-    heads = HEADS | {name: f"BLEU, {_band(name)}" for name in bands}
-    cells = [
-        [model, attention, search, *(score(scores[name]) if name in scores else DASH for name in heads)]
-        for model, attention, search, scores in rows
-    ]
-    return Table(f"{title}: the test split", ["model", "attention", "search", *heads.values()], cells).filled()
-
-
-def _edges(name: str) -> list[int]:
-    """Return the numbers of tokens in the name of a score by length; none for other scores."""
-    return [int(edge) for edge in re.findall(r"\d+", name)]
-
-
-def _band(name: str) -> str:
-    edges = _edges(name)
-    return f"{edges[0]} to {edges[1]} tokens" if len(edges) > 1 else f"from {edges[0]} tokens"
+    bands = sorted({name for *_, scores in rows for name in scores if edges(name)}, key=edges)
+    heads = HEADS | {name: f"BLEU, {band(name, 'tokens')}" for name in bands}
+    filled = [[model, attention, search, *cells(scores, heads)] for model, attention, search, scores in rows]
+    return Table(f"{title}: the test split", ["model", "attention", "search", *heads.values()], filled).filled()
 
 
 def _examples(findings: Findings, model: str, runs: Sequence[RunRecord]) -> Iterator[tuple[str, str]]:
     """Yield some sentences of a model, with source and reference."""
     for run in runs:
-        written = _stored(findings, run)
+        written = stored(findings, run, TRANSLATIONS)
         for place in range(min(SHOWN, len(written.get("source", ())))):
             source, greedy, reference = (
                 shortened(written[name][place], 200) for name in ("source", "greedy", "reference")
@@ -83,19 +67,9 @@ def _examples(findings: Findings, model: str, runs: Sequence[RunRecord]) -> Iter
             yield f"{model}: {source}", f"{greedy} (reference: {reference})"
 
 
-def _stored(findings: Findings, run: RunRecord) -> dict[str, Any]:
-    try:
-        path = findings.folder / "runs" / run.config.run / TRANSLATIONS
-        stored: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return stored
-
-
 def _note(findings: Findings) -> str:
-    signatures = next(
-        (_stored(findings, run).get("signatures") for run in findings.runs if _stored(findings, run)), None
-    )
+    written = (stored(findings, run, TRANSLATIONS) for run in findings.runs)
+    signatures = next((sentences["signatures"] for sentences in written if "signatures" in sentences), None)
     how = f" Its signatures are {signatures['bleu']} and {signatures['chrf']}." if signatures else ""
     return (
         f"sacrebleu computes BLEU and chrF, from 0 to 100, on whole sentences as text.{how} Greedy decoding takes the "

@@ -7,8 +7,7 @@ import pytest
 
 from bench.baselines import hydra, minirocket, quant
 from bench.baselines._linear import leave_one_out, ridges, temperature
-from bench.baselines._shapes import resample
-from bench.baselines.nearest_neighbour import nearest
+from bench.baselines._shapes import nearest, resample
 from bench.config import baseline
 from bench.config.contracts import Batch
 from bench.data import files, signals

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jiwer
 import numpy as np
 import pandas as pd
 import pytest
@@ -29,7 +30,7 @@ from bench.results.cell_runs import CellRuns
 from bench.results.record import records, write_json
 from bench.tracking import store
 from bench.training.train import run
-from tests.makers import hourly, long_table, recordings, reviews, series, tagged
+from tests.makers import dictation, hourly, long_table, recordings, reviews, series, tagged
 
 ROOT = Path(__file__).parents[2]
 TEXT = "the quick brown fox jumps over the lazy dog\nand runs away, as foxes do.\n" * 12
@@ -79,6 +80,7 @@ KINDS = {
     "ts": (lambda f: series(f / "series.ts"), {"lengths": [12]}),
     "arrays": (lambda f: series(f / "series.npz"), {"lengths": [9]}),
     "wav": (lambda f: recordings(f / "tones"), {"lengths": [10]}),
+    "speech": (lambda f: dictation(f / "words"), {"task": "transcription", "lengths": [90]}),
     "text": (lambda f: reviews(f / "reviews.csv"), {"text": "text", "label": "label", "lengths": [5]}),
     "bytes": (lambda f: reviews(f / "r.jsonl"), {"text": "text", "label": "label", "tokens": "byte", "lengths": [20]}),
     "tagging": (lambda f: tagged(f / "words.conllu"), {"lengths": [4]}),
@@ -565,6 +567,19 @@ def test_labelled_data_are_scored_as_the_prepared_data_are(exported, kind):
     if file.is_file():
         assert "trained on this file" in found.remarks[-1] or "trained on this file" in found.remarks[-2]
     json.dumps(found.as_dict(), allow_nan=False)
+
+
+def test_recordings_are_transcribed_as_they_are_scored(exported):
+    file, task, out, _ = exported("speech")
+    table, found = ExportedModel.load(out).predict(file), evaluate(out, file)
+    said = pd.read_csv(file / "transcripts.csv").set_index("file")["transcript"]
+    references = [said[name] for name in table["recording"]]
+    assert found.scores["word_error_rate"] == pytest.approx(jiwer.wer(references, table["transcript"].tolist()))
+    assert found.num_examples == len(table) == 40
+    val = task.split("val", 9)
+    written = task.written(ExportedModel.load(out).outputs(val.x, val.length))
+    assert set(zip(val.text, written, strict=True)) <= set(zip(references, table["transcript"], strict=True))
+    assert "texts" not in json.loads((out / "preprocessing.json").read_text())
 
 
 @pytest.mark.parametrize("kind", ["forecast", "forecast by a recipe"])

@@ -599,3 +599,24 @@ def test_nothing_overflows_and_nothing_is_complained_about(sweep, tmp_path, widt
         browser.close()
     assert complaints == []
     assert requests == [path.as_uri()]
+
+
+def test_transcripts_are_shown_by_kind_of_error_and_number_of_words(tmp_path):
+    folder = tmp_path / "transcribed"
+    Builder(folder, [("drift", 16)], models=("lstm",)).build()
+    (path,) = folder.glob("runs/drift/L16/lstm/*-test/record.json")
+    record = RunRecord.read(path.parent)
+    more = {"substitutions": 0.15, "deletions": 0.05, "insertions": 0.0, "exact": 0.4}
+    more |= {"word_error_rate_1_to_2": 0.1, "word_error_rate_of_3": 0.25, "word_error_rate_from_16": 0.5}
+    tests = {
+        run: scores | more | {"word_error_rate": 0.2 + number / 10}
+        for number, (run, scores) in enumerate(record.tests.items())
+    }
+    record.model_copy(update={"tests": tests}).write(path.parent)
+    stored = {"written": ["1 <b>7</b>", ""], "reference": ["1 7", "2"]}
+    (folder / "runs" / next(iter(tests)) / "transcripts.json").write_text(json.dumps(stored))
+    shown = Page(report.render(folder)).texts["transcripts"]
+    assert "1 to 2 words 3 words from 16 words" in shown
+    assert "lstm 0.300 0.150 0.050 0.000 0.400 0.100 0.250 0.500" in shown  # the mean of 0.2, 0.3 and 0.4
+    assert "lstm: 1 7 1 <b>7</b>" in shown
+    assert "lstm: 2 (nothing)" in shown

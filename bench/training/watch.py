@@ -59,6 +59,12 @@ class Waypoints:
         return min(self.kept, key=lambda kept: abs(2 * kept - number), default=None)
 
 
+def _is_lost(losses: list[float]) -> bool:
+    """Whether three epochs in a row are above twice the best loss and have lost half of what was gained."""
+    best = min(losses)
+    return len(losses) > 3 and min(losses[-3:]) > max(2 * best, (best + losses[0]) / 2)
+
+
 class History:
     """The validations of a run, the weights of the best one, and those half way to it."""
 
@@ -110,15 +116,16 @@ class History:
         return self._value(index), -math.inf if loss is None else -loss
 
     def divergence(self) -> str | None:
-        """Return how the loss of the last three epochs exceeds twice the best one, None if it does not.
+        """Return how the losses of the last three epochs exceed twice the best one, None if they do not.
 
         A loss close to zero doubles by chance, on a small training set tenfold: at least half of what training had
-        gained since the first epoch must be lost as well.
+        gained since the first epoch must be lost as well. And the training loss of an epoch of few batches, which may
+        be easy or hard ones, doubles where nothing diverges: the validation loss must have done the same.
         """
         losses = [epoch.train_loss for epoch in self.epochs]
-        best = min(losses)
-        if len(losses) > 3 and min(losses[-3:]) > max(2 * best, (best + losses[0]) / 2):
-            return f"loss {losses[-1]:.3g} in epoch {len(losses) - 1}, after {best:.3g} at its best"
+        of_val = [epoch.val_loss for epoch in self.epochs if epoch.val_loss is not None]
+        if _is_lost(losses) and (len(of_val) < len(losses) or _is_lost(of_val)):
+            return f"loss {losses[-1]:.3g} in epoch {len(losses) - 1}, after {min(losses):.3g} at its best"
         return None
 
     def state_dict(self) -> dict[str, Any]:

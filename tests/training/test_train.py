@@ -427,16 +427,37 @@ def test_a_run_that_takes_too_long_is_a_timeout(monkeypatch, clock):
     ],
 )
 def test_divergence_is_three_epochs_far_above_the_best(losses, diverged):
+    assert (divergence(losses, losses) is not None) == diverged
+    assert (divergence(losses, [None] * len(losses)) is not None) == diverged  # a record of an earlier version
+
+
+def test_training_losses_of_few_batches_may_double_while_validation_does_not():
+    """As on NAB, where the series of a batch decide: a validation loss of .06 to .08 stayed as it was."""
+    train_losses = [0.3, 0.067, 0.2, 0.25, 0.19]
+    assert divergence(train_losses, [0.2, 0.08, 0.07, 0.075, 0.08]) is None
+    assert divergence(train_losses, [0.2, 0.08, 0.19, 0.25, 0.3]) is not None
+
+
+def divergence(train_losses, val_losses) -> str | None:
+    """Return what the history of a run with these losses says."""
     history = watch.History(make_task("latch", 8, {}), keeps_weights=False)
-    for loss in losses:
-        epoch = Epoch(steps=1, sequences=1, train_seconds=1.0, train_loss=loss, val={"accuracy": 0.5})
-        history.add(epoch, module=None)
-    assert (history.divergence() is not None) == diverged
+    for loss, of_val in zip(train_losses, val_losses, strict=True):
+        losses = {"train_loss": loss, "val_loss": of_val}
+        history.add(Epoch(steps=1, sequences=1, train_seconds=1.0, val={"accuracy": 0.5}, **losses), module=None)
+    return history.divergence()
 
 
 def test_a_run_that_diverges_is_a_failure_by_that_name(monkeypatch):
     losses = iter([1.0, 0.4, 2.0, 2.0, 2.0, 2.0, 2.0])
-    monkeypatch.setattr(ddp, "mean", lambda trainer, value: next(losses) * 5)
+    evaluated = SequenceModule.evaluated
+
+    def diverging(module, batch):
+        scores = evaluated(module, batch)
+        module.val_loss = next(losses)
+        return scores
+
+    monkeypatch.setattr(SequenceModule, "evaluated", diverging)
+    monkeypatch.setattr(ddp, "mean", lambda trainer, value: trainer.lightning_module.val_loss * 5)
     record = train.run(config(settings={"max_sequences": 16 * 35, "num_epochs": 7}))
     assert (record.state, record.cause) == ("failed", "diverged")
     assert record.message == "loss 2 in epoch 4, after 0.4 at its best"

@@ -1,7 +1,7 @@
 """Carries out the experiments of claims within a time: ordinary sweeps, measurements of speed, and gradients.
 
-Every experiment has its share of the time; what one leaves, the next may use. Whatever is recorded is not run again, so
-that the same command resumes.
+Every experiment has its share of the time; what one leaves or takes too much is divided among the others. Whatever is
+recorded is not run again, so that the same command resumes.
 """
 
 import time
@@ -61,10 +61,10 @@ def run(claims: Sequence[Claim], seconds: float, results: Path, display: Display
 
     An experiment whose data are missing is left out, and `display` gets a line about it. Raises BenchError.
     """
-    left, rest = 0.0, max(0.0, 1 - _loaded() / seconds)
+    rest, shares = seconds - _loaded(), seconds  # of the experiments that are left
     for task in tasks(claims, seconds):
-        allowed, began = rest * task.seconds + left, time.monotonic()
-        display.say(f"{task.claim.name}: {task.name}, at most {duration(max(0.0, allowed))}")
+        allowed, began = max(0.0, rest) * task.seconds / shares, time.monotonic()
+        display.say(f"{task.claim.name}: {task.name}, at most {duration(allowed)}")
         try:
             if task.experiment.kind == "sweep":
                 code, spent = _sweep(task, allowed, results, display)
@@ -76,7 +76,7 @@ def run(claims: Sequence[Claim], seconds: float, results: Path, display: Display
         except (DataMissingError, NoRunSucceededError) as error:
             display.say(f"{task.claim.name}: {task.name} is left out: {error}")
             spent = 0.0
-        left = allowed - max(spent, time.monotonic() - began)
+        rest, shares = rest - max(spent, time.monotonic() - began), shares - task.seconds
     return 0
 
 

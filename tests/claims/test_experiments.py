@@ -133,3 +133,31 @@ def test_a_claim_is_decided_from_its_file_and_nothing_is_measured_twice(tmp_path
     assert [row["subclaim"] for row in rows] == ["A", "B", "C"]
     assert rows[0]["verdict"] == "supported"
     assert os.path.isdir("results/sweeps/claim-own-scores")
+
+
+def test_time_that_one_experiment_leaves_or_takes_too_much_is_divided_among_the_others(tmp_path, monkeypatch):
+    (tmp_path / "own.toml").write_text(OWN)
+    claim, clock, said = declaration.read(str(tmp_path / "own.toml")), [0.0], []
+    spent = {"gradients": 10.0, "times": 150.0, "scores": 0.0}
+
+    def experiment(task, *_):
+        clock[0] += spent[task.name]
+        return spent[task.name]
+
+    class Display:
+        def say(self, text):
+            said.append(text)
+
+        def update(self, status): ...
+
+    monkeypatch.setattr(experiments, "_loaded", lambda: 0.0)
+    monkeypatch.setattr(experiments.time, "monotonic", lambda: clock[0])
+    for name in ("_speed", "_gradients"):
+        monkeypatch.setattr(experiments, name, experiment)
+    monkeypatch.setattr(experiments, "_sweep", lambda task, *_: (0, experiment(task)))
+    assert experiments.run([claim], 600.0, tmp_path, Display()) == 0
+    assert said == [
+        "own: gradients, at most 60.0 s",
+        "own: times, at most 65.6 s",  # a ninth of the 590 s that are left
+        "own: scores, at most 7.33 min",
+    ]

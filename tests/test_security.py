@@ -54,7 +54,7 @@ def test_every_line_of_the_page_points_to_a_test_that_exists():
 def hostile(exported, tmp_path):  # noqa: F811
     """An exported folder whose config claims an own model, with code that must not run."""
     folder = Path(shutil.copytree(exported("text")[2], tmp_path / "theirs", ignore=shutil.ignore_patterns("mlflow*")))
-    (folder / "model.py").write_text(BOMB)
+    (folder / "model.py").write_text(f"{BOMB}  # {tmp_path}")  # code that no other test has named
     settings = json.loads((folder / "config.json").read_text())
     settings["run"] |= {"model": "/somewhere/model.py", "source_hash": ""}
     (folder / "config.json").write_text(json.dumps(settings))
@@ -73,7 +73,6 @@ def test_a_named_model_file_is_run(hostile):
 
 
 def test_predict_names_the_option_that_allows_the_code(hostile, tmp_path):
-    (hostile / "model.py").write_text(BOMB + f"  # {tmp_path}")  # code that no other test has named
     (tmp_path / "new.txt").write_text("good film\n")
     words = [sys.executable, "-m", "bench", "predict", str(hostile), str(tmp_path / "new.txt")]
     refused = subprocess.run(words, capture_output=True, text=True)
@@ -339,9 +338,9 @@ def test_control_characters_of_a_file_do_not_reach_the_terminal(tmp_path):
 
 def test_own_models_are_known_by_their_content(tmp_path):
     path = tmp_path / "mine.py"
-    path.write_text("number = 1")
+    path.write_text(f"number = 1  # {tmp_path}")
     own_code.allow(path)
     assert plugins.load("models", str(path)).number == 1
-    path.write_text("number = 2")
+    path.write_text(f"number = 2  # {tmp_path}")
     with pytest.raises(DeclarationError, match="never named"):
         plugins.load("models", str(path))

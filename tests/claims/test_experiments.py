@@ -86,6 +86,7 @@ def test_the_time_is_divided_by_shares_and_cheap_evidence_comes_first(tmp_path):
 
 def test_an_experiment_without_its_data_is_left_out_and_the_others_run(tmp_path, monkeypatch):
     monkeypatch.setenv("BENCH_DATA_DIR", str(tmp_path / "nothing"))
+    monkeypatch.setenv("BENCH_CACHE_DIR", str(tmp_path / "cache"))  # other tests have prepared the data
     monkeypatch.setattr(experiments, "_loaded", lambda: 0.0)
     (tmp_path / "nothing").mkdir()
     claim = declaration.read(mine(tmp_path, ('["latch"]', '["gunpoint"]'), ("lengths = [8]", "lengths = [50]")))

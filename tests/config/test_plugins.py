@@ -16,14 +16,14 @@ def write(path, code: str) -> str:
 
 
 def test_code_that_was_never_named_on_this_machine_is_not_run(tmp_path):
-    (tmp_path / "theirs.py").write_text("raise SystemExit('it ran')")
+    (tmp_path / "theirs.py").write_text(f"raise SystemExit('it ran')  # {tmp_path}")  # code that no test has named
     with pytest.raises(DeclarationError, match=r"theirs.py: this code was never named .* add --trust .*theirs.py$"):
         plugins.load("models", str(tmp_path / "theirs.py"))
 
 
 def test_a_named_file_must_be_named_again_when_it_changes(tmp_path):
     path = write(tmp_path / "mine.py", "number = 1")
-    (tmp_path / "mine.py").write_text("number = 2")
+    (tmp_path / "mine.py").write_text(f"number = 2  # {tmp_path}")
     with pytest.raises(DeclarationError, match="never named"):
         plugins.load("models", path)
 

@@ -117,7 +117,8 @@ def test_two_models_are_measured_at_two_lengths(tmp_path):
     svg = csv.with_name("speed.svg")
     ElementTree.parse(svg)
     text = svg.read_text()
-    assert "training step" in text
+    is_disturbed = rows["timing_disturbed"].fillna("").str.contains("train_step")
+    assert "training step" in text or is_disturbed.all()  # what other processes disturbed is not drawn
     assert "var(" not in text
     conditions = "cpu, 1 thread(s), 32-true; latch, 4 sequences a batch"
     assert re.search(f">[^<]*{re.escape(conditions)}</text>", text)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.config import plugins, search_spaces
+from bench.config import search_spaces
 from bench.config.budgets import BUDGETS
 from bench.config.sweep_settings import SweepConfig
 from bench.errors import DeclarationError
@@ -63,7 +63,7 @@ def test_changed_rules_need_a_permission_or_another_name(tmp_path, place, monkey
 
 def test_a_changed_shipped_model_needs_a_permission(tmp_path, place, monkeypatch):
     terms.freeze(make(tmp_path))
-    monkeypatch.setattr(plugins, "source_hash", lambda path: "f" * 64)
+    monkeypatch.setattr(terms, "checksum", lambda path: "f" * 64)
     with pytest.raises(DeclarationError, match="model file lstm.py was sha256 .* --allow-mixed"):
         terms.freeze(make(tmp_path))
     (line,) = terms.freeze(make(tmp_path, allow_mixed=True))

@@ -188,7 +188,7 @@ def test_an_archive_cannot_lead_out_of_its_folder(tmp_path, name):
 @pytest.mark.parametrize("how", ["read", "read1", "readline", "iteration", "all"])
 def test_a_packed_file_that_unpacks_to_far_more_than_its_size_is_refused(tmp_path, small_limits, how):
     with gzip.open(tmp_path / "x.csv.gz", "wb") as file:
-        file.write((bytes(999) + b"\n") * 4_000)
+        file.write(bytes(4_000_000) if how == "readline" else (bytes(999) + b"\n") * 4_000)
     with encodings.opened(tmp_path / "x.csv.gz") as file:
         ways = {"all": file.read, "iteration": lambda: list(file)}
         read = ways.get(how, lambda: list(iter(lambda: getattr(file, how)(10_000), b"")))
@@ -200,6 +200,16 @@ def test_an_npz_file_that_unpacks_to_far_more_than_its_size_is_refused(tmp_path,
     np.savez_compressed(tmp_path / "x.npz", x=np.zeros((1_000, 1_000)))
     assert zipfile.is_zipfile(tmp_path / "x.npz")
     with pytest.raises(DataError, match="at most 200 times"):
+        arrays._load(tmp_path / "x.npz")
+
+
+def test_an_npz_file_whose_list_of_members_is_damaged_is_refused_in_one_line(tmp_path):
+    np.savez(tmp_path / "x.npz", x=np.zeros(9), y=np.zeros(9))
+    data = bytearray((tmp_path / "x.npz").read_bytes())
+    place = data.index(b"PK\x01\x02")  # the first entry of the directory at its end
+    data[place : place + 4] = b"XXXX"
+    (tmp_path / "x.npz").write_bytes(data)
+    with pytest.raises(DataError, match="not readable as a NumPy file"):
         arrays._load(tmp_path / "x.npz")
 
 

@@ -140,12 +140,14 @@ def _examples(path: Path, label_file: Path | None, arrays: _Arrays, labelled: bo
 
 def _load(path: Path) -> dict[str, np.ndarray]:
     check_readable(path)
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            check_expansion(path, sum(member.file_size for member in archive.infolist()))
     try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                check_expansion(path, sum(member.file_size for member in archive.infolist()))
         loaded = np.load(path, allow_pickle=False)
         return {"array": loaded} if isinstance(loaded, np.ndarray) else {name: loaded[name] for name in loaded.files}
+    except DataError:
+        raise
     except Exception as error:  # noqa: BLE001  # the exceptions of a damaged archive are not documented
         cause = reason(error)
         if "pickle" in cause:

@@ -19,11 +19,15 @@ FREE_BYTES, MOST_EXPANSION = 1 << 28, 200
 shrink less than a hundredfold; a file made to fill a memory shrinks a thousandfold."""
 
 
+def most_bytes(path: Path) -> int:
+    """Return to how many bytes a packed file may unpack."""
+    return max(FREE_BYTES, MOST_EXPANSION * path.stat().st_size)
+
+
 def check_expansion(path: Path, unpacked: int) -> None:
     """Raise DataError for a packed file that unpacks to more bytes than real data would."""
-    packed = path.stat().st_size
-    if unpacked > max(FREE_BYTES, MOST_EXPANSION * packed):
-        sizes = f"{packed:,} bytes unpack to {unpacked:,} or more"
+    if unpacked > most_bytes(path):
+        sizes = f"{path.stat().st_size:,} bytes unpack to {unpacked:,} or more"
         rule = f"at most {MOST_EXPANSION} times the size is read; unpack the file yourself if you trust it"
         raise DataError(f"{path}: {sizes}, but {rule}")
 
@@ -33,7 +37,7 @@ class _Unpacked(gzip.GzipFile):
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
-        self._path, self._count = path, 0
+        self._path, self._left = path, most_bytes(path)
 
     def read(self, size: int | None = -1) -> bytes:
         if size is None or size < 0:
@@ -44,11 +48,13 @@ class _Unpacked(gzip.GzipFile):
         return self._counted(super().read1(size))
 
     def readline(self, size: int | None = -1) -> bytes:
-        return self._counted(super().readline(size))
+        most = self._left + 1  # a file may be one line
+        return self._counted(super().readline(most if size is None or size < 0 else min(size, most)))
 
     def _counted(self, data: bytes) -> bytes:
-        self._count += len(data)
-        check_expansion(self._path, self._count)
+        self._left -= len(data)
+        if self._left < 0:
+            check_expansion(self._path, most_bytes(self._path) - self._left)
         return data
 
 

@@ -6,22 +6,11 @@ that a changed file must be named again.
 """
 
 import hashlib
-import os
 import shlex
 from pathlib import Path
 
+from bench.config.cache import cache
 from bench.errors import DeclarationError, StoreError
-
-
-def cache() -> Path:
-    """Return the folder for downloaded files and prepared arrays. Raises StoreError if there is no home folder."""
-    named, base = os.environ.get("BENCH_CACHE_DIR"), os.environ.get("XDG_CACHE_HOME")
-    if named or base:
-        return Path(named) if named else Path(str(base)) / "sequence-model-bench"
-    try:
-        return Path.home() / ".cache" / "sequence-model-bench"
-    except RuntimeError:
-        raise StoreError("no home folder for the cache; name a folder in BENCH_CACHE_DIR") from None
 
 
 def allow(path: Path) -> str:

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import IO
 
 from bench.config import plugins
+from bench.config.cache import cache
 from bench.config.datasets import DataFile, Dataset
-from bench.config.own_code import cache
 from bench.data.files import checksum, locate, reason, shown
 from bench.errors import DataError, DataMissingError, DeclarationError, StoreError
 

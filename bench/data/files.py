@@ -20,8 +20,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bench import wording
+from bench.config.cache import cache
 from bench.config.datasets import DataFile
-from bench.config.own_code import cache
 from bench.config.strict import fingerprint
 from bench.data import remarks
 from bench.data.remarks import Remark

@@ -7,8 +7,8 @@ import threading
 import pytest
 
 from bench.config import datasets
+from bench.config.cache import cache
 from bench.config.datasets import DataFile
-from bench.config.own_code import cache
 from bench.data import fetch
 from bench.data.files import locate, prepare
 from bench.errors import BenchError, DataError, DataMissingError, StoreError

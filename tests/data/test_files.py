@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bench.config.cache import cache
 from bench.config.datasets import DataFile
-from bench.config.own_code import cache
 from bench.data import files
 from bench.data.files import checksum, prepare
 from bench.errors import DataError, DataMissingError, StoreError

@@ -472,10 +472,11 @@ class _Coordinator:
 
     def _on_tested(self, cell: Cell, record: RunRecord) -> None:
         for run in self.runs[cell.id].with_tests():
+            is_chosen = run.config.id.trial == record.config.id.trial
             if run.config.run in record.config.opens_test_of:
                 self.tracker.write_record(run)
-            elif run.config.phase == "confirm" and record.state == "complete":
-                for name in ("weights.pt", "middle.pt"):  # only the chosen one's are kept
+            elif run.config.phase == "confirm" and record.state == "complete" and not is_chosen:
+                for name in ("weights.pt", "middle.pt"):  # only those of the chosen configuration's seeds are kept
                     (self._folder(run) / name).unlink(missing_ok=True)
 
     def _count(self, record: RunRecord) -> None:

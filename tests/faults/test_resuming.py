@@ -64,6 +64,16 @@ def test_more_trials_after_a_deletion_are_new_ones(finished_sweep):
     finished_sweep.check_complete(3, 1)
 
 
+def test_seeds_tested_later_leave_the_weights_of_those_tested_before(finished_sweep):
+    status, output = finished_sweep.finish("trials=2", "confirm_seeds=2")
+    assert status == 0, output
+    tests = [run for run in records(finished_sweep.folder) if run.config.phase == "test"]
+    assert [run for run in tests if run.config.id != run.config.id.test(0)], "no seed was tested later"
+    for test in tests:
+        for run in test.config.opens_test_of:
+            assert (finished_sweep.folder / "runs" / run / "weights.pt").exists(), f"{run} has lost its weights"
+
+
 def test_leftovers_of_killed_writers_are_removed_and_their_journal_is_rolled_back(finished_sweep):
     run = finished_sweep.folder / "runs/latch/L8/gru/t0"
     leftovers = [run / ".record.json.4711", run / ".crashes.json.12", finished_sweep.folder / ".sweep.json.99"]

@@ -108,7 +108,7 @@ def weights_of(sweep: Path, run: RunRecord) -> Weights:
     try:
         return weights.read(sweep / "runs" / run.config.run, run.weights_sha256)
     except StoreError as error:
-        rule = "delete the record.json beside it and resume the sweep to train the run again"
+        rule = "to train the run again, delete the record.json beside it and resume the sweep, one of time with more time"
         raise StoreError(f"{error}; {rule}") from None
 
 

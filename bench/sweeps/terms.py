@@ -22,7 +22,7 @@ Raise it with every change that makes results of before and after incomparable.
 """
 
 COUNTS = ("trials", "top_k", "confirm_seeds")
-"""What may be raised while a sweep is resumed."""
+"""What may be raised while a sweep is resumed, beside a budget of time."""
 
 DRAWN = ("max_sequences", "batch_size", "num_epochs", "num_val", "num_test")
 """The settings of a budget for drawn sequences; all the others are for stored examples."""
@@ -56,7 +56,8 @@ def freeze(plan: Plan) -> list[str]:
         remarks.append(f"Changed since the last session: {changes}. Do not compare times across this change.")
     if environments[-1] != now:
         environments.append(now)
-    update = {"spec": _terms(plan) if plan.config.allow_mixed else _terms(plan) | old["spec"]}
+    terms = _terms(plan) if plan.config.allow_mixed else _terms(plan) | old["spec"] | {"budget": plan.config.budget}
+    update = {"spec": terms}
     given = {name: factor for name, factor in _factors(plan).items() if factor is not None}
     write_json(path, old | counts | update | given | {"environments": environments})
     return remarks
@@ -127,7 +128,7 @@ def _compare(plan: Plan, old: dict[str, Any], new: dict[str, Any]) -> list[str]:
             key == "cells" and isinstance(before, list) and isinstance(now, list)
         ):  # their order is only the leaderboard's
             before, now = sorted(before), sorted(now)
-        if before == now:
+        if before == now or _is_of_no_run(plan, key) or (key == "budget" and _is_raised(plan, before)):
             continue
         if isinstance(before, list) and isinstance(now, list):
             before, now = sorted(set(before) - set(now)), sorted(set(now) - set(before))
@@ -136,6 +137,25 @@ def _compare(plan: Plan, old: dict[str, Any], new: dict[str, Any]) -> list[str]:
             raise DeclarationError(f"sweep {plan.name}: {change}; a sweep keeps its terms: use another --name")
         _permit(plan, change, mixed)
     return mixed
+
+
+def _is_of_no_run(plan: Plan, key: str) -> bool:
+    """Return whether a term says how long runs on drawn sequences are, and the sweep has none."""
+    return key == "budget_settings" and all(isinstance(cell.task, StoredTask) for cell in plan.cells)
+
+
+def _is_raised(plan: Plan, before: Any) -> bool:
+    """Return whether a budget of time replaces a shorter one. Raises DeclarationError for a longer one.
+
+    The length of full runs was decided by the first budget and stays; the added time pays for more runs.
+    """
+    old, new = SweepConfig(budget=before).budget_seconds, plan.seconds
+    if old is None or new is None:
+        return False
+    if new < old:
+        change = f"the time was {before} and is now {plan.config.budget}"
+        raise DeclarationError(f"sweep {plan.name}: {change}; it may only be raised: use another --name")
+    return True
 
 
 def _permit(plan: Plan, change: str, mixed: list[str]) -> None:

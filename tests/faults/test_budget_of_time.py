@@ -49,6 +49,25 @@ def test_a_budget_of_time_ends_on_time(stub_sweep):
     check(stub_sweep)
 
 
+def test_a_longer_budget_of_time_continues_a_sweep_and_a_shorter_one_is_refused(stub_sweep):
+    shorter, longer = ('budget="20s"', *WORDS[1:]), ('budget="70s"', *WORDS[1:])
+    assert stub_sweep.finish(*shorter, BENCH_STUB_SECONDS="0.05")[0] == 0
+    before = {run.config.run: run for run in records(stub_sweep.folder) if run.state == "complete"}
+    steps = json.loads((stub_sweep.folder / "timing.json").read_text())["questions"]
+    status, output = stub_sweep.finish(*shorter, BENCH_STUB_SECONDS="0.05")
+    assert status == 0 and "a longer --budget continues it" in output, output
+    status, output = stub_sweep.finish(*longer, BENCH_STUB_SECONDS="0.05")
+    assert status == 0, output
+    after = {run.config.run: run for run in records(stub_sweep.folder) if run.state == "complete"}
+    assert len(after) > len(before)
+    assert {name: after[name].val for name in before} == {name: run.val for name, run in before.items()}
+    assert json.loads((stub_sweep.folder / "timing.json").read_text())["questions"] == steps
+    check(stub_sweep)
+    status, output = stub_sweep.finish(*shorter, BENCH_STUB_SECONDS="0.05")
+    assert status == 2, output
+    assert "the time was 70s and is now 20s; it may only be raised" in output
+
+
 def test_a_test_run_that_takes_longer_than_the_time_is_ended_once(stub_sweep):
     """It may take some seconds more than the time, because what is confirmed has no score without it."""
     began = time.monotonic()

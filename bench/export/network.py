@@ -68,7 +68,8 @@ def read(sweep: Path, run: RunRecord, task: Task, is_ensemble: bool, is_refit: b
     if is_ensemble and isinstance(task, TextTask):
         raise DeclarationError("--ensemble: not supported for language models; export without it")
     if is_ensemble and len(seeds) < 2:
-        raise DeclarationError("--ensemble: needs at least two confirmed seeds, but found one; use --confirm-seeds 3")
+        hint = "resume the sweep with --confirm-seeds 3, or with a longer --budget if it is a time"
+        raise DeclarationError(f"--ensemble: needs at least two confirmed seeds, but found one; {hint}")
     if is_ensemble and task.keep == "tokens":
         raise DeclarationError(f"--ensemble: not supported for {run.config.task}, whose words cannot be averaged")
     if is_refit and (not isinstance(task, StoredTask) or isinstance(task, TextTask)):
@@ -108,7 +109,7 @@ def weights_of(sweep: Path, run: RunRecord) -> Weights:
     try:
         return weights.read(sweep / "runs" / run.config.run, run.weights_sha256)
     except StoreError as error:
-        rule = "to train the run again, delete the record.json beside it and resume the sweep, one of time with more time"
+        rule = "delete the record.json beside it and resume the sweep (with a longer --budget if it is a time)"
         raise StoreError(f"{error}; {rule}") from None
 
 

@@ -172,7 +172,7 @@ class _Coordinator:
             most = "" if total is None else f" of at most {max(total, self.status.finished_runs)}"
             self.display.say(f"Resuming {self.plan.name}: {self.status.finished_runs}{most} runs are done")
             if self.timing is not None and self.timing.pace.end < time.monotonic():
-                self.display.say(f"The {self.plan.config.budget} of this sweep are spent; a longer --budget continues it")
+                self.display.say(f"--budget {self.plan.config.budget} is spent; a longer --budget continues the sweep")
 
     def _search_jobs(self) -> Iterator[Job | None]:
         """Yield runs as slots come free; None while all that is left depends on runs under way.

@@ -5,7 +5,7 @@ B batch, F features, T targets, C classes, N examples.
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -36,8 +36,17 @@ def ridges(x: np.ndarray, y: np.ndarray, alphas: Sequence[float]) -> Iterator[tu
         yield weights, y_mean - x_mean @ weights
 
 
-def leave_one_out(x: np.ndarray, y: np.ndarray, alphas: Sequence[float]) -> tuple[np.ndarray, np.ndarray, float]:
-    """Return weights (F, T), offset (T,) and the alpha of a ridge with the smallest squared leave-one-out error.
+class LeftOut(NamedTuple):
+    """The ridge with the smallest squared leave-one-out error, and that error, summed over examples and targets."""
+
+    weights: np.ndarray  # (F, T)
+    offset: np.ndarray  # (T,)
+    alpha: float
+    error: float
+
+
+def leave_one_out(x: np.ndarray, y: np.ndarray, alphas: Sequence[float]) -> LeftOut:
+    """Return the ridge from (N, F) to (N, T) whose alpha has the smallest squared leave-one-out error.
 
     The error of an example that is left out follows from the eigenvectors of the products of all examples (Rifkin &
     Lippert, 2007, Notes on regularized least squares, section 4). These products are fewest if features outnumber
@@ -59,7 +68,7 @@ def leave_one_out(x: np.ndarray, y: np.ndarray, alphas: Sequence[float]) -> tupl
         if error < most:
             best, most = (solution, float(alpha)), error
     weights = x.T @ best[0]
-    return weights, y_mean - x_mean @ weights, best[1]
+    return LeftOut(weights, y_mean - x_mean @ weights, best[1], most)
 
 
 def targets(y: np.ndarray, task: Task) -> np.ndarray:

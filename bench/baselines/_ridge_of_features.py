@@ -7,7 +7,7 @@ from abc import abstractmethod
 
 import numpy as np
 
-from bench.baselines._linear import factor, leave_one_out, targets
+from bench.baselines._linear import LeftOut, factor, leave_one_out, targets
 from bench.config import baseline
 from bench.config.contracts import Batch, Task
 
@@ -25,8 +25,8 @@ class RidgeOfFeatures(baseline.Baseline):
         return task.kind == "series"
 
     @abstractmethod
-    def kernels(self, train: Batch) -> dict[str, np.ndarray]:
-        """Return what `features` needs, drawn for training sequences."""
+    def kernels(self, x: np.ndarray, length: np.ndarray) -> dict[str, np.ndarray]:
+        """Return what `features` needs, drawn for training sequences (N, L, D) of `length` (N,) steps."""
 
     @abstractmethod
     def features(self, x: np.ndarray, length: np.ndarray) -> np.ndarray:
@@ -43,19 +43,48 @@ class RidgeOfFeatures(baseline.Baseline):
     def fit(self, train: Batch, val: Batch, task: Task) -> None:
         """Draw kernels, then fit a ridge whose penalty leave-one-out chooses, as published.
 
-        A small validation part, on which many penalties score the same, would choose worse.
+        A small validation part, on which many penalties score the same, would choose worse. For sequences of unequal
+        length, leave-one-out also chooses whether each is read to its own end, or with zeros after it to the end of the
+        longest, which shows the ridge how long a sequence is.
         """
-        self.arrays = self.kernels(train)
-        features = self.features(train.x, train.length)
-        self.arrays |= self.scaling(features)
-        weights, offset, alpha = leave_one_out(self.standardised(features), targets(train.y, task), ALPHAS)
-        self.chosen, times = {"alpha": alpha}, 1.0
+        longest, y = int(train.length.max()), targets(train.y, task)
+        ridge = self._fit_to(train, y, 0)
+        if (train.length < longest).any():
+            own_end, chosen = self.arrays, ridge
+            ridge = self._fit_to(train, y, longest)
+            if ridge.error >= chosen.error:
+                self.arrays, ridge = own_end, chosen
+        self.chosen, times = {"alpha": ridge.alpha}, 1.0
+        if self.arrays["steps"]:
+            self.chosen["zeros_to_step"] = longest
+        self.arrays |= {"weights": ridge.weights, "offset": ridge.offset}
         if task.loss == "cross_entropy":
-            val_x = self.standardised(self.features(val.x, val.length))
-            times = factor(self, val_x @ weights + offset, val.y)
-        self.arrays |= {"weights": (times * weights).astype(np.float32), "offset": times * offset}
+            times = factor(self, self._answers(val.x, val.length), val.y)
+        self.arrays |= {"weights": (times * ridge.weights).astype(np.float32), "offset": times * ridge.offset}
+
+    def _fit_to(self, train: Batch, y: np.ndarray, steps: int) -> LeftOut:
+        """Set `arrays` for sequences read to `steps`, or to their own end if this is 0, and return the ridge."""
+        self.arrays = {"steps": np.array(steps)}
+        x, length = self._read(train.x, train.length)
+        self.arrays |= self.kernels(x, length)
+        features = self.features(x, length)
+        self.arrays |= self.scaling(features)
+        return leave_one_out(self.standardised(features), y, ALPHAS)
+
+    def _read(self, x: np.ndarray, length: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return sequences (B, L, D) and lengths (B,) as they are read: to their own end, or with zeros after it."""
+        steps = int(self.arrays.get("steps", 0))  # exports of earlier versions have none
+        if not steps:
+            return x, length
+        valid = np.arange(x.shape[1]) < length[:, None]
+        padded = np.pad(x * valid[..., None], [(0, 0), (0, max(0, steps - x.shape[1])), (0, 0)])
+        return padded[:, :steps], np.full(len(x), steps, dtype=length.dtype)
+
+    def _answers(self, x: np.ndarray, length: np.ndarray) -> np.ndarray:
+        """Return what the ridge answers in double precision, (B, C)."""
+        features = self.standardised(self.features(*self._read(x, length)))
+        return np.asarray(features @ self.arrays["weights"] + self.arrays["offset"])
 
     def outputs(self, x: np.ndarray, length: np.ndarray) -> np.ndarray:
         """Return what the ridge answers, (B, C)."""
-        features = self.standardised(self.features(x, length))
-        return np.asarray(features @ self.arrays["weights"] + self.arrays["offset"], dtype=np.float32)
+        return self._answers(x, length).astype(np.float32)

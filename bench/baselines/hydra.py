@@ -9,7 +9,7 @@ B batch, L steps, D channels, G groups, K kernels of a group, R dilations, S cha
 import numpy as np
 
 from bench.baselines._ridge_of_features import RidgeOfFeatures
-from bench.config.contracts import Batch, Task
+from bench.config.contracts import Task
 
 TAPS = 9  # of a kernel
 GROUPS, KERNELS = 32, 8  # of values, and as many of their differences, at each dilation
@@ -34,10 +34,10 @@ class Baseline(RidgeOfFeatures):
         """Return how many training examples fit into the time of a cheap baseline."""
         return max(64, min(EXAMPLES, STEPS // task.num_steps))
 
-    def kernels(self, train: Batch) -> dict[str, np.ndarray]:
+    def kernels(self, x: np.ndarray, length: np.ndarray) -> dict[str, np.ndarray]:
         """Draw kernels without a mean and of absolute sum 1, (R, 2, G, K, TAPS), and their channels, (R, 2, G, S)."""
-        rng, num_channels = np.random.default_rng(0), train.x.shape[2]
-        span = np.log2(max(1.0, (int(train.length.max()) - 1) / (TAPS - 1)))
+        rng, num_channels = np.random.default_rng(0), x.shape[2]
+        span = np.log2(max(1.0, (int(length.max()) - 1) / (TAPS - 1)))
         shape = (int(span) + 1, 2, GROUPS)
         taps = rng.normal(size=(*shape, KERNELS, TAPS))
         taps -= taps.mean(-1, keepdims=True)

@@ -11,7 +11,7 @@ from itertools import combinations
 import numpy as np
 
 from bench.baselines._ridge_of_features import RidgeOfFeatures
-from bench.config.contracts import Batch, Task
+from bench.config.contracts import Task
 
 TAPS = 9  # of a kernel: six weights of -1 and three of 2
 TWOS = np.array(list(combinations(range(TAPS), 3)))  # (84, 3): where each kernel has its weights of 2
@@ -24,8 +24,8 @@ EXAMPLES, STEPS = 2_000, 1_000_000  # that it is fitted on, at most: the ridge t
 class Baseline(RidgeOfFeatures):
     """A ridge on the shares of steps at which 84 kernels, dilated and biased, answer with a positive value.
 
-    Sequences of unequal length are read to their own end: a kernel that reaches beyond it sees zeros there, and shares
-    are of the valid steps. Several channels are summed, a random subset for each kernel and dilation.
+    A kernel that reaches beyond the end of a sequence sees zeros there, and shares are of the valid steps. Several
+    channels are summed, a random subset for each kernel and dilation.
     """
 
     title = "MiniRocket"
@@ -36,9 +36,9 @@ class Baseline(RidgeOfFeatures):
         """Return how many training examples fit into the time of a cheap baseline."""
         return max(64, min(EXAMPLES, STEPS // task.num_steps))
 
-    def kernels(self, train: Batch) -> dict[str, np.ndarray]:
+    def kernels(self, x: np.ndarray, length: np.ndarray) -> dict[str, np.ndarray]:
         """Draw the biases from training sequences."""
-        return _kernels(train.x, train.length, np.random.default_rng(0))
+        return _kernels(x, length, np.random.default_rng(0))
 
     def features(self, x: np.ndarray, length: np.ndarray) -> np.ndarray:
         """Return the share of steps at which each kernel answers above each of its biases, (B, F)."""

@@ -227,8 +227,31 @@ def test_leave_one_out_finds_the_ridge_of_scikit_learn(count):
     rng, alphas = np.random.default_rng(count), np.logspace(-3, 3, 10)
     x = rng.normal(size=(count, 200))
     y = 3 + np.stack([3 * x[:, 0] + rng.normal(size=count), x[:, 1:90].sum(1)], axis=1)
-    weights, offset, alpha = leave_one_out(x, y, alphas)
+    weights, offset, alpha, error = leave_one_out(x, y, alphas)
     expected = RidgeCV(alphas=alphas).fit(x, y)
     assert alpha == expected.alpha_
     np.testing.assert_allclose(weights, expected.coef_.T, atol=1e-8)
     np.testing.assert_allclose(offset, expected.intercept_)
+
+
+@pytest.mark.parametrize("name", ["minirocket", "hydra"])
+def test_a_ridge_sees_how_long_a_sequence_is_where_that_decides(name):
+    rng, facts = np.random.default_rng(0), {"output_size": 2, "num_steps": 60, "input_size": 1}
+    x = rng.normal(size=(120, 60, 1)).astype(np.float32)
+    y = rng.integers(2, size=120)
+    length = 30 + 25 * y + rng.integers(5, size=120)
+    found, train = baseline.make(name), Batch(x[:80], length[:80], y[:80])
+    found.fit(train, train, SimpleNamespace(loss="cross_entropy", **facts))
+    assert found.chosen["zeros_to_step"] == length[:80].max()
+    assert (found.outputs(x[80:], length[80:]).argmax(-1) == y[80:]).mean() > 0.95
+    assert found.outputs(x[80:, :40], np.minimum(length[80:], 40)).shape == (40, 2)  # a batch of short sequences
+
+
+def test_a_ridge_reads_sequences_to_their_own_end_where_zeros_only_hide_what_they_hold():
+    rng, facts = np.random.default_rng(0), {"output_size": 2, "num_steps": 60, "input_size": 1}
+    y, length = rng.integers(2, size=120), rng.integers(9, 61, size=120)
+    noise = rng.normal(size=(120, 61))
+    x = np.where(y[:, None] == 1, noise[:, 1:], noise[:, 1:] - noise[:, :-1])[..., None].astype(np.float32)
+    found, train = baseline.make("minirocket"), Batch(x[:80], length[:80], y[:80])
+    found.fit(train, train, SimpleNamespace(loss="cross_entropy", **facts))
+    assert "zeros_to_step" not in found.chosen

@@ -23,21 +23,31 @@ LONG_SECONDS = 7200.0
 
 Measure = Literal[
     "score", "mean_score", "growth", "solved", "solve_rate", "horizon", "seconds_to_target", "parameters", "train_step",
-    "latency", "half_life",
+    "latency", "streaming", "half_life", "context_gain", "cell_probe", "untrained_cell_probe", "cell_over_hidden",
+    "cell_swap", "input_gate_contrast", "forget_gate_kept", "forget_open_score", "forget_shut_score",
+    "input_shut_score",
 ]  # fmt: skip
 Rule = Literal["superiority", "exceeds", "below", "equivalence", "solves"]
 
-RATIOS = ("seconds_to_target", "parameters", "train_step", "latency")
+RATIOS = ("seconds_to_target", "parameters", "train_step", "latency", "streaming")
 """Measures that compare two arms by a ratio; the margin of their rules is a ratio too."""
 
-KINDS = {"parameters": "speed", "train_step": "speed", "latency": "speed", "half_life": "gradients"}
+MEMORY = (
+    "cell_probe", "untrained_cell_probe", "cell_over_hidden", "cell_swap", "input_gate_contrast", "forget_gate_kept",
+    "forget_open_score", "forget_shut_score", "input_shut_score",
+)  # fmt: skip
+EXAMINED = {"context_gain": "context"} | dict.fromkeys(MEMORY, "memory")
+"""Measures of the trained weights of a run, and the measurement of bench/training/examine.py that takes them."""
+
+KINDS = dict.fromkeys(("parameters", "train_step", "latency", "streaming"), "speed") | {"half_life": "gradients"}
+KINDS |= dict.fromkeys(EXAMINED, "weights")
 """The kind of experiment that a measure reads; a sweep for all others."""
 
-RULES = {"solved": ("solves",), "solve_rate": ("exceeds", "below"), "half_life": ("exceeds", "below")}
+ONE_ARM = ("solve_rate", "half_life", *MEMORY)
+RULES = {"solved": ("solves",)} | dict.fromkeys(ONE_ARM, ("exceeds", "below"))
 """The rules that a measure may have, where it may not have each of OTHER_RULES."""
 
 OTHER_RULES = ("superiority", "exceeds", "equivalence")
-ONE_ARM = ("solve_rate", "half_life")
 CHEAP = ("floor", "cheap baseline")
 """What an arm may be compared with besides a model: an answer that ignores the input, or the best cheap baseline."""
 
@@ -47,10 +57,14 @@ Share = Annotated[float, Between(0.01, 1000, "a part of the time, relative to th
 
 
 class Experiment(Strict):
-    """Runs that give evidence: a sweep, measurements of speed, or gradients of untrained networks."""
+    """Runs that give evidence: a sweep, measurements of speed, or gradients of untrained networks.
 
-    kind: Literal["sweep", "speed", "gradients"] = "sweep"
+    The kind "weights" is a sweep whose confirm runs are then examined by what their weights do.
+    """
+
+    kind: Literal["sweep", "speed", "gradients", "weights"] = "sweep"
     share: Share = 1.0  # of the claim's time
+    long_only: bool = False  # left out if the budget is short; if it is long, the claim has so much more time
     datasets: Names
     lengths: Annotated[list[Length], Field(max_length=100)] = []  # the shortest of each data set's card if empty
     test_lengths: Annotated[list[Length], Field(max_length=100)] = []  # at which trained models are tested as well
@@ -68,6 +82,11 @@ class Experiment(Strict):
             MatchRule.parse(self.match)
         self.within(LONG_SECONDS)
         return self
+
+    @property
+    def is_sweep(self) -> bool:
+        """Whether models are trained."""
+        return self.kind in ("sweep", "weights")
 
     def within(self, seconds: float) -> "Experiment":
         """Return the experiment as it is for a budget. Raises ValueError for a bad table `long`."""
@@ -138,6 +157,8 @@ class Claim(Strict):
             if ids.count(sub.id) > 1:
                 raise ValueError(f"subclaims: {sub.id} occurs twice; give each another id")
             self._check_subclaim(sub)
+        if all(experiment.long_only for experiment in self.experiments.values()):
+            raise ValueError("experiments: all are long_only; at least one must fit into a short budget")
         if not any(sub.core for sub in self.subclaims):
             raise ValueError("subclaims: none is core; at least one must decide the claim")
         return self

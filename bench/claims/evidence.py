@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -38,9 +38,11 @@ class Evidence:
     cheap: Mapping[Question, RunRecord] = field(default_factory=dict)  # the run of the cheap baselines
     speed: Mapping[tuple[Question, str], tuple[RunRecord, ...]] = field(default_factory=dict)
     half_lives: Mapping[tuple[Question, str], tuple[float, ...]] = field(default_factory=dict)  # in steps
+    examined: Mapping[tuple[Question, str], Mapping[int, Mapping[str, float]]] = field(default_factory=dict)  # by seed
     seconds: float = 0.0  # of wall time
     not_applicable: tuple[str, ...] = ()
     sweep: Path | None = None
+    is_left_out: bool = False  # since the budget is short
 
     @property
     def has_records(self) -> bool:
@@ -65,15 +67,16 @@ def key_of(claim: Claim, name: str, seconds: float, share: float) -> str:
     Experiments that search within their time differ with it, the others if a long budget changes their settings.
     """
     experiment = claim.experiments[name].within(seconds)
-    timed = experiment.kind == "sweep" and experiment.max_sequences is None
+    timed = experiment.is_sweep and experiment.max_sequences is None
     tier = f"{share:.0f}s" if timed else "long" if experiment != claim.experiments[name] else ""
     return "-".join(filter(None, ("claim", claim.name, name, tier)))
 
 
 def read(results: Path, experiment: Experiment, key: str) -> Evidence:
     """Return what an experiment left under a key. Raises StoreError if a record is damaged."""
-    if experiment.kind == "sweep":
-        return _of_sweep(experiment, results / "sweeps" / key)
+    if experiment.is_sweep:
+        found = _of_sweep(experiment, results / "sweeps" / key)
+        return _with_examined(found, results / FOLDER / f"{key}.json") if experiment.kind == "weights" else found
     if experiment.kind == "speed":
         return _of_speed(experiment, results / FOLDER / key)
     return _of_gradients(experiment, results / FOLDER / f"{key}.json")
@@ -106,17 +109,36 @@ def _of_speed(experiment: Experiment, folder: Path) -> Evidence:
 
 
 def _of_gradients(experiment: Experiment, path: Path) -> Evidence:
-    found = rows(path)
-    lives = {(Question(row["dataset"], row["length"]), row["model"]): tuple(row["half_lives"]) for row in found}
+    found = rows(path, "half_lives")
+    lives = {
+        (Question(row["dataset"], row["length"]), row["model"]): tuple(map(float, row["half_lives"])) for row in found
+    }
     seconds = sum(row["seconds"] for row in found)
     return Evidence(experiment, f"{FOLDER}/{path.name}", half_lives=lives, seconds=seconds)
 
 
-def rows(path: Path) -> list[dict[str, Any]]:
-    """Return the half-lives that a file holds, a row for each model; none if it does not exist. Raises StoreError."""
+def _with_examined(found: Evidence, path: Path) -> Evidence:
+    examined: dict[tuple[Question, str], dict[int, dict[str, float]]] = {}
+    seconds = found.seconds
+    for row in rows(path, "values"):
+        key = Question(row["dataset"], row["length"]), bare(row["model"])
+        examined.setdefault(key, {}).setdefault(row["seed"], {}).update(row["values"])
+        seconds += row["seconds"]
+    return replace(found, examined=examined, seconds=seconds)
+
+
+def rows(path: Path, numbers: str) -> list[dict[str, Any]]:
+    """Return the rows of a file of measurements, none if it does not exist.
+
+    `numbers` is the key of the list, or of the table, of numbers in each row. Raises StoreError.
+    """
     try:
         found: list[dict[str, Any]] = json.loads(path.read_text())
-        return [{**row, "half_lives": [float(life) for life in row["half_lives"]]} for row in found]
+        for row in found:
+            held = row[numbers]
+            for value in held.values() if isinstance(held, dict) else held:
+                float(value)
+        return found
     except FileNotFoundError:
         return []
     except (OSError, ValueError, TypeError, KeyError) as error:

@@ -1,4 +1,4 @@
-"""Carries out the experiments of claims within a time: ordinary sweeps, measurements of speed, and gradients.
+"""Carries out the experiments of claims within a time: ordinary sweeps, speed, gradients, and trained weights.
 
 Every experiment has its share of the time; what one leaves or takes too much is divided among the others. Whatever is
 recorded is not run again, so that the same command resumes.
@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from bench.claims import evidence
-from bench.claims.declaration import Claim, Experiment
+from bench.claims.declaration import EXAMINED, LONG_SECONDS, Claim, Experiment
 from bench.claims.evidence import FOLDER
 from bench.config.settings import RunConfig
 from bench.config.sweep_settings import SHORTEST_SECONDS, SweepConfig
 from bench.errors import DataMissingError, NoRunSucceededError
 from bench.results.bill import wall_seconds
+from bench.results.cell_runs import by_cell
 from bench.results.record import RunRecord, all_records, read_spec, write_json
 from bench.sweeps import coordinator, prepare
 from bench.sweeps.cells import Cell
@@ -27,7 +28,7 @@ from bench.sweeps.probes import carry_out
 from bench.sweeps.status import Display
 from bench.wording import duration
 
-ORDER = ("gradients", "speed", "sweep")  # the cheapest evidence comes first
+ORDER = ("gradients", "speed", "weights", "sweep")  # the cheapest evidence comes first
 START_SECONDS = 8.0  # of a sweep's time, for its start and its end
 USED = 0.9  # of its time after which a sweep that its budget ended is not resumed
 
@@ -44,15 +45,21 @@ class Task:
 
 
 def tasks(claims: Sequence[Claim], seconds: float) -> list[Task]:
-    """Return the experiments of claims in the order in which they run, each with its share of `seconds`."""
-    total = sum(claim.share for claim in claims)
-    found = []
+    """Return the experiments of claims in the order in which they run, each with its share of `seconds`.
+
+    Those that need a long budget are left out of a short one. In a long one their claim has so much more of the time.
+    """
+    is_long = seconds >= LONG_SECONDS
+    parts = []
     for claim in claims:
-        parts = sum(experiment.within(seconds).share for experiment in claim.experiments.values())
-        for name in claim.experiments:
-            experiment = claim.experiments[name].within(seconds)
-            share = seconds * claim.share / total * experiment.share / parts
-            found.append(Task(claim, name, experiment, share, evidence.key_of(claim, name, seconds, share)))
+        within = {name: experiment.within(seconds) for name, experiment in claim.experiments.items()}
+        always = sum(experiment.share for experiment in within.values() if not experiment.long_only)
+        fitting = {name: experiment for name, experiment in within.items() if is_long or not experiment.long_only}
+        parts += [(claim, name, part, claim.share * part.share / always) for name, part in fitting.items()]
+    total, found = sum(share for *_, share in parts), []
+    for claim, name, experiment, share in parts:
+        own = seconds * share / total
+        found.append(Task(claim, name, experiment, own, evidence.key_of(claim, name, seconds, own)))
     return sorted(found, key=lambda task: ORDER.index(task.experiment.kind))
 
 
@@ -66,10 +73,12 @@ def run(claims: Sequence[Claim], seconds: float, results: Path, display: Display
         allowed, began = max(0.0, rest) * task.seconds / shares, time.monotonic()
         display.say(f"{task.claim.name}: {task.name}, at most {duration(allowed)}")
         try:
-            if task.experiment.kind == "sweep":
+            if task.experiment.is_sweep:
                 code, spent = _sweep(task, allowed, results, display)
                 if code:
                     return code
+                if task.experiment.kind == "weights":
+                    spent += _weights(task, results)
             else:
                 measure = _speed if task.experiment.kind == "speed" else _gradients
                 spent = measure(task, began + allowed, results, display)
@@ -152,6 +161,39 @@ def _cells(task: Task, results: Path) -> dict[str, Any]:
     }
 
 
+# Weights
+
+
+def _weights(task: Task, results: Path) -> float:
+    """Examine the confirm runs of a sweep that solved their task, or all if there is no threshold.
+
+    Returns the seconds of all rows. Raises StoreError if weights are damaged.
+    """
+    folder, path = results / "sweeps" / task.key, results / FOLDER / f"{task.key}.json"
+    if not (folder / "sweep.json").exists():
+        return 0.0
+    wanted = {EXAMINED[sub.measure] for sub in task.claim.subclaims if sub.experiment == task.name}
+    rows = {(row["run"], row["measurement"]): row for row in evidence.rows(path, "values")}
+    cells = by_cell(all_records(folder), read_spec(folder)["top_k"])
+    runs = [run for cell in cells.values() for run in cell.confirmed if run.state == "complete"]
+    solved = [run for run in runs if run.solved is not False]  # None: the task has no threshold
+    for run, measurement in ((run, measurement) for run in solved for measurement in sorted(wanted)):
+        config, began = run.config, time.monotonic()
+        known = rows.get((config.run, measurement))
+        if known is not None and known["weights"] == run.weights_sha256:
+            continue
+        trained = folder / "runs" / config.run
+        values = call("bench.training.examine:examine", measurement, config, trained, run.weights_sha256)
+        rows[config.run, measurement] = {
+            "run": config.run, "weights": run.weights_sha256, "measurement": measurement, "dataset": config.dataset,
+            "length": config.length, "model": config.space, "seed": config.seed, "values": values,
+            "seconds": round(time.monotonic() - began, 3),
+        }  # fmt: skip
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(path, list(rows.values()))
+    return sum(float(row["seconds"]) for row in rows.values())
+
+
 # Speed and gradients
 
 
@@ -189,7 +231,7 @@ def _speed(task: Task, end: float, results: Path, display: Display) -> float:
 def _gradients(task: Task, end: float, results: Path, display: Display) -> float:
     """Measure the half-life of the gradient in untrained networks of each model; return the seconds of all rows."""
     plan, path = _plan(task, results), results / FOLDER / f"{task.key}.json"
-    rows = {(row["dataset"], row["length"], row["model"]): row for row in evidence.rows(path)}
+    rows = {(row["dataset"], row["length"], row["model"]): row for row in evidence.rows(path, "half_lives")}
     for cell in plan.cells:
         key = (cell.dataset.name, cell.length, cell.space.name)
         began, lives = time.monotonic(), list(rows.get(key, {}).get("half_lives", []))

@@ -16,10 +16,12 @@ from bench.results.disturbance import of_speed
 
 MOST_Z = 3.0  # deviations by which a constant answer may be off the chance of its task
 MATCHED = 0.1  # relative difference of a capacity from its target; attention has no width between some sizes
+LEAST_RIGHT = 0.95  # share of unchanged answers, on sequences that are built to examine a memory
+MOST_OFF = 0.1  # of an area under the ROC curve from chance
 MOST_FAILED = 0.2  # share of the confirm runs of an arm
 MOST_SPREAD = 0.1  # interquartile range of repeated times over their median
 MOST_DISTURBED = 0.5  # share of the measurements
-TIMES = {"train_step": "train", "latency": "latency"}
+TIMES = {"train_step": "train", "latency": "latency", "streaming": "streaming"}
 """The word by which records name the repeats behind a measure."""
 
 
@@ -41,7 +43,7 @@ def check(sub: SubClaim, found: Evidence, units: Sequence[Unit]) -> list[Gate]:
     if kind == "gradients":
         return []
     gates = [*_chance(found, asked), *_alive(found, units, arms), *_matched(found, asked, arms)]
-    return [*gates, *_equal(found, asked, arms), *_failures(found, asked, arms)]
+    return [*gates, *_controls(found, asked, arms), *_equal(found, asked, arms), *_failures(found, asked, arms)]
 
 
 def _chance(found: Evidence, asked: Sequence[Question]) -> Iterator[Gate]:
@@ -58,6 +60,17 @@ def _chance(found: Evidence, asked: Sequence[Question]) -> Iterator[Gate]:
             worst, where = z, question
     if where is not None:
         yield Gate("g1", worst < MOST_Z, f"a constant answer is {worst:.1f} deviations off chance ({where})")
+
+
+def _controls(found: Evidence, asked: Sequence[Question], arms: Sequence[str]) -> Iterator[Gate]:
+    """g2: networks whose memory is examined answer correctly if unchanged, and probes of shuffled bits fail."""
+    values = [value for question in asked for arm in arms for value in found.examined.get((question, arm), {}).values()]
+    values = [value for value in values if "right" in value]
+    if values:
+        right = statistics.fmean(value["right"] for value in values)
+        shuffled = statistics.fmean(value["shuffled_probe"] for value in values)
+        text = f"{right:.0%} of unchanged answers are right; probes of shuffled bits reach {shuffled:.2f} (chance .5)"
+        yield Gate("g2", right >= LEAST_RIGHT and abs(shuffled - 0.5) < MOST_OFF, text)
 
 
 def _alive(found: Evidence, units: Sequence[Unit], arms: Sequence[str]) -> Iterator[Gate]:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
-from bench.claims.declaration import SubClaim
+from bench.claims.declaration import EXAMINED, SubClaim
 from bench.claims.evidence import Evidence, Question, questions
 from bench.claims.rules import Differences, Rate, Rates, Sample
 from bench.results.cell_runs import best_baseline
@@ -264,6 +264,14 @@ def _half_life(sub: SubClaim, found: Evidence, question: Question) -> Difference
     return Differences(tuple(math.log(min(life, LONGEST)) for life in lives if life > 0))
 
 
+def _examined(sub: SubClaim, found: Evidence, question: Question) -> Differences:
+    """Return what was measured of the weights of an arm, by seed: less that of the other arm, if there is one."""
+    own, other = (found.examined.get((question, arm or ""), {}) for arm in (sub.arm, sub.against))
+    if sub.against is None:
+        return Differences(tuple(values[sub.measure] for values in own.values() if sub.measure in values))
+    return Differences(tuple(own[seed][sub.measure] - other[seed][sub.measure] for seed in own if seed in other))
+
+
 def _undisturbed(name: str) -> Callable[[RunRecord], float | None]:
     """Return what reads a time of an exclusive pass, None if other processes disturbed it."""
 
@@ -282,5 +290,7 @@ _SAMPLES: dict[str, Callable[[SubClaim, Evidence, Question], Sample]] = {
     "parameters": _ratio(lambda run: run.parameters.get("encoder"), is_exact=True),
     "train_step": _ratio(_undisturbed("train_step_milliseconds")),
     "latency": _ratio(_undisturbed("latency_p50_milliseconds")),
+    "streaming": _ratio(_undisturbed("streaming_p50_milliseconds")),
     "half_life": _half_life,
+    **dict.fromkeys(EXAMINED, _examined),
 }

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from bench.claims.declaration import RATIOS
+from bench.claims.declaration import LONG_SECONDS, MEMORY, RATIOS
 from bench.claims.evidence import Evidence
 from bench.claims.rules import Decision, Verdict
 from bench.claims.verdicts import ClaimVerdict, SubVerdict
@@ -41,7 +41,9 @@ def _in_unit(measure: str, value: float) -> str:
         return f"×{number(2**value)} in length"
     if measure == "half_life":
         return f"{number(math.exp(value))} steps"
-    return f"{percent(value)} of seeds".replace("-", "−") if measure in SHARES else signed(value)
+    if measure in SHARES:
+        return f"{percent(value)} of seeds".replace("-", "−")
+    return number(value) if measure in MEMORY else signed(value)
 
 
 def holds(found: ClaimVerdict) -> list[str]:
@@ -54,10 +56,22 @@ def holds(found: ClaimVerdict) -> list[str]:
 
 def scope(found: ClaimVerdict) -> str:
     """Return what the experiments covered, as a sentence: no verdict goes beyond it."""
-    sweeps = [other for other in found.evidence.values() if other.experiment.kind == "sweep" and other.has_records]
+    sweeps = [other for other in found.evidence.values() if other.experiment.is_sweep and other.has_records]
     parts = [_scope_of(other) for other in sweeps]
     what = "networks trained from scratch" if sweeps else "untrained networks or times alone"
     return f"Scope: {'; '.join([what, *dict.fromkeys(parts)])}."
+
+
+def left_out(found: ClaimVerdict) -> str:
+    """Return which parts have no evidence since time or data were missing, as a sentence; empty if all have."""
+    names: dict[str, list[str]] = {}
+    for sub in found.subs:
+        other = found.evidence[sub.sub.experiment]
+        if other.is_left_out or not other.has_records:
+            why = f"need a budget of {duration(LONG_SECONDS)} or more" if other.is_left_out else "were not run"
+            names.setdefault(why, []).append(sub.sub.id)
+    parts = [f"{enumeration(ids)}, whose experiments {why}" for why, ids in names.items()]
+    return f"Left out for lack of time or data: {'; '.join(parts)}." if parts else ""
 
 
 def _scope_of(found: Evidence) -> str:
@@ -82,7 +96,8 @@ def text(verdicts: Sequence[ClaimVerdict]) -> str:
             contrast = _contrast(sub)
             lines.append(f"    {sub.sub.id:12} {sub.verdict:10} {contrast}{mark}")
             lines += [f"      {line}" for line in task_lines(sub)]
-        lines += [f"  {scope(found)}", f"  Evidence: {_places(found)}. Cost: {duration(found.seconds)}."]
+        lines += [f"  {line}" for line in (scope(found), left_out(found)) if line]
+        lines += [f"  Evidence: {_places(found)}. Cost: {duration(found.seconds)}."]
         lines.append(f"  What would change it: {found.claim.changes}")
     decided = sum(found.verdict is not Verdict.UNDECIDED for found in verdicts)
     return "\n".join([*lines, "", f"{decided} of {count(len(verdicts), 'claim')} decided."])
@@ -152,7 +167,7 @@ def markdown(verdicts: Sequence[ClaimVerdict], command: str) -> str:
             lines.append(f"| {name} | {sub.verdict} | {contrast} | {rule} | {'<br>'.join(task_lines(sub))} |")
         lines += [
             "",
-            scope(found),
+            " ".join(filter(None, (scope(found), left_out(found)))),
             "",
             f"Why it matters: {claim.why}",
             "",

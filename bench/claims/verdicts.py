@@ -5,13 +5,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench.claims import evidence, experiments, gates, measures, rules
-from bench.claims.declaration import CHEAP, RATIOS, Claim, SubClaim
+from bench.claims.declaration import CHEAP, LONG_SECONDS, RATIOS, Claim, SubClaim
 from bench.claims.evidence import Evidence
 from bench.claims.gates import Gate
 from bench.claims.measures import Unit
 from bench.claims.rules import Decision, Verdict
 from bench.results.across import holm
 from bench.results.stats import ALPHA
+from bench.wording import duration
 
 LEARNED = ("score", "growth", "solved", "seconds_to_target")
 """Measures that say nothing about a task that neither arm learns."""
@@ -66,8 +67,10 @@ class ClaimVerdict:
 def decide_all(claims: Sequence[Claim], seconds: float, results: Path) -> list[ClaimVerdict]:
     """Decide claims from what their experiments left within a budget. Raises StoreError if a record is damaged."""
     found: dict[str, dict[str, Evidence]] = {}
+    for claim in claims:
+        found[claim.name] = {name: Evidence(part, "", is_left_out=True) for name, part in claim.experiments.items()}
     for task in experiments.tasks(claims, seconds):
-        found.setdefault(task.claim.name, {})[task.name] = evidence.read(results, task.experiment, task.key)
+        found[task.claim.name][task.name] = evidence.read(results, task.experiment, task.key)
     return [decide(claim, found[claim.name]) for claim in claims]
 
 
@@ -125,7 +128,9 @@ def _sub_verdict(sub: SubClaim, tasks: Sequence[TaskVerdict], found: Evidence) -
     failed = [gate for gate in checked if not gate.holds]
     needed = sub.quorum or len(tasks)
     verdict, reason = rules.quorum([task.decision.verdict for task in tasks], needed), ""
-    if not found.has_records:
+    if found.is_left_out:
+        verdict, reason = Verdict.UNDECIDED, f"left out: needs a budget of {duration(LONG_SECONDS)} or more"
+    elif not found.has_records:
         verdict, reason = Verdict.UNDECIDED, "no run of its experiment yet"
     elif failed:
         verdict, reason = Verdict.UNDECIDED, f"gate {failed[0].id}: {failed[0].text}"

@@ -8,7 +8,7 @@ import statistics
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from bench.claims.declaration import CHEAP, KINDS, SubClaim
+from bench.claims.declaration import CHEAP, KINDS, MEMORY, SubClaim
 from bench.claims.evidence import Evidence, Question
 from bench.claims.measures import Unit, is_learned
 from bench.config.sweep_settings import MatchRule
@@ -43,7 +43,7 @@ def check(sub: SubClaim, found: Evidence, units: Sequence[Unit]) -> list[Gate]:
     if kind == "gradients":
         return []
     gates = [*_chance(found, asked), *_alive(found, units, arms), *_matched(found, asked, arms)]
-    return [*gates, *_controls(found, asked, arms), *_equal(found, asked, arms), *_failures(found, asked, arms)]
+    return [*gates, *_controls(sub, found, asked, arms), *_equal(found, asked, arms), *_failures(found, asked, arms)]
 
 
 def _chance(found: Evidence, asked: Sequence[Question]) -> Iterator[Gate]:
@@ -62,15 +62,22 @@ def _chance(found: Evidence, asked: Sequence[Question]) -> Iterator[Gate]:
         yield Gate("g1", worst < MOST_Z, f"a constant answer is {worst:.1f} deviations off chance ({where})")
 
 
-def _controls(found: Evidence, asked: Sequence[Question], arms: Sequence[str]) -> Iterator[Gate]:
-    """g2: networks whose memory is examined answer correctly if unchanged, and probes of shuffled bits fail."""
-    values = [value for question in asked for arm in arms for value in found.examined.get((question, arm), {}).values()]
-    values = [value for value in values if "right" in value]
-    if values:
+def _controls(sub: SubClaim, found: Evidence, asked: Sequence[Question], arms: Sequence[str]) -> Iterator[Gate]:
+    """g2: what is measured of weights could have shown an effect.
+
+    Networks whose memory is examined answer correctly if unchanged, and probes of shuffled bits fail. Of two networks
+    that are compared by their use of distant context, one makes use of it.
+    """
+    examined = [found.examined.get((question, arm), {}).values() for question in asked for arm in arms]
+    if sub.measure in MEMORY and any(examined):
+        values = [value for of_arm in examined for value in of_arm]
         right = statistics.fmean(value["right"] for value in values)
         shuffled = statistics.fmean(value["shuffled_probe"] for value in values)
         text = f"{right:.0%} of unchanged answers are right; probes of shuffled bits reach {shuffled:.2f} (chance .5)"
         yield Gate("g2", right >= LEAST_RIGHT and abs(shuffled - 0.5) < MOST_OFF, text)
+    elif sub.measure == "context_gain" and any(examined):
+        most = max(statistics.fmean(value["context_gain"] for value in of_arm) for of_arm in examined if of_arm)
+        yield Gate("g2", most > sub.margin, f"distant context saves a network up to {most:.3f} nats")
 
 
 def _alive(found: Evidence, units: Sequence[Unit], arms: Sequence[str]) -> Iterator[Gate]:

@@ -125,12 +125,14 @@ def run(
         forced: By "input" or "forget": steps at which the gate of all units is given, (L,) bool, and how open it is.
         swap: "cell" or "hidden", and the step after which neighbours (2n, 2n + 1) exchange this state.
     """
+    from_input, from_hidden = (
+        [getattr(layer, f"{of}_{kind}_l0") for of in ("weight", "bias")] for kind in ("ih", "hh")
+    )
     partner_N = torch.arange(len(x_NLD)) ^ 1
     h_NH = c_NH = x_NLD.new_zeros(len(x_NLD), layer.hidden_size)
     parts: list[tuple[Tensor, ...]] = []
     for step, x_ND in enumerate(x_NLD.unbind(1)):
-        sum_NG = F.linear(x_ND, layer.weight_ih_l0, layer.bias_ih_l0)
-        sum_NG = sum_NG + F.linear(h_NH, layer.weight_hh_l0, layer.bias_hh_l0)
+        sum_NG = F.linear(x_ND, *from_input) + F.linear(h_NH, *from_hidden)
         admit_NH, keep_NH, new_NH, show_NH = sum_NG.chunk(4, dim=-1)
         gates = {"input": admit_NH.sigmoid(), "forget": keep_NH.sigmoid()}
         for name, (steps_L, value) in (forced or {}).items():

@@ -77,6 +77,16 @@ def test_weights_of_two_models_are_compared_by_seed(tmp_path):
     assert "+0.200 [" in page.text([found])
 
 
+def test_networks_that_use_no_distant_context_fail_gate_g2(tmp_path):
+    folder = sweep(tmp_path / "results")
+    for arm in ("lstm", "rnn"):
+        cell(folder, arm, GOOD)
+        examined(tmp_path / "results", arm, [{"context_gain": gain} for gain in (0.01, 0.02, 0.01, 0.02, 0.01)])
+    found = decided(tmp_path, *GAIN)
+    assert found.verdict is Verdict.UNDECIDED
+    assert "gate g2: distant context saves a network up to 0.014 nats" in found.subs[0].reason
+
+
 LATER = """
 [experiments.later]
 long_only = true

@@ -80,28 +80,34 @@ def decide(claim: Claim, left: Mapping[str, Evidence]) -> ClaimVerdict:
     The p values of all tasks of the core sub-claims are corrected by Holm: what is not significant any more is
     undecided. Context sub-claims are printed and decide nothing.
     """
-    found = [_tasks(sub, left[sub.experiment]) for sub in claim.subclaims]
+    found = [_tasks(sub, left[sub.experiment], claim.search_spaces) for sub in claim.subclaims]
     corrected = _corrected([tasks if sub.core else [] for sub, tasks in zip(claim.subclaims, found, strict=True)])
     subs = tuple(
-        _sub_verdict(sub, tasks if sub.core is False else kept, left[sub.experiment])
+        _sub_verdict(sub, kept if sub.core else tasks, left[sub.experiment], claim.search_spaces)
         for sub, tasks, kept in zip(claim.subclaims, found, corrected, strict=True)
     )
     return ClaimVerdict(claim, rules.conjunction([sub.verdict for sub in subs if sub.sub.core]), subs, left)
 
 
-def _tasks(sub: SubClaim, found: Evidence) -> list[TaskVerdict]:
+def _tasks(sub: SubClaim, found: Evidence, spaces: Path | None) -> list[TaskVerdict]:
     """Return the decision of each task by the rule of the sub-claim."""
     margin = rules.on_scale(sub.margin) if sub.measure in (*RATIOS, "half_life") else sub.margin
-    return [TaskVerdict(unit.task, _decided(sub, found, unit, margin)) for unit in measures.units(sub, found)]
+    return [TaskVerdict(unit.task, _decided(sub, found, unit, margin, spaces)) for unit in measures.units(sub, found)]
 
 
-def _decided(sub: SubClaim, found: Evidence, unit: Unit, margin: float) -> Decision:
-    """Return the decision on a task by the rule; undecided if neither arm learns it, since then both are at chance."""
+def _decided(sub: SubClaim, found: Evidence, unit: Unit, margin: float, spaces: Path | None) -> Decision:
+    """Return the decision on a task by the rule.
+
+    It is undecided if neither arm learns the task, since then both are at chance, or if an arm was not tuned well.
+    """
     decision = rules.decide(sub.rule, margin, unit.sample)
     arms = [sub.arm, *([sub.against] if sub.against and sub.against not in CHEAP else [])]
     if sub.measure in LEARNED and not any(measures.is_learned(found, question, arms) for question in unit.questions):
         reason = "no arm learns it" if decision.n else decision.reason
         return replace(decision, verdict=Verdict.UNDECIDED, p=None, reason=reason)
+    failed = [gate for gate in gates.tuning(sub, found, unit, spaces) if not gate.holds]
+    if failed and decision.n:
+        return replace(decision, verdict=Verdict.UNDECIDED, p=None, reason=f"gate {failed[0].id}: {failed[0].text}")
     return decision
 
 
@@ -123,8 +129,8 @@ def _corrected(groups: Sequence[Sequence[TaskVerdict]]) -> list[list[TaskVerdict
     return [[correct(task) for task in tasks] for tasks in groups]
 
 
-def _sub_verdict(sub: SubClaim, tasks: Sequence[TaskVerdict], found: Evidence) -> SubVerdict:
-    checked = tuple(gates.check(sub, found, measures.units(sub, found)))
+def _sub_verdict(sub: SubClaim, tasks: Sequence[TaskVerdict], found: Evidence, spaces: Path | None) -> SubVerdict:
+    checked = tuple(gates.check(sub, found, measures.units(sub, found), spaces))
     failed = [gate for gate in checked if not gate.holds]
     needed = sub.quorum or len(tasks)
     verdict, reason = rules.quorum([task.decision.verdict for task in tasks], needed), ""

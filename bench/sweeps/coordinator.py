@@ -34,7 +34,7 @@ from bench.sweeps.terms import freeze, note_end
 from bench.sweeps.timed_search import TimedSearch, Timing
 from bench.tracking import projection
 from bench.tracking.writer import Writer
-from bench.wording import count
+from bench.wording import count, first
 
 RETRIES = {"stall": 1}  # of an attempt that died by this cause; signals otherwise:
 SIGNAL_RETRIES = 3
@@ -166,6 +166,7 @@ class _Coordinator:
                 else:
                     self.studies.give_back(cell, number)
             self.missing[cell.id] = self.studies.missing(cell, set(ended))
+            self._warn_of_deleted(cell)
             self.tracker.write_missing(CellRuns(tuple(r for r in runs.records if not r.is_paused), runs.top_k))
         if self.status.finished_runs:
             total = self.plan.num_runs
@@ -173,6 +174,15 @@ class _Coordinator:
             self.display.say(f"Resuming {self.plan.name}: {self.status.finished_runs}{most} runs are done")
             if self.timing is not None and self.timing.pace.end < time.monotonic():
                 self.display.say(f"--budget {self.plan.config.budget} is spent; a longer --budget continues the sweep")
+
+    def _warn_of_deleted(self, cell: Cell) -> None:
+        """Say which runs of a cell are repeated because they had ended, and their records are gone."""
+        runs = self.runs[cell.id]
+        known = {run.config.run for run in runs.records}
+        deleted = [str(cell.id.trial(number)) for number in self.missing[cell.id]]
+        deleted += [run for test in runs.tests for run in test.config.opens_test_of if run not in known]
+        if deleted:
+            self.display.say(f"Records are missing and their runs are repeated with the same values: {first(deleted, 5)}")
 
     def _search_jobs(self) -> Iterator[Job | None]:
         """Yield runs as slots come free; None while all that is left depends on runs under way.
@@ -530,7 +540,13 @@ class _Coordinator:
         return self.plan.folder / "runs" / record.config.run
 
 
+_passed: Counter[str] = Counter()  # crash points
+
+
 def crash_point(name: str) -> None:
-    """Kill this process here, if a test of recovery demands it."""
-    if os.environ.get("BENCH_CRASH_AT") == name and os.environ.get("BENCH_TESTING") == "1":
-        os.kill(os.getpid(), signal.SIGKILL)
+    """Kill this process here, if a test of recovery demands it: BENCH_CRASH_AT=NAME, or NAME:N for the Nth time."""
+    wanted, _, nth = os.environ.get("BENCH_CRASH_AT", "").partition(":")
+    if wanted == name and os.environ.get("BENCH_TESTING") == "1":
+        _passed[name] += 1
+        if _passed[name] >= int(nth or 1):
+            os.kill(os.getpid(), signal.SIGKILL)

@@ -33,12 +33,14 @@ SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("gru/t1", "gru",
 
 
 @pytest.mark.parametrize("deleted", ["gru/t0/record.json", "", *SLOW])
-def test_deleted_runs_are_made_again_with_the_same_number_and_values(finished_sweep, deleted):
+def test_deleted_runs_are_repeated_with_the_same_number_and_values_and_a_warning(finished_sweep, deleted):
     before = facts(finished_sweep)
     path = finished_sweep.folder / "runs/latch/L8" / deleted
     shutil.rmtree(path) if path.is_dir() else path.unlink()
     status, output = finished_sweep.finish(*SIZE)
     assert status == 0, output
+    named = deleted.removesuffix("/record.json") or "gru/t0"
+    assert f"Records are missing and their runs are repeated with the same values: latch/L8/{named}" in output
     assert facts(finished_sweep) == before
     finished_sweep.check_complete(2, 1)
 

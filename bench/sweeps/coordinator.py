@@ -182,7 +182,9 @@ class _Coordinator:
         deleted = [str(cell.id.trial(number)) for number in self.missing[cell.id]]
         deleted += [run for test in runs.tests for run in test.config.opens_test_of if run not in known]
         if deleted:
-            self.display.say(f"Records are missing and their runs are repeated with the same values: {first(deleted, 5)}")
+            self.display.say(
+                f"Records are missing and their runs are repeated with the same values: {first(deleted, 5)}"
+            )
 
     def _search_jobs(self) -> Iterator[Job | None]:
         """Yield runs as slots come free; None while all that is left depends on runs under way.

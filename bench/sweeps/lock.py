@@ -5,10 +5,11 @@ import os
 import re
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from bench.errors import SweepLockedError
+from bench.sweeps.engines import processes
 
 
 @contextmanager
@@ -24,13 +25,32 @@ def locked(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            holder = note.read_text(errors="replace").strip() if note.exists() else ""
+            holder = _read(note).partition("\n")[0]
             rule = f"sweep {folder.name} is being worked on by {holder or 'another process'}"
             raise SweepLockedError(f"{rule}; wait for it, stop it, or use another --name") from None
-        note.write_text(f"process {os.getpid()} on {socket.gethostname()}")
-        yield
+        _kill_orphans(_read(note))
+        note.write_text(f"process {os.getpid()} on {socket.gethostname()}\nmark {processes.own_mark()}\n")
+        try:
+            yield
+        finally:
+            with suppress(OSError):
+                os.truncate(note, 0)  # this process may live on, with the runs of another sweep
     finally:
         os.close(handle)
+
+
+def _read(note: Path) -> str:
+    return note.read_text(errors="replace") if note.exists() else ""
+
+
+def _kill_orphans(note: str) -> None:
+    """Kill the helpers of runs that outlived the last holder of the lock.
+
+    They end with it, unless it and its fork server are killed at the same moment.
+    """
+    mark = re.search(r"^mark ([0-9a-f]{32})$", note, re.MULTILINE)
+    if mark is not None and mark[1] != processes.own_mark():
+        processes.kill_marked(mark[1])
 
 
 _TEMPORARY = re.compile(r"\..+\.\d+")

@@ -4,6 +4,7 @@ import contextlib
 import os
 import signal
 import time
+from pathlib import Path
 
 import optuna
 import pytest
@@ -173,3 +174,21 @@ def test_helpers_in_sessions_of_their_own_do_not_outlive_the_run(stub_sweep, vic
     else:
         finish(stub_sweep, process)
     stub_sweep.check_dead()
+
+
+def test_helpers_that_outlive_coordinator_and_fork_server_are_killed_at_the_next_start(stub_sweep):
+    process = stub_sweep.start(*SIZE, **ENDLESS, BENCH_STUB='{"": "daemons"}')
+    stub_sweep.wait_for("runs/**/daemons.txt")
+    server = stub_sweep.server(process)
+    process.send_signal(signal.SIGSTOP)  # or it would see its server end
+    os.kill(server, signal.SIGKILL)
+    process.kill()
+    process.wait()
+    stub_sweep.wait_until(lambda: not stub_sweep.runs(process), "the end of the runs")
+    helpers = [pid for pid in stub_sweep.alive() if b"BENCH_FORK_SERVER" in Path(f"/proc/{pid}/environ").read_bytes()]
+    assert helpers
+    status, output = stub_sweep.finish(*SIZE)
+    assert status == 0, output
+    # A helper without an environment of its run, which the stub starts too, cannot be recognised.
+    assert not set(helpers) & set(stub_sweep.alive())
+    assert (stub_sweep.folder / "sweep.lock").read_text() == ""  # the next start has nobody to kill

@@ -6,18 +6,30 @@ Nothing here loads torch. On systems other than Linux the tie is a thread, and n
 import contextlib
 import ctypes
 import fcntl
+import functools
 import os
 import select
 import signal
 import sys
 import threading
 import time
+import uuid
 from pathlib import Path
 
 MARK = "BENCH_FORK_SERVER"
-"""Environment variable whose value all processes below one fork server share."""
+"""Environment variable whose value all processes below one fork server share: it begins with `own_mark()`."""
 
 _PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
+
+
+def own_mark() -> str:
+    """Return what the marks of all fork servers of this process begin with."""
+    return _mark_of(os.getpid())
+
+
+@functools.cache
+def _mark_of(pid: int) -> str:  # a process that is forked later is another one
+    return uuid.uuid4().hex
 
 
 def tie_to(life: int, number: signal.Signals, whole_group: bool = True) -> int:
@@ -58,7 +70,7 @@ def children() -> set[int]:
 
 
 def kill_marked(mark: str, seconds: float = 5.0) -> None:
-    """Kill every process with `mark` (NAME=VALUE) in the environment it was started with, and all below it."""
+    """Kill every process that was started with a MARK that begins with `mark`, and all below it."""
     end = time.monotonic() + seconds
     while (marked := {pid for pid in _parents() if _has_mark(pid, mark)}) and time.monotonic() < end:
         for pid in marked | _below(marked):
@@ -69,7 +81,8 @@ def kill_marked(mark: str, seconds: float = 5.0) -> None:
 
 def _has_mark(pid: int, mark: str) -> bool:
     try:
-        return pid != os.getpid() and mark.encode() in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+        environment = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+        return pid != os.getpid() and any(entry.startswith(f"{MARK}={mark}".encode()) for entry in environment)
     except OSError:  # it has ended, or is another user's
         return False
 

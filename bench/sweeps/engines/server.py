@@ -61,7 +61,7 @@ class ForkServer:
         self._preload = preload
         self._process: subprocess.Popen[bytes] | None = None
         self._channel: Connection | None = None
-        self._mark = f"{processes.MARK}={uuid.uuid4().hex}"
+        self._mark = f"{processes.own_mark()}/{uuid.uuid4().hex}"
         self._children: dict[str, Child] = {}
         self._clock = Clock()
         self._heard = self._asked = 0.0  # by the clock
@@ -84,7 +84,7 @@ class ForkServer:
         command = [sys.executable, "-m", "bench.sweeps.engines.forkserver", str(theirs.fileno()), str(self._life_read)]
         self._process = subprocess.Popen(
             [*command, *self._preload],
-            env=os.environ | _module_path() | dict([self._mark.split("=")]),
+            env=os.environ | _module_path() | {processes.MARK: self._mark},
             stdin=subprocess.DEVNULL,
             pass_fds=(theirs.fileno(), self._life_read),
             start_new_session=True,

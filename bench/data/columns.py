@@ -8,7 +8,7 @@ from bench import wording
 from bench.config.sweep_settings import SweepConfig, flag
 from bench.data.numbers import NUMBER
 from bench.data.table_format import TableFormat
-from bench.data.tables import MISSING, is_named, read_head
+from bench.data.table_pieces import MISSING, is_named, read_head
 from bench.data.timestamps import DATE, digit_form
 from bench.errors import DataError, DeclarationError
 
@@ -31,6 +31,7 @@ class Look(NamedTuple):
     dates: list[str]  # each column with a name is in one of these three
     numbers: list[str]
     texts: list[str]
+    sentences: list[str]  # those of the texts in which most cells hold several words
     form: str  # how the file is written, in words
 
     def __str__(self) -> str:
@@ -55,7 +56,7 @@ def look_at(path: Path, config: SweepConfig) -> Look:
     head = read_head(path, SAMPLE_ROWS, form, [name for name in named if name is not None])
     if not head.rows:
         raise DataError(f"{path}: no rows below the header")
-    kinds: dict[str, list[str]] = {"dates": [], "numbers": [], "texts": []}
+    kinds: dict[str, list[str]] = {"dates": [], "numbers": [], "texts": [], "sentences": []}
     for place, name in enumerate(head.names):
         if not is_named(name):
             continue
@@ -66,6 +67,8 @@ def look_at(path: Path, config: SweepConfig) -> Look:
         if are_numbers and name.lower() in TIMES and _are_times(known):
             are_numbers, are_dates = False, True
         kinds["numbers" if are_numbers else "dates" if are_dates else "texts"].append(name)
+        if name in kinds["texts"] and sum(" " in cell for cell in known) > len(known) / 2:
+            kinds["sentences"].append(name)
     return Look(path, head.names, **kinds, form=str(head.form))
 
 

@@ -12,7 +12,8 @@ import numpy as np
 from bench.data import arrays, labels, recordings, series_tables, signals, splits, texts
 from bench.data.files import ignored_remark, inside
 from bench.data.table_format import TableFormat
-from bench.data.tables import is_named, read_table
+from bench.data.table_pieces import is_named
+from bench.data.tables import read_table
 from bench.data.texts import Examples
 from bench.errors import DataError, DeclarationError
 

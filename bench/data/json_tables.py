@@ -1,4 +1,4 @@
-"""Tables of JSON: one object per line (.jsonl, .ndjson), or one list of objects (.json).
+"""Tables of JSON: one object per line (.jsonl, .ndjson), or one list of objects (.json), also inside an object.
 
 The keys of an object are columns; a key that an object lacks, or whose value is null, is missing there.
 """
@@ -86,6 +86,10 @@ def line_of(path: Path, row: int, encoding: str | None) -> str:
 
 def _objects(path: Path, text: str) -> Iterator[tuple[dict[str, Any], int]]:
     """Return each object with its line; of a list of objects, with its number. Raises DataError."""
+    inside = _list_inside(text)
+    if inside is not None:
+        yield from ((row, place) for place, row in enumerate(inside, 1))
+        return
     is_list = re.match(r"\s*\[\s*(\{|\]|$)", text) is not None
     rule, is_empty = "write a list of objects" if is_list else "write one object per line", True
     lines = [(text, 1)] if is_list else [(line, number) for number, line in enumerate(text.split("\n"), 1)]
@@ -107,6 +111,18 @@ def _objects(path: Path, text: str) -> Iterator[tuple[dict[str, Any], int]]:
             yield row, place
     if is_empty:
         raise DataError(f"{path}: no rows")
+
+
+def _list_inside(text: str) -> list[dict[str, Any]] | None:
+    """Return the only list of objects in a text that is one object, such as {"data": [{…}, …]}; None otherwise."""
+    if not text.lstrip().startswith("{"):
+        return None
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):  # of many objects, or wrong: read line by line
+        return None
+    lists = [part for part in value.values() if isinstance(part, list) and part]
+    return lists[0] if len(lists) == 1 and all(isinstance(row, dict) for row in lists[0]) else None
 
 
 def _cell(value: Any, where: str) -> str:

@@ -20,19 +20,11 @@ from bench.config.sweep_settings import SweepConfig, flag
 from bench.data import cards
 from bench.data.columns import Look, check_roles, look_at
 from bench.data.files import check_readable, checksum, ignored_remark, inside, shown
-from bench.data.questions import (
-    OPTIONS,
-    RECORDINGS,
-    TEXT_FILES,
-    check_kind,
-    implied,
-    is_table,
-    question,
-    task_of,
-)
+from bench.data.questions import question
 from bench.data.summary import summary
 from bench.data.table_folders import tables_in
 from bench.data.table_format import TableFormat
+from bench.data.task_of_file import OPTIONS, RECORDINGS, TEXT_FILES, check_kind, implied, is_table, task_of
 from bench.data.texts import read_cells
 from bench.errors import BenchError, DataError, DeclarationError, UnknownNameError
 
@@ -227,6 +219,8 @@ def _task(paths: list[Path], task_name: str, config: SweepConfig, arguments: dic
     for length in config.lengths or []:
         if is_of_sequences and length > task.num_steps:
             rule = f"--length must be at most {task.num_steps:,}, the longest training sequence, but is {length:,}"
+            if arguments.get("reader") == "table" and "group" not in arguments:
+                rule += "; each row is read as a sequence: if a sequence has several rows, name its id with --group"
             raise DeclarationError(f"{paths[0]}: {rule}")
         _probe(paths, task_name, length, arguments)
     return task

@@ -10,7 +10,7 @@ from bench.data import signals, texts
 from bench.data.files import inside
 from bench.data.remarks import Remark
 from bench.data.table_format import TableFormat
-from bench.data.tables import is_named
+from bench.data.table_pieces import is_named
 from bench.errors import DataError
 
 ENDING = ".wav"

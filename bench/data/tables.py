@@ -6,19 +6,15 @@ and how to fix it; what is accepted but worth knowing comes back as a remark.
 In memory are 4 bytes a number (8 if single precision is too coarse), 8 a time, and the piece being read.
 """
 
-import itertools
 import re
-import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
 from bench import wording
-from bench.data.json_tables import cells, frames, is_json
 from bench.data.numbers import (
-    DECIMAL_COMMA,
     NUMBER,
     ONE_GROUP,
     as_texts,
@@ -35,19 +31,12 @@ from bench.data.table_format import (
     TableFormat,
     first_lines,
     open_tables,
-    opened_text,
-    parquet_names,
     rows_of,
 )
+from bench.data.table_pieces import is_named, pieces, read_head, refuse, refuse_text, shown
 from bench.data.timestamps import TimeForm, TimeReader, regularity, set_back_clocks
 from bench.errors import DataError
 
-CELLS = 1 << 20  # of a piece: rows times columns of the file
-MISSING = ["", "NA", "N/A", "n/a", "NaN", "nan", "-nan", "NULL", "null", "None", "<NA>", "#N/A"]
-MISSING += ["?", "-", "--", "—", "."]
-"""Cells that mean a missing number. A group may be called NA."""
-
-_SEPARATED = re.compile(r"\s*[-+]?\d{1,3}([., '’\u00a0\u202f]\d{3})+([.,]\d+)?\s*")
 _UNSORTED = 0.1  # of the steps that go back: from there on, rows are in no order
 _ROUNDED = 1e-3  # of a column's range: numbers may be rounded by so much without a remark
 _FINE = 1e-5  # of the range of a column's first piece: from there on, it is read in double precision
@@ -102,36 +91,6 @@ def read_table(
     return reader.finish(remarks)
 
 
-def is_named(name: str) -> bool:
-    """Return whether a column has a name: not if a delimiter ends all lines, nor for the row numbers of pandas."""
-    return bool(name) and not name.startswith("__index_level_")
-
-
-class Head(NamedTuple):
-    """The first rows of a table, as text; numbers with decimal points."""
-
-    names: list[str]
-    rows: list[list[str]]
-    form: TableFormat
-
-
-def read_head(path: Path, count: int, form: TableFormat, named: Sequence[str] = ()) -> Head:
-    """Return at most `count` rows of a file, whatever they hold. Raises DataError, also if a `named` column lacks."""
-    source = open_tables([path], form)[0][0]
-    source.check_names([name for name in named if source.series is None or name != form.group])
-    path, form = source.path, source.form
-    if is_json(path):
-        json_rows, _ = cells(path, source.names, form.encoding)
-        return Head(source.names, [row for row, _ in itertools.islice(json_rows, count)], form)
-    if form.delimiter is None:
-        first = next(_parquet_pieces(source, source.names), None)
-        rows = [] if first is None else [[str(cell) for cell in row] for row in first.head(count).to_numpy()]
-    else:
-        lines = rows_of(first_lines(path, form, count + form.header), form)[form.header :]
-        rows = [[plain(cell, form.decimal) for cell in row] for row in lines]
-    return Head(source.names, rows, form)
-
-
 class _Growing:
     """An array that pieces are added to. Kept apart and joined at the end, they would be in memory twice."""
 
@@ -178,7 +137,7 @@ class _Reader:
         start = self.count
         self.first_rows.append((source, start))
         group = self.group if source.series is None else None
-        for piece in _pieces(source, self.wanted, self.time, group, self.split_by):
+        for piece in pieces(source, self.wanted, self.time, group, self.split_by):
             for name in self.wanted:
                 numbers = self._numbers(source, name, piece[name], self.count - start)
                 if name not in self.columns:
@@ -260,12 +219,10 @@ class _Reader:
         place = int((bad if bad.any() else unread).argmax())
         cell = str(column.iloc[place])
         if bad.any():
-            _refuse_text(source, row + place, name, cell)
+            refuse_text(source, row + place, name, cell)
         self._check_thousands(source, name, column, row + place, cell)
         if name not in self.grouped:
-            self.grouped[name] = (
-                f"thousands are read without their separators ({_shown(cell)} as {numbers[place]:.12g})"
-            )
+            self.grouped[name] = f"thousands are read without their separators ({shown(cell)} as {numbers[place]:.12g})"
         return numbers
 
     def _without_unit(self, name: str, column: Any) -> Any:
@@ -285,8 +242,8 @@ class _Reader:
         rows = [] if source.form.delimiter is None else rows_of(first_lines(source.path, source.form), source.form)
         if not has_sure_points(other for cells in rows for other in cells):
             either = f"{plain(cell, '.')} or {cell.strip().replace(',', '.').rstrip('0')}"
-            rule = f"{_shown(cell)} may be {either}; write it without the comma, or with a decimal point"
-            _refuse(source, row, name, rule)
+            rule = f"{shown(cell)} may be {either}; write it without the comma, or with a decimal point"
+            refuse(source, row, name, rule)
 
     def _numbers(self, source: Source, name: str, column: Any, row: int) -> np.ndarray:
         if column.dtype.kind in "iufb":
@@ -298,10 +255,10 @@ class _Reader:
         if large.any():
             place = int(large.argmax())
             rule = "is not a finite number of single precision; correct it, or leave it empty"
-            _refuse(source, row + place, name, f"{numbers[place]:g} {rule}")
+            refuse(source, row + place, name, f"{numbers[place]:g} {rule}")
         if name in self.required and missing.any():
             rule = "no value, and this column needs one in every row; fill it in, or delete the row"
-            _refuse(source, row + int(missing.argmax()), name, rule)
+            refuse(source, row + int(missing.argmax()), name, rule)
         return numbers
 
     def _note_range(self, name: str, numbers: np.ndarray) -> None:
@@ -316,21 +273,19 @@ class _Reader:
     def _times(self, source: Source, column: Any, row: int) -> np.ndarray:
         missing = column.isna().to_numpy()
         if missing.any():
-            _refuse(source, row + int(missing.argmax()), self.time, "no time, and every row needs one; fill it in")
+            refuse(source, row + int(missing.argmax()), self.time, "no time, and every row needs one; fill it in")
         times = self.time_reader.read(column)
         bad = times == np.iinfo(np.int64).min
         if bad.any():
             place = int(bad.argmax())
-            rule = f"{_shown(column.iloc[place])} is not a time{self.time_reader.expected}"
-            _refuse(source, row + place, self.time, f"{rule}; write times as 2016-07-01 13:00:00")
+            rule = f"{shown(column.iloc[place])} is not a time{self.time_reader.expected}"
+            refuse(source, row + place, self.time, f"{rule}; write times as 2016-07-01 13:00:00")
         return times
 
     def _codes(self, source: Source, column: Any, row: int) -> np.ndarray:
         missing = column.isna().to_numpy()
         if missing.any():
-            _refuse(
-                source, row + int(missing.argmax()), self.group, "no value, and every row needs a group; fill it in"
-            )
+            refuse(source, row + int(missing.argmax()), self.group, "no value, and every row needs a group; fill it in")
         codes, names = column.factorize()
         names = [self._group_name(source, str(name)) for name in names]
         known = np.array([self.known.setdefault(name, len(self.known)) for name in names], dtype=np.int32)
@@ -382,12 +337,33 @@ class _Reader:
             rule = f"{here} occurs twice{within}; keep one row per time"
         else:
             rule = f"{here} comes after {before}{within}; sort the rows by time"
-        rule += "" if self.group else ", or name the column that distinguishes several series with --group"
+        if self.group is None:
+            rule += (
+                f", or name the column that distinguishes several series with --group{self._likely_group(row, order)}"
+            )
         if not time_form.is_number:
             rule += ", or write times in UTC if the clock was set back"
         row = row if order is None else int(order[row])
-        source, first = [entry for entry in self.first_rows if entry[1] <= row][-1]
-        _refuse(source, row - first, self.time, rule)
+        source, first = self._source_of(row)
+        refuse(source, row - first, self.time, rule)
+
+    def _likely_group(self, row: int, order: np.ndarray | None) -> str:
+        """Return the only column of texts that repeat, as an example; nothing if there is none or several."""
+        source = self._source_of(row if order is None else int(order[row]))[0]
+        head = read_head(source.path, 50, source.form)
+        columns = {
+            name: [cells[place] for cells in head.rows if place < len(cells)] for place, name in enumerate(head.names)
+        }
+        repeated = [
+            name
+            for name, cells in columns.items()
+            if name != self.time and len(set(cells)) < len(cells) and not any(map(NUMBER.fullmatch, cells))
+        ]
+        return f" (such as {repeated[0]})" if len(repeated) == 1 else ""
+
+    def _source_of(self, row: int) -> tuple[Source, int]:
+        """Return the file that holds a row of the whole table, and the place of its first row in the table."""
+        return [entry for entry in self.first_rows if entry[1] <= row][-1]
 
 
 def _nines(column: np.ndarray, name: str, ends: tuple[float, float]) -> list[Remark]:
@@ -428,105 +404,3 @@ def carry_forward(column: np.ndarray, starts: np.ndarray) -> np.ndarray:
 def group_starts(groups: np.ndarray | None) -> np.ndarray:
     """Return the first row of each group; of a table without groups, 0."""
     return np.zeros(1, dtype=np.int64) if groups is None else np.r_[0, np.flatnonzero(np.diff(groups)) + 1]
-
-
-# Pieces of files
-
-
-def _pieces(
-    source: Source, wanted: list[str], time: str | None, group: str | None, split_by: str | None
-) -> Iterator[Any]:
-    """Return the wanted columns as data frames of some rows each; times, groups and parts as text."""
-    keys = [name for name in (time, group, split_by) if name is not None]
-    if is_json(source.path):
-        rows = max(256, CELLS // len(source.names))
-        yield from frames(source.path, [*wanted, *keys], keys, MISSING, source.form.encoding, rows)
-        return
-    if source.form.delimiter is None:
-        yield from _parquet_pieces(source, [*wanted, *keys])
-        return
-    import pandas as pd
-
-    # Read all columns: if some were skipped, pandas would silently cut or shift a line with too many fields.
-    columns = {source.names.index(name): name for name in (*wanted, *keys)}
-    numbers = {place for place, name in columns.items() if name not in keys}
-    places = range(len(source.names))
-    with opened_text(source.path, source.form) as file, warnings.catch_warnings():
-        warnings.simplefilter("error", pd.errors.ParserWarning)
-        try:
-            for piece in pd.read_csv(
-                file,
-                sep=source.form.delimiter,
-                header=0 if source.form.header else None,
-                names=list(places),
-                index_col=False,
-                dtype={place: str for place in places if place not in numbers},
-                keep_default_na=False,
-                na_values={place: MISSING if name != group else [""] for place, name in columns.items()},
-                chunksize=max(256, CELLS // len(places)),
-                low_memory=False,
-                decimal=source.form.decimal,
-            ):
-                yield piece[list(columns)].rename(columns=columns)
-        except (pd.errors.ParserError, pd.errors.ParserWarning) as error:
-            _refuse_lines(source, str(error))
-
-
-def parquet_cells(path: Path, wanted: Sequence[str | int]) -> Iterator[list[str]]:
-    """Return the wanted fields of every row as text, empty if a value is missing. Raises DataError."""
-    from pyarrow.parquet import ParquetFile  # type: ignore[import-untyped]
-
-    names = [str(name) for name in wanted]
-    Source(path, parquet_names(path), TableFormat()).check_names(names)
-    with ParquetFile(path) as file:
-        for batch in file.iter_batches(columns=list(dict.fromkeys(names))):
-            for row in batch.to_pylist():
-                yield ["" if row[name] is None else str(row[name]) for name in names]
-
-
-def _parquet_pieces(source: Source, columns: list[str]) -> Iterator[Any]:
-    from pyarrow.parquet import ParquetFile
-
-    with ParquetFile(source.path) as file:
-        for batch in file.iter_batches(batch_size=max(256, CELLS // len(columns)), columns=columns):
-            if len(batch):
-                yield batch.to_pandas(ignore_metadata=True)  # keep what was an index as a column
-
-
-# Errors
-
-
-def _refuse(source: Source, row: int, column: str | None, rule: str) -> NoReturn:
-    raise DataError(f"{source.path}: {source.line(row)}, column '{column}': {rule}")
-
-
-def _refuse_text(source: Source, row: int, column: str, text: str) -> NoReturn:
-    fix = "correct it, leave it empty if it is missing, or leave the column out (--features)"
-    if _SEPARATED.fullmatch(text) and not ONE_GROUP.fullmatch(text):
-        other = "," if source.form.decimal == "," else "."
-        fix = f"other numbers of the file have {other!r} before their decimals; write this one without separators"
-    elif source.form.decimal == "," and NUMBER.fullmatch(text):
-        fix = "write decimal commas or points, not both"
-    elif DECIMAL_COMMA.fullmatch(text):
-        fix = "write decimal points, not commas"
-    elif not source.form.header and row == 0:
-        fix = "if it is a header, leave --no-header out (on a card, header = true)"
-    _refuse(source, row, column, f"{_shown(text)} is not a number; {fix}")
-
-
-def _refuse_lines(source: Source, message: str) -> NoReturn:
-    fix = "put a field that holds the delimiter in quotes, or give another --delimiter"
-    uneven = re.search(r"Expected (\d+) fields in line (\d+), saw (\d+)", message)
-    if uneven:
-        rule = f"line {uneven[2]} has {uneven[3]} fields, but the lines above have {uneven[1]}; {fix}"
-    elif "names does not match" in message:
-        rule = f"line {1 + source.form.header} has more fields than the {len(source.names)} of the first line; {fix}"
-    else:
-        cause = message.strip().splitlines()[-1].removeprefix("Error tokenizing data. C error: ")
-        rule = f"not a table with delimiter {source.form.delimiter!r}: {cause}; is a quote not closed?"
-    raise DataError(f"{source.path}: {rule}")
-
-
-def _shown(value: Any) -> str:
-    text = str(value)
-    return repr(text if len(text) <= 40 else f"{text[:40]}…")

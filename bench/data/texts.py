@@ -23,7 +23,7 @@ from bench.data.json_tables import is_json
 from bench.data.remarks import Remark
 from bench.data.table_folders import FILE, series_name, tables_in
 from bench.data.table_format import PARQUET, TableFormat, long_fields, parquet_names, sniff
-from bench.data.tables import parquet_cells
+from bench.data.table_pieces import parquet_cells
 from bench.errors import DataError, did_you_mean
 
 ARCHIVES = (".tar.gz", ".tgz", ".tar", ".tar.bz2", ".tar.xz")

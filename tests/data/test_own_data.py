@@ -178,6 +178,29 @@ def test_labels_of_words_are_not_classes_of_texts(tmp_path):
     assert make(tagged(tmp_path / "w.csv"), group="sentence", label="label", text="token").card.task == "classification"
 
 
+def test_the_only_column_of_several_words_is_the_text_beside_numbers(tmp_path):
+    path = tmp_path / "stars.csv"
+    rows = [f"{row},{1 + row % 3},a {('fine', 'poor', 'dull')[row % 3]} film no {row},de" for row in range(90)]
+    path.write_text("id,stars,body,country\n" + "\n".join(rows) + "\n")
+    own = make(path, label="stars")
+    read = {"reader": "text", "text": "body", "label": "stars"}
+    assert own.card.arguments.items() >= read.items()
+    assert "text = body (not used: id, country)" in own.remarks[0]
+    assert make(path, label="stars", features=["body"]).card.arguments.items() >= read.items()
+    path.write_text(path.read_text().replace("body,country", "body,title").replace(",de", ",a title"))
+    with pytest.raises(DeclarationError, match=r"texts in body, title; name the one to classify with --text"):
+        make(path, label="stars")
+
+
+def test_the_rows_of_a_sequence_need_its_id(tmp_path):
+    path = long_table(tmp_path / "long.csv", "label")
+    with pytest.raises(DeclarationError, match="texts in id; name the id of sequences of several rows with --group"):
+        make(path, label="label")
+    path.write_text(path.read_text().replace("\ns", "\n"))  # the ids are numbers
+    with pytest.raises(DeclarationError, match="each row is read as a sequence: .* name its id with --group"):
+        make(path, label="label", lengths=[30])
+
+
 def test_how_a_file_is_written_can_be_said(tmp_path):
     path = tmp_path / "kritik.csv"
     path.write_bytes(("text|label\n" + "žádný, ne; nic, ne|neg\ndobrý, ano; ano|pos\n" * 20).encode("cp1250"))

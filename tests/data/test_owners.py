@@ -76,6 +76,13 @@ def test_rows_of_json_are_steps_of_sequences_with_a_class_or_a_number(tmp_path):
     assert make(numbers, task="regression", target=["value"], features=["label"]).card.at(1).input_size == 1
 
 
+def test_the_only_list_inside_an_object_holds_the_rows(tmp_path):
+    rows = [{"t": f"2020-01-{day:02d}", "v": day} for day in range(1, 31)]
+    (tmp_path / "t.json").write_text(json.dumps({"source": "a station", "data": rows}, indent=2))
+    table = read_table([tmp_path / "t.json"], ["v"], TableFormat(time="t"))
+    assert table.columns["v"].tolist() == list(range(1, 31))
+
+
 def test_values_of_json_may_be_missing_null_or_text(tmp_path):
     path = tmp_path / "t.jsonl"
     path.write_text('{"a": 1, "b": "2.5"}\n\n{"b": null, "a": 2}\n{"a": true, "b": "1,234.5"}\n{"c": 1, "a": null}\n')

@@ -13,9 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.data import tables
+from bench.data import table_pieces
 from bench.data.table_format import TableFormat
-from bench.data.tables import carry_forward, group_starts, read_head, read_table
+from bench.data.table_pieces import read_head
+from bench.data.tables import carry_forward, group_starts, read_table
 from bench.errors import DataError
 
 quick = settings(max_examples=25, deadline=None)
@@ -88,7 +89,7 @@ def test_what_was_written_is_read(folder, rows, delimiter, ending, header, zippe
 def test_groups_lie_together_in_the_order_of_the_file_however_it_is_cut(folder, rows, cells):
     path = write(folder, "id,v\n" + "\n".join(f"{name},{value}" for name, value in rows))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tables, "CELLS", cells)
+        patch.setattr(table_pieces, "CELLS", cells)
         table = read(path, columns=["v"], group="id")
     names = list(dict.fromkeys(name for name, _ in rows))
     assert table.group_names == names
@@ -99,7 +100,7 @@ def test_groups_lie_together_in_the_order_of_the_file_however_it_is_cut(folder, 
 
 
 def test_pieces_of_a_large_file_fit_together(tmp_path, monkeypatch):
-    monkeypatch.setattr(tables, "CELLS", 1)  # 256 rows a piece
+    monkeypatch.setattr(table_pieces, "CELLS", 1)  # 256 rows a piece
     frame = pd.DataFrame({"t": pd.date_range("2020", periods=1_000, freq="h"), "v": np.arange(1_000) / 7})
     frame.to_csv(tmp_path / "t.csv", index=False)
     table = read(tmp_path / "t.csv", time="t")
@@ -223,7 +224,7 @@ def test_numbers_of_several_units_are_refused(tmp_path, cells):
 
 
 def test_all_pieces_of_a_column_have_the_same_unit(tmp_path, monkeypatch):
-    monkeypatch.setattr(tables, "CELLS", 512)
+    monkeypatch.setattr(table_pieces, "CELLS", 512)
     path = tmp_path / "t.csv"
     path.write_text("\n".join(["a,b", *(f"{number} kg,1" for number in range(600)), "7 lb,1"]))
     with pytest.raises(DataError, match="line 602, column 'a': '7 lb' is not a number"):
@@ -352,6 +353,8 @@ def test_a_group_may_be_called_na(tmp_path):
          "Temp, Rain)"),
         ("a,b\n1,2\n3,4\n", {"time": "date"}, "there is no column 'date' (columns: a, b)"),
         ("a,a\n1,2\n3,4\n", {"columns": ["a"]}, "2 columns are named 'a'; rename all but one"),
+        ("a,b\nkW,m/s\n1,2\n3,4\n", {}, "line 2, column 'a': 'kW' is not a number; if line 2 holds units or a second "
+         "header, delete it; if not, correct it, leave it empty if it is missing, or leave the column out (--features)"),
         ("a,b\n\n1,2\n3,high\n5,low\n", {}, "line 4, column 'b': 'high' is not a number; correct it, leave it "
          "empty if it is missing, or leave the column out (--features)"),
         ('a,b\n1,2\n3,"x\ny"\n', {"columns": ["b"]}, "line 4, column 'b': 'x\\ny' is not a number; correct it,"
@@ -398,6 +401,9 @@ def test_a_group_may_be_called_na(tmp_path):
         ("t,v\n2020-01-01,1\n2020-01-01,2\n", {"time": "t"}, "line 3, column 't': 2020-01-01 00:00:00 occurs twice; "
          "keep one row per time, or name the column that distinguishes several series with --group, or write times in UTC "
          "if the clock was set back"),
+        ("t,shop,v\n2020-01-01,a,1\n2020-01-01,b,2\n2020-01-02,a,1\n", {"time": "t", "columns": ["v"]}, "line 3, "
+         "column 't': 2020-01-01 00:00:00 occurs twice; keep one row per time, or name the column that distinguishes several "
+         "series with --group (such as shop), or write times in UTC if the clock was set back"),
         ("t,v\n2020-01-02,1\n2020-01-01,2\n", {"time": "t"}, "line 3, column 't': 2020-01-01 00:00:00 comes "
          "after 2020-01-02 00:00:00; sort the rows by time, or name the column that distinguishes several series with "
          "--group, or write times in UTC if the clock was set back"),

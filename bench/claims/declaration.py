@@ -23,9 +23,9 @@ LONG_SECONDS = 7200.0
 
 Measure = Literal[
     "score", "mean_score", "growth", "solved", "solve_rate", "horizon", "seconds_to_target", "parameters", "train_step",
-    "latency", "streaming", "half_life", "context_gain", "cell_probe", "untrained_cell_probe", "cell_over_hidden",
-    "cell_swap", "input_gate_contrast", "forget_gate_kept", "forget_open_score", "forget_shut_score",
-    "input_shut_score",
+    "latency", "streaming", "half_life", "guessed", "context_gain", "cell_probe", "untrained_cell_probe",
+    "cell_over_hidden", "cell_swap", "input_gate_contrast", "forget_gate_kept", "forget_open_score",
+    "forget_shut_score", "input_shut_score",
 ]  # fmt: skip
 Rule = Literal["superiority", "exceeds", "below", "equivalence", "solves"]
 
@@ -39,11 +39,12 @@ MEMORY = (
 EXAMINED = {"context_gain": "context"} | dict.fromkeys(MEMORY, "memory")
 """Measures of the trained weights of a run, and the measurement of bench/training/examine.py that takes them."""
 
-KINDS = dict.fromkeys(("parameters", "train_step", "latency", "streaming"), "speed") | {"half_life": "gradients"}
+KINDS = dict.fromkeys(("parameters", "train_step", "latency", "streaming"), "speed")
+KINDS |= {"half_life": "gradients", "guessed": "guesses"}
 KINDS |= dict.fromkeys(EXAMINED, "weights")
 """The kind of experiment that a measure reads; a sweep for all others."""
 
-ONE_ARM = ("solve_rate", "half_life", *MEMORY)
+ONE_ARM = ("solve_rate", "half_life", "guessed", *MEMORY)
 RULES = {"solved": ("solves",)} | dict.fromkeys(ONE_ARM, ("exceeds", "below"))
 """The rules that a measure may have, where it may not have each of OTHER_RULES."""
 
@@ -57,12 +58,12 @@ Share = Annotated[float, Between(0.01, 1000, "a part of the time, relative to th
 
 
 class Experiment(Strict):
-    """Runs that give evidence: a sweep, measurements of speed, or gradients of untrained networks.
+    """Runs that give evidence: a sweep, measurements of speed, gradients of untrained networks, or random weights.
 
     The kind "weights" is a sweep whose confirm runs are then examined by what their weights do.
     """
 
-    kind: Literal["sweep", "speed", "gradients", "weights"] = "sweep"
+    kind: Literal["sweep", "speed", "gradients", "guesses", "weights"] = "sweep"
     share: Share = 1.0  # of the claim's time
     long_only: bool = False  # left out if the budget is short; if it is long, the claim has so much more time
     datasets: Names
@@ -73,7 +74,9 @@ class Experiment(Strict):
     # Training sequences of a run, with the default configurations. None: the sweep searches within its time.
     max_sequences: Annotated[int, Between(1, 10**9)] | None = None
     trials: Annotated[int, Between(1, 1000)] = 1  # configurations of each model, if there are max_sequences
-    seeds: Annotated[int, Between(1, 999)] = 5  # fresh seeds; of speed: processes; of gradients: networks
+    seeds: Annotated[int, Between(1, 999)] = (
+        5  # fresh seeds; of speed: processes; of gradients: networks; of guesses: repeats
+    )
     long: dict[str, Any] = {}  # fields with other values if the budget is long
 
     @model_validator(mode="after")

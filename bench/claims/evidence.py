@@ -15,6 +15,8 @@ from bench.results.record import RunRecord, all_records, read_spec
 from bench.wording import bare
 
 FOLDER = "claims"  # of a results folder
+NUMBERS = {"gradients": "half_lives", "guesses": "guesses"}
+"""What the rows of experiments on untrained networks call their numbers, one for each network or repeat."""
 
 
 class Question(NamedTuple):
@@ -37,7 +39,7 @@ class Evidence:
     cells: Mapping[tuple[Question, str], CellRuns] = field(default_factory=dict)  # by question and arm
     cheap: Mapping[Question, RunRecord] = field(default_factory=dict)  # the run of the cheap baselines
     speed: Mapping[tuple[Question, str], tuple[RunRecord, ...]] = field(default_factory=dict)
-    half_lives: Mapping[tuple[Question, str], tuple[float, ...]] = field(default_factory=dict)  # in steps
+    untrained: Mapping[tuple[Question, str], tuple[float, ...]] = field(default_factory=dict)  # half-lives or guesses
     examined: Mapping[tuple[Question, str], Mapping[int, Mapping[str, float]]] = field(default_factory=dict)  # by seed
     seconds: float = 0.0  # of wall time
     not_applicable: tuple[str, ...] = ()
@@ -47,7 +49,7 @@ class Evidence:
     @property
     def has_records(self) -> bool:
         """Whether anything was measured."""
-        return bool(self.cells or self.speed or self.half_lives)
+        return bool(self.cells or self.speed or self.untrained)
 
     def confirmed(self, question: Question, arm: str) -> list[RunRecord]:
         """Return the confirm runs of the chosen configuration of an arm whose outcome is known, by seed."""
@@ -79,7 +81,7 @@ def read(results: Path, experiment: Experiment, key: str) -> Evidence:
         return _with_examined(found, results / FOLDER / f"{key}.json") if experiment.kind == "weights" else found
     if experiment.kind == "speed":
         return _of_speed(experiment, results / FOLDER / key)
-    return _of_gradients(experiment, results / FOLDER / f"{key}.json")
+    return _of_untrained(experiment, results / FOLDER / f"{key}.json")
 
 
 def _of_sweep(experiment: Experiment, folder: Path) -> Evidence:
@@ -108,13 +110,12 @@ def _of_speed(experiment: Experiment, folder: Path) -> Evidence:
     return Evidence(experiment, f"{FOLDER}/{folder.name}", speed=found, seconds=wall_seconds(runs))
 
 
-def _of_gradients(experiment: Experiment, path: Path) -> Evidence:
-    found = rows(path, "half_lives")
-    lives = {
-        (Question(row["dataset"], row["length"]), row["model"]): tuple(map(float, row["half_lives"])) for row in found
-    }
+def _of_untrained(experiment: Experiment, path: Path) -> Evidence:
+    numbers = NUMBERS[experiment.kind]
+    found = rows(path, numbers)
+    values = {(Question(row["dataset"], row["length"]), row["model"]): tuple(map(float, row[numbers])) for row in found}
     seconds = sum(row["seconds"] for row in found)
-    return Evidence(experiment, f"{FOLDER}/{path.name}", half_lives=lives, seconds=seconds)
+    return Evidence(experiment, f"{FOLDER}/{path.name}", untrained=values, seconds=seconds)
 
 
 def _with_examined(found: Evidence, path: Path) -> Evidence:

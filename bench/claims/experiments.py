@@ -1,4 +1,4 @@
-"""Carries out the experiments of claims within a time: ordinary sweeps, speed, gradients, and trained weights.
+"""Carries out the experiments of claims within a time: ordinary sweeps, speed, gradients, guesses, and trained weights.
 
 Every experiment has its share of the time; what one leaves or takes too much is divided among the others. Whatever is
 recorded is not run again, so that the same command resumes.
@@ -12,7 +12,7 @@ from typing import Any
 
 from bench.claims import evidence
 from bench.claims.declaration import EXAMINED, LONG_SECONDS, Claim, Experiment
-from bench.claims.evidence import FOLDER
+from bench.claims.evidence import FOLDER, NUMBERS
 from bench.config.settings import RunConfig
 from bench.config.sweep_settings import SHORTEST_SECONDS, SweepConfig
 from bench.errors import DataMissingError, NoRunSucceededError
@@ -28,7 +28,13 @@ from bench.sweeps.probes import carry_out
 from bench.sweeps.status import Display
 from bench.wording import duration
 
-ORDER = ("gradients", "speed", "weights", "sweep")  # the cheapest evidence comes first
+ORDER = ("gradients", "speed", "weights", "guesses", "sweep")  # the cheapest evidence comes first
+UNTRAINED = {
+    "gradients": "bench.training.diagnosis:half_life_at_start",
+    "guesses": "bench.training.guessing:best",
+}
+"""What is measured of untrained networks, by the kind of experiment."""
+GUESSED_WIDTH = 4  # of random networks: few weights are more likely to be right by chance
 START_SECONDS = 8.0  # of a sweep's time, for its start and its end
 USED = 0.9  # of its time after which a sweep that its budget ended is not resumed
 
@@ -80,7 +86,7 @@ def run(claims: Sequence[Claim], seconds: float, results: Path, display: Display
                 if task.experiment.kind == "weights":
                     spent += _weights(task, results)
             else:
-                measure = _speed if task.experiment.kind == "speed" else _gradients
+                measure = _speed if task.experiment.kind == "speed" else _untrained
                 spent = measure(task, began + allowed, results, display)
         except (DataMissingError, NoRunSucceededError) as error:
             display.say(f"{task.claim.name}: {task.name} is left out: {error}")
@@ -194,7 +200,7 @@ def _weights(task: Task, results: Path) -> float:
     return sum(float(row["seconds"]) for row in rows.values())
 
 
-# Speed and gradients
+# Speed and untrained networks
 
 
 def _plan(task: Task, results: Path) -> Plan:
@@ -228,30 +234,36 @@ def _speed(task: Task, end: float, results: Path, display: Display) -> float:
     return wall_seconds(found)
 
 
-def _gradients(task: Task, end: float, results: Path, display: Display) -> float:
-    """Measure the half-life of the gradient in untrained networks of each model; return the seconds of all rows."""
+def _untrained(task: Task, end: float, results: Path, display: Display) -> float:
+    """Measure networks of each model that are not trained; return the seconds of all rows."""
     plan, path = _plan(task, results), results / FOLDER / f"{task.key}.json"
-    rows = {(row["dataset"], row["length"], row["model"]): row for row in evidence.rows(path, "half_lives")}
+    numbers, function = NUMBERS[task.experiment.kind], UNTRAINED[task.experiment.kind]
+    rows = {(row["dataset"], row["length"], row["model"]): row for row in evidence.rows(path, numbers)}
     for cell in plan.cells:
         key = (cell.dataset.name, cell.length, cell.space.name)
-        began, lives = time.monotonic(), list(rows.get(key, {}).get("half_lives", []))
+        began, found = time.monotonic(), list(rows.get(key, {}).get(numbers, []))
         earlier = rows.get(key, {}).get("seconds", 0.0)
-        while len(lives) < task.experiment.seeds and time.monotonic() < end:
-            lives.append(call("bench.training.diagnosis:half_life_at_start", _network(plan, cell, 1 + len(lives))))
+        while len(found) < task.experiment.seeds and time.monotonic() < end:
+            found.append(call(function, _network(plan, cell, 1 + len(found), task.experiment.kind == "guesses")))
         seconds = earlier + time.monotonic() - began
         rows[key] = dict(zip(("dataset", "length", "model"), key, strict=True)) | {
-            "half_lives": lives,
+            numbers: found,
             "seconds": round(seconds, 3),
         }
         path.parent.mkdir(parents=True, exist_ok=True)
         write_json(path, list(rows.values()))
-    measured = sum(len(row["half_lives"]) for row in rows.values())
+    measured = sum(len(row[numbers]) for row in rows.values())
     _say_missing(task, measured, len(plan.cells) * task.experiment.seeds, display)
     return sum(float(row["seconds"]) for row in rows.values())
 
 
-def _network(plan: Plan, cell: Cell, seed: int) -> RunConfig:
-    return run_config(plan, cell, cell.id, "probe", cell.space.default, seed=seed)
+def _network(plan: Plan, cell: Cell, seed: int, is_small: bool) -> RunConfig:
+    config = run_config(plan, cell, cell.id, "probe", cell.space.default, seed=seed)
+    if not is_small or cell.space.width is None:
+        return config
+    train = config.train.model_copy(update={"embedding_size": GUESSED_WIDTH})
+    arguments = config.model_arguments | {cell.space.width: GUESSED_WIDTH}
+    return config.model_copy(update={"train": train, "model_arguments": arguments})
 
 
 def _say_missing(task: Task, measured: int, wanted: int, display: Display) -> None:

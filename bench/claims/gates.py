@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 from bench.claims.declaration import CHEAP, KINDS, MEMORY, SubClaim
-from bench.claims.evidence import Evidence, Question
+from bench.claims.evidence import NUMBERS, Evidence, Question
 from bench.claims.measures import Unit, is_learned
 from bench.config import search_spaces
 from bench.config.contracts import Kind
@@ -53,7 +53,7 @@ def check(sub: SubClaim, found: Evidence, units: Sequence[Unit], spaces: Path | 
     kind = KINDS.get(sub.measure, "sweep")
     if kind == "speed":
         return list(_noise(sub, found, asked, arms)) if sub.measure in TIMES else []
-    if kind == "gradients":
+    if kind in NUMBERS:
         return []
     gates = [*_chance(found, asked), *_alive(found, units, arms), *_matched(found, asked, arms)]
     gates += [*_controls(sub, found, asked, arms), *_equal(found, asked, arms), *_all_tuned(sub, found, units, spaces)]

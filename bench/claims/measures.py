@@ -260,8 +260,12 @@ def _ratio(value: Callable[[RunRecord], float | None], is_exact: bool = False) -
 
 
 def _half_life(sub: SubClaim, found: Evidence, question: Question) -> Differences:
-    lives = found.half_lives.get((question, sub.arm), ())
+    lives = found.untrained.get((question, sub.arm), ())
     return Differences(tuple(math.log(min(life, LONGEST)) for life in lives if life > 0))
+
+
+def _guessed(sub: SubClaim, found: Evidence, question: Question) -> Differences:
+    return Differences(found.untrained.get((question, sub.arm), ()))
 
 
 def _examined(sub: SubClaim, found: Evidence, question: Question) -> Differences:
@@ -292,5 +296,6 @@ _SAMPLES: dict[str, Callable[[SubClaim, Evidence, Question], Sample]] = {
     "latency": _ratio(_undisturbed("latency_p50_milliseconds")),
     "streaming": _ratio(_undisturbed("streaming_p50_milliseconds")),
     "half_life": _half_life,
+    "guessed": _guessed,
     **dict.fromkeys(EXAMINED, _examined),
 }

@@ -43,6 +43,8 @@ def _in_unit(measure: str, value: float) -> str:
         return f"{number(math.exp(value))} steps"
     if measure in SHARES:
         return f"{percent(value)} of seeds".replace("-", "−")
+    if measure == "guessed":
+        return f"{percent(value)} of the way from chance".replace("-", "−")
     return number(value) if measure in MEMORY else signed(value)
 
 

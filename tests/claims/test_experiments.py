@@ -153,7 +153,7 @@ def test_time_that_one_experiment_leaves_or_takes_too_much_is_divided_among_the_
 
     monkeypatch.setattr(experiments, "_loaded", lambda: 0.0)
     monkeypatch.setattr(experiments.time, "monotonic", lambda: clock[0])
-    for name in ("_speed", "_gradients"):
+    for name in ("_speed", "_untrained"):
         monkeypatch.setattr(experiments, name, experiment)
     monkeypatch.setattr(experiments, "_sweep", lambda task, *_: (0, experiment(task)))
     assert experiments.run([claim], 600.0, tmp_path, Display()) == 0

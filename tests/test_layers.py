@@ -35,6 +35,7 @@ HOMES = {
     "moocore": {"results"},
     "safetensors": {"export"},
     "onnxruntime": {"export"},
+    "ray": {"sweeps"},
 }
 """Who imports a heavy library; a folder that no longer does is removed here too."""
 
@@ -128,6 +129,12 @@ def test_no_modules_import_each_other_in_a_circle():
 def test_a_heavy_library_has_one_home(library):
     users = {folder(path) for path in files() if any(name.split(".")[0] == library for name in imports(path))}
     assert users == HOMES[library]
+
+
+def test_one_file_imports_ray_and_it_is_loaded_in_another_process_only():
+    users = [path.name for path in files() if any(name.split(".")[0] == "ray" for name in imports(path))]
+    assert users == ["ray.py"]
+    assert not [path for path in files() if "bench.sweeps.engines.ray" in imports(path)]
 
 
 def test_every_folder_has_a_place_and_says_what_it_is_for():

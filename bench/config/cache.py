@@ -15,3 +15,8 @@ def cache() -> Path:
         return Path.home() / ".cache" / "sequence-model-bench"
     except RuntimeError:
         raise StoreError("no home folder for the cache; name a folder in BENCH_CACHE_DIR") from None
+
+
+def received(sha256: str, name: str) -> Path:
+    """Return where this machine keeps a file or folder that the coordinator of a sweep on a cluster has sent to it."""
+    return cache() / "received" / sha256 / name

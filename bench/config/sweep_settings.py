@@ -333,6 +333,13 @@ class SweepConfig(Strict):
         MACHINE, "Runs that share a GPU.", default=1
     )
     gpus_per_run: Devices = setting(MACHINE, "GPUs that share the batches of one run (DDP).", default=1)
+    engine: Literal["local", "ray"] = setting(
+        MACHINE, "Where runs execute: on this machine, or on a Ray cluster.", default="local"
+    )
+    ray_address: Text | None = setting(
+        MACHINE, "The Ray cluster: host:port of its head, or auto on one of its nodes. By default that of RAY_ADDRESS "
+        "or, if it is not set, an instance of Ray on this machine.", "ADDRESS",
+    )  # fmt: skip
     precision: Precision = setting(MACHINE, "Numerical precision of training.", default="32-true")
     cpu_watts: Annotated[float, Between(0.001, 10_000, "watts of one core")] | None = setting(
         MACHINE, "Power of a busy core in watts. Used to estimate energy if the machine has no energy meter."

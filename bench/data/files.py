@@ -1,8 +1,8 @@
 """The files of a dataset: where they are, and the arrays that were prepared from them.
 
-Files are searched in the folders of BENCH_DATA_DIR, then in the cache that `bench fetch` fills; they are never
-downloaded unless you ask for it. What is read, decoded or tokenised is kept in the cache as memory-mapped arrays, which
-all runs of a machine share.
+Files are searched among those that a cluster's coordinator has sent, then in the folders of BENCH_DATA_DIR, then in the
+cache that `bench fetch` fills; they are never downloaded unless you ask for it. What is read, decoded or tokenised is
+kept in the cache as memory-mapped arrays, which all runs of a machine share.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bench import wording
-from bench.config.cache import cache
+from bench.config.cache import cache, received
 from bench.config.datasets import DataFile
 from bench.config.strict import fingerprint
 from bench.data import remarks
@@ -46,8 +46,8 @@ def folders() -> list[Path]:
 
 def locate(file: DataFile) -> Path:
     """Return where a file is. Raises DataMissingError."""
-    for folder in folders():
-        path = folder / file.path  # an absolute path replaces the folder
+    sent = received(file.sha256, PurePath(file.path).name)
+    for path in (sent, *(folder / file.path for folder in folders())):  # an absolute path replaces the folder
         try:
             mode = path.stat()
         except (FileNotFoundError, NotADirectoryError):

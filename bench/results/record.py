@@ -21,7 +21,7 @@ from bench.results.sampling import LeftOut
 
 State = Literal["complete", "pruned", "failed"]
 
-CAUSES = ("non_finite", "diverged", "out_of_memory", "timeout", "stall", "killed", "error", "bad_result")
+CAUSES = ("non_finite", "diverged", "out_of_memory", "timeout", "stall", "killed", "node_lost", "error", "bad_result")
 """Why a run failed; and `signal N` or `exit N`, where its process did."""
 
 FORECASTS, TRANSLATIONS, TRANSCRIPTS = "forecasts.json", "translations.json", "transcripts.json"

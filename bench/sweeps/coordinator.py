@@ -19,7 +19,9 @@ from bench.errors import BenchError, StoreError
 from bench.results.cell_runs import CellRuns
 from bench.results.record import RunRecord, add_crash, all_records, read_crashes, write_json
 from bench.sweeps.cells import Cell
-from bench.sweeps.engines.local import Event, Job, LocalEngine
+from bench.sweeps.engines.cluster import RayEngine
+from bench.sweeps.engines.engine import Engine, Event, Job
+from bench.sweeps.engines.local import LocalEngine
 from bench.sweeps.engines.machine import check_gpus
 from bench.sweeps.environment import commit
 from bench.sweeps.halving import RUNGS
@@ -46,7 +48,7 @@ SEARCH = ("screen", "confirm", "test")
 def run(
     plan: Plan,
     display: Display,
-    engine: LocalEngine | None = None,
+    engine: Engine | None = None,
     began: float | None = None,
     stop: Stop | None = None,
     measures_speed: bool = True,
@@ -57,10 +59,8 @@ def run(
     Without `measures_speed` there is no exclusive pass, which a sweep otherwise ends with.
     """
     began = time.monotonic() if began is None else began
-    if plan.device == "cuda":
-        check_gpus(plan.slots)
+    engine = engine or _engine(plan)
     plan.folder.mkdir(parents=True, exist_ok=True)
-    engine = engine or LocalEngine(plan.slots, plan.config.stall_seconds)
     try:
         with locked(plan.folder):
             remove_leftovers(plan.folder)
@@ -78,6 +78,15 @@ def run(
         engine.close()
 
 
+def _engine(plan: Plan) -> Engine:
+    """Return the engine that executes the runs of a sweep. Raises HardwareError."""
+    if plan.config.engine == "ray":
+        return RayEngine(plan.config, len(plan.slots))
+    if plan.device == "cuda":
+        check_gpus(plan.slots)
+    return LocalEngine(plan.slots, plan.config.stall_seconds)
+
+
 def sync(folder: Path, results: Path, say: Callable[[str], None]) -> int:
     """Write every record of a sweep into MLflow again; return how many there are. Raises SweepLockedError, StoreError.
 
@@ -88,9 +97,7 @@ def sync(folder: Path, results: Path, say: Callable[[str], None]) -> int:
 
 
 class _Coordinator:
-    def __init__(
-        self, plan: Plan, display: Display, engine: LocalEngine, stop: Stop, timing: Timing | None = None
-    ) -> None:
+    def __init__(self, plan: Plan, display: Display, engine: Engine, stop: Stop, timing: Timing | None = None) -> None:
         self.plan, self.display, self.engine, self.stop, self.timing = plan, display, engine, stop, timing
         self.status, self.meter, self.studies = Status(plan), Meter(plan), Studies(plan)
         self.tracker = Writer(plan.config.results, plan.folder, display.say)

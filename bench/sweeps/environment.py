@@ -10,6 +10,7 @@ from pathlib import Path
 
 import bench
 from bench.config import plugins
+from bench.sweeps.engines import cluster
 from bench.sweeps.prepare import Plan
 from bench.training.machine import PACKAGES, processor
 
@@ -22,7 +23,7 @@ def environment(plan: Plan) -> dict[str, str]:
         "python": platform.python_version(),
         **{name: _version(name) for name in PACKAGES},
         **{name: _version(name) for name in _dependencies(set(own))},
-        "hardware": f"{_gpu(plan)}, {processor()}" if plan.device == "cuda" else processor(),
+        "hardware": _hardware(plan),
         "threads per run": str(plan.config.threads),
         "runs at a time": str(len(plan.slots)),
     }
@@ -61,6 +62,12 @@ def _dependencies(files: Iterable[Path]) -> list[str]:
         return []
     known = importlib.metadata.packages_distributions()
     return sorted({name for module in modules for name in known.get(module, [])} - {*PACKAGES, "bench"})
+
+
+def _hardware(plan: Plan) -> str:
+    if plan.config.engine == "ray" and cluster.address_of(plan.config) is not None:
+        return cluster.hardware(plan.slots)
+    return f"{_gpu(plan)}, {processor()}" if plan.device == "cuda" else processor()
 
 
 def _gpu(plan: Plan) -> str:

@@ -1,7 +1,9 @@
 """What a sweep will do: read and checked before anything is spent."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ from bench.errors import DeclarationError
 from bench.results.record import read_spec
 from bench.sweeps import warm_starts
 from bench.sweeps.cells import Cell, make_cells
-from bench.sweeps.engines.machine import make_slots
+from bench.sweeps.engines import cluster, machine
 from bench.sweeps.warm_starts import PORTFOLIO, Points
 from bench.wording import count
 
@@ -52,6 +54,11 @@ class Plan:
     def seconds(self) -> float | None:
         """The budget of time; None if the budget is a named one."""
         return self.config.budget_seconds
+
+    @cached_property
+    def sharers(self) -> int:
+        """How many slots share a device at most: those that are equal."""
+        return max(Counter(tuple(sorted(slot.items())) for slot in self.slots).values())
 
     @property
     def questions(self) -> dict[str, list[Cell]]:
@@ -118,7 +125,7 @@ def make(config: SweepConfig) -> Plan:
     grid = grids.grid(config.grid_gco2_per_kwh)
     if usd_per_hour is None and (config.max_usd or config.max_cost_usd):
         raise DeclarationError("--max-usd and --max-cost-usd need --price-per-hour, of the whole machine")
-    slots, device = make_slots(config.workers, config.gpus, config.runs_per_gpu, config.gpus_per_run, config.threads)
+    slots, device = _slots(config)
     own = own_data.make(config)
     cells, not_applicable = make_cells(config, budget, own)
     if not cells:
@@ -148,6 +155,15 @@ def make(config: SweepConfig) -> Plan:
         grid=grid,
         own=own,
     )
+
+
+def _slots(config: SweepConfig) -> tuple[list[machine.Slot], str]:
+    if config.engine == "ray":
+        return cluster.make_slots(config)
+    if config.ray_address is not None:
+        raise DeclarationError(f"--ray-address {config.ray_address}: add --engine ray")
+    devices = (config.gpus, config.runs_per_gpu, config.gpus_per_run)
+    return machine.make_slots(config.workers, *devices, config.threads)
 
 
 def _budget(config: SweepConfig) -> Budget:
@@ -281,7 +297,7 @@ def run_config(
         "number": 0,
         "seed": plan.config.seed * SEEDS_A_SWEEP,
         "num_devices": plan.config.gpus_per_run,
-        "device_sharers": plan.config.runs_per_gpu if plan.device == "cuda" else len(plan.slots),
+        "device_sharers": plan.sharers,
         "max_seconds": plan.config.max_run_seconds,
         "metric": plan.config.metric,
         "limits": plan.limits,

@@ -13,7 +13,8 @@ from bench.config.settings import RunConfig
 from bench.errors import DeclarationError
 from bench.results.record import RunRecord, write_json
 from bench.sweeps.cells import Cell
-from bench.sweeps.engines.local import Job, LocalEngine
+from bench.sweeps.engines.engine import Engine, Job
+from bench.sweeps.engines.local import LocalEngine
 from bench.sweeps.engines.machine import check_gpus, free_memory
 from bench.sweeps.prepare import Plan, run_config
 
@@ -24,7 +25,7 @@ STALL_SECONDS = 200.0  # a probe that reports nothing for this long has failed
 Say = Callable[[str], None]
 
 
-def carry_out(engine: LocalEngine, runs: Sequence[tuple[RunConfig, Path]]) -> list[RunRecord]:
+def carry_out(engine: Engine, runs: Sequence[tuple[RunConfig, Path]]) -> list[RunRecord]:
     """Carry out runs, each in its folder, and return their records in the same order.
 
     An older record in a folder is replaced. A run whose process dies has a record with the cause.
@@ -50,7 +51,7 @@ class Prober:
     With an `engine`, it uses that one and leaves it open.
     """
 
-    def __init__(self, plan: Plan, engine: LocalEngine | None = None) -> None:
+    def __init__(self, plan: Plan, engine: Engine | None = None) -> None:
         if plan.device == "cuda":
             check_gpus(plan.slots)
         self._is_own = engine is None

@@ -17,7 +17,7 @@ from bench.config.settings import TrainSettings
 from bench.results.cell_runs import FEWEST_SEEDS, CellRuns
 from bench.results.record import RunRecord, write_json
 from bench.sweeps.cells import Cell
-from bench.sweeps.engines.local import LocalEngine
+from bench.sweeps.engines.engine import Engine
 from bench.sweeps.estimate import EXCLUSIVE_SECONDS, EXCLUSIVE_STEPS, RunCost
 from bench.sweeps.halving import ETA, FINALISTS, RUNGS, Continue, Draw, Rules, TakeOver
 from bench.sweeps.next_step import Confirm, Test
@@ -169,7 +169,7 @@ def plan_question(
     return QuestionPlan(max(steps, validations), configurations, dict(costs))
 
 
-def measure(plan: Plan, cells: Sequence[Cell], engine: LocalEngine) -> dict[CellId, RunCost]:
+def measure(plan: Plan, cells: Sequence[Cell], engine: Engine) -> dict[CellId, RunCost]:
     """Return what the parts of a run take, from a few training steps of each cell; cells that fail are left out."""
     small = replace(plan, cells=list(cells))
     costs = {}

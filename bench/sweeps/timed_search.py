@@ -14,7 +14,7 @@ from bench.results.cell_runs import CellRuns
 from bench.results.record import RunRecord
 from bench.sweeps import halving, timed
 from bench.sweeps.cells import Cell
-from bench.sweeps.engines.local import Job, LocalEngine
+from bench.sweeps.engines.engine import Engine, Job
 from bench.sweeps.estimate import EXCLUSIVE_SECONDS
 from bench.sweeps.halving import RUNGS, Bracket, Continue, Draw, Entrant, TakeOver
 from bench.sweeps.next_step import Confirm, Done, Test, Wait
@@ -75,7 +75,7 @@ class Timing:
         """The questions that are searched by successive halving."""
         return {name: cells for name, cells in self.plan.questions.items() if self.plan.is_halved(cells[0])}
 
-    def measure(self, engine: LocalEngine, display: Display) -> None:
+    def measure(self, engine: Engine, display: Display) -> None:
         """Probe the cells of an unplanned question, and decide how long full runs are and how many begin."""
         new = {name: cells for name, cells in self.questions.items() if name not in self.journal.plans}
         cells = [cell for group in new.values() for cell in group]

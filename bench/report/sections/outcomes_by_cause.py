@@ -15,6 +15,7 @@ CAUSES = {
     "out_of_memory": "The device or the machine ran out of memory.",
     "timeout": "Training took longer than --max-run-seconds allows.",
     "stall": "The run made no step for --stall-seconds and was ended.",
+    "node_lost": "The machine of the cluster that carried the run out was lost, four times.",
     "killed": "The process was killed from outside, usually by the kernel because memory ran out.",
     "error": "The code raised an exception. See the end of the log.",
     "bad_result": "The run ended without a usable score.",

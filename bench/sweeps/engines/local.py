@@ -13,33 +13,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import Literal
 
+from bench.sweeps.engines.engine import RUN, Engine, Event, Job
 from bench.sweeps.engines.server import PRELOAD, Child, Clock, load, shared
 from bench.training import signals
-
-RUN = "bench.training.train:run_in_folder"
-
-
-@dataclass(frozen=True)
-class Job:
-    """A run to be carried out."""
-
-    id: str
-    folder: Path
-    ask_pruner: bool = False  # the process waits for `decide` after every epoch
-
-
-@dataclass(frozen=True)
-class Event:
-    """Progress of a job, or its end."""
-
-    job: Job
-    kind: Literal["tick", "epoch", "ended"]
-    steps: int = 0
-    value: float | None = None
-    cause: str | None = None  # of an end without success: killed, stall, signal N, exit N
-    seconds: float = 0.0  # since it was started
 
 
 @dataclass
@@ -52,7 +29,7 @@ class _Running:
     is_stalled: bool = False
 
 
-class LocalEngine:
+class LocalEngine(Engine):
     """Runs jobs in slots, each a set of environment variables (which GPU) that a run process gets.
 
     `run` names the function that a process calls, `preload` what its server imports first; tests put their own there.
@@ -135,15 +112,6 @@ class LocalEngine:
         # The next job starts before any time is spent on the events.
         self._start_waiting()
         return events
-
-    def run_all(self, jobs: Sequence[Job]) -> list[Event]:
-        """Carry out jobs that do not ask the pruner; return the event that ended each, in their order."""
-        ends: dict[str, Event] = {}
-        for job in jobs:
-            self.submit(job)
-        while len(ends) < len(jobs):
-            ends |= {event.job.id: event for event in self.wait(0.25) if event.kind == "ended"}
-        return [ends[job.id] for job in jobs]
 
     def close(self) -> None:
         """Kill what runs and forget what waits."""

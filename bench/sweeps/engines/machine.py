@@ -26,17 +26,14 @@ def make_slots(
     Without GPUs: `workers` slots, or one for every `threads` cores. With GPUs: `runs_per_gpu` slots on each of the
     first `gpus` that CUDA_VISIBLE_DEVICES leaves visible, or one slot on every `gpus_per_run` of them.
     """
+    check_sharing(gpus, runs_per_gpu, gpus_per_run)
     if gpus == "0":
-        if gpus_per_run > 1 or runs_per_gpu > 1:
-            raise HardwareError("--gpus-per-run and --runs-per-gpu divide GPUs among runs: add --gpus all, or a count")
         return [{"CUDA_VISIBLE_DEVICES": ""} for _ in range(workers or max(1, usable_cores() // threads))], "cpu"
     visible = visible_gpus()
     count = len(visible) if gpus == "all" else int(gpus)
     if count > len(visible) or not visible:
         shown = os.environ.get("CUDA_VISIBLE_DEVICES", "not set")
         raise HardwareError(f"--gpus {gpus}, but {len(visible)} are visible (CUDA_VISIBLE_DEVICES: {shown})")
-    if gpus_per_run > 1 and runs_per_gpu > 1:
-        raise HardwareError(f"--gpus-per-run {gpus_per_run} and --runs-per-gpu {runs_per_gpu}: give one of them")
     if count % gpus_per_run:
         raise HardwareError(f"--gpus-per-run {gpus_per_run} does not divide {count} GPUs: some would stand idle")
     groups = [",".join(visible[i : i + gpus_per_run]) for i in range(0, count, gpus_per_run)]
@@ -47,6 +44,14 @@ def make_slots(
         hint = "" if gpus_per_run > 1 else f": add --runs-per-gpu {math.ceil(workers / count)}"
         raise HardwareError(f"--workers {workers}, but {count} GPUs make room for {len(slots)} runs at a time{hint}")
     return slots[: workers or len(slots)], "cuda"
+
+
+def check_sharing(gpus: str, runs_per_gpu: int, gpus_per_run: int) -> None:
+    """Raise HardwareError for options that contradict each other."""
+    if gpus == "0" and (gpus_per_run > 1 or runs_per_gpu > 1):
+        raise HardwareError("--gpus-per-run and --runs-per-gpu divide GPUs among runs: add --gpus all, or a count")
+    if gpus_per_run > 1 and runs_per_gpu > 1:
+        raise HardwareError(f"--gpus-per-run {gpus_per_run} and --runs-per-gpu {runs_per_gpu}: give one of them")
 
 
 def usable_cores(root: Path = Path("/")) -> int:

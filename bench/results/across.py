@@ -15,7 +15,6 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from bench.config.measures import MEASURES
 from bench.config.settings import RunConfig
 from bench.results.disturbance import is_marked
 from bench.results.leaderboard import Status
@@ -94,7 +93,8 @@ def _question(group: pd.DataFrame) -> list[dict[str, Any]]:
     if scored.empty:
         return []
     values = {bare(row.model): sign * float(row.score) for row in scored.itertuples()}
-    cheap = _chosen_cheap(group, sign)
+    chosen = group[group["chosen_by_validation"].notna() & group["score"].notna()]
+    cheap = None if chosen.empty else chosen.iloc[0]
     if cheap is not None:
         values[CHEAP] = sign * float(cheap["score"])
     best, worst = max(values.values()), min(values.values())
@@ -112,18 +112,6 @@ def _question(group: pd.DataFrame) -> list[dict[str, Any]]:
     last = len(values) + (len(dropped) + 1) / 2
     gap = max(row["gap"] for row in found)
     return found + [{"model": name, "place": last, "gap": gap, "is_dropped": 1} for name in dropped]
-
-
-def _chosen_cheap(group: pd.DataFrame, sign: int) -> "pd.Series[Any] | None":
-    """Return the cheap baseline with the best validation score, of those that have a score on the test split.
-
-    Of equal ones the first by name is taken: rows are in the order of test scores, which must not decide.
-    """
-    cheap = group[(group["status"] == Status.BASELINE) & group["score"].notna() & group["val_screening"].notna()]
-    cheap = cheap.sort_values("model")
-    of_val = cheap["val_metric"].dropna()  # in anomaly detection, another one than ranks on the test split
-    sign = sign if of_val.empty else 1 if MEASURES[of_val.iloc[0]].goal == "maximize" else -1
-    return None if cheap.empty else cheap.loc[(sign * cheap["val_screening"].astype(float)).idxmax()]
 
 
 def _costs(row: "pd.Series[Any]") -> dict[str, float]:

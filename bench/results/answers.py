@@ -73,7 +73,8 @@ def _answer(group: pd.DataFrame) -> str:
         cheap = _best_cheap(group)
         if cheap is not None:
             score, until = f"{cheap['score']:.3f} {cheap['metric']}", "until then " * bool(len(unfinished))
-            parts.append(f"{until}use {_use(cheap, f'({score}), the best of them')}")
+            reason = "chosen by validation" if is_known(cheap["chosen_by_validation"]) else "the best of them"
+            parts.append(f"{until}use {_use(cheap, f'({score}), {reason}')}")
     else:
         is_solve = ranked["solved"].notna().any()
         parts = [*_cheap_first(group), *(_solved(ranked, group) if is_solve else _best(ranked, group))]
@@ -110,9 +111,15 @@ def _use(cheap: "pd.Series[Any]", details: str) -> str:
 
 
 def _best_cheap(group: pd.DataFrame) -> "pd.Series[Any] | None":
-    """Return the cheap baseline with the best score, None if none has one; chance is none that can be used."""
+    """Return the cheap baseline to use, None if none has a score; chance is none that can be used."""
     cheap = group[(group["status"] == Status.BASELINE) & group["score"].notna() & (group["model"] != "(chance)")]
-    return None if cheap.empty else cheap.loc[(_sign(cheap) * cheap["score"]).idxmax()]
+    return None if cheap.empty else _to_use(cheap)
+
+
+def _to_use(cheap: pd.DataFrame) -> "pd.Series[Any]":
+    """Return the one of some cheap baselines that validation chose, or else the best on the test split."""
+    chosen = cheap[cheap["chosen_by_validation"].notna()]
+    return cheap.loc[(_sign(cheap) * cheap["score"]).idxmax()] if chosen.empty else chosen.iloc[0]
 
 
 def _lead(cheap: "pd.Series[Any]", group: pd.DataFrame) -> str:
@@ -124,13 +131,16 @@ def _lead(cheap: "pd.Series[Any]", group: pd.DataFrame) -> str:
 
 
 def as_good(group: pd.DataFrame) -> "pd.Series[Any] | None":
-    """Return the best of the cheap baselines if it is at least as good as the best model, else None."""
+    """Return a cheap baseline that is at least as good as the best model on the test split; None if there is none.
+
+    Of several it is the one that validation chose, because that is the one that `export` writes.
+    """
     ranked = group[group["score"].notna() & group["rank"].notna()]
     if ranked.empty:
         return None
     sign = _sign(ranked)
     cheap = group[(group["status"] == Status.BASELINE) & (sign * group["score"] >= sign * _best_score(ranked))]
-    return None if cheap.empty else cheap.loc[(sign * cheap["score"]).idxmax()]
+    return None if cheap.empty else _to_use(cheap)
 
 
 def _best_score(ranked: pd.DataFrame) -> float:

@@ -16,7 +16,7 @@ from bench.config.measures import MEASURES
 from bench.config.settings import BASELINES, TUNABLE, TrainSettings
 from bench.errors import StoreError
 from bench.results import bill, disturbance, sampling, scores
-from bench.results.cell_runs import CellRuns, by_cell
+from bench.results.cell_runs import CellRuns, best_baseline, by_cell
 from bench.results.classes import ClassCounts
 from bench.results.metrics import METRICS
 from bench.results.record import Asked, FittedBaseline, RunRecord, all_records, outcome, read_spec, trials_of
@@ -62,7 +62,7 @@ COLUMNS = [
         "score_is",
     ),
     *("ci_low", "ci_high", "ci_of", "num_seeds", "solved", "solved_share", "val_screening"),
-    *("val_confirmation", "drop", "val_default"),
+    *("val_confirmation", "drop", "val_default", "chosen_by_validation"),
     *(
         "val_ensemble",
         "score_ensemble",
@@ -166,7 +166,11 @@ def _baseline_rows(cheap: Sequence[RunRecord], first: RunRecord) -> list[Row]:
     shared = _measured_by(asked) | {"steps": asked.num_steps, "status": Status.BASELINE}
     rows: list[Row] = []
     for record in cheap:
-        in_full = {row["model"]: row for row in (_fitted_row(fitted, record) for fitted in record.fitted.values())}
+        best = best_baseline(record)
+        in_full = {}
+        for name, fitted in record.fitted.items():
+            row = _fitted_row(fitted, record) | {"chosen_by_validation": True if name == best else None}
+            in_full[row["model"]] = row
         named = {f"({name})": {"score": score} for name, score in (record.baselines or {}).items()}
         rows += [{"model": name} | row for name, row in (named | in_full).items()]
     rows.sort(key=lambda row: math.inf if row.get("score") is None else -asked.test_sign * row["score"])

@@ -286,7 +286,7 @@ def board(*rows):
     return pd.DataFrame(
         [
             {"dataset": "latch", "length": 8, "match": None, "model": name, "rank": rank, "score": score,
-             "metric": "accuracy", "goal": "maximize", "solved": None,
+             "metric": "accuracy", "goal": "maximize", "solved": None, "chosen_by_validation": None,
              "status": Status.BASELINE if rank is None else Status.COMPLETE}
             for name, rank, score in rows
         ]

@@ -441,6 +441,21 @@ def test_the_answer_names_a_cheap_baseline_where_no_model_could_be_confirmed(tmp
     )
 
 
+def test_the_answer_names_the_cheap_baseline_that_validation_chose_not_the_best_on_test(tmp_path):
+    runs = {"t0": {"score": 0.5}, "t0-s0": {"score": 0.5}, "t0-s1": {"score": 0.5}}
+    board = small(tmp_path, "digits", lstm=runs)
+    best = float(board.iloc[0]["score"])
+    shared = {"dataset": "digits", "length": 8, "status": "baseline", "metric": "accuracy", "goal": "maximize"}
+    rows = [shared | {"model": "(forest)", "score": best + 0.2}, shared | {"model": "(1-NN)", "score": best + 0.1}]
+    cheap = pd.DataFrame(rows)
+    cheap["chosen_by_validation"] = [None, True]
+    (answer,) = answers.answers(pd.concat([board, cheap], ignore_index=True))
+    assert answer.startswith("digits at 8: none of the models beats the cheap baseline 1-NN")
+    cheap.loc[1, "score"] = best - 0.1  # behind the model, unlike the other
+    (answer,) = answers.answers(pd.concat([board, cheap], ignore_index=True))
+    assert answer.startswith("digits at 8: none of the models beats the cheap baseline forest")
+
+
 def test_a_group_in_which_every_confirm_run_failed_has_no_best(tmp_path):
     for model in ("lstm", "gru"):
         write(tmp_path, "digits", model, "t0", score=0.8)

@@ -19,6 +19,7 @@ from bench.errors import BenchError, StoreError
 from bench.results.cell_runs import CellRuns
 from bench.results.record import RunRecord, add_crash, all_records, read_crashes, write_json
 from bench.sweeps.cells import Cell
+from bench.sweeps.disk import check_room
 from bench.sweeps.engines.cluster import RayEngine
 from bench.sweeps.engines.engine import Engine, Event, Job
 from bench.sweeps.engines.local import LocalEngine
@@ -61,6 +62,7 @@ def run(
     began = time.monotonic() if began is None else began
     engine = engine or _engine(plan)
     plan.folder.mkdir(parents=True, exist_ok=True)
+    check_room(plan.folder)
     try:
         with locked(plan.folder):
             remove_leftovers(plan.folder)
@@ -370,6 +372,7 @@ class _Coordinator:
                 fixed |= {"bracket": None, "pause_after": None}
             update = fixed | update
         config = config.model_copy(update={"commit": self.commit} | update)
+        check_room(self.plan.folder)
         folder = self.plan.folder / "runs" / config.run
         folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / "config.json", config.model_dump(mode="json"))
@@ -425,6 +428,8 @@ class _Coordinator:
             record, cause, message = None, "bad_result", str(error)
         if record is not None and record.is_paused and record.config.pause_after != config.pause_after:
             record, earlier = None, record  # the process died before it replaced the record of its last pause
+        if record is None or record.cause == "error":
+            self._check_room(folder)
         if record is not None:
             return record
         if self.stop:
@@ -432,6 +437,7 @@ class _Coordinator:
         if not message:
             cause = event.cause or cause
             message = f"the process ended ({cause}); see {folder}/log.txt"
+            remove_leftovers(folder)
             add_crash(folder, cause, event.seconds)
             crash_point("after_crash")
             # Earlier sessions do not count: what ended their runs may be what ended them.
@@ -446,6 +452,14 @@ class _Coordinator:
             record = record.continuing(earlier)
         record.write(folder)
         return record
+
+    def _check_room(self, folder: Path) -> None:
+        """Leave a run that failed without an outcome if the disk is full. Raises StoreError."""
+        try:
+            check_room(folder)
+        except StoreError:
+            (folder / "record.json").unlink(missing_ok=True)
+            raise
 
     def _on_end(self, event: Event) -> None:
         cell, config = self.jobs[event.job.id]

@@ -57,7 +57,10 @@ _TEMPORARY = re.compile(r"\..+\.\d+")
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove temporary files of writers that were killed (`.record.json.PID`). SQLite removes its own journals."""
+    """Remove temporary files of killed writers (`.record.json.PID`) from a sweep's folder, or from that of one run.
+
+    SQLite removes its own journals.
+    """
     for path in [*folder.glob(".*"), *(folder / "runs").rglob(".*")]:
         if _TEMPORARY.fullmatch(path.name) and path.is_file():
             path.unlink(missing_ok=True)

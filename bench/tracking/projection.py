@@ -88,9 +88,13 @@ def note(folder: Path, until_ns: int) -> None:
 
 
 def written_until(folder: Path) -> int:
-    """Return up to which moment (ns since 1970) the store holds the records of a sweep; 0 if it may hold none."""
+    """Return up to which moment (ns since 1970) the store holds the records of a sweep; 0 if it may hold none.
+
+    A moment that is still to come says that the clock was set back, and nothing about the records written since.
+    """
     try:
         noted = json.loads((folder / store.NOTE).read_text())
-        return int(noted["until_ns"]) if noted.get("store", "") == store.shown_uri() else 0
+        until_ns = int(noted["until_ns"]) if noted.get("store", "") == store.shown_uri() else 0
+        return until_ns if until_ns <= time.time_ns() else 0
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return 0

@@ -14,6 +14,9 @@ from bench.config.settings import RunConfig
 from bench.training.ledger import Ledger
 from bench.training.watch import History
 
+PART = "checkpoint.part"
+"""The checkpoint that is being written."""
+
 _LOGGER = logging.getLogger(__name__)
 
 
@@ -35,6 +38,9 @@ class Checkpoints(pl.Callback):
             if path != self.latest:
                 with contextlib.suppress(OSError):  # another rank may have deleted it
                     path.unlink()
+        if folder is not None:
+            with contextlib.suppress(OSError):
+                (folder / PART).unlink()  # of a process that was killed
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """Write a checkpoint if the last one is old or the run pauses here, and remove the last one."""
@@ -44,7 +50,7 @@ class Checkpoints(pl.Callback):
             return
         with self.ledger.spent_on("logging"):
             # Lightning writes atomically only if TMPDIR is on the same file system, and would load a flipped byte.
-            temporary = self.folder / "checkpoint.part"
+            temporary = self.folder / PART
             trainer.save_checkpoint(temporary)
             if trainer.is_global_zero:
                 path = temporary.replace(self.folder / f"checkpoint-{_checksum(temporary)}.ckpt")

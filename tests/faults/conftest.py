@@ -180,6 +180,7 @@ class Sweep:
             complete = [run for run in cell.confirmed if run.state == "complete"]
             assert opened == sorted(run.config.run for run in complete)
             assert all(run.test for run in complete)
+        assert not list(self.folder.rglob(".record.json.*"))
         self.check_tracked()
 
     def check_tracked(self) -> None:

@@ -55,6 +55,8 @@ def main(results: Path, name: str, words: tuple[str, ...], environment: dict[str
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ.clear()
     os.environ.update(environment)
+    if "BENCH_GROUP" in environment:  # the file cgroup.procs of a control group
+        Path(environment["BENCH_GROUP"]).write_text(str(os.getpid()))
     file = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     for number in (1, 2):
         os.dup2(file, number)

@@ -53,10 +53,10 @@ SIZE = ("--budget", "smoke", "--trials", "4", "--confirm-seeds", "2", "--workers
 
 POINTS = re.findall(r'crash_point\("(\w+)"\)', (ROOT / "bench/sweeps/coordinator.py").read_text())
 FILES = ("checkpoint.part", "checkpoint-*.ckpt", "weights.pt", ".record.json.*", "record.json")
-DECK = [*(f"coordinator {point}" for point in POINTS), *["coordinator at a random moment"] * 2]
-DECK += ["coordinator and all its processes", "fork server", *["run at a random moment"] * 10]
+DECK = [*(f"coordinator {point}" for point in POINTS), "coordinator at a random moment"]
+DECK += ["coordinator and all its processes", "fork server", "fork server", *["run at a random moment"] * 20]
 DECK += [f"run as it writes {name}" for name in FILES] * 2
-"""Thirty kills; a longer record is dealt from several decks."""
+"""Forty kills; a longer record is dealt from several decks."""
 
 COUNTS = ("lost", "doubled", "left open", "orphaned", "differing")
 GONE_SECONDS = 10.0  # after the coordinator, in which all processes have to be gone

@@ -90,7 +90,12 @@ def run(folder: Path, on_report, submitted: float) -> None:
     elif action == "stop":
         os.kill(os.getpid(), signal.SIGSTOP)
     elif action == "die" or (action == "die once" and first):
+        (folder / f".record.json.{os.getpid()}").touch()  # as if it had been writing it
         os.kill(os.getpid(), signal.SIGKILL)
+    elif action == "hog":
+        held = []
+        while True:
+            held.append(os.urandom(2**24))
     elif action == "segfault":
         ctypes.string_at(0)
     elif action == "helpers":

@@ -96,11 +96,15 @@ def test_terms_that_changed_are_named(finished_sweep):
         assert "Traceback" not in output
 
 
-@pytest.mark.parametrize("damage", ["truncated", "emptied", "deleted"])
+@pytest.mark.parametrize("damage", ["truncated", "emptied", "deleted", "overwritten"])
 def test_a_damaged_study_is_refused(finished_sweep, damage):
     path = finished_sweep.folder / "study.db"
     if damage == "deleted":
         path.unlink()
+    elif damage == "overwritten":
+        with path.open("r+b") as file:
+            file.seek(4096)  # the second page; the first holds the tables' names
+            file.write(b"\xff" * 4096)
     else:
         os.truncate(path, 0 if damage == "emptied" else path.stat().st_size // 2)
     status, output = finished_sweep.finish(*SIZE)

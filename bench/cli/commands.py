@@ -36,6 +36,13 @@ _FIXES = {
 class _Main(click.Group):
     """The group of all commands; every error ends in one line and an exit code."""
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """Carry out the command; it is no failure, as it is to Click, that the reader of its output has seen enough."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            return _drop_output(0)
+
     def main(self, args: Any = None, prog_name: str | None = None, **extra: Any) -> Any:  # type: ignore[override]
         """Run a command and leave the process with its exit code."""
         _open_closed_streams()

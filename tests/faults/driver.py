@@ -4,6 +4,7 @@ import atexit
 import importlib
 import json
 import os
+import resource
 import signal
 import sys
 from pathlib import Path
@@ -55,6 +56,8 @@ def main(results: Path, name: str, words: tuple[str, ...], environment: dict[str
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ.clear()
     os.environ.update(environment)
+    if "BENCH_OPEN_FILES" in environment:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (int(environment["BENCH_OPEN_FILES"]),) * 2)
     if "BENCH_GROUP" in environment:  # the file cgroup.procs of a control group
         Path(environment["BENCH_GROUP"]).write_text(str(os.getpid()))
     file = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND)

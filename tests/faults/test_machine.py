@@ -1,11 +1,13 @@
 """What the machine can do to a sweep: a full disk, a folder that is read only, a clock set back, little memory."""
 
 import contextlib
+import itertools
 import json
 import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 import uuid
 from pathlib import Path
@@ -15,7 +17,11 @@ import pytest
 from bench.results.record import RunRecord, records
 from bench.sweeps.disk import MIN_FREE_MIB
 from bench.tracking.projection import note, written_until
+from bench.training import train
 from tests.faults.conftest import Sweep
+from tests.makers import run_config
+
+ROOT = Path(__file__).parents[2]
 
 SIZE = ("trials=2", "confirm_seeds=1")
 MIB = 2**20
@@ -119,6 +125,34 @@ def test_a_clock_that_is_set_back_loses_nothing_in_mlflow(stub_sweep):
     status, output = stub_sweep.finish(*SIZE)
     assert status == 0, output
     stub_sweep.check_complete(2, 1)
+
+
+def test_a_clock_that_runs_backwards_makes_no_duration_negative(monkeypatch):
+    ticks = itertools.count(2_000_000_000.0, -3600.0)
+    monkeypatch.setattr(time, "time", lambda: next(ticks))
+    record = train.run(run_config(settings={"max_sequences": 64, "batch_size": 16, "num_epochs": 2, "num_val": 8}))
+    assert record.state == "complete", record.message
+    assert min(record.seconds.model_dump().values()) >= 0
+    assert record.seconds.total > 0
+    passed = [epoch.train_seconds for epoch in record.epochs]
+    assert passed == sorted(passed)
+
+
+def test_a_sweep_works_with_few_open_files(stub_sweep):
+    status, output = stub_sweep.finish(*SIZE, BENCH_OPEN_FILES="64")
+    assert status == 0, output
+    stub_sweep.check_complete(2, 1)
+
+
+@pytest.mark.slow
+def test_a_sweep_with_too_few_open_files_says_how_to_get_more(tmp_path):
+    sweep = (
+        f"{sys.executable} -m bench sweep --dataset latch --length 8 --models gru --budget smoke --results {tmp_path}"
+    )
+    done = subprocess.run(["bash", "-c", f"ulimit -n 10; {sweep}"], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 2
+    assert "Too many open files; raise the limit of open files: ulimit -n 4096" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 @contextlib.contextmanager

@@ -161,6 +161,16 @@ def test_a_run_that_was_killed_before_its_end_state_is_written_again(results, mo
         MlflowClient(store_uri(results)).delete_run(run.info.run_id)
 
 
+def test_a_run_that_you_deleted_in_mlflow_is_written_again(results):
+    write(results)
+    run = runs_of(results)["t0 gru L8"]
+    MlflowClient(store_uri(results)).delete_run(run.info.run_id)
+    write(results)
+    written = runs_of(results)["t0 gru L8"]
+    assert (written.info.status, written.data.params) == ("FINISHED", run.data.params)
+    assert written.info.run_id != run.info.run_id
+
+
 def test_a_test_score_that_comes_later_is_tagged(results):
     writer = Writer(results, sweep_folder(results), Log())
     writer.write_record(make_record("gru/t0-s0", test=None))

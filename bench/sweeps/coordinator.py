@@ -62,8 +62,8 @@ def run(
     began = time.monotonic() if began is None else began
     engine = engine or _engine(plan)
     plan.folder.mkdir(parents=True, exist_ok=True)
-    check_room(plan.folder)
     try:
+        check_room(plan.folder)
         with locked(plan.folder):
             remove_leftovers(plan.folder)
             for remark in freeze(plan):

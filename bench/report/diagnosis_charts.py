@@ -15,10 +15,14 @@ GRADIENTS = ("gradient of the state", "gradient of the input")
 LINES: dict[str, Literal["line", "dashed", "dotted"]] = {"start": "dashed", "middle": "dotted", "end": "line"}
 """The line of each moment of training."""
 
+BIT_LINES: tuple[Literal["line", "dashed"], ...] = ("line", "dashed")  # of the cell state and of the hidden state
+
 NOTES = (
     "Gradients: norm of the gradient of the last loss by how many steps back, before training (dashed), half way to "
     "the best validation (dotted), if its weights were kept, and after training (solid).",
     "Gates: mean over units at each step after training, with the range of the units.",
+    "Probes, on flip_flop alone: how well they read the written bit from the cell state (solid) and from the hidden "
+    "state (dashed) after training.",
 )
 
 
@@ -38,6 +42,19 @@ def charts(name: str, table: pd.DataFrame) -> Iterator[tuple[Chart, str]]:
         half = Level("", [steps[0], steps[-1]], [0.5, 0.5])
         chart = Chart(f"{name}: {gate}, {layer}", Axis("step"), Axis("open", limits=(0.0, 1.0)), [series], [half])
         yield chart, f"{name}: {gate} of {layer} by step, {sum(mean) / len(mean):.0%} on average"
+    yield from _bits(name, table[(table["at"] == "end") & table["quantity"].str.startswith("bit in ")])
+
+
+def _bits(name: str, table: pd.DataFrame) -> Iterator[tuple[Chart, str]]:
+    """Yield the chart of how well probes tell a bit by steps after its write, if there is one."""
+    series, ends = [], []
+    for (quantity, own), line in zip(table.groupby("quantity", sort=False), BIT_LINES, strict=False):
+        series.append(Series(model_of(name), own["step"].tolist(), own["mean"].tolist(), line=line, points=""))
+        ends.append(f"{own['mean'].iloc[-1]:.2f} for the {quantity}")
+    if series:
+        chance = Level("chance", [series[0].x[0], series[0].x[-1]], [0.5, 0.5])
+        axes = Axis("steps after the write"), Axis("area under the ROC curve", limits=(0.0, 1.02))
+        yield Chart(f"{name}: probes of a bit", *axes, series, [chance]), f"{name}: probes of a bit, {', '.join(ends)}"
 
 
 def _gradients(name: str, table: pd.DataFrame, quantity: str) -> Iterator[tuple[Chart, str]]:

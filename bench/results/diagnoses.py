@@ -18,9 +18,11 @@ class Row(NamedTuple):
     """One number of a network, with its range."""
 
     at: str  # start or end of training, or its middle: the validation nearest to half way to the best one
-    quantity: str  # gradient of the state or of the input, a gate, survives, attention distance, training steps
+    # Gradient of the state or of the input, a gate, survives, attention distance, training steps; on flip_flop, bit in
+    # the cell state or in the hidden state: the area under the ROC curve of a probe.
+    quantity: str
     part: str  # the layer; or half-life, zeros in float32, subnormal in float32
-    step: int  # lag for gradients and `survives`, step of the sequence for gates
+    step: int  # lag for gradients and `survives`, step of the sequence for gates, steps after the write for a bit
     mean: float
     low: float  # the least unit, sequence or head
     high: float
@@ -76,11 +78,27 @@ def lines(table: pd.DataFrame) -> list[str]:
     for row in end[end["quantity"] == "attention distance"].itertuples():
         sentences.append(f"attention of {row.part} looks {number(row.mean)} steps away on average "
                          f"(heads from {number(row.low)} to {number(row.high)})")  # fmt: skip
+    sentences += _bits(table)
     middle = table[(table["at"] == "middle") & (table["quantity"] == "training steps")]["mean"]
     if len(middle):
         sentences.append(f"half way is after {middle.iloc[0]:,.0f} training steps")
     else:
         sentences.append("weights of the middle of training were not kept")
+    return sentences
+
+
+def _bits(table: pd.DataFrame) -> list[str]:
+    """Return how well probes tell a written bit before and after training, at the largest lag, as sentences."""
+    sentences = []
+    for quantity in ("bit in the cell state", "bit in the hidden state"):
+        own = table[table["quantity"] == quantity]
+        if len(own):
+            last = own["step"].max()
+            area = {row.at: f"{row.mean:.2f}" for row in own[own["step"] == last].itertuples()}
+            sentences.append(
+                f"{quantity}: {last} steps after the write, a linear probe reads it with an area under the ROC curve "
+                f"of {area['start']} before training and {area['end']} after it"
+            )
     return sentences
 
 

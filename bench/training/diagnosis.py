@@ -23,6 +23,7 @@ from bench.config.datasets import task_of
 from bench.config.settings import RunConfig
 from bench.results.diagnoses import Row
 from bench.training.datamodule import to_tensors
+from bench.training.memory import by_lag
 from bench.training.module import SequenceModule, Tensors
 from bench.training.watch import Weights
 
@@ -53,14 +54,21 @@ def diagnose(task: Task, config: RunConfig, trained: Weights, middle: tuple[int,
     torch.manual_seed(config.seed)
     module = SequenceModule(task, config).eval().double()
     batch = _longest(to_tensors(task.split("val", config.train.num_val)))
-    rows = [Row("start", *row) for row in _examine(module, batch)]
+
+    def examined(at: str) -> list[Row]:
+        probes = (
+            (f"bit in the {state}", "", lag, area, math.nan, math.nan) for state, lag, area in by_lag(task, module)
+        )
+        return [Row(at, *row) for row in (*_examine(module, batch), *probes)]
+
+    rows = examined("start")
     if middle is not None:
         steps, weights = middle
         module.load_state_dict(weights)
         rows.append(Row("middle", "training steps", "", 0, steps, math.nan, math.nan))
-        rows += [Row("middle", *row) for row in _examine(module, batch)]
+        rows += examined("middle")
     module.load_state_dict(trained)
-    return rows + [Row("end", *row) for row in _examine(module, batch)]
+    return rows + examined("end")
 
 
 def half_life_at_start(config: RunConfig) -> float:

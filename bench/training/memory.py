@@ -7,7 +7,7 @@ https://arxiv.org/abs/2004.12265.
 N sequences, L steps, D width of the embedding, H units.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -66,6 +66,9 @@ def examine(task: Task, module: SequenceModule) -> dict[str, float]:
     input_shut_score: `right` with all input gates forced shut while the bit is written.
     """
     layer = _layer(task, module)
+    if layer is None:
+        rule = f"an LSTM of one layer and one direction on flip_flop, at lengths of at least {SHORTEST + 1}"
+        raise DeclarationError(f"memory of a bit: needs {rule}")
     made = sequences(task.num_steps)
     with torch.inference_mode():
         x_NLD = module.embed(made.x)
@@ -89,13 +92,28 @@ def examine(task: Task, module: SequenceModule) -> dict[str, float]:
     return found | _probes(trace, made) | _gates(trace, made)
 
 
-def _layer(task: Task, module: SequenceModule) -> nn.LSTM:
+def by_lag(task: Task, module: SequenceModule) -> Iterator[tuple[str, int, float]]:
+    """Yield how well probes of the cell and of the hidden state tell the bit: state, steps after the write, and area.
+
+    Nothing is yielded for networks that `examine` refuses.
+    """
+    layer = _layer(task, module)
+    if layer is None:
+        return
+    made = sequences(task.num_steps)
+    with torch.inference_mode():
+        trace = run(layer, module.embed(made.x))
+    for name, state in (("cell state", trace.cell), ("hidden state", trace.hidden)):
+        for lag, value in enumerate(curve(state[:, made.write : -1], made.bit)):
+            yield name, lag, value
+
+
+def _layer(task: Task, module: SequenceModule) -> nn.LSTM | None:
+    """Return the layer of a network that can be examined; None for any other."""
     layers = getattr(module.encoder, "forward_layers", [])
     if not isinstance(task, flip_flop.Task) or len(layers) != 1 or not isinstance(layers[0], nn.LSTM):
-        raise DeclarationError("memory of a bit: needs an LSTM of one layer on flip_flop")
-    if not module.encoder.causal or task.num_steps < SHORTEST:
-        raise DeclarationError(f"memory of a bit: needs one direction, and lengths of at least {SHORTEST + 1}")
-    return layers[0]
+        return None
+    return layers[0] if module.encoder.causal and task.num_steps >= SHORTEST else None
 
 
 def sequences(num_steps: int) -> Sequences:

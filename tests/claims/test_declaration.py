@@ -8,6 +8,7 @@ from bench.claims import declaration
 from bench.config import datasets, plugins, search_spaces
 from bench.config.sweep_settings import SweepConfig
 from bench.errors import DeclarationError, UnknownNameError
+from bench.sweeps import prepare
 
 MINE = """
 title = "A claim"
@@ -62,6 +63,19 @@ def test_a_built_in_claim_names_data_sets_models_and_settings_that_exist(name):
             options = {"datasets": experiment.datasets, "lengths": experiment.lengths or None}
             match = [experiment.match] if experiment.match else None
             SweepConfig.build(None, options | {"models": experiment.models, "match": match})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", declaration.names())
+def test_models_of_a_built_in_claim_have_the_size_that_their_experiment_matches(name, tmp_path):
+    claim = declaration.read(name)
+    for declared in claim.experiments.values():
+        experiment = declared.within(declaration.LONG_SECONDS)
+        if experiment.match:
+            options = {"datasets": experiment.datasets, "lengths": experiment.lengths[:1] or None}
+            options |= {"models": experiment.models, "match": [experiment.match], "results": tmp_path}
+            plan = prepare.make(SweepConfig.build(None, options | {"search_spaces": claim.search_spaces}))
+            assert plan.not_applicable == []
 
 
 def test_together_the_built_in_claims_are_the_eight_of_the_protocol():

@@ -1,12 +1,16 @@
 """What is measured of an LSTM's memory of a bit, on networks whose answers are known."""
 
+import pandas as pd
 import pytest
 import torch
 
 from bench.config.contracts import Batch
 from bench.config.datasets import task_of
 from bench.errors import DeclarationError
-from bench.training import memory
+from bench.report import diagnosis_charts
+from bench.results import diagnoses
+from bench.results.diagnoses import Row
+from bench.training import diagnosis, memory
 from bench.training.module import SequenceModule
 from tests.makers import run_config
 
@@ -157,14 +161,27 @@ def test_the_area_under_the_roc_curve_counts_pairs():
     assert memory.area(torch.zeros(4), bit_N) == 0.5
 
 
-@pytest.mark.parametrize(
-    ("changes", "rule"),
-    [
-        ({"num_layers": 2}, "LSTM of one layer"),
-        ({"bidirectional": True}, "one direction"),
-        ({"length": 12}, "at least 24"),
-    ],
-)
-def test_other_networks_are_refused(changes, rule):
-    with pytest.raises(DeclarationError, match=rule):
-        memory.examine(*module_of(**changes))
+@pytest.mark.parametrize("changes", [{"num_layers": 2}, {"bidirectional": True}, {"length": 12}])
+def test_other_networks_are_refused_by_claims_and_passed_over_by_diagnoses(changes):
+    task, module = module_of(**changes)
+    with pytest.raises(DeclarationError, match="needs an LSTM of one layer and one direction on flip_flop"):
+        memory.examine(task, module)
+    assert list(memory.by_lag(task, module)) == []
+
+
+def test_a_diagnosis_shows_what_probes_read_by_lag():
+    task, module = bit_in_the_cell()
+    config = run_config(
+        dataset="flip_flop", length=32, model_arguments={"hidden_size": 4}, settings={"embedding_size": 5}
+    )
+    table = pd.DataFrame(diagnosis.diagnose(task, config, module.state_dict()), columns=Row._fields)
+    probes = table[table["quantity"].str.startswith("bit in the") & (table["at"] == "end")]
+    cell, hidden = (probes[probes["quantity"] == f"bit in the {state} state"] for state in ("cell", "hidden"))
+    assert cell["step"].tolist() == list(range(19))  # written at step 11 of 31, read at the last
+    assert cell["mean"].min() > 0.99
+    assert hidden["mean"].to_numpy()[1:] == pytest.approx(0.5, abs=0.15)
+    line = next(line for line in diagnoses.lines(table) if line.startswith("bit in the cell state"))
+    assert "18 steps after the write" in line
+    assert "1.00 after it" in line
+    (chart,) = [chart for chart, _ in diagnosis_charts.charts("flip_flop-L32-lstm", table) if "probes" in chart.title]
+    assert [series.line for series in chart.series] == ["line", "dashed"]

@@ -96,7 +96,7 @@ def text(verdicts: Sequence[ClaimVerdict]) -> str:
         for sub in found.subs:
             mark = "" if sub.sub.core else "  (context)"
             contrast = _contrast(sub)
-            lines.append(f"    {sub.sub.id:12} {sub.verdict:10} {contrast}{mark}")
+            lines.append(f"    {sub.sub.id:13} {sub.verdict:10} {contrast}{mark}")
             lines += [f"      {line}" for line in task_lines(sub)]
         lines += [f"  {line}" for line in (scope(found), left_out(found)) if line]
         lines += [f"  Evidence: {_places(found)}. Cost: {duration(found.seconds)}."]

@@ -99,7 +99,7 @@ Exit codes:
 COMMANDS = (
     *(sweeping.sweep, sweeping.plan, results.leaderboard, results.report, winner.export, winner.predict),
     *(winner.evaluate, winner.diagnose, example.example, listing.list_, check.check, check.run, check.fetch),
-    *(sweeping.speed, claims.claims, results.compare, results.ui, results.sync, results.portfolio),
+    *(sweeping.speed, claims.claims, results.compare, results.merge, results.ui, results.sync, results.portfolio),
 )
 for command in COMMANDS:
     main.add_command(command)

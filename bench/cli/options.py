@@ -54,6 +54,21 @@ class UsablePath(click.ParamType[Path]):
         return path
 
 
+class SweepName(click.ParamType[str]):
+    """The name of a sweep that is to be written."""
+
+    name = "name"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the name. Fails if it cannot be that of a folder."""
+        from bench.config.sweep_settings import sweep_name
+
+        try:
+            return sweep_name(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
 def number(text: Any) -> Any:
     """Return what a text says as an int or a float, or the text itself, which the settings then refuse."""
     for kind in (int, float):

@@ -1,10 +1,11 @@
-"""The commands that show the results of sweeps: leaderboard, report, compare, ui and sync."""
+"""The commands that show the results of sweeps: leaderboard, report, compare, merge, ui and sync."""
 
+import shlex
 from pathlib import Path
 
 import click
 
-from bench.cli.options import JSON, RESULTS, Number, UsablePath, note
+from bench.cli.options import JSON, RESULTS, Number, SweepName, UsablePath, note
 from bench.config.bounds import Between
 
 SWEEPS = click.argument("sweeps", nargs=-1)
@@ -109,6 +110,34 @@ def compare(sweeps: tuple[str, ...], results: Path, out: Path, csv: Path | None)
         tables.write_csv(found, csv)
     click.echo(across.sentence(found))
     click.echo(f"wrote {out}", err=True)
+
+
+@click.command()
+@click.argument("folders", nargs=-1, required=True, type=UsablePath())
+@RESULTS
+@click.option("--name", type=SweepName(), default="merged", show_default=True, help="Name of the merged sweep.")
+def merge(folders: tuple[Path, ...], results: Path, name: str) -> None:
+    """Merge sweeps of several machines into one leaderboard.
+
+    FOLDERS are folders of sweeps, or results folders with all their sweeps. The sweeps must agree in rules, budget,
+    seed, search spaces and data. Each row keeps its hardware, and times of different hardware are not compared. The
+    merged sweep has no weights and cannot be resumed; merge again after you have resumed the others.
+    """
+    from bench.results import leaderboard, tables
+    from bench.results import merge as merging
+
+    target = results / "sweeps" / name
+    sweeps = merging.sources(folders, target)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    words = ["python", "-m", "bench", "merge", *map(str, folders), "--results", str(results), "--name", name]
+    for line in merging.merge(sweeps, target, shlex.join(words)):
+        note(line)
+    board = leaderboard.build(target)
+    tables.write_csv(board, target / "leaderboard.csv")
+    click.echo(target)
+    from bench.cli.screen import print_board
+
+    print_board(board)
 
 
 @click.command()

@@ -142,7 +142,8 @@ def _gpus(value: Any) -> Any:
     return text
 
 
-def _name(value: str) -> str:
+def sweep_name(value: str) -> str:
+    """Return the name of a sweep, which is also its folder. Raises ValueError."""
     if not NAME.fullmatch(value):
         rule = "1 to 64 letters, digits, '.', '_' or '-', beginning with a letter or digit"
         raise ValueError(f"must have {rule}, but found {shown(value)}")
@@ -355,7 +356,7 @@ class SweepConfig(Strict):
         MACHINE, "End a run that completes no training step in this many seconds.", default=600.0
     )
 
-    name: Annotated[str, AfterValidator(_name)] | None = setting(
+    name: Annotated[str, AfterValidator(sweep_name)] | None = setting(
         OUTPUT, "Name of the sweep. Use the same name to resume it.", "NAME"
     )
     diagnose: bool = setting(

@@ -18,7 +18,7 @@ import shlex
 import shutil
 import tempfile
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import redirect_stdout
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -58,6 +58,7 @@ from bench.export.predictor import (
 from bench.results import leaderboard
 from bench.results.answers import as_good
 from bench.results.cell_runs import Best, CellRuns, best_row, by_cell
+from bench.results.merge import MERGED
 from bench.results.record import RunRecord, read_spec, records, write_json
 from bench.tracking import models
 from bench.training import cheap
@@ -276,12 +277,23 @@ def find(sweep: Path, dataset: str | None, length: int | None, model: str | None
         names = {} if cheap_run is None else _names(cheap_run)
         _choice("model", model, [*of_model, *names])
         if model in names and cheap_run is not None:
-            return Best(cheap_run, names[model])
-        best = best_row([of_model[model]], None)
+            best = Best(cheap_run, names[model])
+        else:
+            best = best_row([of_model[model]], None)
     if best is None:
         what = f"{model or 'any model'} on {dataset} at length {chosen}"
         raise StoreError(f"{sweep}: has no confirmed run of {what} yet; resume the sweep")
+    _check_weights(sweep, spec, best.run)
     return best
+
+
+def _check_weights(sweep: Path, spec: Mapping[str, Any], run: RunRecord) -> None:
+    """Raise StoreError if the sweep is merged from others, which keep the weights."""
+    if MERGED in spec:
+        cell = str(run.config.cell)
+        holders = [origin["folder"] for origin in spec[MERGED] if cell in origin["cells"]]
+        where = " or ".join(holders or [origin["folder"] for origin in spec[MERGED]])
+        raise StoreError(f"{sweep}: merged sweeps hold no weights; name the sweep that trained {cell}: {where}")
 
 
 def _names(run: RunRecord) -> dict[str, str]:

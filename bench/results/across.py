@@ -103,6 +103,8 @@ def _question(group: pd.DataFrame) -> list[dict[str, Any]]:
     scale = best - min(floor, worst) if floor >= best else best - floor
     places = dict(zip(values, stats.rankdata([-value for value in values.values()]), strict=True))
     rows = scored.set_index(scored["model"].map(bare))
+    if "hardware" in scored and scored["hardware"].nunique() > 1:  # a merged sweep: times are not compared
+        rows = rows.assign(train_seconds=math.nan)
     found = [
         {"model": name, "place": places[name], "gap": (best - value) / scale if scale > 0 else 0.0, "is_dropped": 0}
         | _costs(cheap if name == CHEAP else rows.loc[name])

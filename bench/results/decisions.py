@@ -56,10 +56,13 @@ class Question(NamedTuple):
 def choices(question: Question, measure: str) -> list[Choice]:
     """Return what to use at each budget, from the smallest; a budget with the answer of the one before is left out.
 
-    Of models that are statistically tied, the one that trains in the least time is used.
+    Of models that are statistically tied, the one that trains in the least time is used. There is no answer by seconds
+    or dollars if the models were trained on different hardware, as in a merged sweep.
     """
     models = {name: [run for run in runs if run.epochs] for name, runs in question.models.items()}
     models = {name: runs for name, runs in models.items() if runs}
+    if measure != "sequences" and not _is_one_machine(run for runs in models.values() for run in runs):
+        return []
     costs = [cost for runs in models.values() for run in runs if (cost := _cost(run, run.epochs[-1], measure))]
     if not costs:
         return []
@@ -69,6 +72,10 @@ def choices(question: Question, measure: str) -> list[Choice]:
         if choice is not None and (not found or _answer(choice) != _answer(found[-1])):
             found.append(choice)
     return found
+
+
+def _is_one_machine(runs: Iterable[RunRecord]) -> bool:
+    return len({run.environment.get("hardware") for run in runs}) <= 1
 
 
 def _answer(choice: Choice) -> tuple[str, frozenset[str]]:

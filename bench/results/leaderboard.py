@@ -220,6 +220,7 @@ def model_row(cell: CellId, runs: CellRuns | None, spec: Mapping[str, Any]) -> t
         reason = spec["not_applicable"].get(str(cell))
         status = Status.NOT_APPLICABLE if reason else Status.UNFINISHED
         return {"model": cell.space, "status": status, "reason": reason}, []
+    spec = {**spec, **spec.get("of_cells", {}).get(str(cell), {})}  # a merged sweep has them: its machines differ
     status, reason = _status(runs, spec)
     tested = [record for record in runs.confirmed if counted_test(record) is not None]
     first = runs.records[0]

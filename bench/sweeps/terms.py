@@ -10,6 +10,7 @@ from bench.config.contracts import StoredTask
 from bench.config.sweep_settings import SweepConfig, join_names
 from bench.data.files import checksum
 from bench.errors import DeclarationError, StoreError
+from bench.results.merge import MERGED
 from bench.results.record import read_spec, records, write_json
 from bench.sweeps.cells import Cell
 from bench.sweeps.environment import environment
@@ -44,6 +45,7 @@ def freeze(plan: Plan) -> list[str]:
         write_json(path, {"spec": _terms(plan), **counts, **_facts(plan), "environments": [now]})
         return []
     old = read_spec(plan.folder)
+    refuse_merged(plan.name, old)
     remarks = _compare(plan, old["spec"], _terms(plan))
     for key, count in counts.items():
         if count < old.get(key, 0):
@@ -61,6 +63,13 @@ def freeze(plan: Plan) -> list[str]:
     given = {name: factor for name, factor in _factors(plan).items() if factor is not None}
     write_json(path, old | counts | update | given | {"environments": environments})
     return remarks
+
+
+def refuse_merged(name: str, spec: dict[str, Any]) -> None:
+    """Raise DeclarationError if a sweep was made by merging others: it has neither studies nor weights."""
+    if MERGED in spec:
+        fix = "resume the sweeps it was made from and merge them again, or use another --name"
+        raise DeclarationError(f"sweep {name}: is merged from others and cannot be resumed; {fix}")
 
 
 def note_end(plan: Plan, ended_by: str | None) -> None:

@@ -90,7 +90,7 @@ WRONG |= cases(("export", "--out", "o"), "--length", (*WHOLE, "0"), "must be a w
 WRONG |= cases(("predict", "a", "b"), "--num-tokens", WHOLE, "must be a whole number from 1 to 1,000,000")
 WRONG |= cases(("predict", "a", "b"), "--temperature", REAL, "must be a number from 0 to 100")
 WRONG |= cases(("predict", "a", "b"), "--seed", ("x", "", "-1"), "must be a whole number from 0 to")
-for command in ("sweep", "plan", "run", "speed", "leaderboard", "report", "list", "check", "fetch", "export", "predict", "evaluate", "example", "ui", "sync", "portfolio", "compare", "diagnose", "claims"):  # fmt: skip
+for command in ("sweep", "plan", "run", "speed", "leaderboard", "report", "list", "check", "fetch", "export", "predict", "evaluate", "example", "ui", "sync", "portfolio", "compare", "merge", "diagnose", "claims"):  # fmt: skip
     WRONG[command, "--nope"] = "no such option '--nope'"
 WRONG |= {
     ("--nope",): "no such option '--nope'; see {prog} --help",
@@ -146,6 +146,11 @@ WRONG |= {
     ("sync", "--results", "nowhere"): "no sweep here yet",
     ("ui", "--results", "nowhere"): "no such file; run: python -m bench sweep",
     ("compare", "--results", "nowhere"): "no sweep here yet",
+    ("merge",): "missing argument 'FOLDERS...'",
+    ("merge", ""): "FOLDERS: must not be empty",
+    ("merge", "nowhere", "elsewhere"): "nowhere: neither a sweep nor a results folder",
+    ("merge", "a", "b", "--name", "../x"): "--name: must have 1 to 64 letters",
+    ("merge", "a", "b", "--results", ""): "--results: must not be empty",
     ("compare", "--out"): "option '--out' requires an argument",
     ("diagnose", "--results", "nowhere"): "no sweep here yet",
     ("diagnose", "--length", "0"): "--length: must be a whole number from 1 to 10,000,000, but found 0",

@@ -90,7 +90,7 @@ def facts(folder: Path) -> dict[str, dict]:
         record = json.loads(path.read_text())
         config = record["config"]
         run, is_timed = config["run"], config["phase"] == "speed"
-        found[run] = {"config": config} | ({} if is_timed else {name: record[name] for name in SAME})
+        found[run] = {"config": config} | ({} if is_timed else {name: record.get(name) for name in SAME})
         epochs = [{key: value for key, value in epoch.items() if key != "train_seconds"} for epoch in record["epochs"]]
         found[run] |= {"epochs": epochs}
     return found

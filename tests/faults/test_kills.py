@@ -2,16 +2,19 @@
 
 import contextlib
 import inspect
+import json
 import os
 import random
 import re
 import signal
+import sqlite3
 import time
 
 import pytest
 
 from bench.results.record import RunRecord, records
 from bench.sweeps import coordinator
+from tests.faults import kills
 from tests.faults.conftest import leads_session
 
 TRIALS = 2
@@ -145,3 +148,32 @@ def test_a_finished_sweep_starts_no_run_again(finished_sweep):
     assert before
     assert before == {path: path.stat().st_mtime_ns for path in finished_sweep.folder.rglob("record.json")}
     finished_sweep.check_complete(2, 1)
+
+
+def test_the_record_of_kills_counts_what_is_lost_doubled_left_open_and_different(finished_sweep, finished_results):
+    folder, undisturbed = finished_sweep.folder, finished_results / "sweeps" / "s"
+    assert not any(kills.compare(folder, undisturbed).values())
+    runs = folder / "runs" / "latch" / "L8"
+    record = json.loads((runs / "gru/t1/record.json").read_text())
+    (runs / "gru/t1/record.json").write_text(json.dumps(record | {"val": {"accuracy": 0.125}}))
+    record["config"]["run"] = "latch/L8/gru/t7"
+    (runs / "gru/t7").mkdir()
+    (runs / "gru/t7/record.json").write_text(json.dumps(record))
+    (runs / "mlp/t1/record.json").unlink()
+    (runs / "mlp/t1/.record.json.17").touch()
+    with sqlite3.connect(folder / "study.db") as study:
+        study.execute("UPDATE trials SET state = 'RUNNING' WHERE number = 1 AND study_id = 1")
+        study.execute("UPDATE trials SET number = 0 WHERE number = 1 AND study_id = 2")
+    with sqlite3.connect(finished_sweep.results / "mlflow.db") as store:
+        store.execute("UPDATE tags SET value = 's/latch/L8/gru/t0' WHERE value = 's/latch/L8/gru/t1'")
+        store.execute(
+            "UPDATE runs SET status = 'RUNNING' WHERE run_uuid IN (SELECT run_uuid FROM tags WHERE value = 's/latch')"
+        )
+    found = {word: " ".join(texts) for word, texts in kills.compare(folder, undisturbed).items()}
+    for word, names in {
+        "lost": ["run latch/L8/mlp/t1", "MLflow run s/latch/L8/gru/t1", "trial ("],
+        "doubled": ["run latch/L8/gru/t7", "MLflow run s/latch/L8/gru/t0", "trial latch/L8/"],
+        "left open": ["RUNNING", "MLflow run s/latch", "file runs/latch/L8/mlp/t1/.record.json.17"],
+        "differing": ["run latch/L8/gru/t1: val", "trial ("],
+    }.items():
+        assert all(name in found[word] for name in names), (word, found[word])

@@ -96,6 +96,8 @@ def run(folder: Path, on_report, submitted: float) -> None:
         held = []
         while True:
             held.append(os.urandom(2**24))
+    elif action == "large":
+        (folder / "weights.part").write_bytes(bytes(2**23))
     elif action == "segfault":
         ctypes.string_at(0)
     elif action == "helpers":

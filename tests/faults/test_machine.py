@@ -81,9 +81,10 @@ def test_a_sweep_does_not_start_on_a_disk_that_is_nearly_full(small_disk):
 
 
 def test_a_disk_that_fills_up_stops_a_sweep_and_is_no_outcome_of_its_runs(small_disk):
-    process = small_disk.start("trials=4", "confirm_seeds=1", BENCH_STUB_SECONDS="0.5")
+    large = json.dumps({"/t2": "large", "/t3": "large"})  # runs that write 8 MiB
+    process = small_disk.start("trials=4", "confirm_seeds=1", BENCH_STUB_SECONDS="1", BENCH_STUB=large)
     small_disk.wait_for("runs/*/*/*/t1/record.json")
-    ballast = fill(small_disk)
+    ballast = fill(small_disk, leave=2 * MIB)
     output, _ = process.communicate()
     stopped_for_room(output, process.returncode)
     small_disk.check_dead()

@@ -1,4 +1,4 @@
-"""The table of docs/reliability.md points to evidence that exists."""
+"""The table of docs/reliability.md points to evidence that exists, and the record of kills has found nothing."""
 
 import ast
 import re
@@ -33,3 +33,10 @@ def test_every_row_points_to_evidence_that_exists():
             path, _, name = pointer.partition("::")
             assert (ROOT / path).is_file(), f"row {row}: {path} does not exist"
             assert not name or name in names_in(path), f"row {row}: {path} has no test {name}"
+
+
+def test_the_record_of_kills_is_long_enough_and_clean():
+    text = (ROOT / "tests" / "faults" / "kills.md").read_text()
+    assert int(re.search(r"(\d+) processes got SIGKILL", text)[1]) >= 120
+    counts = re.findall(r"^\| (lost|doubled|left open|orphaned|differing): .* \| (\d+) \|$", text, re.MULTILINE)
+    assert [number for _, number in counts] == ["0"] * 5

@@ -45,7 +45,7 @@ test-all: $(VENV)/.test  ## Run all tests, also slow ones and those in a browser
 	$(PYTHON) -m pytest -q -n 2 --dist loadfile --durations=15 -m "not gpu" $(ARGS)
 
 kills: $(VENV)/.test  ## Kill real sweeps 120 times and count what is lost, half an hour; ARGS="--kills 10"
-	$(PYTHON) tests/faults/kills.py $(ARGS)
+	$(PYTHON) -m tests.faults.kills $(ARGS)
 
 check: $(VENV)/.test  ## Check style, types, search spaces and dataset cards
 	$(VENV)/bin/ruff check

@@ -14,7 +14,7 @@ import pytest
 
 from bench.results.record import RunRecord, records
 from bench.sweeps import coordinator
-from tests.faults import kills
+from tests.faults import losses
 from tests.faults.conftest import leads_session
 
 TRIALS = 2
@@ -152,7 +152,7 @@ def test_a_finished_sweep_starts_no_run_again(finished_sweep):
 
 def test_the_record_of_kills_counts_what_is_lost_doubled_left_open_and_different(finished_sweep, finished_results):
     folder, undisturbed = finished_sweep.folder, finished_results / "sweeps" / "s"
-    assert not any(kills.compare(folder, undisturbed).values())
+    assert not any(losses.compare(folder, undisturbed).values())
     runs = folder / "runs" / "latch" / "L8"
     record = json.loads((runs / "gru/t1/record.json").read_text())
     (runs / "gru/t1/record.json").write_text(json.dumps(record | {"val": {"accuracy": 0.125}}))
@@ -169,7 +169,7 @@ def test_the_record_of_kills_counts_what_is_lost_doubled_left_open_and_different
         store.execute(
             "UPDATE runs SET status = 'RUNNING' WHERE run_uuid IN (SELECT run_uuid FROM tags WHERE value = 's/latch')"
         )
-    found = {word: " ".join(texts) for word, texts in kills.compare(folder, undisturbed).items()}
+    found = {word: " ".join(texts) for word, texts in losses.compare(folder, undisturbed).items()}
     for word, names in {
         "lost": ["run latch/L8/mlp/t1", "MLflow run s/latch/L8/gru/t1", "trial ("],
         "doubled": ["run latch/L8/gru/t7", "MLflow run s/latch/L8/gru/t0", "trial latch/L8/"],

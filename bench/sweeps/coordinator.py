@@ -18,6 +18,7 @@ from bench.config.settings import RunConfig
 from bench.errors import BenchError, StoreError
 from bench.results.cell_runs import CellRuns
 from bench.results.record import RunRecord, add_crash, all_records, read_crashes, write_json
+from bench.sweeps import shared_studies
 from bench.sweeps.cells import Cell
 from bench.sweeps.disk import check_room
 from bench.sweeps.engines.cluster import RayEngine
@@ -69,7 +70,7 @@ def run(
             for remark in freeze(plan):
                 display.say(remark)
             engine.start_server()
-            with Stop() if stop is None else stop as stop:
+            with shared_studies.locked(plan.folder), Stop() if stop is None else stop as stop:
                 timing = None
                 if plan.seconds is not None:
                     timing = Timing(plan, began)

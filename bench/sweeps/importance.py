@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import optuna
-from sqlalchemy import URL
 
 from bench.config.ids import CellId
 from bench.errors import StoreError
-from bench.sweeps.optuna_adapter import in_one_line
+from bench.sweeps import shared_studies
+from bench.sweeps.optuna_adapter import in_one_line, open_file
 
 FEWEST_TRIALS = 12
 """Complete trials of a cell below which nothing is said: the best quarter would be fewer than 3."""
@@ -27,23 +27,24 @@ class Importance(NamedTuple):
 
 
 def of_sweep(folder: Path) -> list[Importance]:
-    """Return the importance of the knobs of each cell of a sweep. Raises StoreError for a damaged study.db."""
+    """Return the importance of the knobs of each cell of a sweep. Raises StoreError if its studies cannot be read."""
     path = folder / "study.db"
-    if not path.exists():
+    database = shared_studies.of_sweep(folder)
+    if database is None and not path.exists():
         return []
-    url = URL.create("sqlite", database=str(path.resolve())).render_as_string()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    with in_one_line(path):
-        storage = optuna.storages.RDBStorage(url)
-        names = optuna.get_all_study_names(storage)
-        studies = [optuna.load_study(study_name=name, storage=storage) for name in names]
-        return [of_study(study) for study in studies if len(study.directions) == 1]
+    with in_one_line(path if database is None else database):
+        storage = open_file(path) if database is None else shared_studies.open_storage(database)
+        prefix = "" if database is None else database.prefix
+        names = [name for name in optuna.get_all_study_names(storage) if name.startswith(prefix)]
+        studies = {name.removeprefix(prefix): optuna.load_study(study_name=name, storage=storage) for name in names}
+        return [of_study(name, study) for name, study in studies.items() if len(study.directions) == 1]
 
 
-def of_study(study: optuna.Study) -> Importance:
-    """Return the importance of the knobs of one cell. Raises StoreError for a study that is no cell's."""
+def of_study(name: str, study: optuna.Study) -> Importance:
+    """Return the importance of the knobs of the cell of this name. Raises StoreError if it is no cell's name."""
     try:
-        cell = CellId.parse(study.study_name)
+        cell = CellId.parse(name)
     except ValueError as error:
         raise StoreError(f"study.db: {error}") from None
     trials = [t for t in study.get_trials(deepcopy=False) if t.state == optuna.trial.TrialState.COMPLETE]

@@ -20,7 +20,10 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy import URL
 from sqlalchemy.exc import SQLAlchemyError
 
+from bench.config import addresses
 from bench.errors import StoreError
+from bench.sweeps import shared_studies
+from bench.sweeps.shared_studies import Database
 
 LOCK_SECONDS = 60
 """How long a locked database is waited for."""
@@ -59,15 +62,15 @@ class _Numbers(pickle.Unpickler):
 
 
 @contextmanager
-def in_one_line(path: Path) -> Iterator[None]:
+def in_one_line(path: Path | Database) -> Iterator[None]:
     """Turn an error of the database at `path` into a StoreError that says what to do."""
     try:
         yield
     except (StorageInternalError, SQLAlchemyError, sqlite3.Error) as error:
-        cause: BaseException = error
-        while cause.__cause__ is not None:
-            cause = cause.__cause__
-        reason = str(cause).splitlines()[0]
+        reason = shared_studies.reason(error)
+        if isinstance(path, Database):
+            kind = ConnectionLostError if shared_studies.is_lost(error) else StoreError
+            raise kind(f"{path}: {reason}; {shared_studies.fix()}") from None
         if "locked" in reason:
             rule = f"locked by another process for {LOCK_SECONDS} s; close it, then run the same command to resume"
         else:
@@ -75,34 +78,54 @@ def in_one_line(path: Path) -> Iterator[None]:
         raise StoreError(f"{path}: {rule}") from None
 
 
+class ConnectionLostError(StoreError):
+    """The server of a shared database ended in the middle of a request, which may have been carried out or not."""
+
+
 Method = TypeVar("Method", bound=Callable[..., Any])
 
 
 def guarded(method: Method) -> Method:
-    """Have a method of an object with a `path` raise StoreError for every error of its database."""
+    """Have a method of Studies, whose first argument is a cell, raise StoreError for every error of its database.
+
+    After a lost connection it is called once more, which waits until the server answers.
+    """
 
     @functools.wraps(method)
     def wrapped(self: Any, *arguments: Any) -> Any:
-        with in_one_line(self.path):
-            return method(self, *arguments)
+        try:
+            with in_one_line(self.path):
+                return method(self, *arguments)
+        except ConnectionLostError:
+            with in_one_line(self.path):
+                self.release_lost(arguments[0])
+                return method(self, *arguments)
 
     return cast(Method, wrapped)
 
 
 class TrialStore:
-    """A file with studies. Raises StoreError if it is damaged, or if it is missing although there are runs."""
+    """The studies of a sweep, in the file `path` or in a shared database.
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        if path.exists():
+    Raises StoreError if the file is damaged, or if the studies are missing although there are runs.
+    """
+
+    def __init__(self, path: Path, database: Database | None = None) -> None:
+        self.path = path if database is None else database
+        self._prefix = "" if database is None else database.prefix
+        has_runs = any((path.parent / "runs").glob("*/*/*/*/record.json"))
+        if database is None and path.exists():
             _check(path)
-        elif any((path.parent / "runs").glob("*/*/*/*/record.json")):
+        elif database is None and has_runs:
             raise StoreError(f"{path}: missing although there are runs; restore it, or use another --name")
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        url = URL.create("sqlite", database=str(path.resolve())).render_as_string()
-        with in_one_line(path):
-            self._storage = optuna.storages.RDBStorage(url, engine_kwargs={"connect_args": {"timeout": LOCK_SECONDS}})
-            self.begun = set(optuna.get_all_study_names(self._storage))
+        with in_one_line(self.path):
+            self._storage = open_file(path) if database is None else shared_studies.open_storage(database)
+            names = optuna.get_all_study_names(self._storage)
+        self.begun = {name.removeprefix(self._prefix) for name in names if name.startswith(self._prefix)}
+        if database is not None and has_runs and not self.begun:
+            rule = f"has no studies of this sweep although there are runs; check {addresses.URL}, or use another --name"
+            raise StoreError(f"{database}: {rule}")
 
     def study(
         self,
@@ -114,7 +137,7 @@ class TrialStore:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Optuna marks some of our samplers as experimental
             return optuna.create_study(
-                study_name=name,
+                study_name=self._prefix + name,
                 storage=self._storage,
                 directions=list(directions),
                 sampler=sampler,
@@ -147,6 +170,12 @@ class TrialStore:
         frozen = self.frozen(study, number)
         if frozen.state == before:
             self._storage.set_trial_state_values(frozen._trial_id, after)
+
+
+def open_file(path: Path) -> optuna.storages.RDBStorage:
+    """Return Optuna's storage in a file; another process may lock it for LOCK_SECONDS."""
+    url = URL.create("sqlite", database=str(path.resolve())).render_as_string()
+    return optuna.storages.RDBStorage(url, engine_kwargs={"connect_args": {"timeout": LOCK_SECONDS}})
 
 
 def _check(path: Path) -> None:

@@ -16,6 +16,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from bench.config.ids import CellId
 from bench.results import selection
 from bench.results.record import RunRecord
+from bench.sweeps import shared_studies
 from bench.sweeps.cells import Cell
 from bench.sweeps.optuna_adapter import OPEN, CmaEs, TrialStore, guarded
 from bench.sweeps.prepare import Plan
@@ -48,11 +49,12 @@ class Studies:
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
-        self.path = plan.folder / "study.db"
-        self._store = TrialStore(self.path)
+        self._store = TrialStore(plan.folder / "study.db", shared_studies.of_sweep(plan.folder))
+        self.path = self._store.path
         self._studies: dict[CellId, optuna.Study] = {}
         self._curves: dict[CellId, _Curves] = {}
         self._repeated: set[tuple[CellId, int]] = set()
+        self._begun: set[tuple[CellId, int]] = set()  # trials that were handed out by this process
 
     @guarded
     def ask(self, cell: Cell, known: Sequence[RunRecord]) -> Draw:
@@ -120,11 +122,19 @@ class Studies:
         if cell.id in self._curves:
             self._curves[cell.id].end(record)
 
+    def release_lost(self, cell: Cell) -> None:
+        """Queue a trial that the database began for this process, but could not return before the connection broke."""
+        study = self._study(cell)
+        for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+            if (cell.id, trial.number) not in self._begun:
+                self._store.release(study, trial.number)
+
     def prunes(self, cell: Cell) -> bool:
         """Return whether runs of this cell ask after every epoch. Pruning is off for tasks solved abruptly."""
         return self.plan.config.pruner != "none" and cell.task.solved is None
 
     def _begin(self, cell: Cell, number: int, values: dict[str, Any], known: Sequence[RunRecord]) -> Draw:
+        self._begun.add((cell.id, number))
         if self.prunes(cell):
             if cell.id not in self._curves:
                 self._curves[cell.id] = _Curves(cell, self._pruner(cell), known, self.plan.folder / "runs")

@@ -5,13 +5,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bench.config import plugins
+from bench.config import addresses, plugins
 from bench.config.contracts import StoredTask
 from bench.config.sweep_settings import SweepConfig, join_names
 from bench.data.files import checksum
 from bench.errors import DeclarationError, StoreError
 from bench.results.merge import MERGED
 from bench.results.record import read_spec, records, write_json
+from bench.sweeps import shared_studies
 from bench.sweeps.cells import Cell
 from bench.sweeps.environment import environment
 from bench.sweeps.prepare import SEARCH_SETTINGS, Plan
@@ -47,6 +48,10 @@ def freeze(plan: Plan) -> list[str]:
     old = read_spec(plan.folder)
     refuse_merged(plan.name, old)
     remarks = _compare(plan, old["spec"], _terms(plan))
+    if shared_studies.KEY not in old and addresses.storage_url() is not None:
+        remarks.append(
+            f"The studies of this sweep stay in study.db, where they began; {addresses.URL} is for new ones."
+        )
     for key, count in counts.items():
         if count < old.get(key, 0):
             raise DeclarationError(
@@ -112,6 +117,7 @@ def _facts(plan: Plan) -> dict[str, Any]:
         **_factors(plan),
         "usd_per_hour": plan.usd_per_hour,
         "slots": len(plan.slots),
+        **({} if (key := shared_studies.new_key(plan.name)) is None else {shared_studies.KEY: key}),
         "command": _command(plan.config),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }

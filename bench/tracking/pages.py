@@ -60,7 +60,7 @@ def check(results: Path) -> None:
 def serve(results: Path, port: int) -> int:
     """Serve the pages at 127.0.0.1 until the server ends, SIGINT or SIGTERM; leave none of its processes behind."""
     command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    command += ["--backend-store-uri", store.store_uri(results), "--uvicorn-opts", "--log-level warning"]
+    command += ["--uvicorn-opts", "--log-level warning"]
     if entry_points(group="mlflow.app", name="bench"):  # absent in a checkout that is not installed
         command += ["--app-name", "bench"]  # see bench/tracking/app.py
 
@@ -76,6 +76,7 @@ def serve(results: Path, port: int) -> int:
     # MLflow imports `datasets` if it is installed, which must not be your folder of cards in the working directory.
     # Warnings of MLflow about the libraries it uses are no concern of its readers.
     environment = os.environ | store.ENVIRONMENT | {"PYTHONSAFEPATH": "1", "PYTHONWARNINGS": "ignore"}
+    environment["MLFLOW_BACKEND_STORE_URI"] = store.store_uri(results)  # no argument: it may hold a password
     # The server is two processes, and the first does not end the second: as a group, both can be ended.
     with subprocess.Popen(command, env=environment, start_new_session=True) as server, _watch(server.pid):
         try:

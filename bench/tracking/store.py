@@ -152,7 +152,7 @@ def _is_folder(uri: str) -> bool:
 
 
 def _without_password(uri: str) -> str:
-    return re.sub(r"//[^/@\s]+@", "//", uri)
+    return re.sub(r"(password=)[^&\s]+", r"\1***", re.sub(r"//[^/@\s]+@", "//", uri))
 
 
 def _database(results: Path) -> Path | None:

@@ -21,6 +21,7 @@ from multiprocessing.connection import Connection, Pipe, wait
 from multiprocessing.reduction import send_handle
 from typing import Any
 
+from bench.config.addresses import without_secrets
 from bench.errors import BenchError, HardwareError
 from bench.sweeps.engines import processes
 
@@ -84,7 +85,7 @@ class ForkServer:
         command = [sys.executable, "-m", "bench.sweeps.engines.forkserver", str(theirs.fileno()), str(self._life_read)]
         self._process = subprocess.Popen(
             [*command, *self._preload],
-            env=os.environ | _module_path() | {processes.MARK: self._mark},
+            env=without_secrets(os.environ) | _module_path() | {processes.MARK: self._mark},
             stdin=subprocess.DEVNULL,
             pass_fds=(theirs.fileno(), self._life_read),
             start_new_session=True,
@@ -114,8 +115,9 @@ class ForkServer:
         `environment` and the settings of this process in BENCH_… are added to the server's environment: a program may
         have set them after the server was started. Output and errors go to the file `log`, or where the server's go.
         """
+        inherited = without_secrets(os.environ)
         settings = {
-            key: value for key, value in os.environ.items() if key.startswith("BENCH_") and key != processes.MARK
+            key: value for key, value in inherited.items() if key.startswith("BENCH_") and key != processes.MARK
         }
         ours, theirs = Pipe()
         child = Child(uuid.uuid4().hex, ours)

@@ -41,10 +41,11 @@ BOMB = "raise SystemExit('it ran')"
 
 def test_every_line_of_the_page_points_to_a_test_that_exists():
     named = re.findall(r"`(test_\w+)`", PAGE.read_text(encoding="utf-8"))
-    rows = [line for line in PAGE.read_text(encoding="utf-8").splitlines() if line.startswith("| ")][2:]
+    rows = [line for line in PAGE.read_text(encoding="utf-8").splitlines() if re.match(r"\| (?!What (some|is))", line)]
     assert len(rows) >= 15
     assert all("`test_" in row for row in rows)
-    assert set(named) <= globals().keys()
+    servers = (ROOT / "tests" / "faults" / "test_shared_studies.py").read_text(encoding="utf-8")
+    assert set(named) <= globals().keys() | set(re.findall(r"^def (test_\w+)", servers, re.MULTILINE))
 
 
 # Code

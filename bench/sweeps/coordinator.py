@@ -20,7 +20,7 @@ from bench.results.cell_runs import CellRuns
 from bench.results.record import RunRecord, add_crash, all_records, read_crashes, write_json
 from bench.sweeps import shared_studies
 from bench.sweeps.cells import Cell
-from bench.sweeps.disk import check_room
+from bench.sweeps.disk import check_local, check_room
 from bench.sweeps.engines.cluster import RayEngine
 from bench.sweeps.engines.engine import Engine, Event, Job
 from bench.sweeps.engines.local import LocalEngine
@@ -64,6 +64,7 @@ def run(
     engine = engine or _engine(plan)
     plan.folder.mkdir(parents=True, exist_ok=True)
     try:
+        check_local(plan.folder)
         check_room(plan.folder)
         with locked(plan.folder):
             remove_leftovers(plan.folder)

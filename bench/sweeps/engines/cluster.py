@@ -21,6 +21,9 @@ from bench.sweeps.engines.server import LOAD_SECONDS, PRELOAD, shared
 from bench.wording import count
 
 CANCEL_SECONDS = 10.0  # for cancelled runs to end; after that, the whole connection is closed
+PATIENT = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_agent_register_timeout_ms": "300000"}
+"""How Ray is started: a busy machine takes longer than its 30 s to start its helpers, and it would give up."""
+
 LEAVE_SECONDS = 5.0  # for Ray's driver to leave the cluster; after that, it is killed
 
 
@@ -236,7 +239,7 @@ def _check_address(address: str) -> None:
 
 @functools.cache
 def _connect(address: str | None, cores: int) -> Connection:
-    environment = {"RAY_AUTH_MODE": "token", "RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
+    environment = PATIENT | {"RAY_AUTH_MODE": "token", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
     if address is None:
         environment["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
     opened = Connection(address, cores, environment)

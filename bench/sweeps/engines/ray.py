@@ -29,7 +29,7 @@ from bench.sweeps.engines.parcels import Message, Parcel, Receiver, Sender
 STORE_BYTES = 200 * 2**20
 """The object store of a local instance. Files pass through it in pieces."""
 
-LOST_SECONDS = 20.0
+LOST_SECONDS = 40.0
 """Without an answer from the head of the cluster, after which it counts as lost."""
 
 

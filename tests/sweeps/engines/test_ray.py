@@ -7,6 +7,8 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,10 +16,13 @@ from typing import Any
 import pytest
 
 from bench.config.sweep_settings import SweepConfig
-from bench.results.record import RunRecord, all_records
+from bench.errors import HardwareError
+from bench.results.record import RunRecord, all_records, read_crashes, write_json
 from bench.sweeps import coordinator, prepare
 from bench.sweeps.engines import cluster
 from bench.sweeps.engines.cluster import RayEngine
+from bench.sweeps.engines.engine import Event, Job
+from tests.makers import run_config
 
 pytestmark = pytest.mark.slow
 
@@ -40,7 +45,7 @@ class Nodes:
     def __init__(self, folder: Path, count: int, **environment: str) -> None:
         self.folder = folder
         self._words = [sys.executable, str(HERE / "ray_cluster.py"), str(folder), str(count)]
-        self._environment = os.environ | {"RAY_USAGE_STATS_ENABLED": "0"} | environment
+        self._environment = os.environ | cluster.PATIENT | {"RAY_raylet_start_wait_time_s": "300"} | environment
 
     def start(self, **resources: float) -> "Nodes":
         resources = {"num_cpus": 1, "object_store_memory": 100 * 2**20} | resources
@@ -49,11 +54,13 @@ class Nodes:
             env=self._environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+            stderr=(self.folder / "errors.txt").open("a"),
             text=True,
             start_new_session=True,
         )
-        made = json.loads(self._process.stdout.readline())
+        line = self._process.stdout.readline()
+        assert line, (self.folder / "errors.txt").read_text()[-2000:]
+        made = json.loads(line)
         self.address, self.raylets, self.head = made["address"], made["raylets"], made["head"]
         return self
 
@@ -141,3 +148,167 @@ def test_a_sweep_on_this_machines_ray_has_the_scores_of_the_local_engine(tmp_pat
             for engine in ("local", "ray")
         ]
         assert left[0] == left[1]
+
+
+def test_a_sweep_of_seven_models_on_three_nodes_has_the_scores_of_the_local_engine(tmp_path, nodes, monkeypatch):
+    models = ["mlp", "rnn", "lstm", "stacked_lstm", "bilstm", "gru", "transformer"]
+    local = carry_out(plan(tmp_path / "local", models=models))
+    nodes(3)
+    made = plan(tmp_path / "ray", models=models, engine="ray", workers=None)
+    assert len({slot["node"] for slot in made.slots}) == 3
+    assert facts(carry_out(made)) == facts(local)
+
+
+def stub_sweep(results: Path, **options: Any) -> tuple[prepare.Plan, RayEngine]:
+    made = plan(results, models=["gru", "mlp", "lstm"], engine="ray", workers=None, **options)
+    return made, RayEngine(made.config, len(made.slots), f"{STUB}:run", [STUB])
+
+
+def starts(folder: Path) -> dict[str, int]:
+    """Return how often each run was started that came to its end there: an attempt on a lost node leaves no trace."""
+    return {path.parent.name: len(path.read_text().split()) for path in folder.rglob("starts.txt")}
+
+
+def when(is_true: Callable[[], bool], act: Callable[[], None]) -> threading.Thread:
+    def watch() -> None:
+        while not is_true():
+            time.sleep(0.05)
+        act()
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    return thread
+
+
+def num_records(results: Path) -> int:
+    return sum(1 for _ in results.rglob("record.json"))
+
+
+def test_a_killed_node_loses_and_doubles_nothing(tmp_path, nodes):
+    running = nodes(2, {"BENCH_STUB_SECONDS": "4"})
+    made, engine = stub_sweep(tmp_path)
+    assert len(made.slots) == 2
+    under_way = running.folder / "node0" / "runs"  # of the node that is killed
+    killer = when(
+        lambda: num_records(tmp_path) >= 2 and any("starts.txt" in names for *_, names in os.walk(under_way)),
+        lambda: os.kill(running.raylets[0], signal.SIGKILL),  # its worker lives on for some seconds
+    )
+    records = carry_out(made, engine)
+    killer.join(1)
+    assert not killer.is_alive()
+    assert {record.state for record in records} == {"complete"}
+    assert len(records) == 10
+    assert {cause for record in records for cause in record.crashes} <= {"node_lost", "killed"}
+    assert set(starts(made.folder).values()) == {1}
+    assert not list(made.folder.rglob(".*.[0-9]*"))
+
+
+def test_a_lost_cluster_stops_the_sweep_and_another_resumes_it(tmp_path, nodes, monkeypatch):
+    monkeypatch.setenv("RAY_gcs_rpc_server_reconnect_timeout_s", "5")
+    first = nodes(2, {"BENCH_STUB_SECONDS": "3"})
+    made, engine = stub_sweep(tmp_path)
+    when(lambda: num_records(tmp_path) >= 3, lambda: os.kill(first.head, signal.SIGKILL))
+    with pytest.raises(HardwareError, match=r"the Ray cluster at .*; .* run the same command to resume"):
+        carry_out(made, engine)
+    first.stop()
+    finished = {record.config.run: record for record in all_records(made.folder)}
+    assert 3 <= len(finished) < 10
+    nodes(2, {"BENCH_STUB_SECONDS": "0.1"})
+    made, engine = stub_sweep(tmp_path)
+    records = carry_out(made, engine)
+    assert len(records) == 10
+    assert {record.state for record in records} == {"complete"}
+    assert [read_crashes(path.parent) for path in made.folder.rglob("crashes.json")] == []
+    assert finished.items() <= {record.config.run: record for record in all_records(made.folder)}.items()
+
+
+def test_a_killed_coordinator_takes_its_tasks_along_and_resumes(tmp_path, nodes):
+    running = nodes(2, {"BENCH_STUB_SECONDS": "6"})
+    words = ["--dataset", "latch", "--length", "8", "--models", "gru,mlp,lstm", "--budget", "smoke", "--name", "s"]
+    code = (
+        "import sys; from bench.sweeps.engines import cluster; cluster.RUN = cluster.RayEngine.__init__.__defaults__; "
+        f"cluster.RayEngine.__init__.__defaults__ = ('{STUB}:run', ['{STUB}']); "
+        "from bench.cli.commands import main; sys.argv[0] = 'bench'; main()"
+    )
+    command = [sys.executable, "-c", code, "sweep", *words, "--engine", "ray", "--results", str(tmp_path)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=HERE.parents[2])
+    while num_records(tmp_path) < 1:
+        assert process.poll() is None
+        time.sleep(0.1)
+    before = num_records(tmp_path)
+    time.sleep(2.0)
+    process.kill()
+    process.wait()
+    time.sleep(3.0)
+    mark = f"BENCH_CACHE_DIR={running.folder}/node".encode()
+    stubs = [
+        path
+        for path in Path("/proc").glob("[0-9]*/environ")
+        if mark in _read(path) and b"forkserver" in _read(path.with_name("cmdline"))
+    ]
+    assert stubs == []
+    made, engine = stub_sweep(tmp_path)
+    records = carry_out(made, engine)
+    assert before <= len(records) == 10
+    assert set(starts(made.folder).values()) == {1}
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
+
+
+def job(results: Path, name: str, ask_pruner: bool = False) -> Job:
+    (results / "cell" / name).mkdir(parents=True)
+    write_json(results / "cell" / name / "config.json", run_config(run=name).model_dump(mode="json"))
+    return Job(name, results / "cell" / name, ask_pruner)
+
+
+def engine_of(run: str, **options: Any) -> RayEngine:
+    config = SweepConfig.build(None, {"datasets": ["latch"], "engine": "ray"} | options)
+    return RayEngine(config, len(cluster.make_slots(config)[0]), f"tests.sweeps.engines.ray_runs:{run}", ())
+
+
+def test_runs_share_gpus_and_a_run_learns_whether_it_is_pruned(tmp_path, nodes):
+    nodes(2, num_cpus=2, num_gpus=1)
+    engine = engine_of("show", gpus="all", runs_per_gpu=2)
+    assert engine.concurrency == 4
+    jobs = [job(tmp_path, f"t{number}", ask_pruner=True) for number in range(4)]
+    for each in jobs:
+        engine.submit(each)
+    ends: list[Event] = []
+    while len(ends) < 4:
+        for event in engine.wait(0.25):
+            if event.kind == "ended":
+                ends.append(event)
+            else:
+                engine.decide(event.job, keep_going=event.steps == 1)
+    assert [end.cause for end in ends] == [None] * 4
+    shown = [json.loads((each.folder / "record.json").read_text()) for each in jobs]
+    assert [each["answers"] for each in shown] == [[True, False]] * 4
+    assert {each["gpus"] for each in shown} == {"0"}  # of each node
+    assert max(each["start"] for each in shown) < min(each["end"] for each in shown)
+    assert (jobs[0].folder / "log.txt").read_text() == "seen\n"
+
+
+def test_a_node_without_memory_ends_an_attempt_with_this_cause(tmp_path, nodes):
+    total, free = (int(line.split()[1]) for line in Path("/proc/meminfo").read_text().splitlines()[:3:2])
+    limit = (total - free + 4 * 2**20) / total  # Ray itself needs more than one GiB
+    nodes(1, {"RAY_memory_usage_threshold": f"{limit:.4f}", "RAY_memory_monitor_refresh_ms": "50"})
+    (end,) = engine_of("eat").run_all([job(tmp_path, "t0")])
+    assert end.cause == "out_of_memory"
+    assert end.seconds > 0
+
+
+def test_what_a_cancelled_run_was_doing_is_over_when_the_engine_is_closed(tmp_path, nodes):
+    nodes(1)
+    engine = engine_of("eat")
+    engine.submit(job(tmp_path, "t0"))
+    time.sleep(5.0)
+    engine.close()
+    assert not engine.busy
+    engine = engine_of("nothing")
+    (end,) = engine.run_all([job(tmp_path, "t1")])
+    assert end.cause is None

@@ -29,11 +29,11 @@ FORKS.set_forkserver_preload(["tests.faults.driver"])
 class Coordinator:
     """The process of a coordinator, with the methods of Popen that tests need."""
 
-    def __init__(self, results: Path, words: tuple[str, ...], environment: dict[str, str], output: Path) -> None:
+    def __init__(self, folder: Path, words: tuple[str, ...], environment: dict[str, str], output: Path) -> None:
         from tests.faults import driver
 
         self._output = output
-        arguments = (results, "s", words, environment, output)
+        arguments = (folder.parents[1], folder.name, words, environment, output)
         self._process = FORKS.Process(target=driver.main, args=arguments, daemon=True)
         self._process.start()
         assert self._process.pid is not None
@@ -79,9 +79,9 @@ def leads_session(pid: int) -> bool:
 class Sweep:
     """One sweep of stubs: starts coordinators on it and checks what they leave."""
 
-    def __init__(self, results: Path) -> None:
+    def __init__(self, results: Path, name: str = "s") -> None:
         self.results = results
-        self.folder = results / "sweeps" / "s"
+        self.folder = results / "sweeps" / name
         self.token = uuid.uuid4().hex
         self.coordinators: list[Coordinator] = []
 
@@ -89,7 +89,7 @@ class Sweep:
         """Start a coordinator; words are KEY=JSON of SweepConfig."""
         env = os.environ | {"BENCH_TESTING": "1", "BENCH_TOKEN": self.token} | environment
         output = self.results.parent / f"output-{uuid.uuid4().hex}.txt"
-        self.coordinators.append(process := Coordinator(self.results, words, env, output))
+        self.coordinators.append(process := Coordinator(self.folder, words, env, output))
         return process
 
     def finish(self, *words: str, **environment: str) -> tuple[int, str]:
@@ -194,7 +194,7 @@ class Sweep:
                 assert run.info.status in ("FINISHED", "FAILED"), run.info.run_name
         for record in records(self.folder):
             if record.config.phase in ("screen", "confirm"):
-                run = by_id[f"s/{record.config.run}"]
+                run = by_id[f"{self.folder.name}/{record.config.run}"]
                 assert run.data.tags["bench.status"] == outcome(record)
                 assert run.info.status == ("FAILED" if record.state == "failed" else "FINISHED")
 

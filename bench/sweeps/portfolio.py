@@ -54,6 +54,10 @@ def make(sweeps: Sequence[Path]) -> list[Portfolio]:
                 of_model.setdefault(f"{cell.dataset}/L{cell.length}", {}).setdefault(_key(run), run)
     found = [_chosen(*names, questions) for names, questions in sorted(trials.items()) if len(questions) > 1]
     made = [portfolio for portfolio in found if portfolio.entries]
+    if not made and any(portfolio.check for portfolio in found):
+        raise DeclarationError(
+            "portfolio: no configuration is better than the default on any dataset; keep the default"
+        )
     if not made:
         rule = "the sweeps must have trials of one model and the same configurations on at least two datasets of a kind"
         raise DeclarationError(f"portfolio: {rule}; run them with the same --seed and --trials")

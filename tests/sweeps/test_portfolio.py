@@ -55,6 +55,13 @@ def test_a_configuration_that_helps_nowhere_is_not_taken(tmp_path):
     assert rates(chosen) == [RATES["b"]]
 
 
+def test_where_the_default_is_best_everywhere_there_is_nothing_to_choose(tmp_path):
+    store(tmp_path, "one", "x", {"default": 1.0, "a": 0.6, "b": 1.0})
+    store(tmp_path, "two", "y", {"default": 1.0, "a": 0.6, "b": 0.8})
+    with pytest.raises(DeclarationError, match="no configuration is better than the default on any dataset"):
+        portfolio.make([tmp_path / "one", tmp_path / "two"])
+
+
 def test_datasets_left_out_are_compared_with_random_order(sweeps):
     (chosen,) = portfolio.make(sweeps)
     assert chosen.check[0] == "Mean regret on a dataset left out (x, y), portfolio against random order:"

@@ -304,8 +304,8 @@ class Campaign:
         yield from (f"| {word}: {meanings[word]} | {len(self.found[word])} |" for word in COUNTS)
         if self.gone:
             yield f"\nAfter a coordinator was killed, its last process was gone in {statistics.median(self.gone):.2f} s (median),"
-            yield f"at most {max(self.gone):.2f} s.\n"
-        yield "| Killed | Times |\n|---|---|"
+            yield f"at most {max(self.gone):.2f} s."
+        yield "\n| Killed | Times |\n|---|---|"
         yield from (f"| {card.replace('_', ' ')} | {self.kills[card]} |" for card in dict.fromkeys(DECK))
         if any(self.found.values()):
             yield "\n## Findings\n"

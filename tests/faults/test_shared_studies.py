@@ -1,7 +1,15 @@
 """Studies in a PostgreSQL server that sweeps share, its faults, and passwords that must stay where they are."""
 
+import contextlib
+import os
+import signal
+import socket
 import sqlite3
+import subprocess
+import sys
 import time
+import urllib.request
+from collections import Counter
 from contextlib import closing
 from pathlib import Path
 
@@ -12,7 +20,10 @@ from sqlalchemy import create_engine, make_url, text
 from bench.config import addresses
 from bench.errors import DeclarationError, StoreError, SweepLockedError
 from bench.results.record import all_records, read_spec
+from bench.sweeps import coordinator as coordinators
 from bench.sweeps import importance, shared_studies
+from bench.tracking import models
+from bench.tracking.store import ENVIRONMENT
 from tests import postgresql
 from tests.faults.conftest import Sweep
 
@@ -173,3 +184,81 @@ def test_two_copies_of_a_results_folder_do_not_share_a_sweep(tmp_path, server, m
         assert locks == 1
     with shared_studies.locked(tmp_path):  # released with the connection
         pass
+
+
+@pytest.fixture
+def mlflow_server(server, tmp_path):
+    """MLflow's server over PostgreSQL, which serves artifacts too; `start` and `kill` it as you like."""
+    with create_engine(
+        make_url(server.url).set(drivername="postgresql+psycopg"), isolation_level="AUTOCOMMIT"
+    ).connect() as connection:
+        connection.execute(text("CREATE DATABASE pages"))
+    with closing(socket.socket()) as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    made = MlflowServer(server.url.replace("/postgres", "/pages"), port, tmp_path / "mlflow")
+    yield made
+    made.kill()
+
+
+class MlflowServer:
+    """A process of `mlflow server`, with its address."""
+
+    def __init__(self, store: str, port: int, folder: Path) -> None:
+        self.url, self._folder = f"http://127.0.0.1:{port}", folder
+        folder.mkdir()
+        self._words = ["--port", str(port), "--workers", "1", "--artifacts-destination", str(folder / "artifacts")]
+        self._environment = os.environ | ENVIRONMENT | {"MLFLOW_BACKEND_STORE_URI": store}
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start the server, and wait until it answers."""
+        with (self._folder / "log").open("a") as log:
+            command = [sys.executable, "-m", "mlflow", "server", *self._words]
+            self._process = subprocess.Popen(
+                command, env=self._environment, stdout=log, stderr=log, start_new_session=True
+            )
+        end = time.monotonic() + 300
+        while True:
+            try:
+                urllib.request.urlopen(f"{self.url}/health", timeout=5)
+                return
+            except OSError:
+                log_text = (self._folder / "log").read_text()
+                assert self._process.poll() is None, log_text
+                assert time.monotonic() < end, log_text
+                time.sleep(0.2)
+
+    def kill(self) -> None:
+        """Kill the server and its workers."""
+        if self._process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+            self._process = None
+
+
+@pytest.mark.slow
+def test_an_mlflow_server_over_postgresql_may_be_killed_during_a_sweep(stub_sweep, mlflow_server, monkeypatch):
+    mlflow_server.start()
+    environment = {"MLFLOW_TRACKING_URI": mlflow_server.url, "BENCH_STUB_SECONDS": "0.5"}
+    coordinator = stub_sweep.start("trials=6", "confirm_seeds=1", **environment)
+    stub_sweep.wait_for("runs/**/t2/record.json", 300)
+    mlflow_server.kill()
+    status, output = coordinator.wait(), coordinator.communicate()[0]
+    assert status == 0, output
+    assert "the sweep continues without it" in output
+    mlflow_server.start()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_server.url)
+    records = [run for run in all_records(stub_sweep.folder) if run.config.phase in ("screen", "confirm")]
+    assert len(records) >= 14
+    assert coordinators.sync(stub_sweep.folder, stub_sweep.results, print) == len(records)
+    runs = stub_sweep.mlflow_runs()
+    written = Counter(run.data.tags["bench.kind"] for run in runs)
+    assert written["trial"] + written["confirm"] == len(records)
+    assert max(Counter(run.data.tags["bench.id"] for run in runs).values()) == 1
+    (folder := stub_sweep.results.parent / "model").mkdir()
+    (folder / "weights").write_text("x")
+    run = next(run for run in records if run.config.phase == "confirm").config.run
+    line = models.register_model(stub_sweep.results, stub_sweep.folder, run, folder, "latch-L8")
+    assert line == "MLflow: version 1 of model 'latch-L8'"  # its files went through the server

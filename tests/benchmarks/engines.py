@@ -71,6 +71,11 @@ def of_tune(count: int) -> dict[str, float]:
             def reset_config(self, values: dict) -> bool:
                 return True
 
+            def save_checkpoint(self, folder: str) -> dict:  # Tune calls it when an actor is used again
+                return {}
+
+            def load_checkpoint(self, values: dict) -> None: ...
+
             def step(self) -> dict:
                 folder = Path(tempfile.mkdtemp(dir=name))
                 scale.made_record(config, scale.EPOCHS, 0.0).write(folder)

@@ -5,19 +5,17 @@ lines: the next one tells the study what the records say, and runs again what ha
 """
 
 import math
-import os
-import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from bench.config.ids import CellId, RunId
+from bench.config.ids import RunId
 from bench.config.settings import RunConfig
 from bench.errors import BenchError, StoreError
 from bench.results.cell_runs import CellRuns
-from bench.results.record import RunRecord, add_crash, all_records, read_crashes, write_json
+from bench.results.record import RunRecord, add_crash, all_records, read_crashes
 from bench.sweeps import shared_studies
 from bench.sweeps.cells import Cell
 from bench.sweeps.disk import check_local, check_room
@@ -25,12 +23,11 @@ from bench.sweeps.engines.cluster import RayEngine
 from bench.sweeps.engines.engine import Engine, Event, Job
 from bench.sweeps.engines.local import LocalEngine
 from bench.sweeps.engines.machine import check_gpus
-from bench.sweeps.environment import commit
-from bench.sweeps.halving import RUNGS
+from bench.sweeps.jobs import Jobs, crash_point, run_folder
 from bench.sweeps.lock import locked, remove_leftovers
 from bench.sweeps.meter import Meter
 from bench.sweeps.next_step import Confirm, Done, Test, Trial, Wait, next_step
-from bench.sweeps.prepare import SEEDS_A_SWEEP, Plan, run_config
+from bench.sweeps.prepare import Plan
 from bench.sweeps.status import Display, Outcome, Status
 from bench.sweeps.stop import Stop
 from bench.sweeps.studies import Studies
@@ -105,11 +102,9 @@ class _Coordinator:
         self.plan, self.display, self.engine, self.stop, self.timing = plan, display, engine, stop, timing
         self.status, self.meter, self.studies = Status(plan), Meter(plan), Studies(plan)
         self.tracker = Writer(plan.config.results, plan.folder, display.say)
-        self.commit = commit()
         self.runs = {cell.id: CellRuns((), plan.budget.top_k) for cell in plan.cells}
         self.trials = {cell.id: plan.trials_of(cell) for cell in plan.cells}  # fewer once the budget ends the search
-        self.missing: dict[CellId, list[int]] = {}  # trials that ended, but have no record any more
-        self.jobs: dict[str, tuple[Cell, RunConfig]] = {}  # under way
+        self.jobs = Jobs(plan, self.studies, self.runs)
         self.attempts: Counter[tuple[str, str]] = Counter()  # that died in this session, by run and cause
         self.measured: list[Cell] = []  # whose exclusive pass ended in this session
         self.ended_by: str | None = None
@@ -130,7 +125,7 @@ class _Coordinator:
                 self.engine.concurrency = 1
                 self._predict_end()
                 self.tracker.drain(5.0)  # what is written meanwhile would take a core from what is measured
-                self._work(self._speed_jobs())
+                self._work(self.jobs.speeds())
         except BenchError:
             self.engine.close()
             self.tracker.close(3.0)
@@ -162,7 +157,7 @@ class _Coordinator:
         halved = {cell.id for cell in self.plan.cells if self.plan.is_halved(cell)}
         for record in all_records(self.plan.folder):
             if record.config.cell in halved and record.config.phase in SEARCH:  # its epochs decide what continues
-                record = RunRecord.read(self._folder(record)) or record
+                record = RunRecord.read(run_folder(self.plan, record)) or record
             self.meter.add(record, of_earlier_session=True)
             self.status.time_left.add(record, record.seconds.total - record.seconds.crashed)
             if record.config.phase in SEARCH and record.config.cell in self.runs:
@@ -176,7 +171,7 @@ class _Coordinator:
                     self.studies.tell(cell, ended[number])
                 else:
                     self.studies.give_back(cell, number)
-            self.missing[cell.id] = self.studies.missing(cell, set(ended))
+            self.jobs.missing[cell.id] = self.studies.missing(cell, set(ended))
             self._warn_of_deleted(cell)
             self.tracker.write_missing(CellRuns(tuple(r for r in runs.records if not r.is_paused), runs.top_k))
         if self.status.finished_runs:
@@ -190,7 +185,7 @@ class _Coordinator:
         """Say which runs of a cell are repeated because they had ended, and their records are gone."""
         runs = self.runs[cell.id]
         known = {run.config.run for run in runs.records}
-        deleted = [str(cell.id.trial(number)) for number in self.missing[cell.id]]
+        deleted = [str(cell.id.trial(number)) for number in self.jobs.missing[cell.id]]
         deleted += [run for test in runs.tests for run in test.config.opens_test_of if run not in known]
         if deleted:
             self.display.say(
@@ -212,7 +207,8 @@ class _Coordinator:
             group = ("all", 0) if self.meter.is_limited else (cell.dataset.name, cell.length)
             groups.setdefault(group, []).append(cell)
         firsts = {(cell.dataset.name, cell.length): cell for cell in reversed(self.plan.cells)}
-        pending = [self._baseline_job(cell) for cell in reversed(firsts.values())]
+        end = None if self.timing is None else self.timing.pace.end
+        pending = [self.jobs.baselines(cell, end) for cell in reversed(firsts.values())]
         yield from (job for job in pending if job is not None)
         self.status.phase = "first trials"
         for cell in [cell for cells in groups.values() for cell in cells]:
@@ -254,32 +250,34 @@ class _Coordinator:
             self._running(cell),
             self.trials[cell.id],
             seeds,
-            missing=self.missing[cell.id],
+            missing=self.jobs.missing[cell.id],
             fits=lambda reserved: self._fits(cell, reserved),
-            has_weights=self.has_weights,
+            has_weights=self.jobs.has_weights,
         )
         match step:
             case Trial(number):
-                return self.trial_job(cell, number)
+                return self.jobs.trial(cell, number)
             case Wait():
                 return step
         # The search of this cell is over: no later estimate of the budget reopens it.
         self.trials[cell.id] = min(self.trials[cell.id], len(self.runs[cell.id].screened))
         match step:
             case Confirm(trial, index, old):
-                return self.confirm_job(cell, trial, index, old)
+                return self.jobs.confirmation(cell, trial, index, old)
             case Test(chosen, runs):
-                return self.test_job(cell, chosen, runs)
+                return self.jobs.test(cell, chosen, runs)
         return step
 
     def _running(self, cell: Cell) -> set[RunId]:
-        return {config.id for _, config in self.jobs.values() if config.phase in SEARCH and config.cell == cell.id}
+        return {
+            config.id for _, config in self.jobs.under_way.values() if config.phase in SEARCH and config.cell == cell.id
+        }
 
     def _fits(self, cell: Cell, seeds: int) -> bool | None:
         """Return whether the budget allows a further run of the cell; None if no run has shown yet what one takes."""
         if self.meter.is_limited and not any(runs.records for runs in self.runs.values()):
             return None
-        reason = self.meter.exceeded(self.runs, cell, seeds, [config for _, config in self.jobs.values()])
+        reason = self.meter.exceeded(self.runs, cell, seeds, [config for _, config in self.jobs.under_way.values()])
         if reason and not self.ended_by:
             self.ended_by = reason
             self.display.say(f"Budget: {reason}. No more trials start; what is left of it goes to the best ones.")
@@ -299,88 +297,6 @@ class _Coordinator:
         if len(tested) < len(seeds):
             text += "; give a larger budget to the same command to confirm the others"
         self.display.say(f"Budget: {text}.")
-
-    def has_weights(self, run: RunRecord) -> bool:
-        """Return whether the weights of a run are there."""
-        return (self._folder(run) / "weights.pt").exists()
-
-    def trial_job(self, cell: Cell, number: int | None, configurations: int | None = None) -> Job:
-        """Return a trial that is drawn, or `number` again; with `configurations`, one of successive halving."""
-        known = self.runs[cell.id].records
-        if number is None:
-            draw = self.studies.ask(cell, known)
-        else:
-            self.missing[cell.id].remove(number)
-            draw = self.studies.ask_again(cell, number, known)
-        crash_point("after_ask")
-        fields: dict[str, object] = {"number": draw.number, "origin": draw.origin}
-        if configurations is None:
-            fields["ask_pruner"] = self.studies.prunes(cell)
-        else:
-            fields |= {"bracket": draw.number // configurations, "pause_after": RUNGS[0]}
-        return self._job(cell, run_config(self.plan, cell, cell.id.trial(draw.number), "screen", draw.values, **fields))
-
-    def continue_job(self, cell: Cell, trial: RunRecord, pause_after: int | None) -> Job:
-        """Return the next stretch of a paused trial."""
-        return self._job(cell, trial.config, pause_after=pause_after)
-
-    def confirm_job(self, cell: Cell, trial: RunRecord, index: int, old: RunRecord | None) -> Job:
-        """Return the run of a trial's configuration on fresh seed `index`; an `old` record of it is superseded."""
-        if old is not None:
-            self.runs[cell.id] = self.runs[cell.id].without(old)
-            (self._folder(old) / "record.json").unlink(missing_ok=True)
-        seed = self.plan.config.seed * SEEDS_A_SWEEP + 1 + index
-        update = {"run": str(trial.config.id.confirmation(index)), "phase": "confirm", "number": index, "seed": seed}
-        return self._job(cell, trial.config, **update)
-
-    def take_over_job(self, cell: Cell, trial: RunRecord) -> Job:
-        """Return the run in which a trial of successive halving stands for its first confirm run, with its seed."""
-        update = {"run": str(trial.config.id.confirmation(0)), "phase": "confirm", "number": 0}
-        return self._job(cell, trial.config, **update, takes_over=trial.config.run)
-
-    def test_job(self, cell: Cell, chosen: RunRecord, runs: tuple[RunRecord, ...]) -> Job:
-        """Return the run that opens the test split for confirm runs of the chosen configuration."""
-        done = {test.config.id for test in self.runs[cell.id].tests}
-        run_id = next(name for i in range(len(done) + 1) if (name := chosen.config.id.test(i)) not in done)
-        opened, lengths = tuple(run.config.run for run in runs), tuple(self.plan.config.test_lengths or ())
-        update = {"run": str(run_id), "phase": "test", "opens_test_of": opened, "test_lengths": lengths}
-        return self._job(cell, chosen.config, **update)
-
-    def _baseline_job(self, cell: Cell) -> Job | None:
-        run_id = cell.id.baselines()
-        if RunRecord.read(self.plan.folder / "runs" / str(run_id)) is not None:
-            return None
-        config = run_config(self.plan, cell, run_id, "baselines", cell.space.default)
-        # Baselines read the windows of the question, whatever the default of the first model is.
-        update: dict[str, object] = {"train": config.train.model_copy(update={"look_back": 1}), "max_seconds": None}
-        if self.timing is not None:
-            update["max_seconds"] = max(1.0, self.timing.pace.end - time.monotonic())
-        return self._job(cell, config.model_copy(update=update))
-
-    def _speed_jobs(self) -> Iterator[Job | None]:
-        for cell in self.plan.cells:
-            chosen = self.runs[cell.id].chosen
-            if chosen is None or (self.plan.is_halved(cell) and not self.runs[cell.id].confirmed):
-                continue
-            run_id = chosen.config.id.speed()
-            if RunRecord.read(self.plan.folder / "runs" / str(run_id)) is None:
-                yield self._job(cell, chosen.config, run=str(run_id), phase="speed")
-
-    def _job(self, cell: Cell, config: RunConfig, **update: object) -> Job:
-        """Write the config.json of a run; `update` changes the configuration of the trial that it follows."""
-        if update:
-            fixed: dict[str, object] = {"ask_pruner": False, "source_hash": cell.space.source_hash}
-            if update.get("phase"):
-                fixed |= {"bracket": None, "pause_after": None}
-            update = fixed | update
-        config = config.model_copy(update={"commit": self.commit} | update)
-        check_room(self.plan.folder)
-        folder = self.plan.folder / "runs" / config.run
-        folder.mkdir(parents=True, exist_ok=True)
-        write_json(folder / "config.json", config.model_dump(mode="json"))
-        crash_point("after_config")
-        self.jobs[config.run] = (cell, config)
-        return Job(config.run, folder, config.ask_pruner)
 
     def _work(self, jobs: Iterator[Job | None]) -> None:
         """Submit runs and follow them until none is left, or the sweep is to stop."""
@@ -411,7 +327,7 @@ class _Coordinator:
         self.display.update(self.status)
 
     def _on_report(self, event: Event) -> None:
-        cell, config = self.jobs[event.job.id]
+        cell, config = self.jobs.under_way[event.job.id]
         progress = f"{100 * event.steps // config.train.max_steps} %"
         if event.value is not None:
             progress += f", {cell.task.metric} {event.value:.3f}"
@@ -464,7 +380,7 @@ class _Coordinator:
             raise
 
     def _on_end(self, event: Event) -> None:
-        cell, config = self.jobs[event.job.id]
+        cell, config = self.jobs.under_way[event.job.id]
         record = self._outcome(event, cell, config)
         if record is None:
             return
@@ -474,7 +390,7 @@ class _Coordinator:
         if config.phase == "screen":
             self.studies.tell(cell, record)
         crash_point("after_tell")
-        del self.jobs[config.run]
+        del self.jobs.under_way[config.run]
         self.status.running.pop(config.run, None)
         self.meter.add(record)
         if config.phase in SEARCH:
@@ -492,7 +408,7 @@ class _Coordinator:
 
     def _predict_end(self) -> None:
         """Predict when the sweep ends."""
-        running = sum(config.phase in ("screen", "confirm") for _, config in self.jobs.values())
+        running = sum(config.phase in ("screen", "confirm") for _, config in self.jobs.under_way.values())
         self.status.predict(self.runs, min(running, self.engine.concurrency), self.engine.concurrency)
 
     def _check_score(self, record: RunRecord) -> RunRecord:
@@ -502,9 +418,9 @@ class _Coordinator:
             return record
         cause, shown = ("bad_result", "nothing") if score is None else ("non_finite", score)
         message = f"validation {record.asked.metric}: a finite number expected, but found {shown}"
-        full = RunRecord.read(self._folder(record)) or record  # with its epochs
+        full = RunRecord.read(run_folder(self.plan, record)) or record  # with its epochs
         record = full.model_copy(update={"state": "failed", "cause": cause, "message": message, "val": {}})
-        record.write(self._folder(record))
+        record.write(run_folder(self.plan, record))
         return record
 
     def _on_tested(self, cell: Cell, record: RunRecord) -> None:
@@ -514,7 +430,7 @@ class _Coordinator:
                 self.tracker.write_record(run)
             elif run.config.phase == "confirm" and record.state == "complete" and not is_chosen:
                 for name in ("weights.pt", "middle.pt"):  # only those of the chosen configuration's seeds are kept
-                    (self._folder(run) / name).unlink(missing_ok=True)
+                    (run_folder(self.plan, run) / name).unlink(missing_ok=True)
 
     def _count(self, record: RunRecord) -> None:
         runs = self.runs[record.config.cell]
@@ -527,7 +443,7 @@ class _Coordinator:
         """Kill what is under way; it has no record and stays open."""
         self.engine.close()
         self._release_trials()
-        self.jobs.clear()
+        self.jobs.under_way.clear()
         self.status.running.clear()
 
     def _finish_halved(self) -> None:
@@ -538,7 +454,7 @@ class _Coordinator:
             for run in self.runs[cell.id].screened:
                 if run.is_paused:
                     self.tracker.write_record(run)
-                    for path in self._folder(run).glob("checkpoint-*.ckpt"):
+                    for path in run_folder(self.plan, run).glob("checkpoint-*.ckpt"):
                         path.unlink(missing_ok=True)
             self._finish_cell(cell)
 
@@ -557,21 +473,6 @@ class _Coordinator:
     def _release_trials(self) -> None:
         """Give the trials that were stopped back, so that the next start runs them under their numbers."""
         with suppress(StoreError):  # a locked study: the next start finds them running, which is as good
-            for cell, config in self.jobs.values():
+            for cell, config in self.jobs.under_way.values():
                 if config.phase == "screen":
                     self.studies.give_back(cell, config.number)
-
-    def _folder(self, record: RunRecord) -> Path:
-        return self.plan.folder / "runs" / record.config.run
-
-
-_passed: Counter[str] = Counter()  # crash points
-
-
-def crash_point(name: str) -> None:
-    """Kill this process here, if a test of recovery demands it: BENCH_CRASH_AT=NAME, or NAME:N for the Nth time."""
-    wanted, _, nth = os.environ.get("BENCH_CRASH_AT", "").partition(":")
-    if wanted == name and os.environ.get("BENCH_TESTING") == "1":
-        _passed[name] += 1
-        if _passed[name] >= int(nth or 1):
-            os.kill(os.getpid(), signal.SIGKILL)

@@ -9,14 +9,14 @@ from typing import Any, Protocol
 
 from bench.config.budgets import passes
 from bench.config.ids import CellId, RunId
-from bench.config.settings import RunConfig, TrainSettings
+from bench.config.settings import TrainSettings
 from bench.results.cell_runs import CellRuns
-from bench.results.record import RunRecord
 from bench.sweeps import halving, timed
 from bench.sweeps.cells import Cell
 from bench.sweeps.engines.engine import Engine, Job
 from bench.sweeps.estimate import EXCLUSIVE_SECONDS
 from bench.sweeps.halving import RUNGS, Bracket, Continue, Draw, Entrant, TakeOver
+from bench.sweeps.jobs import Jobs
 from bench.sweeps.next_step import Confirm, Done, Test, Wait
 from bench.sweeps.prepare import Plan
 from bench.sweeps.status import Display, Status
@@ -34,26 +34,7 @@ class Host(Protocol):
     status: Status
     display: Display
     runs: dict[CellId, CellRuns]
-    jobs: dict[str, tuple[Cell, RunConfig]]  # under way
-    missing: dict[CellId, list[int]]
-
-    def trial_job(self, cell: Cell, number: int | None, configurations: int | None = None) -> Job:
-        """Return a trial that is drawn, or `number` again; with `configurations`, one of successive halving."""
-
-    def continue_job(self, cell: Cell, trial: RunRecord, pause_after: int | None) -> Job:
-        """Return the next stretch of a paused trial."""
-
-    def confirm_job(self, cell: Cell, trial: RunRecord, index: int, old: RunRecord | None) -> Job:
-        """Return the run of a trial's configuration on fresh seed `index`."""
-
-    def take_over_job(self, cell: Cell, trial: RunRecord) -> Job:
-        """Return the run in which a trial stands for its first confirm run."""
-
-    def test_job(self, cell: Cell, chosen: RunRecord, runs: tuple[RunRecord, ...]) -> Job:
-        """Return the test run of confirm runs."""
-
-    def has_weights(self, run: RunRecord) -> bool:
-        """Return whether the weights of a run are there."""
+    jobs: Jobs
 
     def abandon(self) -> None:
         """Kill what is under way; it has no record and stays open."""
@@ -146,7 +127,7 @@ class TimedSearch:
             if name in self.timing.journal.plans:  # without time that is left, what is confirmed is still tested
                 self._begin(name, cells)
                 yield from self._question()
-        while self.host.jobs:
+        while self.host.jobs.under_way:
             self._end_what_is_late("cheap baselines", self.pace.end)
             yield None
 
@@ -163,11 +144,11 @@ class TimedSearch:
             self.host.status.ends_at = self.pace.end
             if self._end_what_is_late(title(self._cells), self.pace.deadline):
                 return
-            if len(self.host.jobs) >= len(self.host.plan.slots):
+            if len(self.host.jobs.under_way) >= len(self.host.plan.slots):
                 yield None
                 continue
             entrants = self._entrants()
-            step = halving.next_step(entrants, self._rules, self._fits, self.host.has_weights)
+            step = halving.next_step(entrants, self._rules, self._fits, self.host.jobs.has_weights)
             self.host.status.phase = self._phase(entrants, step)
             if isinstance(step, Done):
                 return
@@ -180,20 +161,20 @@ class TimedSearch:
         answer. If they are all that can give one, baselines have longer still.
         """
         now, latest = time.monotonic() - timed.END_SECONDS, self.pace.latest(deadline)
-        phases = {config.phase for _, config in self.host.jobs.values()}
+        phases = {config.phase for _, config in self.host.jobs.under_way.values()}
         are_last = phases <= {"test", "baselines"}
         end = latest if are_last else deadline
         if phases == {"baselines"} and not any(runs.tests for runs in self.host.runs.values()):
             end += timed.LAST_RESORT_SECONDS
-        if self.host.jobs and now > end:
-            late = count(len(self.host.jobs), "run")
+        if self.host.jobs.under_way and now > end:
+            late = count(len(self.host.jobs.under_way), "run")
             self.host.display.say(f"{name}: the time is over; {late} under way ended without a result")
             self.host.abandon()
         return now > latest
 
     def _entrants(self) -> list[Entrant]:
         running: dict[CellId, set[Any]] = {}
-        for _, config in self.host.jobs.values():
+        for _, config in self.host.jobs.under_way.values():
             if config.phase in ("screen", "confirm", "test"):
                 running.setdefault(config.cell, set()).add(config.id)
         return [
@@ -202,14 +183,14 @@ class TimedSearch:
                 self.host.runs[cell.id],
                 frozenset(running.get(cell.id, ())),
                 cell.num_configurations,
-                tuple(self.host.missing[cell.id]),
+                tuple(self.host.jobs.missing[cell.id]),
             )
             for cell in self._cells.values()
         ]
 
     def _measure_beside(self) -> None:
         """Measure how long slots are not used around a run, from the runs that have ended."""
-        for run in [run for run in self._begun if run not in self.host.jobs]:
+        for run in [run for run in self._begun if run not in self.host.jobs.under_way]:
             began, before = self._begun.pop(run)
             records = self.host.runs[RunId.parse(run).cell].records
             seconds = next((record.seconds.total for record in records if record.config.run == run), None)
@@ -224,16 +205,16 @@ class TimedSearch:
         seconds = self._delay() + self._speeds.seconds(step)
         match step:
             case Draw(cell, number):
-                job = self.host.trial_job(self._cells[cell], number, self._rules.configurations)
+                job = self.host.jobs.trial(self._cells[cell], number, self._rules.configurations)
             case Continue(trial, epochs):
                 pause = None if epochs == RUNGS[-1] else epochs
-                job = self.host.continue_job(self._cells[trial.config.cell], trial, pause)
+                job = self.host.jobs.continue_trial(self._cells[trial.config.cell], trial, pause)
             case Confirm(trial, index, old):
-                job = self.host.confirm_job(self._cells[trial.config.cell], trial, index, old)
+                job = self.host.jobs.confirmation(self._cells[trial.config.cell], trial, index, old)
             case TakeOver(trial):
-                job = self.host.take_over_job(self._cells[trial.config.cell], trial)
+                job = self.host.jobs.taking_over(self._cells[trial.config.cell], trial)
             case Test(chosen, runs):
-                job = self.host.test_job(self._cells[chosen.config.cell], chosen, runs)
+                job = self.host.jobs.test(self._cells[chosen.config.cell], chosen, runs)
         self._ends[job.id] = time.monotonic() + seconds
         self._begun[job.id] = began, step.trial.seconds.total if isinstance(step, Continue) else 0.0
         return job
@@ -271,7 +252,7 @@ class TimedSearch:
 
     def _delay(self) -> float:
         """Return the seconds until a slot is expected to be free; runs that take unknown time do not end."""
-        ends = sorted(self._ends.get(run, math.inf) for run in self.host.jobs)
+        ends = sorted(self._ends.get(run, math.inf) for run in self.host.jobs.under_way)
         return 0.0 if len(ends) < len(self.host.plan.slots) else max(0.0, ends[0] - time.monotonic())
 
     def _phase(self, entrants: list[Entrant], step: halving.Step) -> str:

@@ -50,7 +50,8 @@ main()
 SWEEP = ("sweep", "--name", "s", "--dataset", "latch", "--length", "8", "--models", f"gru,{HERE / 'helped.py'}")
 SIZE = ("--budget", "smoke", "--trials", "4", "--confirm-seeds", "2", "--workers", "2")
 
-POINTS = re.findall(r'crash_point\("(\w+)"\)', (ROOT / "bench/sweeps/coordinator.py").read_text())
+COORDINATION = "".join((ROOT / "bench/sweeps" / name).read_text() for name in ("jobs.py", "coordinator.py"))
+POINTS = re.findall(r'crash_point\("(\w+)"\)', COORDINATION)
 FILES = ("checkpoint.part", "checkpoint-*.ckpt", "weights.pt", ".record.json.*", "record.json")
 DECK = [*(f"coordinator {point}" for point in POINTS), "coordinator at a random moment"]
 DECK += ["coordinator and all its processes", "fork server", "fork server", *["run at a random moment"] * 20]

@@ -13,7 +13,7 @@ import time
 import pytest
 
 from bench.results.record import RunRecord, records
-from bench.sweeps import coordinator
+from bench.sweeps import coordinator, jobs
 from tests.faults import losses
 from tests.faults.conftest import leads_session
 
@@ -41,7 +41,7 @@ def test_a_kill_at_a_commit_point_loses_nothing(stub_sweep, point):
 
 
 def test_every_commit_point_of_the_coordinator_is_killed_at():
-    assert re.findall(r'crash_point\("(\w+)"\)', inspect.getsource(coordinator)) == POINTS
+    assert re.findall(r'crash_point\("(\w+)"\)', inspect.getsource(jobs) + inspect.getsource(coordinator)) == POINTS
 
 
 def test_runs_that_die_at_every_attempt_are_failures_and_the_sweep_ends(stub_sweep):

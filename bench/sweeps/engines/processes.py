@@ -70,13 +70,30 @@ def children() -> set[int]:
 
 
 def kill_marked(mark: str, seconds: float = 5.0) -> None:
-    """Kill every process that was started with a MARK that begins with `mark`, and all below it."""
+    """Kill every process that was started with a MARK that begins with `mark`, and all below it.
+
+    They are stopped first: one that is killed while it starts another could leave one that is below nobody.
+    """
     end = time.monotonic() + seconds
-    while (marked := {pid for pid in _parents() if _has_mark(pid, mark)}) and time.monotonic() < end:
-        for pid in marked | _below(marked):
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(pid, signal.SIGKILL)
+    while (found := _marked(mark)) and time.monotonic() < end:
+        stopped: set[int] = set()
+        while found - stopped and time.monotonic() < end:
+            _signal_all(found - stopped, signal.SIGSTOP)
+            stopped |= found
+            found = _marked(mark)
+        _signal_all(stopped, signal.SIGKILL)
         time.sleep(0.01)
+
+
+def _marked(mark: str) -> set[int]:
+    marked = {pid for pid in _parents() if _has_mark(pid, mark)}
+    return marked | _below(marked) if marked else marked
+
+
+def _signal_all(pids: set[int], number: signal.Signals) -> None:
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, number)
 
 
 def _has_mark(pid: int, mark: str) -> bool:

@@ -64,7 +64,7 @@ def freeze(plan: Plan) -> list[str]:
     if environments[-1] != now:
         environments.append(now)
     terms = _terms(plan) if plan.config.allow_mixed else _terms(plan) | old["spec"] | {"budget": plan.config.budget}
-    update = {"spec": terms}
+    update = {"spec": terms, "command": _command(plan.config)}
     given = {name: factor for name, factor in _factors(plan).items() if factor is not None}
     write_json(path, old | counts | update | given | {"environments": environments})
     return remarks

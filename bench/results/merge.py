@@ -21,6 +21,7 @@ MERGED = "merged_from"
 """The key of sweep.json that lists the sweeps a merged one was made from."""
 
 COUNTS = ("trials", "top_k", "confirm_seeds")
+"""What may be raised while a sweep is resumed, beside a budget of time; equal in sweeps that are merged."""
 
 OF_MACHINE = ("cells", "device")
 """Terms in which sweeps may differ. The device stands on each row, and times are compared only where it is equal."""

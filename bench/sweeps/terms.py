@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from bench.config import addresses, plugins
+from bench.config.budgets import SHORT
 from bench.config.contracts import StoredTask
 from bench.config.sweep_settings import SweepConfig, join_names
 from bench.data.files import checksum
 from bench.errors import DeclarationError, StoreError
-from bench.results.merge import MERGED
+from bench.results.merge import COUNTS, MERGED
 from bench.results.record import read_spec, records, write_json
 from bench.sweeps import shared_studies
 from bench.sweeps.cells import Cell
@@ -22,9 +23,6 @@ RULES = 1
 
 Raise it with every change that makes results of before and after incomparable.
 """
-
-COUNTS = ("trials", "top_k", "confirm_seeds")
-"""What may be raised while a sweep is resumed, beside a budget of time."""
 
 DRAWN = ("max_sequences", "batch_size", "num_epochs", "num_val", "num_test")
 """The settings of a budget for drawn sequences; all the others are for stored examples."""
@@ -148,6 +146,8 @@ def _compare(plan: Plan, old: dict[str, Any], new: dict[str, Any]) -> list[str]:
         if isinstance(before, list) and isinstance(now, list):
             before, now = sorted(set(before) - set(now)), sorted(set(now) - set(before))
         change = f"{key} was {before} and is now {now}"
+        if key == "budget_settings" and plan.seconds is not None:
+            change = f"runs on drawn sequences are longer for a --budget of {SHORT / 60:.0f}m or more than below it"
         if not (key in ("rules", STORED) or key.startswith("model file") or key in _own_spaces(plan)):
             raise DeclarationError(f"sweep {plan.name}: {change}; a sweep keeps its terms: use another --name")
         _permit(plan, change, mixed)
@@ -160,7 +160,7 @@ def _is_of_no_run(plan: Plan, key: str) -> bool:
 
 
 def _is_raised(plan: Plan, before: Any) -> bool:
-    """Return whether a budget of time replaces a shorter one. Raises DeclarationError for a longer one.
+    """Return whether a budget of time replaces one that was no longer. Raises DeclarationError if it was longer.
 
     The length of full runs was decided by the first budget and stays; the added time pays for more runs.
     """

@@ -158,14 +158,14 @@ class TimedSearch:
         """End what is still under way after the deadline; return whether nothing more may start.
 
         Test runs and cheap baselines have a little longer: they give what is confirmed its score, and the sweep an
-        answer. If they are all that can give one, baselines have longer still.
+        answer. If nothing else has given one yet, baselines have longer still.
         """
         now, latest = time.monotonic() - timed.END_SECONDS, self.pace.latest(deadline)
         phases = {config.phase for _, config in self.host.jobs.under_way.values()}
         are_last = phases <= {"test", "baselines"}
         end = latest if are_last else deadline
-        if phases == {"baselines"} and not any(runs.tests for runs in self.host.runs.values()):
-            end += timed.LAST_RESORT_SECONDS
+        if are_last and "baselines" in phases and not any(runs.tests for runs in self.host.runs.values()):
+            end += timed.LAST_RESORT_SECONDS  # a test run beside them may hang, and is then ended with them
         if self.host.jobs.under_way and now > end:
             late = count(len(self.host.jobs.under_way), "run")
             self.host.display.say(f"{name}: the time is over; {late} under way ended without a result")

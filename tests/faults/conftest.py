@@ -9,7 +9,7 @@ import subprocess
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -217,10 +217,10 @@ def parent(pid: int) -> int:
         return 0
 
 
-@pytest.fixture
-def stub_sweep(tmp_path: Path, empty_store: Path):
-    """A sweep of stubs in a results folder of its own; whatever it left running is killed at the end."""
-    results = tmp_path / "results"
+@contextlib.contextmanager
+def sweep_of_stubs(folder: Path, empty_store: Path) -> Iterator[Sweep]:
+    """Give a sweep of stubs in a results folder of its own; whatever it left running is killed at the end."""
+    results = folder / "results"
     results.mkdir()
     shutil.copy(empty_store, results / "mlflow.db")
     sweep = Sweep(results)
@@ -228,6 +228,13 @@ def stub_sweep(tmp_path: Path, empty_store: Path):
     for pid in sweep.alive():
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
+
+
+@pytest.fixture
+def stub_sweep(tmp_path: Path, empty_store: Path):
+    """A sweep of stubs; whatever it left running is killed at the end."""
+    with sweep_of_stubs(tmp_path, empty_store) as sweep:
+        yield sweep
 
 
 @pytest.fixture(scope="session")

@@ -18,7 +18,7 @@ from bench.results.record import RunRecord, records
 from bench.sweeps.disk import MIN_FREE_MIB
 from bench.tracking.projection import note, written_until
 from bench.training import train
-from tests.faults.conftest import Sweep
+from tests.faults.conftest import Sweep, sweep_of_stubs
 from tests.makers import run_config
 
 ROOT = Path(__file__).parents[2]
@@ -43,15 +43,8 @@ def mounted(folder: Path, mebibytes: int):
 @pytest.fixture
 def small_disk(tmp_path, empty_store):
     """A sweep of stubs whose results lie on a disk with twice the room that a sweep needs."""
-    with mounted(tmp_path / "disk", 2 * MIN_FREE_MIB) as disk:
-        results = disk / "results"
-        results.mkdir()
-        shutil.copy(empty_store, results / "mlflow.db")
-        sweep = Sweep(results)
+    with mounted(tmp_path / "disk", 2 * MIN_FREE_MIB) as disk, sweep_of_stubs(disk, empty_store) as sweep:
         yield sweep
-        for pid in sweep.alive():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
 
 
 def fill(sweep: Sweep, leave: int = 0) -> Path:

@@ -98,14 +98,9 @@ class RayEngine(Engine):
         """Do nothing."""
 
     @property
-    def idle(self) -> int:
-        """How many more jobs can be submitted before one would wait for longer than its predecessor's end."""
-        return self.concurrency + 1 - len(self._running) - len(self._waiting)
-
-    @property
-    def busy(self) -> bool:
-        """Whether any job is running or waiting."""
-        return bool(self._running or self._waiting)
+    def num_open(self) -> int:
+        """How many jobs are running or waiting."""
+        return len(self._running) + len(self._waiting)
 
     def submit(self, job: Job) -> None:
         """Hand a job to Ray as soon as fewer than `concurrency` are there. Raises HardwareError."""

@@ -45,13 +45,18 @@ class Engine(ABC):
 
     @property
     @abstractmethod
-    def idle(self) -> int:
-        """How many more jobs can be submitted before one would wait for longer than its predecessor's end."""
+    def num_open(self) -> int:
+        """How many jobs are running or waiting."""
 
     @property
-    @abstractmethod
+    def idle(self) -> int:
+        """How many more jobs can be submitted before one would wait for longer than its predecessor's end."""
+        return self.concurrency + 1 - self.num_open
+
+    @property
     def busy(self) -> bool:
         """Whether any job is running or waiting."""
+        return self.num_open > 0
 
     @abstractmethod
     def submit(self, job: Job) -> None:

@@ -60,14 +60,9 @@ class LocalEngine(Engine):
         self._server.wait_until_ready()
 
     @property
-    def idle(self) -> int:
-        """How many more jobs can be submitted before one would wait for longer than its predecessor's end."""
-        return self.concurrency + 1 - len(self._running) - len(self._waiting)
-
-    @property
-    def busy(self) -> bool:
-        """Whether any job is running or waiting."""
-        return bool(self._running or self._waiting)
+    def num_open(self) -> int:
+        """How many jobs are running or waiting."""
+        return len(self._running) + len(self._waiting)
 
     @property
     def processes(self) -> dict[str, int]:

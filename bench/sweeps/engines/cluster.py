@@ -21,6 +21,9 @@ from bench.sweeps.engines.server import LOAD_SECONDS, PRELOAD, shared
 from bench.wording import count
 
 CANCEL_SECONDS = 10.0  # for cancelled runs to end; after that, the whole connection is closed
+TOKENS = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
+"""The variables of the environment that hold, or lead to, the token of a cluster."""
+
 PATIENT = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_agent_register_timeout_ms": "300000"}
 """How Ray is started: a busy machine takes longer than its 30 s to start its helpers, and it would give up."""
 
@@ -225,8 +228,7 @@ def _check_address(address: str) -> None:
     if address.startswith("ray://"):
         rule = "a client outside of the cluster cannot follow runs; start the sweep on a node of the cluster, with"
         raise DeclarationError(f"--ray-address {address}: {rule} --ray-address auto")
-    places = [os.environ.get("RAY_AUTH_TOKEN"), os.environ.get("RAY_AUTH_TOKEN_PATH")]
-    has_token = any(places) or (Path.home() / ".ray" / "auth_token").exists()
+    has_token = any(map(os.environ.get, TOKENS)) or (Path.home() / ".ray" / "auth_token").exists()
     if not has_token or os.environ.get("RAY_AUTH_MODE", "token") != "token":
         rule = "a cluster without a token runs the code of anyone who reaches it; docs/clusters.md shows how to set one"
         raise DeclarationError(f"--ray-address {address}: {rule}")
@@ -237,6 +239,8 @@ def _connect(address: str | None, cores: int) -> Connection:
     environment = PATIENT | {"RAY_AUTH_MODE": "token", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
     if address is None:
         environment["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+    else:  # the fork server may have been started before this process was told the token
+        environment |= {name: os.environ[name] for name in TOKENS if name in os.environ}
     opened = Connection(address, cores, environment)
     atexit.register(opened.close)  # before the fork server ends, which kills what is below it
     return opened

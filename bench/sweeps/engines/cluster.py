@@ -239,7 +239,7 @@ def _connect(address: str | None, cores: int) -> Connection:
     environment = PATIENT | {"RAY_AUTH_MODE": "token", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
     if address is None:
         environment["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
-    else:  # the fork server may have been started before this process was told the token
+    else:  # the fork server may be older than the token in this environment
         environment |= {name: os.environ[name] for name in TOKENS if name in os.environ}
     opened = Connection(address, cores, environment)
     atexit.register(opened.close)  # before the fork server ends, which kills what is below it

@@ -61,6 +61,11 @@ MEASURES = {
         "Average precision over the rows of the test split; a constant score has their share of anomalies.",
         selects=False,
     ),
+    "vus_pr": Measure(
+        *("share", "maximize", 0.0, 1.0),
+        "Average precision in which rows up to 50 from an anomaly count in part (volume under the surface).",
+        selects=False,
+    ),
     "event_f1": Measure(
         *("share", "maximize", 0.0, 1.0),
         "Harmonic mean of the precision of flagged rows and the recall of anomalies.",

@@ -16,6 +16,7 @@ SERIES, ROW, EVENT = range(3)
 LEAST_SCALE = 1e-3  # of a residual: series that validation forecasts exactly do not divide by zero
 TOLERANCE = 100  # rows on either side of an anomaly of the UCR archive, at least
 FALSE_ALARM = 0.11  # weight of a flag outside all anomalies, in NAB's standard profile
+BUFFER = 100  # rows on both sides of an anomaly together that count in part, at most, in the VUS-PR
 
 
 def calibrate(outputs: np.ndarray, y: np.ndarray, series: np.ndarray) -> dict[str, Any]:
@@ -53,6 +54,7 @@ def measures(score: np.ndarray, threshold: float, marks: np.ndarray) -> dict[str
     flagged = score > threshold
     return {
         "average_precision": average_precision(score, marks[:, EVENT] > 0),
+        "vus_pr": vus_pr(score, marks),
         "event_f1": event_f1(flagged, marks[:, EVENT]),
         "peak_accuracy": peak_accuracy(score, marks),
         "nab": nab(flagged, marks),
@@ -68,6 +70,71 @@ def average_precision(score: np.ndarray, anomalous: np.ndarray) -> float:
     last = np.r_[np.flatnonzero(np.diff(score[order])), len(score) - 1]  # rows with equal scores are flagged together
     hits = np.cumsum(anomalous[order])[last]
     return float((np.diff(np.r_[0, hits]) * hits / (last + 1)).sum() / hits[-1])
+
+
+def vus_pr(score: np.ndarray, marks: np.ndarray, buffer: int = BUFFER) -> float:
+    """Return the average precision in which rows near an anomaly count in part, averaged over how near that is.
+
+    With a buffer of b rows, a row d <= b / 2 rows from an anomaly has the weight sqrt(1 - d / b); the mean is over b
+    from 0 to `buffer`. Recall is multiplied by the share of anomalies that are found, and anomalies whose buffers meet
+    are one. It is 1 if all anomalous rows have higher scores than all others, and without a buffer the average
+    precision if there is one anomaly. The rows of all series are ranked together; a buffer ends with its series.
+
+    The volume under the surface of Paparrizos et al., 2022, https://doi.org/10.14778/3551793.3551830, as the authors
+    compute it now (TSB-AD 1.5), but with every score as a threshold instead of 250 of them.
+    """
+    order, place = _apart(marks, buffer)
+    score, event = score[order], marks[order, EVENT]
+    anomalous = event > 0
+    _, number = np.unique(event[anomalous], return_inverse=True)
+    first = np.full(int(number.max()) + 1, place[-1])
+    last = np.zeros_like(first)
+    np.minimum.at(first, number, place[anomalous])
+    np.maximum.at(last, number, place[anomalous])
+    first, last = np.sort(first), np.sort(last)
+    _, rank = np.unique(-score, return_inverse=True)  # rows with equal scores are flagged together
+    flagged = np.cumsum(np.bincount(rank))
+    inside = np.cumsum(np.bincount(rank, weights=anomalous))
+    normal = np.flatnonzero(~anomalous)
+    distance, second = _distances(place[normal], first, last)
+    areas = []
+    for width in range(buffer + 1):
+        near = distance <= width // 2
+        weight = np.sqrt(1 - distance[near] / max(width, 1))
+        weight[second[near] <= width // 2] = 1  # those of two anomalies add up, to 1 at most
+        beside = np.cumsum(np.bincount(rank[normal[near]], weight, len(flagged)))
+        found = np.cumsum(np.bincount(_best(rank, place, first, last, width // 2), minlength=len(flagged)))
+        recall = np.minimum((inside + beside) / (inside[-1] + beside / 2), 1) * found / found[-1]
+        areas.append(float((np.diff(np.r_[0, recall]) * (inside + beside) / flagged).sum()))
+    return float(np.mean(areas))
+
+
+def _apart(marks: np.ndarray, buffer: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the order of rows by series, and their places on one axis with gaps wider than buffers; both (B,)."""
+    _, number = np.unique(marks[:, SERIES], return_inverse=True)
+    rows = np.zeros(int(number.max()) + 1, dtype=np.int64)
+    np.maximum.at(rows, number, marks[:, ROW] + buffer + 1)
+    place = buffer + np.r_[0, np.cumsum(rows[:-1])][number] + marks[:, ROW]
+    order = np.argsort(place)
+    return order, place[order]
+
+
+def _distances(place: np.ndarray, first: np.ndarray, last: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the distances of rows from the nearest and the second nearest anomaly, in rows; both (B,)."""
+    far = 1 << 60
+    starts, ends = np.r_[first, far, far], np.r_[-far, -far, last]
+    after = np.searchsorted(first, place)
+    found = [starts[after] - place, starts[after + 1] - place, place - ends[after + 1], place - ends[after]]
+    near, second = np.partition(found, 1, axis=0)[:2]
+    return near, second
+
+
+def _best(rank: np.ndarray, place: np.ndarray, first: np.ndarray, last: np.ndarray, reach: int) -> np.ndarray:
+    """Return the least rank in each anomaly with `reach` rows on either side; those that meet are one."""
+    ends = np.flatnonzero(first[1:] - last[:-1] > 2 * reach)
+    low = np.searchsorted(place, first[np.r_[0, ends + 1]] - reach)
+    high = np.searchsorted(place, last[np.r_[ends, len(last) - 1]] + reach, side="right")
+    return np.asarray(np.minimum.reduceat(np.r_[rank, rank.max()], np.stack([low, high], axis=1).ravel())[::2])
 
 
 def event_f1(flagged: np.ndarray, event: np.ndarray) -> float:

@@ -247,11 +247,11 @@ class Predictor(contracts.Predictor):
         return answers | {"score": score, "is_anomaly": (score > calibration["threshold"]).astype(np.int64)}
 
     def _known(self, about: dict[str, Any]) -> np.ndarray:
-        """Return the number that training gave to the series of each row, -1 for series that it did not see, (B,)."""
+        """Return the number of the series of each row as in training, (B,); new series have higher ones."""
         if "group_keys" not in self.meta:
             return np.zeros(len(about["rows"]), dtype=np.int64)
         number = {key: place for place, key in enumerate(self.meta["group_keys"])}
-        known = [number.get(_windows.group_key(name), -1) for name in about["table"].group_names]
+        known = [number.setdefault(_windows.group_key(name), len(number)) for name in about["table"].group_names]
         return np.array(known)[about["group"]]
 
     def labelled(self, path: Path, num_steps: int) -> Labelled:

@@ -2,10 +2,13 @@
 
 import hashlib
 import json
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score
 
 from bench.config.contracts import DetectionTask, Sampling, ranking_metric, scores_on_test
@@ -79,7 +82,7 @@ def test_validation_chooses_by_errors_and_detection_ranks(task):
     val, test = task.split("val", 60), task.split("test", 120)
     assert set(task.score(last_period(val), val)) == {"mse", "mae", "mase"}
     scores = scores_on_test(task, last_period(test), test, last_period(val), val)
-    assert set(scores) == {"mse", "mae", "mase", "average_precision", "event_f1", "peak_accuracy", "nab"}
+    assert set(scores) == {"mse", "mae", "mase", "average_precision", "vus_pr", "event_f1", "peak_accuracy", "nab"}
     assert scores["peak_accuracy"] == 1
     assert 0.3 < scores["average_precision"] < 1  # the forecast one period later is wrong as well
     perfect = test.y + np.isin(test.marks[:, _detection.ROW], SPIKES)[:, None]
@@ -164,6 +167,106 @@ def test_average_precision_is_that_of_scikit_learn(seed):
     score, anomalous = rng.integers(0, 30, 200) / 7, rng.random(200) < 0.1
     expected = average_precision_score(anomalous, score)
     assert _detection.average_precision(score, anomalous) == pytest.approx(expected)
+
+
+EXAMPLE = marks_of((3, 3), (20, 26), (31, 33), (58, 59), rows=60)
+SCORES = {
+    "few": np.arange(60) * 37 % 11,
+    "all": np.arange(60) * 37 % 61,
+    "near": (np.arange(60) * 37 % 61) * (1 + (EXAMPLE[:, 2] > 0)) + 30 * np.roll(EXAMPLE[:, 2] > 0, 2),
+}
+
+
+@pytest.mark.parametrize(
+    ("scores", "buffer", "expected"),
+    [
+        ("few", 0, 0.18423858465359383),
+        ("few", 9, 0.368641725571735),
+        ("few", 30, 0.6854139627090617),
+        ("all", 1, 0.2607878403096321),
+        ("all", 9, 0.45122724056187896),
+        ("all", 30, 0.7264791575853548),
+        ("near", 9, 0.8650442334755946),
+        ("near", 30, 0.9442022507861093),
+    ],
+)
+def test_the_volume_under_the_surface_is_that_of_its_authors(scores, buffer, expected):
+    # RangeAUC_volume_opt of TSB-AD 1.5, with as many thresholds as rows
+    assert _detection.vus_pr(SCORES[scores], EXAMPLE, buffer) == pytest.approx(expected, rel=1e-12)
+
+
+@st.composite
+def scored_rows(draw):
+    """Scores and marks of one or two series in which rows may be missing, at least one of them anomalous."""
+    numbers = draw(st.lists(st.sampled_from([0, 0, 1]), min_size=2, max_size=60))
+    anomalous = np.array(draw(st.lists(st.booleans(), min_size=len(numbers), max_size=len(numbers))))
+    anomalous[draw(st.integers(0, len(numbers) - 1))] = True
+    series = np.sort(np.array(numbers))
+    gaps = np.array(draw(st.lists(st.sampled_from([1, 1, 2, 9]), min_size=len(numbers), max_size=len(numbers))))
+    rows = np.concatenate([np.cumsum(gaps[series == number]) for number in np.unique(series)])
+    begins = anomalous & ~(np.r_[False, anomalous[:-1]] & (np.diff(series, prepend=-1) == 0))
+    marks = np.stack([series, rows, np.where(anomalous, np.cumsum(begins), 0)], axis=1)
+    score = np.array(draw(st.lists(st.integers(-5, 5), min_size=len(numbers), max_size=len(numbers))))
+    return score.astype(float), marks
+
+
+@given(scored_rows(), st.integers(0, 25))
+def test_the_volume_is_a_share_that_only_the_order_of_scores_decides(rows, buffer):
+    score, marks = rows
+    found = _detection.vus_pr(score, marks, buffer)
+    assert 0 <= found <= 1 + 1e-12
+    assert _detection.vus_pr(np.exp(score), marks, buffer) == found
+    shuffled = np.random.default_rng(0).permutation(len(score))
+    assert _detection.vus_pr(score[shuffled], marks[shuffled], buffer) == pytest.approx(found, rel=1e-12)
+
+
+@given(scored_rows(), st.integers(0, 25))
+def test_the_volume_is_1_if_and_only_if_anomalous_rows_have_the_highest_scores(rows, buffer):
+    score, marks = rows
+    anomalous = marks[:, _detection.EVENT] > 0
+    assert _detection.vus_pr(score + 100 * anomalous, marks, buffer) == pytest.approx(1, rel=1e-12)
+    if not anomalous.all():
+        assert _detection.vus_pr(score - 100 * anomalous, marks, buffer) < 1 - 1e-9
+
+
+@given(scored_rows())
+def test_without_a_buffer_the_volume_is_the_average_precision_of_one_anomaly(rows):
+    score, marks = rows
+    one = marks[:, _detection.EVENT] == marks[:, _detection.EVENT].max()
+    marks = np.where([False, False, True], one[:, None], marks)
+    precision = _detection.average_precision(score, one)
+    assert _detection.vus_pr(score, marks, 0) == pytest.approx(precision, rel=1e-12)
+    assert _detection.vus_pr(score, marks, 1) == pytest.approx(precision, rel=1e-12)
+
+
+def test_a_buffer_ends_with_its_series_and_counts_missing_rows():
+    marks = marks_of((98, 99))
+    late, other = (
+        np.r_[np.zeros(98), 1, 1, np.full(20, 2)],
+        np.stack([np.ones(20), np.arange(20), np.zeros(20)], axis=1),
+    )
+    both = np.concatenate([marks, other.astype(int)])
+    alone = _detection.vus_pr(late, both)
+    assert alone == pytest.approx(2 / 22, abs=0.1)  # the 20 rows of the other series are false alarms
+    near = both.copy()
+    near[100:, :2] = np.stack([np.zeros(20), np.arange(100, 120)], axis=1)
+    assert _detection.vus_pr(late, near) > 3 * alone  # in the same series they would be near the anomaly
+    near[100:, 1] += 1_000
+    assert _detection.vus_pr(late, near) == pytest.approx(alone)
+
+
+def test_a_constant_score_has_the_share_of_rows_at_anomalies():
+    marks = marks_of((3000, 3099), (7000, 7099), rows=10_000)
+    weight = 200 + np.array([4 * np.sqrt(1 - np.arange(1, b // 2 + 1) / max(b, 1)).sum() for b in range(101)])
+    assert _detection.vus_pr(np.ones(10_000), marks) == pytest.approx(weight.mean() / 10_000)
+
+
+def test_the_volume_of_100_000_rows_takes_about_a_second():
+    rng, rows = np.random.default_rng(0), 100_000
+    marks = np.stack([np.zeros(rows), np.arange(rows), np.arange(rows) % 2 * np.arange(rows)], axis=1).astype(int)
+    start = time.process_time()
+    assert _detection.vus_pr(rng.random(rows), marks) > 0.9
+    assert time.process_time() - start < 5
 
 
 def test_an_example_of_the_numenta_benchmark_has_its_published_score():
@@ -276,3 +379,18 @@ def test_a_file_without_labels_is_scored_by_row_and_group(tmp_path):
     assert list(table) == ["file", "row", "score", "is_anomaly"]
     rows = [(g, r) for g, r, f in zip(*(table[key] for key in ("file", "row", "is_anomaly")), strict=True) if f]
     assert rows == [("b", 61), ("b", 73), ("c", 61), ("c", 73)]
+
+
+def test_series_that_training_did_not_see_are_series_of_their_own(tmp_path):
+    paths = [wave(tmp_path / "a.csv", spikes=(250,)), wave(tmp_path / "b.csv", spikes=(250,), phase=1.0)]
+    task = make(*paths, group="file", time=None)
+    folder = tmp_path / "new"
+    folder.mkdir()
+    for name in ("c", "b", "d"):
+        wave(folder / f"{name}.csv", spikes=(60,), rows=80)
+    found = predictor(task, group="file", time=None)
+    labelled = found.labelled(folder, task.num_steps)
+    assert np.unique(labelled.batch.marks[:, _detection.SERIES]).tolist() == [1, 2, 3]
+    scores = found.scores(LastPeriod().outputs(labelled.batch.x, labelled.batch.length), labelled.batch)
+    assert scores["peak_accuracy"] == 1
+    assert 0 < scores["vus_pr"] < 1

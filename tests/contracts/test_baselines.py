@@ -287,7 +287,7 @@ def test_an_isolation_forest_scores_as_that_of_scikit_learn(fitted, task_of):
     np.testing.assert_allclose(found.scored(test, task), -forest.score_samples(windows[1]), rtol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["isolation_forest", "rolling_z_score"])
+@pytest.mark.parametrize("name", ["isolation_forest", "matrix_profile", "rolling_z_score"])
 def test_detectors_find_what_is_far_from_normal_and_a_random_score_does_not(fitted, task_of, name):
     task = task_of("anomaly")
     test = task.spread("test", 10_000)

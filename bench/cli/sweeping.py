@@ -82,10 +82,7 @@ def plan(file: Path | None, as_json: bool, frontier: bool, memory_gb: float | No
     sweep later compares the prediction with the actual values.
     """
     from bench.cli.screen import Screen, print_answers, print_tables
-    from bench.errors import DeclarationError
 
-    if options["engine"] == "ray":
-        raise DeclarationError("--engine ray: bench plan measures on this machine; leave the option out")
     screen = Screen()
     prepared = _prepare(file, options, screen)
     from bench.sweeps import estimate

@@ -16,13 +16,10 @@ from bench.config.settings import RunConfig
 from bench.errors import BenchError, StoreError
 from bench.results.cell_runs import CellRuns
 from bench.results.record import RunRecord, add_crash, all_records, read_crashes
-from bench.sweeps import shared_studies
+from bench.sweeps import prepare, shared_studies
 from bench.sweeps.cells import Cell
 from bench.sweeps.disk import check_local, check_room
-from bench.sweeps.engines.cluster import RayEngine
 from bench.sweeps.engines.engine import Engine, Event, Job
-from bench.sweeps.engines.local import LocalEngine
-from bench.sweeps.engines.machine import check_gpus
 from bench.sweeps.jobs import Jobs, crash_point, run_folder
 from bench.sweeps.lock import locked, remove_leftovers
 from bench.sweeps.meter import Meter
@@ -58,7 +55,7 @@ def run(
     Without `measures_speed` there is no exclusive pass, which a sweep otherwise ends with.
     """
     began = time.monotonic() if began is None else began
-    engine = engine or _engine(plan)
+    engine = engine or prepare.make_engine(plan)
     plan.folder.mkdir(parents=True, exist_ok=True)
     try:
         check_local(plan.folder)
@@ -77,15 +74,6 @@ def run(
                 return _Coordinator(plan, display, engine, stop, timing).run(measures_speed)
     finally:
         engine.close()
-
-
-def _engine(plan: Plan) -> Engine:
-    """Return the engine that executes the runs of a sweep. Raises HardwareError."""
-    if plan.config.engine == "ray":
-        return RayEngine(plan.config, len(plan.slots))
-    if plan.device == "cuda":
-        check_gpus(plan.slots)
-    return LocalEngine(plan.slots, plan.config.stall_seconds)
 
 
 def sync(folder: Path, results: Path, say: Callable[[str], None]) -> int:

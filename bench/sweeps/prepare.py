@@ -22,6 +22,8 @@ from bench.results.record import read_spec
 from bench.sweeps import warm_starts
 from bench.sweeps.cells import Cell, make_cells
 from bench.sweeps.engines import cluster, machine
+from bench.sweeps.engines.engine import Engine
+from bench.sweeps.engines.local import LocalEngine
 from bench.sweeps.warm_starts import PORTFOLIO, Points
 from bench.wording import count
 
@@ -164,6 +166,20 @@ def _slots(config: SweepConfig) -> tuple[list[machine.Slot], str]:
         raise DeclarationError(f"--ray-address {config.ray_address}: add --engine ray")
     devices = (config.gpus, config.runs_per_gpu, config.gpus_per_run)
     return machine.make_slots(config.workers, *devices, config.threads)
+
+
+def make_engine(plan: Plan, stall_seconds: float | None = None) -> Engine:
+    """Return the engine that executes the runs of a plan. Raises HardwareError.
+
+    A run that reports nothing for `stall_seconds`, by default those of the plan, is ended.
+    """
+    stall_seconds = stall_seconds or plan.config.stall_seconds
+    if plan.config.engine == "ray":
+        config = plan.config.model_copy(update={"stall_seconds": stall_seconds})
+        return cluster.RayEngine(config, len(plan.slots))
+    if plan.device == "cuda":
+        machine.check_gpus(plan.slots)
+    return LocalEngine(plan.slots, stall_seconds)
 
 
 def _budget(config: SweepConfig) -> Budget:

@@ -13,10 +13,9 @@ from bench.config.settings import RunConfig
 from bench.errors import DeclarationError
 from bench.results.record import RunRecord, write_json
 from bench.sweeps.cells import Cell
+from bench.sweeps.engines import cluster, machine
 from bench.sweeps.engines.engine import Engine, Job
-from bench.sweeps.engines.local import LocalEngine
-from bench.sweeps.engines.machine import check_gpus, free_memory
-from bench.sweeps.prepare import Plan, run_config
+from bench.sweeps.prepare import Plan, make_engine, run_config
 
 PROBE_EPOCHS = 5  # the first warms up; the median of the others is the measurement
 MOST_SCORED = 500  # validation examples of a probe: enough to measure what one of them takes
@@ -52,10 +51,8 @@ class Prober:
     """
 
     def __init__(self, plan: Plan, engine: Engine | None = None) -> None:
-        if plan.device == "cuda":
-            check_gpus(plan.slots)
         self._is_own = engine is None
-        self._engine = engine or LocalEngine(plan.slots, stall_seconds=STALL_SECONDS)
+        self._engine = engine or make_engine(plan, STALL_SECONDS)
         self._folder = Path(tempfile.mkdtemp(prefix="bench-plan-"))
         self.start_seconds = 0.0
         """Seconds in which the server started, once for all probes."""
@@ -96,9 +93,11 @@ def epoch_seconds(record: RunRecord) -> float:
 
 
 def memory_of_a_run(plan: Plan, memory_gb: float | None) -> int:
-    """Return the bytes that one run may use: `memory_gb`, or what is free here. Raises DeclarationError."""
+    """Return the bytes that one run may use: `memory_gb`, or what is free where it runs. Raises DeclarationError."""
+    if memory_gb is None and plan.config.engine == "ray":
+        return cluster.free_memory(plan.config, plan.slots)
     if memory_gb is None:
-        return free_memory(plan.slots, plan.device)
+        return machine.free_memory(plan.slots, plan.device)
     if not 0 < memory_gb < math.inf:
         raise DeclarationError(f"--memory-gb must be a number above 0, but it is {memory_gb:g}")
     return int(memory_gb * 2**30)

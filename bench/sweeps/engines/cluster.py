@@ -6,7 +6,7 @@ import importlib.util
 import os
 import secrets
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Sequence
 from multiprocessing.connection import wait
 from pathlib import Path
@@ -81,6 +81,17 @@ def slots_of(nodes: Sequence[dict[str, Any]], config: SweepConfig) -> list[Slot]
 def _gpus(index: int, config: SweepConfig) -> str:
     first = index // config.runs_per_gpu * config.gpus_per_run
     return ",".join(str(gpu) for gpu in range(first, first + config.gpus_per_run))
+
+
+def free_memory(config: SweepConfig, slots: Sequence[Slot]) -> int:
+    """Return the bytes that one run may use if all slots are taken: of what Ray found free when a node was started.
+
+    Raises DeclarationError where runs use GPUs, whose memory Ray does not tell, and HardwareError.
+    """
+    if config.gpus != "0":
+        raise DeclarationError("--engine ray: Ray does not tell the memory of GPUs; add --memory-gb")
+    runs = Counter(slot["node"] for slot in slots)
+    return min(int(node["memory"]) // runs[node["id"]] for node in connection(config).nodes if node["id"] in runs)
 
 
 class RayEngine(Engine):
@@ -236,11 +247,11 @@ def _check_address(address: str) -> None:
 
 @functools.cache
 def _connect(address: str | None, cores: int) -> Connection:
-    environment = PATIENT | {"RAY_AUTH_MODE": "token", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
+    # The fork server may be older than the settings of Ray in this environment.
+    environment = {name: value for name, value in os.environ.items() if name.startswith("RAY_")}
+    environment |= PATIENT | {"RAY_AUTH_MODE": "token", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
     if address is None:
         environment["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
-    else:  # the fork server may be older than the token in this environment
-        environment |= {name: os.environ[name] for name in TOKENS if name in os.environ}
     opened = Connection(address, cores, environment)
     atexit.register(opened.close)  # before the fork server ends, which kills what is below it
     return opened

@@ -7,6 +7,7 @@ own it cannot end the coordinator, which then says what happened. The pipe carri
 """
 
 import asyncio
+import contextlib
 import os
 import tempfile
 import threading
@@ -153,7 +154,9 @@ class _Driver:
         except Exception as error:  # noqa: BLE001 - such as a full disk
             self._send("failed", _line(error))
             return
-        self._end(job, cause, 0.0 if started is None else time.monotonic() - started)
+        seconds = 0.0 if started is None else time.monotonic() - started
+        _wait_for_head()
+        self._end(job, cause, seconds)
 
     def _end(self, job: Job, cause: str | None, seconds: float) -> None:
         self._attempts.pop(job.id, None)
@@ -186,6 +189,15 @@ class _Driver:
     def _send(self, *message: Any) -> None:
         with self._lock:
             self._pipe.send(message)
+
+
+def _wait_for_head() -> None:
+    """Return once the head of the cluster answers: without it, all runs end, and the cluster is lost, not a run."""
+    while True:
+        with contextlib.suppress(Exception):
+            ray.nodes()
+            return
+        time.sleep(1.0)
 
 
 def _line(error: BaseException) -> str:

@@ -41,9 +41,11 @@ def added(cluster: Cluster, resources: dict) -> Node:
 
 def main(folder: Path, count: int, resources: dict) -> None:
     """Start the nodes; the head has no room for runs."""
+    os.environ["RAY_TMPDIR"] = str(folder)
+    (folder / "ray").mkdir(exist_ok=True)  # Ray writes the cluster's address there, before it makes the folder
     cluster = Cluster(
         initialize_head=True,
-        head_node_args={"num_cpus": 0, "temp_dir": str(folder / "ray"), **node_options(), "no_monitor": True},
+        head_node_args={"num_cpus": 0, **node_options(), "no_monitor": True},
     )
     nodes = []
     for number in range(count):

@@ -1,6 +1,7 @@
 """What the coordinator decides about a Ray cluster without Ray: slots, resources, and which addresses it refuses."""
 
 import importlib.util
+from types import SimpleNamespace
 
 import pytest
 
@@ -48,6 +49,14 @@ def test_runs_that_share_a_gpu_have_equal_slots():
 def test_more_workers_than_there_is_room_for_wait_for_a_cluster_that_grows():
     assert len(cluster.slots_of([SMALL], config(workers=5))) == 5
     assert cluster.slots_of([], config(workers=5)) == []
+
+
+def test_the_memory_of_a_run_is_that_of_the_fullest_node(monkeypatch):
+    monkeypatch.setattr(cluster, "connection", lambda config: SimpleNamespace(nodes=[SMALL, LARGE]))
+    assert cluster.free_memory(config(), cluster.slots_of([SMALL, LARGE], config())) == 2e9
+    assert cluster.free_memory(config(threads=3), cluster.slots_of([SMALL, LARGE], config(threads=3))) == 32e9
+    with pytest.raises(DeclarationError, match="add --memory-gb"):
+        cluster.free_memory(config(gpus="all"), cluster.slots_of([SMALL, LARGE], config(gpus="all")))
 
 
 @pytest.fixture

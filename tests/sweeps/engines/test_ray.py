@@ -18,7 +18,7 @@ import pytest
 from bench.config.sweep_settings import SweepConfig
 from bench.errors import HardwareError
 from bench.results.record import RunRecord, all_records, read_crashes, write_json
-from bench.sweeps import coordinator, prepare
+from bench.sweeps import coordinator, estimate, prepare
 from bench.sweeps.engines import cluster
 from bench.sweeps.engines.cluster import RayEngine
 from bench.sweeps.engines.engine import Event, Job
@@ -139,6 +139,10 @@ def facts(records: list[RunRecord]) -> dict[str, dict[str, Any]]:
 
 
 def test_a_sweep_on_this_machines_ray_has_the_scores_of_the_local_engine(tmp_path):
+    predicted = estimate.make(plan(tmp_path / "ray", engine="ray"), None, print)
+    assert [(cell.problem, cell.runs) for cell in predicted.cells] == [(None, 2.0)] * 2
+    assert predicted.memory_gib > 0.1
+    assert predicted.wall_seconds > sum(cell.device_seconds for cell in predicted.cells) / 2
     local, on_ray = (carry_out(plan(tmp_path / engine, engine=engine)) for engine in ("local", "ray"))
     assert len(local) == 7
     assert facts(on_ray) == facts(local)
@@ -169,36 +173,69 @@ def starts(folder: Path) -> dict[str, int]:
     return {path.parent.name: len(path.read_text().split()) for path in folder.rglob("starts.txt")}
 
 
-def when(is_true: Callable[[], bool], act: Callable[[], None]) -> threading.Thread:
-    def watch() -> None:
-        while not is_true():
-            time.sleep(0.05)
-        act()
-
-    thread = threading.Thread(target=watch, daemon=True)
-    thread.start()
-    return thread
+def wait_until(is_true: Callable[[], object], seconds: float = 120) -> None:
+    end = time.monotonic() + seconds
+    while not is_true():
+        assert time.monotonic() < end
+        time.sleep(0.05)
 
 
 def num_records(results: Path) -> int:
     return sum(1 for _ in results.rglob("record.json"))
 
 
-def test_a_killed_node_loses_and_doubles_nothing(tmp_path, nodes):
+def processes(cache: Path, words: bytes = b"") -> set[int]:
+    """Return the processes of the nodes whose caches begin with this path, of those with `words` in their command."""
+    mark = f"BENCH_CACHE_DIR={cache}".encode()
+    found = [path.parent for path in Path("/proc").glob("[0-9]*/environ") if mark in _read(path)]
+    return {int(path.name) for path in found if words in _read(path / "cmdline")}
+
+
+def runs(cache: Path) -> set[int]:
+    """Return the processes of runs on these nodes; a node keeps the process from which they are forked."""
+    servers = processes(cache, b"engines.forkserver")
+    return {pid for pid in servers if _parent(pid) in servers}
+
+
+def _parent(pid: int) -> int:
+    return int((_read(Path(f"/proc/{pid}/stat")).rsplit(b")", 1)[-1].split() or [0, 0])[1])
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
+
+
+def _kill_during_a_run(results: Path, node: Path, words: bytes = b"") -> set[int]:
+    before = num_records(results)
+    wait_until(lambda: num_records(results) >= before + 2 and runs(node))
+    found = processes(node, words)
+    for pid in found:
+        os.kill(pid, signal.SIGKILL)
+    return found
+
+
+def test_a_lost_node_and_a_killed_worker_lose_and_double_nothing(tmp_path, nodes):
     running = nodes(2, {"BENCH_STUB_SECONDS": "4"})
     made, engine = stub_sweep(tmp_path)
     assert len(made.slots) == 2
-    under_way = running.folder / "node0" / "runs"  # of the node that is killed
-    killer = when(
-        lambda: num_records(tmp_path) >= 2 and any("starts.txt" in names for *_, names in os.walk(under_way)),
-        lambda: os.kill(running.raylets[0], signal.SIGKILL),  # its worker lives on for some seconds
-    )
+    killed: list[set[int]] = []
+
+    def kill() -> None:  # a node with all that runs there, and then the worker of Ray that has a run of the other node
+        killed.append(_kill_during_a_run(tmp_path, running.folder / "node0"))
+        killed.append(_kill_during_a_run(tmp_path, running.folder / "node1", b"ray::bench"))
+
+    killer = threading.Thread(target=kill, daemon=True)
+    killer.start()
     records = carry_out(made, engine)
     killer.join(1)
-    assert not killer.is_alive()
+    assert len(killed) == 2
+    assert len(killed[1]) == 1
     assert {record.state for record in records} == {"complete"}
     assert len(records) == 10
-    assert {cause for record in records for cause in record.crashes} <= {"node_lost", "killed"}
+    assert sorted(cause for record in records for cause in record.crashes) == ["killed", "node_lost"]
     assert set(starts(made.folder).values()) == {1}
     assert not list(made.folder.rglob(".*.[0-9]*"))
 
@@ -207,7 +244,12 @@ def test_a_lost_cluster_stops_the_sweep_and_another_resumes_it(tmp_path, nodes, 
     monkeypatch.setenv("RAY_gcs_rpc_server_reconnect_timeout_s", "5")
     first = nodes(2, {"BENCH_STUB_SECONDS": "3"})
     made, engine = stub_sweep(tmp_path)
-    when(lambda: num_records(tmp_path) >= 3, lambda: os.kill(first.head, signal.SIGKILL))
+
+    def kill() -> None:
+        wait_until(lambda: num_records(tmp_path) >= 3)
+        os.kill(first.head, signal.SIGKILL)
+
+    threading.Thread(target=kill, daemon=True).start()
     with pytest.raises(HardwareError, match=r"the Ray cluster at .*; .* run the same command to resume"):
         carry_out(made, engine)
     first.stop()
@@ -222,42 +264,42 @@ def test_a_lost_cluster_stops_the_sweep_and_another_resumes_it(tmp_path, nodes, 
     assert finished.items() <= {record.config.run: record for record in all_records(made.folder)}.items()
 
 
-def test_a_killed_coordinator_takes_its_tasks_along_and_resumes(tmp_path, nodes):
-    running = nodes(2, {"BENCH_STUB_SECONDS": "6"})
-    words = ["--dataset", "latch", "--length", "8", "--models", "gru,mlp,lstm", "--budget", "smoke", "--name", "s"]
+def stub_command(results: Path) -> subprocess.Popen[str]:
+    """Start the command of a sweep on the cluster in RAY_ADDRESS, whose runs are stubs."""
     code = (
-        "import sys; from bench.sweeps.engines import cluster; cluster.RUN = cluster.RayEngine.__init__.__defaults__; "
-        f"cluster.RayEngine.__init__.__defaults__ = ('{STUB}:run', ['{STUB}']); "
-        "from bench.cli.commands import main; sys.argv[0] = 'bench'; main()"
+        "import sys; from bench.sweeps.engines import cluster; from bench.cli.commands import main; "
+        f"cluster.RayEngine.__init__.__defaults__ = ('{STUB}:run', ['{STUB}']); sys.argv[0] = 'bench'; main()"
     )
-    command = [sys.executable, "-c", code, "sweep", *words, "--engine", "ray", "--results", str(tmp_path)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=HERE.parents[2])
-    while num_records(tmp_path) < 1:
-        assert process.poll() is None
-        time.sleep(0.1)
-    before = num_records(tmp_path)
-    time.sleep(2.0)
-    process.kill()
-    process.wait()
-    time.sleep(3.0)
-    mark = f"BENCH_CACHE_DIR={running.folder}/node".encode()
-    stubs = [
-        path
-        for path in Path("/proc").glob("[0-9]*/environ")
-        if mark in _read(path) and b"forkserver" in _read(path.with_name("cmdline"))
-    ]
-    assert stubs == []
-    made, engine = stub_sweep(tmp_path)
-    records = carry_out(made, engine)
-    assert before <= len(records) == 10
-    assert set(starts(made.folder).values()) == {1}
+    words = ["--dataset", "latch", "--length", "8", "--models", "gru,mlp,lstm", "--budget", "smoke", "--name", "s"]
+    return subprocess.Popen(
+        [sys.executable, "-c", code, "sweep", *words, "--engine", "ray", "--results", str(results)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        cwd=HERE.parents[2],
+    )
 
 
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError:
-        return b""
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGKILL, -9), (signal.SIGINT, 130)])
+def test_a_command_that_is_killed_or_stopped_takes_its_runs_along_and_resumes(tmp_path, nodes, number, status):
+    running = nodes(2, {"BENCH_STUB_SECONDS": "6"})
+    command = stub_command(tmp_path)
+    wait_until(lambda: num_records(tmp_path) >= 1 and len(runs(running.folder / "node")) == 2)
+    command.send_signal(number)
+    output, _ = command.communicate(timeout=60)
+    assert command.returncode == status, output
+    wait_until(lambda: not runs(running.folder / "node"), 10)
+    finished = {record.config.run: record for record in all_records(tmp_path / "sweeps/s")}
+    assert 1 <= len(finished) < 10
+    command = stub_command(tmp_path)
+    output, _ = command.communicate(timeout=300)
+    assert command.returncode == 0, output
+    records = {record.config.run: record for record in all_records(tmp_path / "sweeps/s")}
+    assert finished.items() <= records.items()
+    assert len([run for run in records if not run.endswith("-speed")]) == 10
+    assert {record.state for record in records.values()} == {"complete"}
+    assert [record.crashes for record in records.values() if record.crashes] == []
+    assert set(starts(tmp_path).values()) == {1}
 
 
 def job(results: Path, name: str, ask_pruner: bool = False) -> Job:

@@ -4,7 +4,6 @@ import json
 import re
 
 import pytest
-from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 from mlflow import MlflowClient
@@ -17,14 +16,9 @@ from bench.config.sweep_settings import SweepConfig, join_names, split_names
 from bench.results.metrics import METRICS
 from bench.sweeps import prepare as plans
 from bench.tracking import store
+from tests.cli.calls import call
 
 SWEEP = ["sweep", "--dataset", "latch", "--length", "8", "--models", "gru,mlp", "--budget", "smoke"]
-
-
-def call(*words: str) -> tuple[int, str, str]:
-    result = CliRunner().invoke(main, list(words))
-    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-    return result.exit_code, result.stdout, result.stderr
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""Your own file: what is inferred, shown, frozen and refused before anything trains."""
+"""Your own file as a dataset: how it may be written, its name and splits, what is remarked and what is refused."""
 
 import json
 import os
@@ -8,197 +8,20 @@ import socket
 import subprocess
 import sys
 import time
-import tomllib
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
-from click.testing import CliRunner
-from hypothesis import given
-from hypothesis import strategies as st
 
 from bench.cli.commands import main
-from bench.config import datasets, plugins
+from bench.config import datasets
 from bench.config.sweep_settings import SweepConfig
-from bench.data import cards, own_data
-from bench.errors import BenchError, DeclarationError
-from tests.makers import hourly, long_table, recordings, reviews, series, tagged
+from bench.data import own_data
+from bench.errors import BenchError
+from tests.data.own_files import make
+from tests.makers import hourly, long_table, recordings, series, tagged
 
 ROOT = Path(__file__).parents[2]
-QUICK = ("--models", "gru,mlp", "--budget", "smoke", "--workers", "2")
-
-
-def call(*words: str) -> tuple[int, str, str]:
-    result = CliRunner().invoke(main, [str(word) for word in words])
-    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-    return result.exit_code, result.stdout, result.stderr
-
-
-def command(folder: Path, *words: str) -> tuple[int, str, str]:
-    """Run the command line as a user does: in a process of its own, in the user's folder."""
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    line = [sys.executable, "-m", "bench", *map(str, words)]
-    done = subprocess.run(line, capture_output=True, text=True, cwd=folder, env=environment, timeout=280)
-    return done.returncode, done.stdout, done.stderr
-
-
-CLASSIFIED = {
-    "reviews.csv": (reviews, ()),
-    "reviews.tsv": (reviews, ("--tokens", "character")),
-    "reviews.jsonl": (reviews, ()),
-    "series.ts": (series, ()),
-    "series.npz": (series, ()),
-    "series.npy": (series, ("--data", "labels.npy")),
-    "rows.csv": (series, ()),
-    "long.csv": (lambda path: long_table(path, "label"), ("--group", "id", "--label", "label")),
-    "tones": (recordings, ()),
-}
-
-
-def make(*paths: Path, **options) -> own_data.Own:
-    own = own_data.make(SweepConfig(data=list(paths), **options))
-    assert own is not None
-    return own
-
-
-# Whole sweeps
-
-
-@pytest.mark.usefixtures("quick_tables")
-def test_a_forecast_of_ones_own_file(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    hourly(tmp_path / "my load.csv", more=",5", first="timestamp,load,five")
-    words = ("sweep", "--data", "my load.csv", "--target", "load", "--time", "timestamp", "--length", "12")
-    words += ("--task", "forecasting", "--horizon", "4", "--features", "five", *QUICK)
-    status, output, errors = call(*words, "--save-card")
-    assert status == 0, output + errors
-    assert (
-        "my load.csv: 600 rows, delimiter ',', utf-8; time = timestamp (hourly); target = load; features five; "
-        "horizon = 4; season none (--season); splits by time 70/10/20" in errors
-    )
-    assert "column 'five': constant (5)" in errors
-    assert "* my_load at 12: " in output
-    assert "600 rows" in "".join(errors.splitlines()[:4])  # before anything trains
-
-    # The same command goes on; the saved card is the same data.
-    status, _, errors = call(*words)
-    assert status == 0, errors
-    assert "4 runs are done" in errors
-    (sweep,) = (tmp_path / "results/sweeps").iterdir()
-    frozen = json.loads((sweep / "sweep.json").read_text())
-    assert frozen["card"]["files"][0]["path"] == str(tmp_path / "my load.csv")
-    assert "--data 'my load.csv' --task forecasting --target load" in frozen["command"]
-    card = datasets.read("my_load", tmp_path / "datasets")
-    assert card.fingerprint == frozen["spec"]["dataset my_load"]
-
-    # Another file under the same name is refused by name.
-    hourly(tmp_path / "my load.csv", rows=500, more=",5", first="timestamp,load,five")
-    status, _, errors = call(*words)
-    assert status == 2
-    assert f"data file {tmp_path / 'my load.csv'} was sha256" in errors
-    assert "Traceback" not in errors
-
-
-@pytest.mark.slow
-def test_a_regression_on_ones_own_file(tmp_path):
-    long_table(tmp_path / "slopes.csv", "target")
-    words = ("sweep", "--data", "slopes.csv", "--task", "regression", "--target", "target", "--group", "id", *QUICK)
-    status, output, errors = command(tmp_path, *words)
-    assert status == 0, output + errors
-    assert "60 sequences" in errors
-    assert "* slopes at 8: " in output
-
-
-@pytest.mark.slow
-def test_a_classification_of_ones_own_texts(tmp_path):
-    reviews(tmp_path / "reviews.csv")
-    words = ("sweep", "--data", "reviews.csv", "--text", "text", "--label", "label", "--length", "4", *QUICK)
-    status, output, errors = command(tmp_path, *words)
-    assert status == 0, output + errors
-    assert "reviews.csv: 120 sequences of 2 classes, delimiter ',', utf-8; text = text; label = label" in errors
-    assert "* reviews at 4: " in output
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", CLASSIFIED)
-def test_a_classification_of_every_kind_of_file(tmp_path, name):
-    write, options = CLASSIFIED[name]
-    write(tmp_path / name)
-    words = ("sweep", "--data", name, *options, *QUICK, "--save-card", "--task", "classification")
-    status, output, errors = command(tmp_path, *words)
-    assert status == 0, output + errors
-    assert f"* {Path(name).stem} at " in output
-    status, _, errors = command(tmp_path, "plan", "--dataset", Path(name).stem, *QUICK)  # of the saved card
-    assert status == 0, errors
-
-
-def test_a_plan_takes_the_same_options(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    hourly(tmp_path / "load.csv")
-    words = ("plan", "--data", "load.csv", "--length", "12", "--horizon", "4", "--models", "mlp", "--budget", "smoke")
-    status, output, errors = call(*words)
-    assert status == 0, errors
-    assert "target = load" in errors
-    assert "load" in output
-
-
-# Inferred
-
-
-def test_the_only_dates_and_the_only_numbers_are_time_and_target(tmp_path):
-    own = make(hourly(tmp_path / "load.csv"))
-    assert own.card.task == "forecasting"
-    assert own.card.arguments["time"] == "timestamp"
-    assert own.card.arguments["target"] == ["load"]
-    assert own.card.lengths == [48, 96]  # two seasons of hours, and twice that
-    assert own.card.source == "load.csv"
-    assert own.card.licence == "your own"
-
-
-@pytest.mark.parametrize("name", CLASSIFIED)
-def test_what_is_to_be_classified_is_inferred(tmp_path, name):
-    write, options = CLASSIFIED[name]
-    path = write(tmp_path / name)
-    others = [tmp_path / "labels.npy"] if path.suffix == ".npy" else []
-    own = make(path, *others, **({"group": "id"} if name == "long.csv" else {}))
-    reader = {".ts": "ts", ".npz": "arrays", ".npy": "arrays", "": "wav"}.get(path.suffix)
-    reader = reader or ("text" if "reviews" in name else "table")
-    assert (own.card.task, own.card.arguments["reader"]) == ("classification", reader)
-    assert "splits stratified 80/10/10" in own.remarks[0]
-    own_data.save(own, tmp_path / "cards")
-    saved = datasets.read(own.card.name, tmp_path / "cards")
-    assert saved == own.card
-    assert saved.at(saved.lengths[-1]).counts["train"] > 10
-
-
-def test_labels_of_words_are_not_classes_of_texts(tmp_path):
-    own = make(tagged(tmp_path / "words.csv"), group="sentence", label="label")
-    assert own.card.task == "tagging"
-    assert make(tagged(tmp_path / "w.csv"), group="sentence", label="label", text="token").card.task == "classification"
-
-
-def test_the_only_column_of_several_words_is_the_text_beside_numbers(tmp_path):
-    path = tmp_path / "stars.csv"
-    rows = [f"{row},{1 + row % 3},a {('fine', 'poor', 'dull')[row % 3]} film no {row},de" for row in range(90)]
-    path.write_text("id,stars,body,country\n" + "\n".join(rows) + "\n")
-    own = make(path, label="stars")
-    read = {"reader": "text", "text": "body", "label": "stars"}
-    assert own.card.arguments.items() >= read.items()
-    assert "text = body (not used: id, country)" in own.remarks[0]
-    assert make(path, label="stars", features=["body"]).card.arguments.items() >= read.items()
-    path.write_text(path.read_text().replace("body,country", "body,title").replace(",de", ",a title"))
-    with pytest.raises(DeclarationError, match=r"texts in body, title; name the one to classify with --text"):
-        make(path, label="stars")
-
-
-def test_the_rows_of_a_sequence_need_its_id(tmp_path):
-    path = long_table(tmp_path / "long.csv", "label")
-    with pytest.raises(DeclarationError, match="texts in id; name the id of sequences of several rows with --group"):
-        make(path, label="label")
-    path.write_text(path.read_text().replace("\ns", "\n"))  # the ids are numbers
-    with pytest.raises(DeclarationError, match="each row is read as a sequence: .* name its id with --group"):
-        make(path, label="label", lengths=[30])
 
 
 def test_how_a_file_is_written_can_be_said(tmp_path):
@@ -214,62 +37,6 @@ def test_how_a_file_is_written_can_be_said(tmp_path):
     assert "ž" in make(book, encoding="cp1250").card.at(8).meta["vocabulary"]
 
 
-def test_tables_of_parquet_are_classified(tmp_path):
-    pd.read_csv(reviews(tmp_path / "a.csv")).to_parquet(tmp_path / "texts.parquet")
-    pd.read_csv(long_table(tmp_path / "b.csv", "label")).to_parquet(tmp_path / "long.parquet")
-    pd.read_csv(tagged(tmp_path / "c.csv")).to_parquet(tmp_path / "words.parquet")
-    for name, options in (
-        ("texts", {}),
-        ("long", {"label": "label", "group": "id"}),
-        ("words", {"task": "tagging", "group": "sentence"}),
-    ):
-        found, expected = (
-            make(tmp_path / each, **options).card
-            for each in (f"{name}.parquet", {"texts": "a.csv", "long": "b.csv", "words": "c.csv"}[name])
-        )
-        length = found.lengths[-1]
-        known = ("counts", "num_steps", "input_size", "output_size")
-        assert [getattr(found.at(length), key) for key in known] == [getattr(expected.at(length), key) for key in known]
-
-
-def faults(path, label="fault"):
-    hourly(path, first=f"timestamp,load,{label}", more=",0")
-    lines = path.read_text().splitlines()
-    lines[451] = lines[451].removesuffix("0") + "1"
-    path.write_text("\n".join(lines) + "\n")
-    return path
-
-
-def test_anomalies_are_scored_by_a_label_and_without_one_the_summary_says_what_is_compared(tmp_path):
-    file = faults(tmp_path / "faults.csv")
-    own = make(file, task="anomaly", label="fault")
-    assert own.card.arguments == {
-        "target": ["load"],
-        "time": "timestamp",
-        "label": "fault",
-        "files": own.card.arguments["files"],
-    }
-    told = "\n".join(own.remarks)
-    assert "splits by the order of rows in each series 40/10/50" in told
-    assert "label = fault, used for scores" in told
-    assert "1 of 300 rows in the test part are labelled as anomalous, in 1 stretch" in told
-    without = make(file, task="anomaly", target=["load"])
-    assert "label" not in without.card.arguments
-    assert "label none: models are compared by the error of their forecasts" in "\n".join(without.remarks)
-    with pytest.raises(DeclarationError, match="name the column to forecast or predict with --target NAME"):
-        make(file, task="anomaly")
-    with pytest.raises(DeclarationError, match="--horizon is not an option of anomaly"):
-        make(file, task="anomaly", label="fault", horizon=3)
-
-
-@pytest.mark.parametrize("name", ["mails", "mails.tar.gz", "x.npy"])
-@pytest.mark.parametrize("task", ["forecasting", "regression", "tagging", "language_modelling"])
-def test_what_holds_examples_of_classes_is_no_table_or_text(tmp_path, name, task):
-    (tmp_path / name).write_bytes(b"x") if "." in name else (tmp_path / name).mkdir()
-    with pytest.raises(BenchError, match=rf"{name}: --task {task} needs (a table|a text file).*; save the data as one"):
-        make(tmp_path / name, task=task)
-
-
 def test_an_archive_of_texts_is_as_its_folder(tmp_path):
     for number in range(30):
         path = tmp_path / "mails" / ("ham", "spam")[number % 2] / f"{number}.txt"
@@ -281,59 +48,11 @@ def test_an_archive_of_texts_is_as_its_folder(tmp_path):
     assert archive.remarks[0].removeprefix("mails.tar.gz") == folder.remarks[0].removeprefix("mails")
 
 
-def test_columns_without_names_are_numbered(tmp_path):
-    file = hourly(tmp_path / "load.csv")
-    file.write_text(file.read_text().partition("\n")[2])
-    own = make(file, no_header=True, horizon=4)
-    assert (own.card.arguments["time"], own.card.arguments["target"]) == ("1", ["2"])
-    assert own.card.arguments["header"] is False
-
-
 def test_a_spreadsheet_is_told_how_to_be_saved(tmp_path):
     path = tmp_path / "load.xlsx"
     path.write_bytes(b"PK\x03\x04" + bytes(60))
     with pytest.raises(BenchError, match="load.xlsx: not a text file but an Excel or zip file; save the table as CSV"):
         make(path)
-
-
-def test_a_file_of_a_german_spreadsheet(tmp_path):
-    lines = [f"{1 + row // 24:02d}.03.2026 {row % 24:02d}:00;{row % 24},5;" for row in range(240)]
-    path = tmp_path / "Zähler Süd.csv"
-    path.write_bytes(("Zeit;Last München [MW];\r\n" + "\r\n".join(lines)).encode("cp1252"))
-    own = make(path, horizon=2)
-    assert own.card.arguments["target"] == ["Last München [MW]"]
-    assert own.remarks[0].startswith(
-        "Zähler Süd.csv: 240 rows, delimiter ';', cp1252, decimal commas; time = Zeit (hourly); target = Last München [MW]"
-    )
-    assert own.remarks[2:4] == [
-        "Zähler Süd.csv: line 1, byte 11, is not UTF-8; read as Windows-1252 (--encoding)",
-        "Zähler Süd.csv: numbers are read with decimal commas",
-    ]
-
-
-@pytest.mark.parametrize(
-    ("name", "options", "reader"),
-    [("long", {"group": "id", "label": "label"}, "table"), ("rows", {}, "table"), ("reviews", {}, "text")],
-)
-def test_classes_of_a_parquet_file_are_those_of_the_same_csv(tmp_path, name, options, reader):
-    write = {"long": lambda path: long_table(path, "label"), "rows": series, "reviews": reviews}[name]
-    text = write(tmp_path / f"{name}.csv")
-    pd.read_csv(text).to_parquet(tmp_path / f"{name}.parquet")
-    own = [make(path, **options).card for path in (text, tmp_path / f"{name}.parquet")]
-    assert own[1].arguments["reader"] == reader
-    tasks = [each.at(each.lengths[-1]) for each in own]
-    if name == "reviews":  # parted by the hashes of their names, which hold that of the file
-        assert sum(tasks[0].counts.values()) == sum(tasks[1].counts.values())
-        assert tasks[0].meta["classes"] == tasks[1].meta["classes"]
-    elif name == "long":
-        for part in ("train", "val", "test"):
-            np.testing.assert_array_equal(tasks[0].split(part, 99).x, tasks[1].split(part, 99).x)
-            np.testing.assert_array_equal(tasks[0].split(part, 99).y, tasks[1].split(part, 99).y)
-
-
-def test_a_column_is_one_thing(tmp_path):
-    with pytest.raises(BenchError, match=r"load\.csv: column 'load' is both --target and --group; remove one of them"):
-        make(hourly(tmp_path / "load.csv"), target=["load"], group="load", task="forecasting")
 
 
 def test_a_target_with_gaps_leaves_their_windows_out_and_says_how_many(tmp_path):
@@ -356,28 +75,6 @@ def test_a_file_that_may_not_be_read_is_told(tmp_path, monkeypatch):
     monkeypatch.setattr(Path, "open", refuse)
     with pytest.raises(BenchError, match=r"load\.csv: Permission denied$"):
         make(path)
-
-
-def test_labelled_texts_may_hold_what_parts_other_files(tmp_path):
-    path = tmp_path / "notes.csv"
-    path.write_text("note,label\n" + "".join(f'"a; b {row}, c",{"xy"[row % 2]}\n' for row in range(40)))
-    own = make(path, label="label", tokens="byte")
-    assert own.card.arguments == own.card.arguments | {"text": "note", "tokens": "byte"}
-
-
-def test_train_and_test_files_stay_what_they_are(tmp_path):
-    own = make(series(tmp_path / "A_TRAIN.ts"), series(tmp_path / "A_TEST.ts"))
-    assert own.card.name == "a"
-    assert own.card.arguments["splits"] == {"by": "file", "train": ["A_TRAIN.ts"], "test": ["A_TEST.ts"]}
-    assert any("equal examples: of 60 in test" in remark for remark in own.remarks)
-
-
-def test_who_is_heard_is_in_one_part_only(tmp_path):
-    own = make(recordings(tmp_path / "tones"), group="2")
-    ids, edges = (own.card.at(9).meta[key] for key in ("ids", "edges"))
-    speakers = [{name[-5] for name in ids[edges[part] : edges[part + 1]]} for part in range(3)]
-    assert sum(map(len, speakers)) == len(set.union(*speakers)) == 5
-    assert "splits by group 80/10/10" in own.remarks[0]
 
 
 @pytest.mark.parametrize("kind", ["tones", "mails"])
@@ -405,88 +102,6 @@ def test_files_that_a_file_manager_left_in_a_folder_are_ignored_and_named(tmp_pa
     ]
 
 
-def test_arrays_with_channels_first_are_read_as_their_owner_says(tmp_path):
-    rng = np.random.default_rng(0)
-    x, y = rng.normal(size=(40, 3, 9)), np.arange(40) % 2
-    np.savez(tmp_path / "a.npz", X=x, y=y)
-    np.savez(tmp_path / "b.npz", x=x.swapaxes(1, 2), y=y)
-    with pytest.raises(BenchError, match=r"a\.npz: x has shape .* choose with --layout channels-first"):
-        make(tmp_path / "a.npz")
-    own, usual = make(tmp_path / "a.npz", layout="channels-first"), make(tmp_path / "b.npz")
-    assert "40 sequences of 9 steps of 3 channels" in own.remarks[0]
-    assert "40 sequences of 9 steps of 3 channels (--layout)" in usual.remarks[0]
-    assert (own.card.at(9).input_size, own.card.at(9).num_steps) == (3, 9)
-    new = plugins.load("tasks", "classification").Predictor(own.card.arguments, own.card.at(9).meta)
-    np.testing.assert_allclose(new.read(tmp_path / "a.npz", 9).x.shape, (40, 9, 3))
-    np.savez(tmp_path / "c.npz", x_train=x, y_train=y, x_test=x[:8], y_test=y[:8])
-    parts = make(tmp_path / "c.npz", layout="channels-first").card.at(9)
-    assert parts.counts == {"train": 32, "val": 8, "test": 8}
-
-
-def test_a_missing_column_whose_name_holds_a_comma_is_to_be_quoted(tmp_path):
-    hourly(tmp_path / "load.csv", first='timestamp,"load, MW"')
-    with pytest.raises(BenchError, match=r"""in double quotes, such as '"load, MW"'"""):
-        make(tmp_path / "load.csv", target=["load", "MW"])
-    assert make(tmp_path / "load.csv", target=["load, MW"]).card.arguments["target"] == ["load, MW"]
-
-
-def test_a_folder_that_has_changed_is_another(tmp_path):
-    before = make(recordings(tmp_path / "tones")).card
-    recording = tmp_path / "tones/low/0_who0.wav"
-    content = bytearray(recording.read_bytes())
-    content[-1] ^= 1
-    recording.write_bytes(content)
-    after = make(tmp_path / "tones").card
-    assert before.files[0].size_bytes == after.files[0].size_bytes
-    assert before.fingerprint != after.fingerprint
-
-
-def test_a_card_by_hand_is_the_same_data(tmp_path):
-    file = hourly(tmp_path / "load.csv")
-    own = make(file, horizon=4, target=["load"], lengths=[12])
-    (tmp_path / "by_hand.toml").write_text(
-        'title = "Load"\ntask = "forecasting"\nkind = "real"\nlengths = [6, 12]\nlength_meaning = "hours"\n'
-        f'source = "me"\nlicence = "mine"\n[[files]]\npath = "{file}"\nsha256 = "{own.card.files[0].sha256}"\n'
-        f"size_bytes = {file.stat().st_size}\n[arguments]\n"
-        'target = ["load"]\nhorizon = 4\ntime = "timestamp"\n'
-    )
-    assert datasets.read("by_hand", tmp_path).fingerprint == own.card.fingerprint
-    own_data.save(own, tmp_path)
-    saved = datasets.read("load", tmp_path)
-    assert saved == own.card
-    assert saved.at(12).split("val", 5).x.shape == (5, 12, 1)
-
-
-texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)  # names of columns, files and classes
-values = st.recursive(
-    texts | st.integers(-(2**63), 2**63 - 1) | st.booleans() | st.floats(allow_nan=False, allow_infinity=False),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["by", "train", "shares"]), inner),
-)
-
-
-@given(
-    title=texts,
-    path=texts.map(lambda text: "x" + text.replace("\0", "").replace("..", "")),
-    arguments=st.dictionaries(st.sampled_from(["target", "splits", "time"]), values),
-)
-def test_any_card_that_is_written_is_read(title, path, arguments):
-    shared = {"title": title, "task": "t", "kind": "real", "lengths": [4], "length_meaning": "m", "source": title}
-    file = {"path": path, "sha256": "0" * 64, "size_bytes": 1}
-    card = datasets.Dataset(name="n", licence=title, files=[file], arguments=arguments, **shared)
-    found = tomllib.loads(cards.to_toml(card))
-    assert found == shared | {"licence": title, "files": [file], "arguments": arguments}
-
-
-def test_a_card_is_never_written_over(tmp_path):
-    own = make(hourly(tmp_path / "load.csv"))
-    assert "written" in own_data.save(own, tmp_path)
-    assert "exists already, with the same data" in own_data.save(own, tmp_path)
-    before = (tmp_path / "load.toml").read_text()
-    with pytest.raises(own_data.DeclarationError, match="load.toml: exists already, for other data"):
-        own_data.save(make(hourly(tmp_path / "load.csv", rows=700)), tmp_path)
-    assert (tmp_path / "load.toml").read_text() == before
-
-
 def test_what_is_handled_is_remarked(tmp_path):
     file = hourly(tmp_path / "load.csv", more=",1", first="timestamp,load,one")
     lines = file.read_text().splitlines()
@@ -499,84 +114,6 @@ def test_what_is_handled_is_remarked(tmp_path):
     assert "column 'one': 1 missing value filled" in told
     told = "\n".join(make(long_table(tmp_path / "s.csv", "target"), task="regression", group="id").remarks)
     assert "sequences of unequal length, 5 to 8 steps" in told
-
-
-# Refused
-
-GOOD = "timestamp,load\n" + "".join(f"2026-01-01 {hour:02d}:{minute:02d},{hour}.{minute}\n" for hour in range(24) for minute in (0, 30))  # fmt: skip
-TWO = "timestamp,load,wind\n" + "".join(f"2026-01-{day:02d},{day},{day}\n" for day in range(1, 29))
-
-REFUSED = {
-    "text": (GOOD.replace(",3.30", ",high"), "--target load --time timestamp", "line 9, column 'load': 'high' is not a number"),
-    "encoding": (GOOD.encode() + b"2026-01-02 00:00,\x81\xe4\n", "", "is neither UTF-8 nor Windows-1252"),
-    "header": (GOOD.partition("\n")[2].replace("2026-01-01 ", "").replace(":", ""), "", "line 1 must name the columns, but it holds numbers"),
-    "one row": ("timestamp,load\n2026-01-01,1\n", "--task forecasting", "only one row"),
-    "empty": ("", "", "empty"),
-    "column": (GOOD, "--target lod", "there is no column 'lod'; did you mean 'load'? (columns: timestamp, load)"),
-    "time": (GOOD, "--time timestmp", "no column 'timestmp'; did you mean 'timestamp'?"),
-    "which target": (TWO, "--task forecasting", "dates in timestamp; numbers in load, wind; name the column to forecast or predict with --target NAME"),
-    "which task": (TWO, "", "dates in timestamp; numbers in load, wind; choose the task: --task forecasting"),
-    "horizon": (TWO, "--task regression --target load --horizon 3", "--horizon is not an option of regression, but of forecasting"),
-    "task": (GOOD, "--task forcasting", "did you mean 'forecasting'?"),
-    "too long": (GOOD, "--task forecasting --length 99", "no window fits into the train part"),
-    "constant": ("timestamp,load\n" + "".join(f"2026-01-{day:02d},5\n" for day in range(1, 29)), "", "column 'load' has the same value in all rows"),
-    "no rows": ("timestamp,load\n", "", "no rows below the header"),
-    "no names": (GOOD.partition("\n")[2].replace(",", ",A,"), "", "line 1 must name the columns, but it holds a date like the lines below"),
-    "dataset": (GOOD, "--dataset latch", "give --data or --dataset, not both"),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("name", REFUSED)
-def test_a_mistake_is_one_line_before_anything_trains(tmp_path, monkeypatch, name):
-    monkeypatch.chdir(tmp_path)
-    text, options, complaint = REFUSED[name]
-    (tmp_path / "my.csv").write_bytes(text if isinstance(text, bytes) else text.encode())
-    status, _, errors = call("sweep", "--data", "my.csv", *options.split(), *QUICK)
-    assert status == 2
-    told = errors.splitlines()[-1]
-    assert complaint in told
-    assert "my.csv" in told or name in ("task", "dataset")
-    assert not (tmp_path / "results").exists()
-
-
-REFUSED_CLASSES = {
-    "one class": ("text,label\ngood,a\nbad,a\nfine,a\n" * 1, "", "column 'label'"),
-    "no label": ("a,b,label\n1,2,x\n2,3,\n3,4,y\n" + "4,5,x\n5,6,y\n" * 9, "", "line 3, column 'label': "),
-    "nan label": ("a,b,label\n1,2,x\n2,3,nan\n3,4,y\n" + "4,5,x\n5,6,y\n" * 9, "", "line 3, column 'label': "),
-    "horizon": ("a,b,label\n1,2,x\n2,3,y\n", "--task classification --horizon 3", "--horizon is not an option of classification, but of forecasting"),
-    "label": ("a,b,sort\n1,2,x\n2,3,y\n", "--task classification", "name the column of labels with --label NAME"),
-    "column": ("a,b,sort\n1,2,x\n2,3,y\n", "--label srot", "no column 'srot'; did you mean 'sort'?"),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("name", REFUSED_CLASSES)
-def test_a_mistake_with_classes_is_one_line(tmp_path, monkeypatch, name):
-    monkeypatch.chdir(tmp_path)
-    text, options, complaint = REFUSED_CLASSES[name]
-    (tmp_path / "my.csv").write_text(text)
-    status, _, errors = call("sweep", "--data", "my.csv", *options.split(), *QUICK)
-    assert status == 2
-    assert complaint in errors.splitlines()[-1]
-    assert "my.csv" in errors.splitlines()[-1]
-    assert not (tmp_path / "results").exists()
-
-
-def test_a_folder_without_recordings_is_refused(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "tones").mkdir()
-    for complaint in ("no .wav, .txt or .csv file in it, but nothing", "no .wav, .txt or .csv file in it, but .mp3"):
-        status, _, errors = call("sweep", "--data", "tones", *QUICK)
-        assert (status, complaint in errors) == (2, True), errors
-        (tmp_path / "tones/a.mp3").write_text("x")
-
-
-def test_options_of_a_file_need_one(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    status, _, errors = call("sweep", "--dataset", "latch", "--target", "load")
-    assert (status, "--target needs --data: it describes a file of yours" in errors) == (2, True)
-    hourly(tmp_path / "load.csv")
-    status, _, errors = call("sweep", "--data", "lod.csv")
-    assert (status, "lod.csv: no such file; did you mean 'load.csv'?" in errors) == (2, True)
 
 
 # Names and numbers
@@ -698,13 +235,6 @@ def test_what_the_system_refuses_to_open_is_one_line(tmp_path):
         assert "\n" not in str(caught.value)
 
 
-def test_a_card_that_cannot_be_written_is_one_line(tmp_path):
-    own = make(hourly(tmp_path / "load.csv"))
-    (tmp_path / "datasets").write_text("a file")
-    with pytest.raises(BenchError, match="run where you may write, or leave --save-card out"):
-        own_data.save(own, tmp_path / "datasets")
-
-
 def test_a_folder_with_pipes_and_broken_links_is_read_without_them(tmp_path):
     folder = recordings(tmp_path / "tones")
     os.mkfifo(folder / "low/pipe.wav")
@@ -743,63 +273,6 @@ def test_ten_million_rows_are_read(tmp_path):
     assert "10,000,000 rows" in remark
     assert peak / 1024 < 2048
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # in KiB, as on Linux
-
-
-def test_a_text_is_modelled_by_its_characters(tmp_path):
-    path = tmp_path / "book.txt"
-    path.write_text("It was a dark and stormy night.\n" * 60 + "Zig\n")
-    config = SweepConfig.build(None, {"data": [path], "results": tmp_path})
-    own = own_data.make(config)
-    assert (own.card.name, own.card.task, own.card.arguments["unit"]) == ("book", "language_modelling", "character")
-    assert own.card.lengths == [24]
-    assert own.remarks[0] == (
-        "book.txt: 1,924 tokens, 19 different; tokens = characters (--tokens); splits by place 90/5/5"
-    )
-    assert "book.txt: tokens that do not occur in training are read as <unk>: test 1" in own.remarks
-    words = own_data.make(
-        SweepConfig.build(None, {"data": [path], "results": tmp_path, "tokens": "word", "lengths": [8]})
-    )
-    assert words.card.arguments["unit"] == "word"
-
-
-# Tagging
-
-
-def test_sentences_with_labels(tmp_path):
-    own = make(tagged(tmp_path / "words.conllu"))
-    assert own.card.task == "tagging"
-    assert "60 sequences with 3 labels" in own.remarks[0]
-    assert "token = form; label = upos" in own.remarks[0]
-    assert own.card.split == "by hash of the tokens 80/10/10"
-    own = make(tagged(tmp_path / "words.csv"), task="tagging", group="sentence", splits=[0.6, 0.2, 0.2])
-    assert own.card.arguments["token"] == "token"
-    assert own.card.split == "by hash of the tokens 60/20/20"
-
-
-def test_a_file_for_each_part(tmp_path):
-    files = [
-        tagged(tmp_path / f"words-{part}.conllu", count) for part, count in (("train", 40), ("dev", 9), ("test", 8))
-    ]
-    own = make(*files)
-    assert own.card.split.startswith("by file: val is ")
-    assert "train 40, val 9, test 8" in own.remarks[1]
-
-
-@pytest.mark.parametrize(
-    ("name", "options", "rule"),
-    [
-        ("w.csv", {"task": "tagging"}, "name the column that distinguishes sequences with --group NAME"),
-        ("w.csv", {"task": "tagging", "group": "sentence", "text": "tokn"}, "no column 'tokn'; did you mean 'token'"),
-        ("w.conllu", {"group": "sentence"}, "CoNLL-U separates sentences by empty lines; leave --group out"),
-        ("w.conllu", {"label": "uposs"}, "no column 'uposs'; did you mean 'upos'"),
-        ("w.conllu", {"splits": [0.998, 0.001, 0.001]}, "splits leave val without a sequence"),
-    ],
-)
-def test_labels_that_cannot_be_read_are_refused(tmp_path, name, options, rule):
-    with pytest.raises(BenchError) as refused:
-        make(tagged(tmp_path / name), **options)
-    assert rule in str(refused.value)
-    assert name in str(refused.value)
 
 
 def test_splits_are_shares_or_numbers_of_rows(tmp_path):

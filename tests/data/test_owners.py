@@ -9,18 +9,11 @@ import pandas as pd
 import pytest
 
 from bench.config import plugins
-from bench.config.sweep_settings import SweepConfig
-from bench.data import own_data
 from bench.data.table_format import TableFormat
 from bench.data.tables import read_table
 from bench.errors import BenchError, DataError
+from tests.data.own_files import make
 from tests.makers import hourly, long_table, reviews, series, tagged
-
-
-def make(*paths, **options):
-    own = own_data.make(SweepConfig(data=list(paths), **options))
-    assert own is not None
-    return own
 
 
 def arrays_of(card, length=12):

@@ -1,14 +1,17 @@
 """Times that other processes disturbed are shown with a mark, and nothing is decided by them."""
 
+import shutil
+
 import pandas as pd
 import pytest
 
 from bench.config.settings import Limits
 from bench.report import evidence
-from bench.results import disturbance
+from bench.results import answers, disturbance, leaderboard, tables
 from bench.results.record import FittedBaseline, RunRecord, Seconds
 from bench.results.selection import best_trials, is_feasible, losses, objective
 from tests.makers import record
+from tests.results.boards import row, small
 
 
 def trial(number: int = 0, *, score: float = 0.5, busy: bool | None = None, ms: float = 1.0, **changes) -> RunRecord:
@@ -100,3 +103,53 @@ def test_of_several_durations_the_undisturbed_ones_count():
     assert disturbance.undisturbed([busy, quiet]) == [quiet]
     assert disturbance.undisturbed([busy]) == [busy]
     assert pd.isna(disturbance.words(None))
+
+
+BUSY = {"seconds": Seconds(total=10.0), "cpu_seconds": 4.0}
+
+
+def test_times_that_other_processes_disturbed_are_marked_and_decide_nothing(sweep, tmp_path):
+    shutil.copytree(sweep, tmp_path / "one")
+    runs = tmp_path / "one/runs/latch/L8/lstm"
+    for path in (runs / f"t0-s{number}" for number in range(3)):
+        record = RunRecord.read(path)
+        record.model_copy(update=BUSY).write(path)
+    timed = RunRecord.read(runs / "t0-speed")
+    flags = {"train_disturbed": 1.0, "train_spread": 0.5, "inference_disturbed": 0.0}
+    timed.model_copy(update={"speed": timed.speed | flags}).write(runs / "t0-speed")
+    board = leaderboard.build(tmp_path / "one")
+    found = row(board, "latch", "lstm")
+    assert (found["timing_disturbed"], found["train_spread"]) == ("training, train_step", 0.5)
+    assert pd.isna(row(board, "latch", "gru")["timing_disturbed"])  # no exclusive pass says anything
+    first = answers.answers(board)[0]
+    assert "solved on all 3 seeds by gru and lstm, with the fewest sequences by gru (600 sequences)" in first
+    assert "quickest" not in first
+    (remark,) = answers.disturbed_timing(board)
+    assert remark.startswith("Times marked with * were measured while other processes used the processor")
+    (cells,) = [cells for cells in tables.for_people(board)["latch at 8 (8 steps, accuracy; interval of the share of "
+                "seeds that solve)"] if cells[0] == "lstm"]  # fmt: skip
+    shown = dict(zip(tables.SHOWN, cells, strict=True))
+    assert (shown["train_step_milliseconds"], shown["inference_sequences_per_second"]) == ("4.00*", "4")
+
+
+def test_a_duration_is_the_median_of_the_undisturbed_seeds(tmp_path):
+    quiet = {"seconds": Seconds(train=2.0, total=3.0), "cpu_seconds": 2.9}
+    busy = {"seconds": Seconds(train=20.0, total=30.0), "cpu_seconds": 3.0}
+    seeds = {"t0": {"score": 0.7}, "t0-s0": {"score": 0.7} | quiet, "t0-s1": {"score": 0.7} | busy}
+    found = row(small(tmp_path, "digits", lstm=seeds), "digits", "lstm")
+    assert found["train_seconds"] == 2.0
+    assert pd.isna(found["timing_disturbed"])
+
+
+def test_trials_that_a_disturbed_time_left_out_are_counted_and_named(sweep, tmp_path):
+    shutil.copytree(sweep, tmp_path / "one")
+    path = tmp_path / "one/runs/digits/L8/gru/t1"
+    record = RunRecord.read(path)
+    config = record.config.model_copy(update={"limits": Limits(inference_ms=1.0)})
+    record.model_copy(update={"config": config, "inference_milliseconds": 3.0, "inference_disturbed": True}).write(path)
+    board = leaderboard.build(tmp_path / "one")
+    assert row(board, "digits", "gru")["num_disturbed"] == 1
+    assert answers.lines(board)[-1] == (
+        "Other processes disturbed the timing of some trials, so a limit or an objective of time did not admit them: "
+        "gru on digits at 8 (1)."
+    )

@@ -1,6 +1,8 @@
 """What every test leaves behind as it found it, on how many threads it computes, and where real data are."""
 
+import functools
 import os
+import pickle
 import shutil
 import sys
 import tempfile
@@ -79,3 +81,30 @@ def quick_tables(empty_store):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(store, "_make_tables", lambda path: shutil.copy(empty_store, path))
         yield
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory):
+    """Return what `export_of` returns for a kind of file; tests must not write to its folder.
+
+    Each kind is trained once for all processes of pytest-xdist, whose folders lie beside each other.
+    """
+    from filelock import FileLock
+
+    from tests.export.kinds import export_of
+
+    own = tmp_path_factory.getbasetemp()
+    shared = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "exported"
+    shared.mkdir(exist_ok=True)
+
+    @functools.cache
+    def make(kind: str):
+        folder = shared / kind.replace(" ", "_")
+        made = folder.with_suffix(".pickle")
+        with FileLock(folder.with_suffix(".lock")):
+            if not made.exists():
+                folder.mkdir()
+                made.write_bytes(pickle.dumps(export_of(kind, folder)))
+            return pickle.loads(made.read_bytes())
+
+    return make

@@ -31,7 +31,6 @@ from bench.errors import BenchError, DataError, DataMissingError, DeclarationErr
 from bench.export.predictor import ExportedModel, write_table
 from bench.sweeps import optuna_adapter
 from bench.tracking import pages
-from tests.export.test_export import exported, swept  # noqa: F401 - fixtures
 from tests.makers import run_config
 
 ROOT = Path(__file__).parents[1]
@@ -52,7 +51,7 @@ def test_every_line_of_the_page_points_to_a_test_that_exists():
 
 
 @pytest.fixture
-def hostile(exported, tmp_path):  # noqa: F811
+def hostile(exported, tmp_path):
     """An exported folder whose config claims an own model, with code that must not run."""
     folder = Path(shutil.copytree(exported("text")[2], tmp_path / "theirs", ignore=shutil.ignore_patterns("mlflow*")))
     (folder / "model.py").write_text(f"{BOMB}  # {tmp_path}")  # code that no other test has named

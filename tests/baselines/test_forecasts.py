@@ -5,8 +5,10 @@ import hashlib
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.linear_model import Ridge
 
 from bench.baselines import exponential_smoothing
+from bench.baselines._linear import ridges
 from bench.baselines._seasons import candidates, of_times
 from bench.baselines._shapes import last_rows
 from bench.baselines.exponential_smoothing import Rates, forecasts
@@ -101,3 +103,12 @@ def test_rates_are_searched_for_on_training_windows_only(tmp_path, monkeypatch):
 def test_the_last_rows_of_a_short_window_repeat_its_first():
     x = np.arange(8.0).reshape(2, 4, 1)
     assert last_rows(x, np.array([4, 2]), 3)[..., 0].tolist() == [[1, 2, 3], [4, 4, 5]]
+
+
+@pytest.mark.parametrize("shape", [(40, 6), (6, 40)])
+def test_the_ridge_is_that_of_scikit_learn(shape):
+    rng = np.random.default_rng(0)
+    x, y, other = rng.normal(2, 1, shape), rng.normal(size=(shape[0], 3)), rng.normal(size=(5, shape[1]))
+    for alpha, (weights, offset) in zip((1.0, 100.0, 1e5), ridges(x, y, (1.0, 100.0, 1e5)), strict=True):
+        expected = Ridge(alpha=alpha, solver="svd").fit(x, y).predict(other)
+        np.testing.assert_allclose(other @ weights + offset, expected, atol=1e-8)

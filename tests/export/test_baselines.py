@@ -25,7 +25,7 @@ from bench.results import cell_runs, leaderboard
 from bench.results.leaderboard import Status
 from bench.results.record import FORECASTS, RunRecord, write_json
 from bench.training.train import run
-from tests.export.test_export import KINDS, RECIPES, swept
+from tests.export.kinds import KINDS, RECIPES, swept
 from tests.makers import record
 
 FORMS = {  # the kind of file, the baseline, and the columns of its answers

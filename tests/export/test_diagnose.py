@@ -6,7 +6,7 @@ from bench.config import datasets
 from bench.errors import StoreError
 from bench.export.diagnose import diagnose_sweep, of_winners
 from bench.results import diagnoses
-from tests.export.test_export import swept
+from tests.export.kinds import swept
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from bench.export.evaluate import evaluate
 from bench.export.export import export
 from bench.export.predictor import ExportedModel
 from bench.training.ensemble import Average
-from tests.export.test_export import KINDS, swept
+from tests.export.kinds import KINDS, swept
 from tests.makers import pieces
 
 

@@ -1,6 +1,5 @@
 """Damaged exports, unusable inputs and outputs: one line each, which says what to do."""
 
-import functools
 import json
 import math
 import os
@@ -19,25 +18,9 @@ from bench.errors import BenchError, DataError, DeclarationError, StoreError, Un
 from bench.export import export as exporting
 from bench.export.export import export
 from bench.export.predictor import ExportedModel, write_table
-from tests.export.test_export import export_of, swept
+from tests.export.kinds import swept
 
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture(scope="module")
-def exported(tmp_path_factory):
-    """Return what `export_of` returns for a kind; each is trained once. Only texts have all forms, which take seconds."""
-
-    @functools.cache
-    def make(kind: str):
-        folder = tmp_path_factory.mktemp(kind.replace(" ", "_"))
-        with pytest.MonkeyPatch.context() as patch:
-            if kind != "text":
-                for form in ("_export_onnx", "_export_mlflow"):
-                    patch.setattr(exporting, form, lambda *_: "left out")
-            return export_of(kind, folder)
-
-    return make
 
 
 @pytest.fixture

@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 
 from bench.config.datasets import DataFile
 from bench.data.files import folders, locate
-from bench.data.splits import split_parts
 from bench.errors import DataError, DataMissingError, DeclarationError
 from bench.tasks._sequences import class_scores
 from bench.tasks.classification import Task
@@ -316,80 +315,6 @@ def test_files_that_do_not_fit_each_other(tmp_path):
     three = write(tmp_path, "c.ts", "@classLabel true a c\n@data\n1:c\n")
     with pytest.raises(DataError, match=r"c.ts: classes \['a', 'c'\], but a.ts has \['a', 'b'\]"):
         Task(5, files=[one, three])
-
-
-# The rules
-
-
-def parts(rule, y, names, groups=None, contents=None):
-    contents = contents or [hashlib.sha256(name.encode()).digest() for name in names]
-    return split_parts(rule, np.array(y), names, groups, contents)
-
-
-@quick
-@given(
-    counts=st.lists(st.integers(3, 60), min_size=1, max_size=5),
-    shares=st.sampled_from([(0.8, 0.1, 0.1), (0.5, 0.2, 0.3)]),
-)
-def test_stratified_parts_hold_their_share_of_every_class(counts, shares):
-    y = np.repeat(np.arange(len(counts)), counts)
-    names = [f"n{i}" for i in range(len(y))]
-    part = parts({"by": "stratified", "shares": list(shares)}, y, names)
-    for each, count in enumerate(counts):
-        found = np.bincount(part[y == each], minlength=3)
-        assert (found >= 1).all()
-        assert (np.abs(found - count * np.array(shares)) <= 1.5).all()
-    order = np.random.default_rng(0).permutation(len(y))  # the order of the files changes nothing
-    np.testing.assert_array_equal(
-        parts({"by": "stratified", "shares": list(shares)}, y[order], [names[i] for i in order]), part[order]
-    )
-
-
-def test_val_is_a_stratified_share_of_train():
-    names = [f"{y}_eva_{i}.wav" for y in "01" for i in range(25)]
-    y = np.repeat([0, 1], 25)
-    part = parts({"by": "index", "test": [0, 1, 2, 3, 4]}, y, names)
-    assert [np.bincount(part[y == each]).tolist() for each in (0, 1)] == [[16, 4, 5]] * 2
-    assert {int(name.split("_")[2][:-4]) for name, each in zip(names, part, strict=True) if each == 2} == {
-        0,
-        1,
-        2,
-        3,
-        4,
-    }
-    expected = sorted(range(5, 25), key=lambda i: hashlib.sha256(names[i].encode()).digest())[:4]
-    assert np.flatnonzero(part[:25] == 1).tolist() == sorted(expected)
-
-
-def test_folds_by_number_and_by_hash():
-    names = [f"set/neg/cv{i:03}_{i * 7}.txt" for i in range(1000)]
-    part = parts({"by": "fold", "size": 100, "test": [9], "val": 8}, [0] * 1000, names)
-    np.testing.assert_array_equal(part, np.repeat([0, 1, 2], [800, 100, 100]))
-    hashed = parts({"by": "fold", "folds": 5, "test": [0], "val": [1]}, [0] * 1000, names)
-    assert np.bincount(hashed).tolist() == pytest.approx([600, 200, 200], abs=50)
-    with pytest.raises(DataError, match="has no number in its name"):
-        parts({"by": "fold", "size": 100, "test": [9]}, [0], ["cv.txt"])
-
-
-def test_equal_content_and_groups_stay_together():
-    rng = np.random.default_rng(0)
-    groups = [f"g{i}" for i in rng.integers(0, 40, 600)]
-    names = [f"n{i}" for i in range(600)]
-    contents = [hashlib.sha256(group.encode()).digest() for group in groups]
-    for rule in ({"by": "content", "shares": [0.6, 0.2, 0.2]}, {"by": "group", "shares": [0.6, 0.2, 0.2]}):
-        part = parts(rule, rng.integers(0, 2, 600), names, groups, contents)
-        assert all(len({p for p, g in zip(part, groups, strict=True) if g == group}) == 1 for group in set(groups))
-        assert set(part) == {0, 1, 2}
-    with pytest.raises(DataError, match="no groups"):
-        parts({"by": "group", "shares": [0.6, 0.2, 0.2]}, [0], ["a"])
-
-
-def test_what_no_list_names_is_left_out():
-    rule = {"by": "file", "train": ["a.tsv"], "test": ["b.tsv"], "val": ["c.tsv"]}
-    assert parts(rule, [0] * 4, ["a.tsv:1", "b.tsv:1", "c.tsv:1", "a.tsv:2"]).tolist() == [0, 2, 1, 0]
-    with pytest.raises(DataError, match="no example of 'c.tsv'"):
-        parts(rule, [0] * 2, ["a.tsv:1", "b.tsv:1"])
-    assert parts(rule, [0] * 4, ["a.tsv:1", "b.tsv:1", "c.tsv:1", "d.tsv:2"]).tolist() == [0, 2, 1, -1]
 
 
 # The answers

@@ -10,7 +10,7 @@ from bench.config import baseline
 from bench.errors import DataError
 from bench.tasks.music import Predictor, Task, windows
 from tests.makers import pieces
-from tests.tasks.test_regression import everything
+from tests.tasks.tables import everything
 
 
 def files(path):

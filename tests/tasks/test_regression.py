@@ -11,21 +11,17 @@ from hypothesis import strategies as st
 from bench.errors import DataError, DeclarationError
 from bench.tasks.regression import Predictor, Task
 from tests.baselines.fitting import reached
+from tests.makers import declared
+from tests.tasks.tables import PARTS, everything
 
 quick = settings(max_examples=20, deadline=None)
 ALL = 10**6
-PARTS = ("train", "val", "test")
 
 
 def table(folder, frame, name="t.csv"):
     path = folder / name
     pd.DataFrame(frame).to_csv(path, index=False)
-    content = path.read_bytes()
-    return [{"path": str(path), "sha256": hashlib.sha256(content).hexdigest(), "size_bytes": len(content)}]
-
-
-def everything(task, part):
-    return task.take(part, np.arange(task.counts[part]))
+    return [declared(path)]
 
 
 def shuffled(ids):

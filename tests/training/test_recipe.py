@@ -1,6 +1,5 @@
 """The training settings that all baselines share: each changes training, and none looks at padding."""
 
-import hashlib
 import math
 from types import SimpleNamespace
 
@@ -16,15 +15,9 @@ from bench.results.record import Epoch
 from bench.training import layers, train, watch
 from bench.training.datamodule import to_tensors
 from bench.training.module import SequenceModule
-from tests.makers import aligned, hourly, run_config, tagged, write
+from tests.makers import aligned, declared, hourly, run_config, tagged, write
 
 SHORT = {"max_sequences": 160, "batch_size": 16, "num_epochs": 2}
-
-
-def declared(path) -> list[dict]:
-    """Return the files of a dataset card for a file of a test."""
-    data = path.read_bytes()
-    return [{"path": str(path), "sha256": hashlib.sha256(data).hexdigest(), "size_bytes": len(data)}]
 
 
 @pytest.fixture(scope="module")
@@ -35,15 +28,15 @@ def bases(tmp_path_factory) -> dict[str, dict]:
     load = hourly(folder / "load.csv", 200)
     table = pd.read_csv(load)
     table.assign(b=table["load"].shift(5, fill_value=0.5) * 3, c=table["load"].rolling(3, 1).max()).to_csv(load)
-    forecast = {"files": declared(load), "target": ["load", "b"], "features": ["c"], "horizon": 3}
+    forecast = {"files": [declared(load)], "target": ["load", "b"], "features": ["c"], "horizon": 3}
     tags = tagged(folder / "words.conllu")
-    pairs = [file for path in aligned(folder) for file in declared(path)]
+    pairs = [declared(path) for path in aligned(folder)]
     return {
         "latch": {"dataset": "latch"},
         "adding": {"dataset": "adding", "length": 30},
-        "tagging": {"task": "tagging", "length": 5, "task_arguments": {"files": declared(tags)}},
+        "tagging": {"task": "tagging", "length": 5, "task_arguments": {"files": [declared(tags)]}},
         "forecast": {"task": "forecasting", "length": 12, "task_arguments": forecast},
-        "language": {"task": "language_modelling", "length": 12, "task_arguments": {"files": declared(text)}},
+        "language": {"task": "language_modelling", "length": 12, "task_arguments": {"files": [declared(text)]}},
         "translation": {"task": "translation", "length": 9, "task_arguments": {"files": pairs}},
     }
 

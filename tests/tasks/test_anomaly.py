@@ -367,6 +367,13 @@ def test_a_new_file_is_scored_and_flagged_by_time(task, tmp_path):
     assert "mse" in scores
 
 
+def test_a_labelled_file_without_an_anomaly_has_errors_of_forecasts_only(task, tmp_path):
+    found = predictor(task)
+    labelled = found.labelled(wave(tmp_path / "new.csv", spikes=(), rows=150), task.num_steps)
+    outputs = LastPeriod().outputs(labelled.batch.x, labelled.batch.length)
+    assert set(found.scores(outputs, labelled.batch)) == {"mse", "mae", "mase"}
+
+
 def test_a_file_without_labels_is_scored_by_row_and_group(tmp_path):
     paths = [wave(tmp_path / "a.csv", spikes=(250,)), wave(tmp_path / "b.csv", spikes=(250,), phase=1.0)]
     task = make(*paths, group="file", time=None)

@@ -6,7 +6,7 @@ ARGS   ?=
 
 .DEFAULT_GOAL := help
 unexport PYTHONDONTWRITEBYTECODE
-.PHONY: help install sweep leaderboard ui test test-all kills check benchmark picture peers reproduce clean
+.PHONY: help install sweep leaderboard ui test test-all test-gpu kills check benchmark picture peers reproduce clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -43,6 +43,9 @@ test: $(VENV)/.test  ## Run the fast tests, two at a time
 
 test-all: $(VENV)/.test  ## Run all tests, also slow ones and those in a browser
 	$(PYTHON) -m pytest -q -n 2 --dist loadfile --durations=15 -m "not gpu" $(ARGS)
+
+test-gpu: $(VENV)/.test  ## Run the tests that need a GPU, and write what they measured to tests/gpu/measured.md
+	$(PYTHON) -m tests.gpu.measure $(ARGS)
 
 kills: $(VENV)/.test  ## Kill real sweeps 120 times and count what is lost, half an hour; ARGS="--kills 10"
 	$(PYTHON) -m tests.faults.kills $(ARGS)

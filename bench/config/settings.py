@@ -20,6 +20,7 @@ Objective = Literal["quality", "latency", "cost", "memory", "parameters"]
 
 
 Precision = Literal["32-true", "bf16-mixed"]
+OnOutOfMemory = Literal["fail", "halve"]
 Threads = Annotated[int, Between(1, 1024, "more threads than cores only wait for each other")]
 Devices = Annotated[int, Between(1, 1024, "GPUs that share each batch")]
 Count = Annotated[int, Between(1, 10**9)]
@@ -155,6 +156,8 @@ class RunConfig(Strict):
     # Of training; a run that needs more ends as a timeout. Of cheap baselines: after which no further one begins.
     max_seconds: Positive | None = None
     device_sharers: Count = 1  # slots on the run's device, which share its meter of energy
+    # What happens if a batch does not fit into memory: the run fails, or its batches are divided into micro-batches.
+    on_out_of_memory: OnOutOfMemory = "fail"
     limits: Limits = Limits()
     objectives: tuple[Objective, ...] = ("quality",)
     usd_per_hour: Annotated[float, Between(0, 1e6, "USD")] | None = None  # this run's share of the machine's price
@@ -174,6 +177,8 @@ class RunConfig(Strict):
             raise ValueError(f"the test split is opened by test runs only, not by phase '{self.phase}'")
         if self.train.batch_size % self.num_devices:
             raise ValueError(f"batch_size {self.train.batch_size}: a multiple of num_devices {self.num_devices}")
+        if self.on_out_of_memory == "halve" and self.num_devices > 1:
+            raise ValueError(f"on_out_of_memory 'halve': for runs of one device, not of num_devices {self.num_devices}")
         return self
 
     @property

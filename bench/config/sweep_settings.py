@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 
 from bench.config.bounds import YEAR, Between, are_counts, are_shares, shown
 from bench.config.budgets import BUDGETS
-from bench.config.settings import Devices, Large, Length, Objective, Precision, Threads
+from bench.config.settings import Devices, Large, Length, Objective, OnOutOfMemory, Precision, Threads
 from bench.config.strict import NAME, Strict, UsablePath, mistake, one_line, read_toml
 from bench.errors import DeclarationError, UnknownNameError
 
@@ -342,6 +342,10 @@ class SweepConfig(Strict):
         "or, if it is not set, an instance of Ray on this machine.", "ADDRESS",
     )  # fmt: skip
     precision: Precision = setting(MACHINE, "Numerical precision of training.", default="32-true")
+    on_out_of_memory: OnOutOfMemory = setting(
+        MACHINE, "If a batch does not fit into memory: `fail` ends the run; `halve` divides the batch into "
+        "micro-batches, whose gradients are accumulated.", default="fail",
+    )  # fmt: skip
     cpu_watts: Annotated[float, Between(0.001, 10_000, "watts of one core")] | None = setting(
         MACHINE, "Power of a busy core in watts. Used to estimate energy if the machine has no energy meter."
     )

@@ -37,7 +37,7 @@ class Status(StrEnum):
 
 
 CONDITIONS = (
-    *("device", "num_devices", "threads", "precision", "hardware"),
+    *("device", "num_devices", "accumulate_grad_batches", "threads", "precision", "hardware"),
     *("python", "torch", "pytorch_lightning", "optuna", "mlflow", "numpy", "commit"),
 )
 """The columns that say where and with what code runs were made. Times are compared only where all are equal."""
@@ -124,7 +124,7 @@ def build(folder: Path, records: Sequence[RunRecord] | None = None) -> pd.DataFr
         raise StoreError(f"{folder}: no finished run yet")
     board = pd.DataFrame(rows, columns=COLUMNS)
     board = board.astype(dict.fromkeys(_COUNTS, "Int64"))  # whole numbers stay whole beside empty cells
-    for column in ("num_devices", "threads"):  # whole numbers, or text where runs differ
+    for column in ("num_devices", "accumulate_grad_batches", "threads"):  # whole numbers, or text where runs differ
         board[column] = board[column].convert_dtypes()
     return board
 
@@ -301,11 +301,16 @@ def _bill(runs: CellRuns, spec: Mapping[str, Any]) -> Row:
     }
 
 
+def condition(record: RunRecord, name: str) -> Any:
+    """Return one of the CONDITIONS of a run; None if the run does not have it."""
+    return getattr(record, name, None) or getattr(record.config, name, None) or record.environment.get(name)
+
+
 def _conditions(records: Sequence[RunRecord]) -> Row:
     """Return CONDITIONS, all values joined where runs differ, and in `mixed` the columns where they do."""
     values: dict[str, list[Any]] = {}
     for name in CONDITIONS:
-        seen = (getattr(record.config, name, None) or record.environment.get(name) for record in records)
+        seen = (condition(record, name) for record in records)
         values[name] = list(dict.fromkeys(value for value in seen if value))
     row: Row = {name: seen[0] if len(seen) == 1 else "; ".join(map(str, seen)) or None for name, seen in values.items()}
     return row | {"mixed": ", ".join(name for name, seen in values.items() if len(seen) > 1) or None}

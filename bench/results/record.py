@@ -149,6 +149,9 @@ class RunRecord(BaseModel):
     train_steps: int = 0
     train_sequences: int = 0
     train_tokens: int = 0  # valid steps of all training sequences
+    # Micro-batches of a training step at the end: more than 1 if memory ran out. None: nothing was trained or timed, or
+    # by an earlier version.
+    accumulate_grad_batches: int | None = None
     parameters: dict[str, int] = {}  # encoder, embedding, head
     state_size: int | None = None
     seconds: Seconds = Seconds()

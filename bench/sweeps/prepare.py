@@ -160,6 +160,9 @@ def make(config: SweepConfig) -> Plan:
 
 
 def _slots(config: SweepConfig) -> tuple[list[machine.Slot], str]:
+    if config.on_out_of_memory == "halve" and config.gpus_per_run > 1:
+        rule = "the GPUs of a run would have to divide their batches alike; leave one of the two out"
+        raise DeclarationError(f"--on-out-of-memory halve with --gpus-per-run {config.gpus_per_run}: {rule}")
     if config.engine == "ray":
         return cluster.make_slots(config)
     if config.ray_address is not None:
@@ -315,6 +318,7 @@ def run_config(
         "num_devices": plan.config.gpus_per_run,
         "device_sharers": plan.sharers,
         "max_seconds": plan.config.max_run_seconds,
+        "on_out_of_memory": plan.config.on_out_of_memory,
         "metric": plan.config.metric,
         "limits": plan.limits,
         "objectives": tuple(plan.config.objectives),

@@ -10,7 +10,7 @@ from typing import Any
 
 from bench.results import bill
 from bench.results.cell_runs import CellRuns
-from bench.results.leaderboard import COLUMNS, CONDITIONS, model_row
+from bench.results.leaderboard import COLUMNS, CONDITIONS, condition, model_row
 from bench.results.record import RunRecord
 
 Numbers = dict[str, float]
@@ -79,7 +79,7 @@ def of_run(record: RunRecord, spec: Mapping[str, Any]) -> tuple[Numbers, Texts, 
     metrics |= {f"best_val/{name}": value for name, value in record.val.items() if name != asked.metric}
     metrics |= {f"test_{name}": value for name, value in (record.test or {}).items()}
     params = _configuration(record) | {"model": config.space, "length": str(config.length), "seed": str(config.seed)}
-    conditions = {name: getattr(config, name, None) or record.environment.get(name) for name in CONDITIONS}
+    conditions = {name: condition(record, name) for name in CONDITIONS}
     tags = {f"bench.{name}": str(value) for name, value in conditions.items() if value}
     tags |= _origin(record) | {
         "bench.kind": "trial" if config.phase == "screen" else config.phase,

@@ -32,6 +32,7 @@ from bench.training.details import details
 from bench.training.ensemble import Average
 from bench.training.fit import fit, make_trainer
 from bench.training.ledger import Ledger, PeakMemory
+from bench.training.micro_batches import divided
 from bench.training.module import SequenceModule
 
 _LOGGER = logging.getLogger(__name__)
@@ -210,6 +211,7 @@ def speed(config: RunConfig, task: Task, ledger: Ledger) -> dict[str, Any]:
         measured = timing.speed(module, batch, config)
         facts: dict[str, Any] = {"peak_memory_bytes": memory.bytes(), "parameters": module.parameter_counts()}
         facts |= {"state_size": module.state_size}
-        facts |= {"kernels": timing.kernels(module, batch, config)}
+        facts |= {"accumulate_grad_batches": (count := module.micro_batches.count)}
+        facts |= {"kernels": timing.kernels(module, divided(batch, count)[0], config)}
         operations = {name: float(count) for name, count in timing.flops(module, task).items()}
         return facts | {"speed": measured | operations}

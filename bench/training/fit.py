@@ -24,7 +24,8 @@ from bench.training.watch import History, OnReport, Watch
 
 TAKEN_OVER = (
     *("state", "epochs", "val", "best_epoch", "val_loss", "solved", "sequences_to_solve", "seconds_to_solve"),
-    *("train_steps", "train_sequences", "train_tokens", "parameters", "state_size", "peak_memory_bytes"),
+    *("train_steps", "train_sequences", "train_tokens", "accumulate_grad_batches"),
+    *("parameters", "state_size", "peak_memory_bytes"),
     *("inference_milliseconds", "inference_disturbed", "weights_sha256"),
 )
 """What the record of a trial says of its training. Its bill stays with the trial, so that nothing counts twice."""

@@ -5,6 +5,7 @@ Two baselines differ only in their encoder.
 B batch, L length, D input width, H hidden width, C outputs.
 """
 
+import functools
 import math
 from typing import Any, NamedTuple
 
@@ -19,6 +20,7 @@ from bench.config.contracts import Batch, ForecastTask, Task, TextTask, Translat
 from bench.config.settings import RunConfig
 from bench.errors import BenchError
 from bench.training import ctc, layers, skips
+from bench.training.micro_batches import MicroBatches, accumulate, divided, mixes_sequences, num_targets
 from bench.training.translation import Decoder, Source
 
 LEARNING_RATE_BATCH = 32
@@ -62,7 +64,7 @@ class SequenceModule(pl.LightningModule):
             _check_stride(task, settings.stem_stride)
             self.stem = layers.Stem(width, settings.stem_channels, settings.stem_stride)
             width, steps = settings.stem_channels, self.stem.steps(steps)
-        self.encoder_steps = steps  # of the longest training sequence
+        self.encoder_width, self.encoder_steps = width, steps  # of the longest training sequence
         model = plugins.load("models", config.model, config.source_hash).Model
         self.encoder = model(width, steps, **config.model_arguments)
         if settings.readout == "flat" and self.window is None and not self.reads_steps:
@@ -91,6 +93,8 @@ class SequenceModule(pl.LightningModule):
         self.train_steps = self.train_tokens = 0
         # Lightning prepares the exchange of gradients between ranks; a run of one process saves that time.
         self._backward = self.manual_backward if config.num_devices > 1 else torch.Tensor.backward
+        self.micro_batches = MicroBatches(config.on_out_of_memory, self._indivisible)
+        self._evaluation_parts = MicroBatches(config.on_out_of_memory, self._carries)
         self._state: Any = None  # carried from one training window to the next; see `carry_state`
         self._evaluation_state: Any = None
         self._outputs: list[Tensor] = []
@@ -187,26 +191,55 @@ class SequenceModule(pl.LightningModule):
         """Make one optimiser step on each of several batches.
 
         Lightning's bookkeeping takes 0.7 ms a call, as much as a short step; therefore a call makes several steps.
-        Their loss is summed on the device and read once an epoch, so that no step waits for it.
+        Their loss is summed on the device and read once an epoch, so that no step waits for it. A step whose batch does
+        not fit into memory is made again of micro-batches, and so are all later ones.
         """
         optimizer, scheduler = self.optimizers(use_pl_optimizer=False), self.lr_schedulers()
         assert isinstance(optimizer, torch.optim.Optimizer)
         assert scheduler is None or isinstance(scheduler, torch.optim.lr_scheduler.LRScheduler)
         for part, weight, tokens in batch:
-            loss = self._carried_loss(part) if self.settings.carry_state else self.loss(part)
-            loss = loss if weight == 1 else weight * loss
-            optimizer.zero_grad()
-            self._backward(loss)
+            forget = optimizer.zero_grad
+            forget()
+            step = functools.partial(self._gradients, part, weight)
+            loss = self.micro_batches.fit(step, len(part[0]), forget)
             nn.utils.clip_grad_norm_(self._weights, self.settings.gradient_clip)
             optimizer.step()
             if scheduler is not None:
                 scheduler.step()
-            self.train_loss += loss.detach()
+            self.train_loss += loss
             self.train_steps += 1
             self.train_tokens += tokens
 
+    def _gradients(self, batch: Tensors, weight: float, count: int) -> Tensor:
+        """Add the gradients of a batch to those of the weights, from `count` micro-batches; return its mean loss."""
+        loss_of = self._carried_loss if self.settings.carry_state else self.loss
+        return accumulate(batch, count, loss_of, self._backward, weight)
+
+    def _carries(self) -> str | None:
+        """Return why a batch of an evaluation cannot be divided."""
+        return "its state carries over to the next batch" if self.settings.carry_state else None
+
+    def _indivisible(self) -> str | None:
+        """Return why a training batch cannot be divided; None if it can."""
+        if mixes_sequences(self.encoder, self.encoder_width, self.encoder_steps, self.device):
+            return "the model mixes the sequences of a batch, as BatchNorm does"
+        return self._carries()
+
     def validation_step(self, batch: Tensors, batch_idx: int) -> None:
         """Keep the outputs for a batch of a split: metrics are of the whole split, never averaged over batches."""
+        evaluate = functools.partial(self._evaluate, batch, batch_idx)
+        for answers, loss, number in self._evaluation_parts.fit(evaluate, len(batch[0])):
+            self._outputs.append(answers)
+            if number:
+                self._val_losses.append((loss, number))
+
+    test_step = validation_step
+
+    def _evaluate(self, batch: Tensors, batch_idx: int, count: int) -> list[tuple[Tensor, Tensor, int]]:
+        """Return what is kept of each of `count` parts of a batch: its outputs, mean loss and number of targets."""
+        return [self._evaluate_part(part, batch_idx) for part in divided(batch, count)]
+
+    def _evaluate_part(self, batch: Tensors, batch_idx: int) -> tuple[Tensor, Tensor, int]:
         x, length_B, y, mask = batch
         if self.settings.carry_state:
             state = None if batch_idx == 0 else self._evaluation_state
@@ -214,10 +247,7 @@ class SequenceModule(pl.LightningModule):
         else:
             answers = self(x, length_B)
         if self.decoder is not None:
-            loss = self.loss(batch)
-            self._val_losses.append((loss, y.numel() if mask is None else int(mask.sum())))
-            self._outputs.append(answers)
-            return
+            return answers, self.loss(batch), num_targets(y, mask)
         answers = answers.float()
         if self.task.keep == "nll":  # one number per token of the vocabulary at every step would fill the memory
             answers = F.cross_entropy(answers.flatten(0, 1), y.flatten(), reduction="none").view_as(y)
@@ -226,10 +256,7 @@ class SequenceModule(pl.LightningModule):
             loss = self._loss(answers, length_B, y, mask)
         if self.task.loss == "ctc":
             answers = ctc.best_path(answers)
-        self._val_losses.append((loss, y.numel() if mask is None else int(mask.sum())))
-        self._outputs.append(answers)
-
-    test_step = validation_step
+        return answers, loss, num_targets(y, mask)
 
     def evaluated(self, split: Batch) -> dict[str, float]:
         """Return the task's metrics of the outputs kept since the last call, and set `val_loss`."""
@@ -248,13 +275,15 @@ class SequenceModule(pl.LightningModule):
         return np.concatenate(outputs)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Store the numbers of steps and tokens, and the state that is carried over."""
+        """Store the numbers of steps, tokens and micro-batches, and the state that is carried over."""
         checkpoint["train_steps"], checkpoint["train_tokens"] = self.train_steps, self.train_tokens
+        checkpoint["accumulate_grad_batches"] = self.micro_batches.count
         checkpoint["carried_state"] = _detached(self._state)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Restore the numbers of steps and tokens, and the state that is carried over."""
+        """Restore the numbers of steps, tokens and micro-batches, and the state that is carried over."""
         self.train_steps, self.train_tokens = checkpoint["train_steps"], checkpoint["train_tokens"]
+        self.micro_batches.count = checkpoint.get("accumulate_grad_batches", 1)
         self._state = checkpoint.get("carried_state")
 
     def configure_optimizers(self) -> Any:

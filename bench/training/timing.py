@@ -18,6 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from bench.config.contracts import Task
 from bench.config.settings import RunConfig
 from bench.training.contention import Repeats, collect
+from bench.training.micro_batches import accumulate
 from bench.training.module import SequenceModule, Tensors
 
 WARM_UP_SECONDS, MEASURE_SECONDS = 0.05, 0.25
@@ -28,11 +29,12 @@ MIN_SINGLE_REPEATS, MAX_SINGLE_REPEATS = 20, 200  # of one sequence or one step:
 def speed(module: SequenceModule, batch: Tensors, config: RunConfig) -> dict[str, float]:
     """Time training steps, batch inference, inference on one sequence, and streaming of a configuration.
 
-    A training step is forward, backward, clipping and optimiser on one batch of training length in memory; inference is
-    forward only. `latency` is inference on a single sequence. `streaming` is the last step of a training sequence from
-    the state after the steps before it, for modules that can stream. Each is warmed up, then repeated for about a
-    quarter of a second with the device synchronised. Returned are medians and 95th percentiles in milliseconds, the
-    spread (interquartile range over the median), and whether other processes disturbed the measurement (1) or not (0).
+    A training step is forward, backward, clipping and optimiser on one batch of training length in memory, or in
+    micro-batches if it does not fit and `config.on_out_of_memory` permits that; inference is forward only. `latency` is
+    inference on a single sequence. `streaming` is the last step of a training sequence from the state after the steps
+    before it, for modules that can stream. Each is warmed up, then repeated for about a quarter of a second with the
+    device synchronised. Returned are medians and 95th percentiles in milliseconds, the spread (interquartile range over
+    the median), and whether other processes disturbed the measurement (1) or not (0).
 
     For each of `config.batch_sizes`, inference on so many sequences of the batch is timed too.
     """
@@ -43,10 +45,15 @@ def speed(module: SequenceModule, batch: Tensors, config: RunConfig) -> dict[str
     configured = module.configure_optimizers()
     optimizer = configured["optimizer"] if isinstance(configured, dict) else configured
 
-    def train_step() -> None:
+    def loss_of(part: Tensors) -> Tensor:
         with _precision(config):
-            loss = module.loss((x, length, y, mask))
-        loss.backward()  # type: ignore[no-untyped-call]
+            return module.loss(part)
+
+    def gradients(count: int) -> None:
+        accumulate((x, length, y, mask), count, loss_of, Tensor.backward)
+
+    def train_step() -> None:
+        module.micro_batches.fit(gradients, size, optimizer.zero_grad)
         torch.nn.utils.clip_grad_norm_(module.parameters(), config.train.gradient_clip)
         optimizer.step()
         optimizer.zero_grad()

@@ -10,8 +10,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from bench.config.contracts import Task
 from bench.config.datasets import task_of
 from bench.config.settings import RunConfig
@@ -20,6 +18,7 @@ from bench.results.record import Asked, RunRecord, Seconds, read_crashes
 from bench.training import cheap, ddp, evaluate, fit
 from bench.training.energy import EnergyMeter, cpu_seconds
 from bench.training.ledger import Ledger, PeakMemory, environment, prepare_process
+from bench.training.micro_batches import is_out_of_memory
 from bench.training.watch import OnReport, Report
 
 
@@ -123,11 +122,9 @@ def _carry_out(
 
 def _failure(error: Exception, model: str) -> dict[str, Any]:
     """Return the fields of a record of a failure: its message is one line, with the line of your own model's file."""
-    # PyTorch has no exception class for memory that the CPU's allocator could not get.
-    is_memory = isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
     if not isinstance(error, BenchError):
         traceback.print_exc()
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == model]
     where = f"{Path(model).name}, line {lines[-1]}: " if lines else ""
     message = where + f"{type(error).__name__}: {str(error).strip() or 'no message'}".splitlines()[-1][:500]
-    return {"state": "failed", "cause": "out_of_memory" if is_memory else "error", "message": message}
+    return {"state": "failed", "cause": "out_of_memory" if is_out_of_memory(error) else "error", "message": message}

@@ -245,6 +245,7 @@ class Watch(pl.Callback):
             "train_steps": module.train_steps,
             "train_sequences": module.train_steps * self.config.train.batch_size,
             "train_tokens": module.train_tokens,
+            "accumulate_grad_batches": module.micro_batches.count,
             "solved": None if module.task.solved is None else history.is_solved,
         } | self.ended
         if self.is_paused:

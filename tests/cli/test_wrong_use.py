@@ -69,6 +69,7 @@ TEXTS = {
     "--tokens": (("", "words", "syllable"), "must be 'word', 'character' or 'byte'"),
     "--sampler": (("", "tep", "grids"), "must be 'sobol'"),
     "--pruner": (("", "medain"), "must be 'none'"),
+    "--on-out-of-memory": (("", "retry"), "must be 'fail' or 'halve'"),
     "--precision": (("", "fp16", "32"), "must be '32-true' or 'bf16-mixed'"),
     "--objectives": (("", "speed", "quality,,cost"), "must be 'quality'"),
     "--match": (("", "x", "width=3", "parameters=0", "parameters=-1k", "parameters=1e9", "flops=nan", "state=1T"), "must "),

@@ -101,6 +101,13 @@ def test_only_test_runs_open_the_test_split(phase):
         RunConfig(**RUN | {"phase": phase, "opens_test_of": ["a/t0-s0"]})
 
 
+def test_the_batches_of_a_run_on_several_devices_are_not_halved():
+    several = RUN | {"num_devices": 2}
+    assert RunConfig(**several).on_out_of_memory == "fail"
+    with pytest.raises(ValueError, match="on_out_of_memory 'halve': for runs of one device, not of num_devices 2"):
+        RunConfig(**several, on_out_of_memory="halve")
+
+
 def test_a_run_reads_what_it_wrote(tmp_path):
     config = RunConfig(**RUN | {"phase": "test", "opens_test_of": ["a/t0-s0"]})
     (tmp_path / "config.json").write_text(config.model_dump_json())

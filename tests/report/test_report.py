@@ -152,6 +152,15 @@ def test_outcomes_are_counted_and_explained(page):
     assert "runs/latch/L16/gru/t10/log.txt" in words
 
 
+def test_runs_whose_batches_were_divided_are_counted(tmp_path):
+    folder = Builder(tmp_path / "halved", [("digits", 8)]).build()
+    assert "Memory ran out" not in Page(report.render(folder)).words("outcomes")
+    for path in sorted(folder.rglob("record.json"))[:2]:
+        RunRecord.read(path.parent).model_copy(update={"accumulate_grad_batches": 4}).write(path.parent)
+    words = Page(report.render(folder)).words("outcomes")
+    assert "Memory ran out in 2 runs, whose batches were then divided into micro-batches." in words
+
+
 def test_tasks_of_degree_have_no_columns_on_what_is_solved(tmp_path, page):
     assert "default solved" in page.words("tuning")
     assert "solved" not in Page(report.render(Builder(tmp_path / "d", [("digits", 8)]).build())).words("tuning")

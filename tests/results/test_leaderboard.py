@@ -267,6 +267,21 @@ def test_times_of_mixed_conditions_are_not_compared(sweep, board, tmp_path):
     assert answers.lines(spoiled)[-1] == "The runs differ in torch (2.12; 2.13), so times are not compared across them."
 
 
+def test_times_of_divided_batches_are_not_compared_with_others(sweep, tmp_path):
+    """Memory ran out in one confirm run of an lstm; the records of the others are of this and of an earlier version."""
+    shutil.copytree(sweep, tmp_path / "one")
+    for name, count in {"t0": 1, "t0-s0": 1, "t0-s1": 2}.items():
+        path = tmp_path / "one/runs/latch/L8/lstm" / name
+        RunRecord.read(path).model_copy(update={"accumulate_grad_batches": count}).write(path)
+    board = leaderboard.build(tmp_path / "one")
+    found = row(board, "latch", "lstm")
+    assert (found["accumulate_grad_batches"], found["mixed"]) == ("1; 2", "accumulate_grad_batches")
+    assert pd.isna(row(board, "latch", "gru")["accumulate_grad_batches"])
+    lines = answers.lines(board)
+    assert "quickest" not in " ".join(lines)
+    assert lines[-1] == "The runs differ in accumulate_grad_batches (1; 2), so times are not compared across them."
+
+
 def test_seeds_that_were_added_have_a_test_run_of_their_own(tmp_path):
     runs = {"t0": {"score": 0.7}, "t0-s0": {"score": 0.7}, "t0-s1": {"score": 0.6}}
     small(tmp_path, "digits", lstm=runs)

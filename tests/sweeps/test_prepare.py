@@ -44,6 +44,10 @@ def make(tmp_path: Path, **options) -> plans.Plan:
         ),
         ({"gpus_per_run": 2}, "--gpus"),
         ({"runs_per_gpu": 2}, "--gpus"),
+        (
+            {"on_out_of_memory": "halve", "gpus_per_run": 2},
+            "--on-out-of-memory halve with --gpus-per-run 2: the GPUs of",
+        ),
         ({"warm_start": ["never"]}, "never"),
         ({"warm_start": ["never"]}, "unknown sweep 'never'"),
         ({"wall_time": "20sec"}, "--wall-time: must be a number of seconds, or such as 90s"),
@@ -90,6 +94,14 @@ def test_gpus_that_cannot_be_divided_are_refused(tmp_path, monkeypatch, options,
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,2,3")
     with pytest.raises(BenchError, match=complaint):
         make(tmp_path, **options)
+
+
+def test_every_run_knows_what_happens_if_memory_runs_out(tmp_path):
+    for policy in ("fail", "halve"):
+        plan = make(tmp_path, on_out_of_memory=policy)
+        cell = plan.cells[0]
+        run = plans.run_config(plan, cell, cell.id.trial(0), "screen", cell.space.default)
+        assert run.on_out_of_memory == policy
 
 
 def test_the_price_of_the_machine_is_shared_by_its_slots(tmp_path):

@@ -62,6 +62,9 @@ def _lead(findings: Findings, totals: dict[str, int]) -> str:
     crashes = sum(len(run.crashes) for run in findings.runs)
     if crashes:
         lead += f" {count(crashes, 'attempt')} died and {was_or_were(crashes)} retried or given up; their time counts."
+    divided = sum((run.accumulate_grad_batches or 1) > 1 for run in findings.runs)
+    if divided:
+        lead += f" Memory ran out in {count(divided, 'run')}, whose batches were then divided into micro-batches."
     return lead
 
 

@@ -114,8 +114,8 @@ def accumulate(
 def mixes_sequences(encoder: nn.Module, width: int, steps: int, device: torch.device) -> bool:
     """Return whether what a model makes of a sequence in training depends on the others in its batch.
 
-    Statistics of the batch do that, such as those of BatchNorm: on a part of a batch they are others. It is told by the
-    gradient of one sequence by the other, in random sequences of `steps` steps, at most MOST_STEPS, of `width` numbers.
+    Statistics of the batch do that, such as those of BatchNorm, which differ on a part of a batch. Two random sequences
+    of `steps` steps, at most MOST_STEPS, of `width` numbers show it: what is made of one has a gradient by the other.
     """
     steps = min(steps, MOST_STEPS)
     x_2LD = torch.randn(2, steps, width).to(device).requires_grad_()

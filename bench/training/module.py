@@ -192,7 +192,7 @@ class SequenceModule(pl.LightningModule):
 
         Lightning's bookkeeping takes 0.7 ms a call, as much as a short step; therefore a call makes several steps.
         Their loss is summed on the device and read once an epoch, so that no step waits for it. A step whose batch does
-        not fit into memory is made again of micro-batches, and so are all later ones.
+        not fit into memory is repeated with micro-batches, which all later steps have too.
         """
         optimizer, scheduler = self.optimizers(use_pl_optimizer=False), self.lr_schedulers()
         assert isinstance(optimizer, torch.optim.Optimizer)

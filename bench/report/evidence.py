@@ -48,12 +48,12 @@ def outcomes(records: Sequence[RunRecord]) -> pd.DataFrame:
     return frame
 
 
-def expected_performance(records: Sequence[RunRecord], unbiased: bool = True) -> pd.DataFrame:
+def expected_performance(records: Sequence[RunRecord]) -> pd.DataFrame:
     """Return the expected best validation score after n trials of a cell, and the device seconds they cost.
 
     Only cells without pruning, and only trials that a sampler drew independently of earlier scores; the default and
     warm starts are not draws. A failed trial counts with the chance score. Columns: dataset, length, model, trials (n),
-    device_seconds (n times the mean of a trial), score.
+    device_seconds (n times the mean of a trial), score, plug_in (the plug-in estimate of all draws).
     """
     rows = []
     for names, runs in _runs(records):
@@ -65,9 +65,11 @@ def expected_performance(records: Sequence[RunRecord], unbiased: bool = True) ->
         sign = drawn[0].asked.sign
         scores = [sign * score for run in drawn if (score := counted_val(run)) is not None]
         seconds = statistics.fmean(run.device_seconds for run in drawn)
-        for n, value in enumerate(stats.expected_performance(scores, unbiased), 1):
-            rows.append(names | {"trials": n, "device_seconds": n * seconds, "score": sign * value})
-    return pd.DataFrame(rows, columns=["dataset", "length", "model", "trials", "device_seconds", "score"])
+        plug_in = sign * stats.plug_in_performance(scores, len(scores)) if scores else math.nan
+        for n, value in enumerate(stats.expected_performance(scores), 1):
+            row = {"trials": n, "device_seconds": n * seconds, "score": sign * value}
+            rows.append(names | row | {"plug_in": plug_in})
+    return pd.DataFrame(rows, columns=["dataset", "length", "model", "trials", "device_seconds", "score", "plug_in"])
 
 
 def default_against_tuned(records: Sequence[RunRecord], top_k: int) -> pd.DataFrame:

@@ -36,6 +36,11 @@ class CellRuns:
         return CellRuns(tuple(record for record in self.records if record.config.run != run.config.run), self.top_k)
 
     @cached_property
+    def seconds(self) -> float:
+        """The seconds that the runs took together."""
+        return sum(record.seconds.total for record in self.records)
+
+    @cached_property
     def screened(self) -> list[RunRecord]:
         """The trials, by number."""
         trials = [record for record in self.records if record.config.phase == "screen"]

@@ -3,6 +3,7 @@
 import gc
 import json
 import os
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,6 +27,13 @@ CAUSES = ("non_finite", "diverged", "out_of_memory", "timeout", "stall", "killed
 
 FORECASTS, TRANSLATIONS, TRANSCRIPTS = "forecasts.json", "translations.json", "transcripts.json"
 """Beside the record of a test run of forecasts: three windows with truth and forecast, see training/forecasts.py."""
+
+SHARED = (
+    *("asked", "epochs", "tests", "ensemble", "classes", "left_out", "by_length", "parameters", "kernels", "fitted"),
+    *("environment", "crashes"),
+)
+SHARED_SETTINGS = ("task_arguments", "limits", "objectives", "opens_test_of", "test_lengths", "batch_sizes")
+"""Fields of a record, and of its settings, that are equal in most records of a sweep; see `records`."""
 
 PAUSED = "halving"
 """The cause of a pruned run that successive halving paused: it may continue from its checkpoint, or was dropped."""
@@ -271,12 +279,58 @@ def outcome(run: RunRecord) -> str:
 def records(folder: Path, cell: CellId | None = None) -> Iterator[RunRecord]:
     """Yield the records of a sweep, or of one of its cells, without their epochs, in the order of their paths.
 
-    Raises StoreError.
+    What this process holds already is not read again, and where parts of records are equal, they are the same objects:
+    so 100,000 records take 6 kB each. Raises StoreError.
     """
-    for path in sorted((folder / "runs" / str(cell or "")).rglob("record.json")):
-        record = RunRecord.read(path.parent, epochs=False)
+    shared: dict[Any, Any] = {}
+    for path in _record_folders(str(folder / "runs" / str(cell or ""))):
+        try:
+            found = os.stat(f"{path}/record.json")
+        except FileNotFoundError:
+            continue
+        file = f"{found.st_dev}/{found.st_ino}/{found.st_size}/{found.st_mtime_ns}"  # a record is replaced, not changed
+        record = _HELD.get(file) or RunRecord.read(Path(path), epochs=False)
         if record is not None:
+            _HELD[file] = record = lean(record, shared)
             yield record
+
+
+_HELD: "weakref.WeakValueDictionary[str, RunRecord]" = weakref.WeakValueDictionary()
+"""The records that `records` has read and that somebody uses, by device, inode, size and time of their files."""
+
+
+def _record_folders(folder: str) -> Iterator[str]:
+    """Yield the folders at and below `folder` that hold a record, in the order of their paths."""
+    try:
+        with os.scandir(folder) as found:
+            entries = sorted((entry.name, entry.is_dir(follow_symlinks=False)) for entry in found)
+    except FileNotFoundError:
+        return
+    for name, is_folder in entries:
+        if name == "record.json":
+            yield folder
+        elif is_folder:
+            yield from _record_folders(f"{folder}/{name}")
+
+
+def lean(record: RunRecord, shared: dict[Any, Any]) -> RunRecord:
+    """Return a record without its epochs, whose parts are those of earlier records where they are equal.
+
+    `shared` keeps these. Of the 15 kB of a record, 9 kB are the names of the fields that were set, the same in all.
+    """
+    if record.epochs:
+        record = record.model_copy(update={"epochs": []})
+    config = record.config
+    for part in (record, config, config.train, config.limits, record.asked, record.seconds):
+        names = shared.setdefault(type(part), part.__pydantic_fields_set__)
+        if names == part.__pydantic_fields_set__:
+            object.__setattr__(part, "__pydantic_fields_set__", names)
+    for part, fields in ((record, SHARED), (config, SHARED_SETTINGS)):
+        for name in fields:
+            value = part.__dict__[name]
+            key = repr(value) if value else type(value)  # 1, 1.0 and True are equal, but not the same
+            part.__dict__[name] = shared.setdefault(key, value)
+    return record
 
 
 def all_records(folder: Path) -> list[RunRecord]:

@@ -50,24 +50,33 @@ def score_interval(scores: Sequence[float], metric: str) -> tuple[float, float]:
     return max(low, measure.least), min(high, measure.most)
 
 
-def expected_performance(scores: Sequence[float], unbiased: bool = True) -> list[float]:
+def expected_performance(scores: Sequence[float]) -> list[float]:
     """Return the expected best of n = 1 … B scores of independent trials, where more is better.
 
     The unbiased estimate draws n of the B scores without replacement: sum of v_(i) C(i-1, n-1) / C(B, n) (Tang et al.
-    2020). The plug-in estimate of Dodge et al. 2019, section 3, draws with replacement and is too low for n near B.
-    Neither is valid beyond B, for trials that a sampler chose by earlier scores, or for pruned trials.
+    2020). It is not valid beyond B, for trials that a sampler chose by earlier scores, or for pruned trials.
     """
     ordered, total = np.sort(np.asarray(scores, dtype=np.float64)), len(scores)
     rank = np.arange(1, total + 1)
     curve = []
     weights = np.full(total, 1 / max(1, total))  # of n = 1
     for n in range(1, total + 1):
-        if not unbiased:
-            weights = (rank / total) ** n - ((rank - 1) / total) ** n
-        curve.append(math.fsum(weights * ordered))
-        if n < total:  # C(i-1, n) / C(B, n+1) from C(i-1, n-1) / C(B, n), without huge binomials
+        curve.append(math.fsum((weights * ordered).tolist()))
+        if n < total:  # C(i-1, n) / C(B, n+1) from C(i-1, n-1) / C(B, n), without huge binomials; 0 for the least score
+            weights, ordered, rank = weights[1:], ordered[1:], rank[1:]
             weights = weights * ((rank - n) / n) * ((n + 1) / (total - n))
     return curve
+
+
+def plug_in_performance(scores: Sequence[float], n: int) -> float:
+    """Return the expected best of n draws from the scores with replacement (Dodge et al. 2019, section 3).
+
+    It is too low for n near the number of scores.
+    """
+    ordered, total = np.sort(np.asarray(scores, dtype=np.float64)), len(scores)
+    rank = np.arange(1, total + 1)
+    weights = (rank / total) ** n - ((rank - 1) / total) ** n
+    return math.fsum((weights * ordered).tolist())
 
 
 def hypervolume(losses: Sequence[Sequence[float]], reference: Sequence[float]) -> float:

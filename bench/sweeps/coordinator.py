@@ -10,12 +10,13 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
-from bench.config.ids import RunId
+from bench.config.ids import CellId, RunId
 from bench.config.settings import RunConfig
 from bench.errors import BenchError, StoreError
 from bench.results.cell_runs import CellRuns
-from bench.results.record import RunRecord, add_crash, all_records, read_crashes
+from bench.results.record import RunRecord, add_crash, all_records, lean, read_crashes
 from bench.sweeps import prepare, shared_studies
 from bench.sweeps.cells import Cell
 from bench.sweeps.disk import check_local, check_room
@@ -96,6 +97,7 @@ class _Coordinator:
         self.attempts: Counter[tuple[str, str]] = Counter()  # that died in this session, by run and cause
         self.measured: list[Cell] = []  # whose exclusive pass ended in this session
         self.ended_by: str | None = None
+        self._shared: dict[Any, Any] = {}  # parts of records, see `lean`
 
     def run(self, measures_speed: bool = True) -> Outcome:
         """Screen and confirm every cell, then measure speed with nothing else running, unless this is not wanted."""
@@ -143,6 +145,7 @@ class _Coordinator:
     def _resume(self) -> None:
         """Read the records of earlier sessions, and tell the studies what they do not know yet."""
         halved = {cell.id for cell in self.plan.cells if self.plan.is_halved(cell)}
+        found: dict[CellId, dict[str, RunRecord]] = {}
         for record in all_records(self.plan.folder):
             if record.config.cell in halved and record.config.phase in SEARCH:  # its epochs decide what continues
                 record = RunRecord.read(run_folder(self.plan, record)) or record
@@ -150,7 +153,13 @@ class _Coordinator:
             self.status.time_left.add(record, record.seconds.total - record.seconds.crashed)
             if record.config.phase in SEARCH and record.config.cell in self.runs:
                 # A coordinator may have been killed between the end of the run and this check.
-                self._count(self._check_score(record) if record.config.phase != "test" else record)
+                record = self._check_score(record) if record.config.phase != "test" else record
+                known = found.setdefault(record.config.cell, {})
+                is_new = known.pop(record.config.run, None) is None
+                known[record.config.run] = record
+                if record.config.phase != "test":
+                    self.status.count(record, is_new)
+        self.runs |= {cell: CellRuns(tuple(runs.values()), self.plan.budget.top_k) for cell, runs in found.items()}
         for cell in self.plan.cells:
             runs = self.runs[cell.id]
             ended = {run.config.number: run for run in runs.screened}
@@ -421,6 +430,8 @@ class _Coordinator:
                     (run_folder(self.plan, run) / name).unlink(missing_ok=True)
 
     def _count(self, record: RunRecord) -> None:
+        if self.plan.seconds is None:  # else its epochs may decide what continues, and how long further runs take
+            record = lean(record, self._shared)
         runs = self.runs[record.config.cell]
         is_new = all(record.config.run != known.config.run for known in runs.records)
         self.runs[record.config.cell] = (runs if is_new else runs.without(record)).plus(record)

@@ -36,9 +36,13 @@ def of_sweep(folder: Path) -> list[Importance]:
     with in_one_line(path if database is None else database):
         storage = open_file(path) if database is None else shared_studies.open_storage(database)
         prefix = "" if database is None else database.prefix
-        names = [name for name in optuna.get_all_study_names(storage) if name.startswith(prefix)]
-        studies = {name.removeprefix(prefix): optuna.load_study(study_name=name, storage=storage) for name in names}
-        return [of_study(name, study) for name, study in studies.items() if len(study.directions) == 1]
+        found = []
+        for name in optuna.get_all_study_names(storage):
+            if name.startswith(prefix):  # one at a time: Optuna keeps all trials of a study in memory
+                study = optuna.load_study(study_name=name, storage=storage)
+                if len(study.directions) == 1:
+                    found.append(of_study(name.removeprefix(prefix), study))
+        return found
 
 
 def of_study(name: str, study: optuna.Study) -> Importance:

@@ -1,7 +1,7 @@
 """What a running sweep has spent, and whether its budget allows a further run."""
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from bench.config.ids import CellId
 from bench.config.settings import RunConfig
@@ -24,6 +24,7 @@ class Meter:
         self._allowed = {"wall time": wall_time, "device time": config.device_time, "money": config.max_usd}
         self.is_limited = any(self._allowed.values())
         self._earlier: list[RunRecord] = []
+        self._earlier_seconds: float | None = None  # of wall time
         self._device_seconds = self._run_seconds = 0.0
         self._started = time.monotonic()
 
@@ -31,6 +32,7 @@ class Meter:
         """Put a run on the bill."""
         if of_earlier_session:
             self._earlier.append(record)
+            self._earlier_seconds = None
         self._device_seconds += record.device_seconds
         self._run_seconds += record.seconds.total
 
@@ -44,8 +46,8 @@ class Meter:
         """
         if not self.is_limited:
             return None
-        seconds = {cell_id: _average(runs.records) for cell_id, runs in known.items()}
-        overall = _average(run for runs in known.values() for run in runs.records)
+        seconds = {cell_id: runs.seconds / max(1, len(runs.records)) for cell_id, runs in known.items()}
+        overall = sum(runs.seconds for runs in known.values()) / max(1, sum(len(r.records) for r in known.values()))
         ahead = seconds.get(cell.id) or overall
         for config in running:
             ahead += seconds.get(config.cell) or overall
@@ -54,7 +56,9 @@ class Meter:
                 confirmed = {run.config.id for run in runs.confirm_runs(runs.best[0])}
                 under_way = sum(config.cell == cell_id and config.phase == "confirm" for config in running)
                 ahead += max(0, seeds - len(confirmed) - under_way) * seconds[cell_id] + _test_seconds(runs, seeds)
-        wall = time.monotonic() - self._started + wall_seconds(self._earlier)
+        if self._earlier_seconds is None:
+            self._earlier_seconds = wall_seconds(self._earlier)
+        wall = time.monotonic() - self._started + self._earlier_seconds
         spent = {
             "wall time": wall + ahead / self._slots,
             "device time": self._device_seconds + ahead * self._devices,
@@ -72,11 +76,6 @@ def _abrupt_share(plan: Plan) -> float | None:
     questions = plan.questions.values()
     abrupt = sum(not plan.is_halved(cells[0]) for cells in questions)
     return plan.seconds * abrupt / len(questions) if abrupt and plan.seconds else None
-
-
-def _average(runs: Iterable[RunRecord]) -> float:
-    seconds = [run.seconds.total for run in runs]
-    return sum(seconds) / len(seconds) if seconds else 0.0
 
 
 def _test_seconds(runs: CellRuns, seeds: int) -> float:

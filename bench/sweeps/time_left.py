@@ -68,6 +68,17 @@ class _Sum:
         return (self.took + prior * counted) / (self.predicted + counted)
 
 
+@dataclass
+class _Share:
+    """Shares of their steps that runs made: sums, because a sum over all runs at the end of each takes longer."""
+
+    total: float = 0.0
+    runs: int = 0
+
+    def add(self, share: float) -> None:
+        self.total, self.runs = self.total + share, self.runs + 1
+
+
 class TimeLeft:
     """Follows the runs of a sweep, and predicts the seconds until it ends."""
 
@@ -84,7 +95,8 @@ class TimeLeft:
         self._of_cell: dict[CellId, _Sum] = {}
         self._of_question: dict[str, _Sum] = {}
         self._of_model: dict[str, _Sum] = {}
-        self._shares: dict[CellId, list[tuple[RunId, float]]] = {}  # of the steps, and of which trial
+        self._shares: dict[CellId, _Share] = {}  # of their steps that runs made
+        self._shares_of_trial: dict[RunId, _Share] = {}
         self._measured: set[CellId] = set()
 
     def add(self, record: RunRecord, seconds: float) -> None:
@@ -98,7 +110,8 @@ class TimeLeft:
         elif phase == "test":
             self._tests.add(seconds, self._costs[cell].test)
         elif phase in ("screen", "confirm"):
-            self._shares.setdefault(cell, []).append((record.config.id.trial, record.share))
+            self._shares.setdefault(cell, _Share()).add(record.share)
+            self._shares_of_trial.setdefault(record.config.id.trial, _Share()).add(record.share)
             sums = (
                 self._all,
                 self._of_cell.setdefault(cell, _Sum()),
@@ -144,20 +157,23 @@ class TimeLeft:
 
         A confirm run resembles the runs of the configurations to confirm; until the screening ends, of the default.
         """
-        shares = self._shares.get(cell, [])
         screened = known is not None and len(known.screened) >= self._plan.trials_of(self._cells[cell])
         to_confirm = known.to_confirm if known is not None and screened else []
         best = {trial.config.id for trial in to_confirm} or {cell.trial(0)}
-        counted = [[share for _, share in shares], [share for trial, share in shares if trial in best]]
-        of_all, of_best = ((sum(own) + PRIOR_RUNS * prior) / (len(own) + PRIOR_RUNS) for own in counted)
-        return of_all, of_best
+        of_best = _Share()
+        for trial in best:
+            own = self._shares_of_trial.get(trial, _Share())
+            of_best = _Share(of_best.total + own.total, of_best.runs + own.runs)
+        counted = (self._shares.get(cell, _Share()), of_best)
+        of_all, of_confirmed = ((own.total + PRIOR_RUNS * prior) / (own.runs + PRIOR_RUNS) for own in counted)
+        return of_all, of_confirmed
 
     def _prior_shares(self) -> dict[CellId, float]:
         """Return the share of its steps that a run is expected to make before any run of its cell is known, by cell.
 
         It is the mean of what its question and its model showed, each beside the usual share.
         """
-        means = {cell: statistics.fmean(share for _, share in shares) for cell, shares in self._shares.items()}
+        means = {cell: shares.total / shares.runs for cell, shares in self._shares.items()}
         of_question: dict[str, list[float]] = {}
         of_model: dict[tuple[str, bool], list[float]] = {}
         for cell, mean in means.items():

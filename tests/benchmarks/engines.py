@@ -23,7 +23,7 @@ WARM_UP = 5
 
 def of_engine(kind: str, count: int) -> dict[str, float]:
     """Return medians over runs that are carried out one after the other."""
-    import scale
+    import stub_sweeps
 
     from bench.results.record import write_json
     from bench.sweeps.engines.cluster import RayEngine
@@ -32,9 +32,9 @@ def of_engine(kind: str, count: int) -> dict[str, float]:
     from bench.sweeps.prepare import run_config
 
     with tempfile.TemporaryDirectory(prefix="bench-engines-") as name:
-        made = scale.plan(Path(name), 2, datasets=["adding"], lengths=[8], models=["lstm"], engine=kind)
+        made = stub_sweeps.plan(Path(name), 2, datasets=["adding"], lengths=[8], models=["lstm"], engine=kind)
         (cell,) = made.cells
-        functions = ("scale:stub", [*PRELOAD, "scale"])
+        functions = ("stub_sweeps:stub", [*PRELOAD, "stub_sweeps"])
         engine = LocalEngine(made.slots, 60.0, *functions) if kind == "local" else RayEngine(made.config, 1, *functions)
         seconds, cpu = [], []
         for number in range(WARM_UP + count):
@@ -55,13 +55,13 @@ def of_engine(kind: str, count: int) -> dict[str, float]:
 def of_tune(count: int) -> dict[str, float]:
     """Return the milliseconds a trial of Ray Tune with one reused actor."""
     import ray
-    import scale
+    import stub_sweeps
     from ray import tune
 
     from bench.sweeps.prepare import run_config
 
     with tempfile.TemporaryDirectory(prefix="bench-engines-") as name:
-        made = scale.plan(Path(name), 2, datasets=["adding"], lengths=[8], models=["lstm"])
+        made = stub_sweeps.plan(Path(name), 2, datasets=["adding"], lengths=[8], models=["lstm"])
         (cell,) = made.cells
         config = run_config(made, cell, cell.id.trial(0), "screen", cell.space.default, number=0)
 
@@ -78,7 +78,7 @@ def of_tune(count: int) -> dict[str, float]:
 
             def step(self) -> dict:
                 folder = Path(tempfile.mkdtemp(dir=name))
-                scale.made_record(config, scale.EPOCHS, 0.0).write(folder)
+                stub_sweeps.made_record(config, stub_sweeps.EPOCHS, 0.0).write(folder)
                 return {"score": 0.5, "done": True}
 
         ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False, object_store_memory=150 * 2**20)

@@ -1,19 +1,16 @@
 """What the bench costs when there is much of it.
 
     python scale.py trials SAMPLER COUNT [MORE]   the coordinator's own cost a trial, in a cell of COUNT trials
-    python scale.py runs COUNT                    leaderboard, report and resume of a sweep of COUNT runs
+    python scale.py runs COUNT [FOLDER]           leaderboard, report, bench.load and resume of a sweep of COUNT runs
+    python scale.py fill COUNT FOLDER             make that sweep in a new folder, and leave it there
 
-Each prints JSON. Runs are stubs that write a record and train nothing. The sweep they stand in is made quickly: the
-real coordinator carries out the first two trials, the confirmation and the rest of every cell, and trial 1 is then
-copied as often as needed: its record, and its rows in Optuna's and MLflow's tables. `--profile FILE` with `trials`
-writes what Python's profiler finds of the coordinator.
+Each prints JSON. With FOLDER, `runs` reads the sweep that `fill` has made there. `--profile FILE` with `trials` writes
+what Python's profiler finds of the coordinator.
 """
 
 import contextlib
 import cProfile
-import hashlib
 import json
-import math
 import os
 import pstats
 import sqlite3
@@ -21,9 +18,10 @@ import subprocess
 import sys
 import tempfile
 import time
-import uuid
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
+
+from stub_sweeps import Quiet, fill, plan
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
@@ -31,218 +29,11 @@ sys.path[:0] = [str(ROOT), str(HERE)]
 PATH = os.pathsep.join([str(ROOT), str(HERE)])
 
 TRIALS = 30  # that are timed
-EPOCHS = 5  # of a stub in a timed trial; 20 to 50 in a sweep of many runs
 SEEDS = 5
 LENGTHS = [25, 50, 100, 200]
 MODELS = ["mlp", "rnn", "lstm", "stacked_lstm", "bilstm", "gru", "transformer"]
-ENVIRONMENT = {"hardware": "stub", "platform": "stub", "python": "3", "torch": "2", "pytorch_lightning": "2"}
-
-
-def stub(folder: Path, on_report, submitted: float) -> None:
-    """A run process's whole work, without the training; sleeps for STUB_SECONDS."""
-    from bench.config.settings import RunConfig
-
-    config = RunConfig.read(folder / "config.json")
-    seconds = float(os.environ.get("STUB_SECONDS", "0"))
-    time.sleep(seconds)
-    on_report(("epoch", config.train.max_steps, 0.5))
-    made_record(config, EPOCHS, seconds).write(folder)
-
-
-def made_record(config, num_epochs: int, train_seconds: float = 1.0):
-    """A record as training would leave it, of made-up figures."""
-    from bench.config.datasets import make_task
-    from bench.results.record import Asked, RunRecord
-
-    asked = Asked.model_validate(make_task(config.task, config.length, config.task_arguments))
-    facts: dict = {"config": config, "asked": asked, "state": "complete", "environment": ENVIRONMENT}
-    facts |= {"started_at": datetime.now(UTC).isoformat(timespec="milliseconds"), "cpu_seconds": train_seconds}
-    facts |= {"seconds": {"train": train_seconds, "total": train_seconds}, "peak_memory_bytes": 50_000_000}
-    facts |= {"parameters": {"encoder": 5_000, "embedding": 0, "head": 99}, "state_size": 64}
-    if config.phase == "baselines":
-        facts["baselines"] = {"constant answer": 0.1}
-    elif config.phase == "test":
-        facts["tests"] = {run: {asked.metric: score(run)} for run in config.opens_test_of}
-    elif config.phase == "speed":
-        names = ("inference_sequences_per_second", "train_sequences_per_second", "train_step_milliseconds")
-        facts["speed"] = dict.fromkeys(names, 1000.0)
-    else:
-        facts |= curve(config, num_epochs, train_seconds, asked.metric)
-        facts["solved"] = None if asked.solved is None else False
-        if config.phase == "confirm":
-            facts["peak_memory_bytes"] = None
-    return RunRecord.model_validate(facts)
-
-
-def curve(config, num_epochs: int, train_seconds: float, metric: str) -> dict:
-    sequences, steps = config.train.max_sequences, config.train.max_steps
-    best, shares = score(config.run), [(number + 1) / num_epochs for number in range(num_epochs)]
-    epochs = [
-        {"steps": math.ceil(share * steps), "sequences": math.ceil(share * sequences), "train_loss": 1 / (1 + share)}
-        | {"train_seconds": share * train_seconds, "val": {metric: best * math.sqrt(share)}}
-        for share in shares
-    ]
-    val = {"epochs": epochs, "val": epochs[-1]["val"], "best_epoch": num_epochs - 1}
-    return val | {"train_steps": steps, "train_sequences": sequences, "train_tokens": sequences * config.length}
-
-
-def score(run: str) -> float:
-    """Between 0.5 and 0.9, from the run's name alone; trial 1 is the best, and then the default."""
-    noise = int(hashlib.sha256(run.encode()).hexdigest()[:8], 16) / 0xFFFFFFFF
-    trial = run.rsplit("/", 1)[-1].split("-")[0]
-    return 0.5 + 0.1 * noise + {"t0": 0.15, "t1": 0.3}.get(trial, 0.0)
-
-
-class Instant:
-    """An engine whose runs have ended as soon as they are handed over, without a process."""
-
-    concurrency = 1
-
-    def __init__(self, num_epochs: int) -> None:
-        self.num_epochs, self.ended = num_epochs, []
-
-    @property
-    def idle(self) -> int:
-        return 0 if self.ended else 1
-
-    @property
-    def busy(self) -> bool:
-        return bool(self.ended)
-
-    def submit(self, job) -> None:
-        from bench.config.settings import RunConfig
-
-        config = RunConfig.read(job.folder / "config.json")
-        made_record(config, self.num_epochs).write(job.folder)
-        if config.phase == "confirm":
-            (job.folder / "weights.pt").touch()
-        self.ended.append(job)
-
-    def wait(self, timeout: float) -> list:
-        from bench.sweeps.engines.local import Event
-
-        jobs, self.ended = self.ended, []
-        return [Event(job, "ended", seconds=1.0) for job in jobs]
-
-    def start_server(self) -> None: ...
-
-    def decide(self, job, keep_going: bool) -> None: ...
-
-    def close(self) -> None: ...
-
-
-class Quiet:
-    def update(self, status) -> None: ...
-
-    def say(self, text: str) -> None: ...
-
-
-def plan(results: Path, trials: int, **options):
-    from bench.config.sweep_settings import SweepConfig
-    from bench.sweeps import prepare as plans
-
-    budget = {"budget": "quick", "trials": trials, "name": "x", "results": results, "workers": 1}
-    return plans.make(SweepConfig.build(None, budget | options))
-
-
-def fill(results: Path, trials: int, **options) -> int:
-    """Make a sweep in which every cell has `trials` finished trials; return how many runs it has."""
-    from bench.sweeps import coordinator
-    from bench.sweeps.terms import freeze
-
-    made = plan(results, 2, **options)
-    outcome = coordinator.run(made, Quiet(), Instant(20))
-    assert (outcome.exit_code, outcome.tracked) == (0, True), outcome
-    made = plan(results, trials, **options)
-    freeze(made)
-    study, pages = sqlite3.connect(made.folder / "study.db"), sqlite3.connect(results / "mlflow.db")
-    with contextlib.closing(study), contextlib.closing(pages):
-        for cell in made.cells:
-            copy_trial(made, cell, range(2, trials), study, pages)
-        study.commit()
-        pages.commit()
-    # The rows were copied into MLflow, and no coordinator noted that they are there.
-    (made.folder / "mlflow.json").write_text(json.dumps({"until_ns": time.time_ns()}))
-    return sum(1 for _ in (made.folder / "runs").rglob("record.json"))
-
-
-def copy_trial(made, cell, numbers: range, study: sqlite3.Connection, pages: sqlite3.Connection) -> None:
-    """Give a cell the trials `numbers`, in the likeness of its trial 1."""
-    from bench.config.strict import fingerprint
-    from bench.sweeps.prepare import run_config
-
-    where = "select trial_id from trials join studies using (study_id) where study_name = ? and number = 1"
-    trial = study.execute(where, [str(cell.id)]).fetchone()[0]
-    where = "select run_uuid from tags where key = 'bench.id' and value = ?"
-    page = pages.execute(where, [f"{made.name}/{cell.id}/t1"]).fetchone()[0]
-    (trial_row,) = _rows(study, "trials", "trial_id", trial)
-    trial_params = _rows(study, "trial_params", "trial_id", trial)
-    trial_values = _rows(study, "trial_values", "trial_id", trial)
-    (page_row,) = _rows(pages, "runs", "run_uuid", page)
-    page_rows = {table: _rows(pages, table, "run_uuid", page) for table in ("params", "latest_metrics", "tags")}
-    distributions = cell.space.distributions()
-    first = json.loads((made.folder / "runs" / str(cell.id) / "t1" / "config.json").read_text())
-    for number in numbers:
-        values = _drawn(distributions, number)
-        run = cell.id.trial(number)
-        config = run_config(made, cell, run, "screen", values, number=number, origin="sobol", commit=first["commit"])
-        record = made_record(config, 20 + number * 7 % 31)
-        folder = made.folder / "runs" / str(run)
-        folder.mkdir()
-        (folder / "config.json").write_text(json.dumps(config.model_dump(mode="json"), indent=1))
-        (folder / "record.json").write_text(record.model_dump_json(indent=1))
-        new = study.execute("select max(trial_id) from trials").fetchone()[0] + 1
-        _insert(study, "trials", [trial_row | {"trial_id": new, "number": number}])
-        internal = {name: distributions[name].to_internal_repr(value) for name, value in values.items()}
-        changed = [{"trial_id": new, "param_id": None, "param_value": internal[r["param_name"]]} for r in trial_params]
-        _insert(study, "trial_params", [row | change for row, change in zip(trial_params, changed, strict=True)])
-        change = {"trial_id": new, "trial_value_id": None, "value": record.val_score}
-        _insert(study, "trial_values", [row | change for row in trial_values])
-        new = {"run_uuid": uuid.uuid4().hex}
-        name = f"t{number} {cell.space.name} L{cell.length}"
-        _insert(pages, "runs", [page_row | new | {"name": name}])
-        tags = {"bench.id": f"{made.name}/{run}", "bench.digest": fingerprint(record.model_dump())}
-        tags["mlflow.runName"] = name
-        for table, rows in page_rows.items():
-            rows = [row | new | ({"value": tags[row["key"]]} if row["key"] in tags else {}) for row in rows]
-            _insert(pages, table, rows)
-        metrics = [
-            {"key": key, "value": value, "timestamp": page_row["start_time"], "step": epoch.steps, "is_nan": 0} | new
-            for epoch in record.epochs
-            for key, value in {"train_loss": epoch.train_loss, **{f"val/{k}": v for k, v in epoch.val.items()}}.items()
-        ]
-        _insert(pages, "metrics", metrics)
-
-
-def _drawn(distributions: dict, number: int) -> dict:
-    import numpy as np
-    from optuna.distributions import CategoricalDistribution
-
-    rng, values = np.random.default_rng(number), {}
-    for name, d in distributions.items():
-        if isinstance(d, CategoricalDistribution):
-            values[name] = d.choices[rng.integers(len(d.choices))]
-            continue
-        low, high = (math.log(d.low), math.log(d.high)) if d.log else (d.low, d.high)
-        value = rng.uniform(low, high)
-        value = min(d.high, max(d.low, math.exp(value) if d.log else value))
-        step = getattr(d, "step", None) or 0
-        value = d.low + step * ((value - d.low) // step) if step else value
-        values[name] = int(value) if isinstance(d.low, int) else float(value)
-    return values
-
-
-def _rows(connection: sqlite3.Connection, table: str, key: str, value: object) -> list[dict]:
-    found = connection.execute(f"select * from {table} where {key} = ?", [value])
-    names = [column[0] for column in found.description]
-    return [dict(zip(names, row, strict=True)) for row in found]
-
-
-def _insert(connection: sqlite3.Connection, table: str, rows: list[dict]) -> None:
-    if rows:
-        names = ", ".join(f'"{name}"' for name in rows[0])
-        marks = ", ".join("?" * len(rows[0]))
-        connection.executemany(f"insert into {table} ({names}) values ({marks})", [list(row.values()) for row in rows])
+TERMS = {"datasets": ["adding"], "lengths": LENGTHS, "models": MODELS, "confirm_seeds": SEEDS}
+LOAD = "import bench, sys; frame = bench.load(sys.argv[1]); print(frame.shape)"
 
 
 def trials(sampler: str, count: int, more: int = TRIALS, profile: Path | None = None) -> dict:
@@ -281,7 +72,7 @@ def trials(sampler: str, count: int, more: int = TRIALS, profile: Path | None = 
             made = plan(Path(folder), count, **options)
             slots = [slot | {"STUB_SECONDS": str(seconds)} for slot in made.slots]
             # The fork server has torch loaded, as that of a sweep: a larger process takes longer to fork.
-            engine = Engine(slots, 600.0, run="scale:stub", preload=[*PRELOAD, "scale"])
+            engine = Engine(slots, 600.0, run="stub_sweeps:stub", preload=[*PRELOAD, "stub_sweeps"])
             profiler = cProfile.Profile() if profile and not seconds else contextlib.nullcontext()
             start = time.time()
             with profiler:
@@ -301,26 +92,36 @@ def trials(sampler: str, count: int, more: int = TRIALS, profile: Path | None = 
     return found
 
 
-def runs(count: int) -> dict:
-    """Seconds and peak memory of leaderboard, report and resume of a finished sweep of about `count` runs."""
-    found: dict = {}
-    with tempfile.TemporaryDirectory(prefix="bench-scale-") as name:
-        folder = Path(name)
-        cells = len(LENGTHS) * len(MODELS)
-        trials_a_cell = count // cells - 2 * SEEDS - 2  # two configurations are confirmed; a test run and a speed run
-        start = time.perf_counter()
-        # In a process of its own: what it took would count as the peak of every process that this one starts.
-        words = [sys.executable, __file__, "fill", str(folder), str(trials_a_cell)]
-        found["runs"] = json.loads(subprocess.run(words, capture_output=True, check=True).stdout)
-        found["fill_seconds"] = time.perf_counter() - start
-        words = ["--dataset", "adding", "--models", ",".join(MODELS), "--confirm-seeds", SEEDS, "--workers", 1]
-        words += [word for length in LENGTHS for word in ("--length", length)]
-        before = _pages(folder)
-        found["leaderboard"] = _timed("leaderboard", "x", "--results", folder)
-        found["report"] = _timed("report", "x", "--results", folder)
-        found["resume"] = _timed("sweep", *words, "--name", "x", "--trials", trials_a_cell, "--results", folder)
-        assert _pages(folder) == before, f"the resumed sweep found something to do: {before} to {_pages(folder)}"
+def trials_a_cell(count: int) -> int:
+    """How many trials each cell of a sweep of about `count` runs has; two configurations of each are confirmed."""
+    return count // (len(LENGTHS) * len(MODELS)) - 2 * SEEDS - 2  # a test run and a speed run
+
+
+def runs(count: int, folder: Path) -> dict:
+    """Seconds and peak memory of what reads a finished sweep of about `count` runs."""
+    words = ["--dataset", "adding", "--models", ",".join(MODELS), "--confirm-seeds", SEEDS, "--workers", 1]
+    words += [word for length in LENGTHS for word in ("--length", length)]
+    before = _pages(folder)
+    found: dict = {"runs": before[0]}
+    found["leaderboard"] = _timed("-m", "bench", "leaderboard", "x", "--results", folder)
+    found["report"] = _timed("-m", "bench", "report", "x", "--results", folder)
+    found["load"] = _timed("-c", LOAD, folder)
+    words += ["--name", "x", "--trials", trials_a_cell(count), "--results", folder]
+    found["resume"] = _timed("-m", "bench", "sweep", *words)
+    assert _pages(folder) == before, f"the resumed sweep found something to do: {before} to {_pages(folder)}"
     return found
+
+
+@contextlib.contextmanager
+def filled(count: int, folder: str | None):
+    """A folder with a sweep of about `count` runs: the one that is given, or a new one that is removed at the end."""
+    if folder is not None:
+        yield Path(folder)
+        return
+    with tempfile.TemporaryDirectory(prefix="bench-scale-") as new:
+        # In a process of its own: what it took would count as the peak of every process that this one starts.
+        subprocess.run([sys.executable, __file__, "fill", str(count), new], stdout=subprocess.DEVNULL, check=True)
+        yield Path(new)
 
 
 def _pages(results: Path) -> tuple[int, ...]:
@@ -333,8 +134,8 @@ def _pages(results: Path) -> tuple[int, ...]:
 
 
 def _timed(*words: object) -> dict:
-    """Seconds and peak resident MB of a command of the bench."""
-    command = [sys.executable, "-m", "bench", *map(str, words)]
+    """Seconds, CPU seconds and peak resident MB of a command of Python."""
+    command = [sys.executable, *map(str, words)]
     with tempfile.TemporaryFile() as output:
         start = time.perf_counter()
         process = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=output)
@@ -345,7 +146,8 @@ def _timed(*words: object) -> dict:
         text = output.read().decode()
     if process.returncode:
         raise SystemExit(f"{' '.join(command)} ended with {process.returncode}:\n{text[-3000:]}")
-    return {"seconds": seconds, "peak_mb": usage.ru_maxrss / 1000, "output": text[-300:]}
+    cpu = usage.ru_utime + usage.ru_stime
+    return {"seconds": seconds, "cpu_seconds": cpu, "peak_mb": usage.ru_maxrss / 1000, "output": text[-300:]}
 
 
 def main() -> None:
@@ -355,13 +157,16 @@ def main() -> None:
         at = words.index("--profile")
         profile = Path(words[at + 1])
         del words[at : at + 2]
-    kind, first, *rest = words
-    if kind == "trials":
-        found = trials(first, *map(int, rest), profile=profile)
-    elif kind == "fill":
-        found = fill(Path(first), int(*rest), lengths=LENGTHS, models=MODELS, datasets=["adding"], confirm_seeds=SEEDS)
-    else:
-        found = runs(int(first))
+    match words:
+        case ["trials", sampler, *rest]:
+            found: object = trials(sampler, *map(int, rest), profile=profile)
+        case ["fill", count, folder]:
+            found = fill(Path(folder), trials_a_cell(int(count)), **TERMS)
+        case ["runs", count, *folder]:
+            with filled(int(count), *(folder or [None])) as results:
+                found = runs(int(count), results)
+        case _:
+            raise SystemExit(__doc__)
     print(json.dumps(found))
 
 

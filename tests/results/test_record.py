@@ -119,6 +119,39 @@ def test_the_records_of_a_sweep_come_in_the_order_of_their_paths(tmp_path):
     assert [found.message for found in record.records(tmp_path)] == ["a/t0", "a/t1", "b/t0"]
 
 
+def test_records_with_shared_parts_say_what_their_files_say(tmp_path):
+    arguments = [{"a": 1}, {"a": 1.0}, {"a": True}, {"a": 1}]
+    epoch = {"steps": 1, "sequences": 1, "train_seconds": 1.0, "train_loss": 1.0, "val": {}}
+    for number, values in enumerate(arguments):
+        changes = {"number": number, "task_arguments": values, "settings": {"learning_rate": 1 / (1 + number)}}
+        folder = tmp_path / "runs" / f"t{number}"
+        folder.mkdir(parents=True)
+        facts = {"environment": {"cores": number // 2}, "parameters": {"head": number}, "epochs": [epoch]}
+        makers.record(changes, **facts).write(folder)
+    found = record.all_records(tmp_path)
+    alone = [RunRecord.read(tmp_path / "runs" / f"t{number}", epochs=False) for number in range(4)]
+    assert [run.model_dump_json() for run in found] == [run.model_dump_json() for run in alone]
+    assert found[0].asked is found[3].asked
+    assert found[0].config.task_arguments is found[3].config.task_arguments
+    assert found[2].environment is found[3].environment
+    assert found[0].config.model_copy(update={"run": "other"}).model_fields_set == found[0].config.model_fields_set
+
+
+def test_a_record_in_use_is_read_once_and_a_replaced_one_again(tmp_path):
+    folder = tmp_path / "runs" / "t0"
+    folder.mkdir(parents=True)
+    made(message="first").write(folder)
+    (first,) = record.records(tmp_path)
+    assert next(record.records(tmp_path)) is first
+    made(message="other").write(folder)
+    assert [run.message for run in record.records(tmp_path)] == ["other"]
+    (folder / "record.json").write_text("{}")
+    with pytest.raises(StoreError, match="not a run record"):
+        record.all_records(tmp_path)
+    (folder / "record.json").unlink()
+    assert record.all_records(tmp_path) == []
+
+
 @pytest.mark.parametrize("is_on", [True, False])
 def test_the_garbage_collector_is_left_as_it_was(tmp_path, is_on):
     for text, rule in (("{}", "not a run record"), (None, None)):

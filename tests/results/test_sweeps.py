@@ -4,10 +4,12 @@ import json
 import os
 import shutil
 
+import pandas as pd
 import pytest
 
 from bench.errors import DeclarationError, UnknownNameError
 from bench.results import sweeps
+from bench.results.record import records
 
 
 def test_records_load_flat(sweep):
@@ -15,6 +17,8 @@ def test_records_load_flat(sweep):
     assert len(frame) == len(list(sweep.rglob("record.json")))
     assert {"config.train.learning_rate", "val.accuracy", "seconds.total", "asked.metric"} <= set(frame.columns)
     assert frame.equals(sweeps.load(sweep.parents[1], "one"))
+    rows = [run.model_dump(exclude={"epochs"}) for run in records(sweep)]
+    pd.testing.assert_frame_equal(frame, pd.json_normalize(rows))
     assert sweeps.load(sweep.parents[1] / "nowhere").empty
 
 

@@ -55,7 +55,7 @@ def make(findings: Findings) -> Section:
         blocks.append(Note(text, "warning"))
     blocks.append(Panels([by_trials for by_trials, _ in charts], BY_TRIALS, legend))
     blocks.append(Panels([by_seconds for _, by_seconds in charts], BY_SECONDS, legend))
-    return Section(anchor, title, [*blocks, _table(findings, rows_of(frame), defaults), Note(METHOD)])
+    return Section(anchor, title, [*blocks, _table(rows_of(frame), defaults), Note(METHOD)])
 
 
 def _reason(findings: Findings) -> str:
@@ -102,11 +102,10 @@ def _drawings(findings: Findings, key: tuple[str, int, str], rows: Rows, default
     )
 
 
-def _table(findings: Findings, rows: Rows, defaults: Defaults) -> Table:
+def _table(rows: Rows, defaults: Defaults) -> Table:
     def key(row: dict[str, Any]) -> tuple[str, int, str]:
         return row["dataset"], row["length"], row["model"]
 
-    plug_in = {key(row): row["score"] for row in rows_of(evidence.expected_performance(findings.runs, unbiased=False))}
     curves: dict[tuple[str, int, str], Rows] = {}
     for row in rows:
         curves.setdefault(key(row), []).append(row)
@@ -124,7 +123,7 @@ def _table(findings: Findings, rows: Rows, defaults: Defaults) -> Table:
                 score(curve[0]["score"]),
                 f"{score(half['score'])} (of {half['trials']})",
                 score(curve[-1]["score"]),
-                score(plug_in[cell]),
+                score(curve[-1]["plug_in"]),
             ]
         )
     head = ["question", "model", "draws", "a trial takes", "default", "one draw", "half the draws", "all draws"]

@@ -17,12 +17,16 @@ if TYPE_CHECKING:
 
 ALLOCATION_FAILED = (
     "can't allocate memory",  # the allocator of the CPU
+    "std::bad_alloc",
     "CUDA error: out of memory",
     "CUBLAS_STATUS_ALLOC_FAILED",
     "CUDNN_STATUS_ALLOC_FAILED",
     "DEVICE_ALLOCATION_FAILED",  # cuDNN 9
 )
 """What errors say that PyTorch has no exception class for."""
+
+CUT_OFF = "[enforce fail a"
+"""All that the allocator of the CPU says if no memory is left for its message either."""
 
 MOST_STEPS = 16  # of the sequences that show whether a model mixes them
 
@@ -31,9 +35,9 @@ Result = TypeVar("Result")
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Return whether an error says that memory ran out, on the device or on the host."""
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(
-        words in str(error) for words in ALLOCATION_FAILED
-    )
+    message = str(error)
+    is_said = message == CUT_OFF or any(words in message for words in ALLOCATION_FAILED)
+    return is_said or isinstance(error, torch.OutOfMemoryError | MemoryError)
 
 
 class MicroBatches:

@@ -17,7 +17,9 @@ from bench.training import micro_batches, timing, train
 from bench.training.datamodule import to_tensors
 from bench.training.micro_batches import accumulate, divided, mixes_sequences
 from bench.training.module import SequenceModule
+from tests.gpu.runs import carry_out
 from tests.makers import aligned, dictation, hourly, run_config, tagged, write
+from tests.training import capped
 
 BATCH = 16
 
@@ -156,6 +158,29 @@ def test_a_run_whose_batches_do_not_fit_learns_what_it_would_have_learned(kinds,
     assert [getattr(record, name) for name in same] == [getattr(whole, name) for name in same]
 
 
+@pytest.mark.slow
+def test_a_run_that_the_kernel_gives_no_more_memory_is_divided(tmp_path, monkeypatch):
+    """No error is injected: in a process of its own, allocations fail."""
+    size = {"batch_size": 256, "max_sequences": 256 * 4, "num_epochs": 2, "learning_rate": 1e-2}
+
+    def carried_out(name: str, allowed: int, policy: str) -> RunRecord:
+        monkeypatch.setenv(capped.CAP, str(allowed))
+        shared = {"dataset": "parity", "length": 512, "space": "gru", "model_arguments": {"hidden_size": 32}}
+        run = run_config(run=f"d/{name}", on_out_of_memory=policy, settings=size, **shared)
+        process = f"{capped.__name__}:{capped.run_in_folder.__name__}"
+        (record,), _ = carry_out(tmp_path / name, [run], [{"CUDA_VISIBLE_DEVICES": ""}], process)
+        return record
+
+    whole = carried_out("whole", 0, "fail")
+    allowed = int(0.7 * whole.peak_memory_bytes)
+    failed = carried_out("failed", allowed, "fail")
+    assert (failed.state, failed.cause) == ("failed", "out_of_memory"), failed.message
+    halved = carried_out("halved", allowed, "halve")
+    assert losses(halved) == pytest.approx(losses(whole), abs=1e-5)
+    assert halved.accumulate_grad_batches in (2, 4)
+    assert halved.train_steps == whole.train_steps == 4
+
+
 @pytest.mark.parametrize("error", [MemoryError(), RuntimeError("CUDA error: out of memory\nCompile with …"), None])
 def test_by_default_a_run_whose_batches_do_not_fit_fails(kinds, error, monkeypatch):
     memory = Memory(monkeypatch, 8, error=error)
@@ -285,6 +310,8 @@ def test_the_exclusive_pass_times_steps_of_micro_batches(kinds, monkeypatch):
         (torch.AcceleratorError("CUDA error: out of memory"), True),
         (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"), True),
         (RuntimeError("[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory"), True),
+        (RuntimeError("[enforce fail a"), True),  # as it was under a limit of the kernel
+        (RuntimeError("std::bad_alloc"), True),
         (RuntimeError("CUDA error: an illegal memory access was encountered"), False),
     ],
 )

@@ -66,18 +66,24 @@ print(record.state, record.message, rank_zero_only.rank)
 
 
 @pytest.mark.parametrize("launcher", LEFT)
-def test_a_run_waits_for_no_other_rank(launcher):
-    if launcher not in ("a step of srun", "torchrun"):  # a process that loads torch takes seconds: two are enough
-        from bench.training import launchers
+def test_what_a_launcher_left_is_forgotten(launcher, monkeypatch):
+    from lightning_fabric.plugins.environments import LSFEnvironment, SLURMEnvironment, TorchElasticEnvironment
 
-        decisive = [name for name in LEFT[launcher] if "RANK" in name or "SIZE" in name or name == "SLURM_NTASKS"]
-        with pytest.MonkeyPatch.context() as patch:
-            for name, value in LEFT[launcher].items():
-                patch.setenv(name, value)
-            launchers.forget()
-            assert not [name for name in decisive if name in os.environ]
-        return
+    from bench.training import launchers
+
+    for name, value in LEFT[launcher].items():
+        monkeypatch.setenv(name, value)
+    launchers.forget()
+    left = [name for name in LEFT[launcher] if name in os.environ]
+    assert not [name for name in left if "RANK" in name or "SIZE" in name or name == "SLURM_NTASKS"]
+    assert not [each for each in (LSFEnvironment, SLURMEnvironment, TorchElasticEnvironment) if each.detect()]
+
+
+def test_a_run_waits_for_no_other_rank():
+    """One process that has the variables of all launchers, since to load torch takes seconds."""
+    left = {name: value for variables in LEFT.values() for name, value in variables.items()}
+    left["SLURM_JOB_NAME"] = "train"  # in an interactive session, Lightning looks at no variable of SLURM
     done = subprocess.run(
-        [sys.executable, "-c", RUN], env=os.environ | LEFT[launcher], capture_output=True, text=True, timeout=300
+        [sys.executable, "-c", RUN], env=os.environ | left, capture_output=True, text=True, timeout=300
     )
     assert done.stdout.split("\n")[0] == "complete None 0", done.stdout + done.stderr

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
+SAME_NAMES = ("bench.py", "datasets/__init__.py", "mlflow.py", "torch.py")
 
 
 @pytest.fixture(scope="module")
@@ -66,23 +67,31 @@ def test_the_source_distribution_makes_the_same_wheel(python, tmp_path):
     assert not {"results", "tests"} & {path.name for path in source.iterdir()}
 
 
-def test_files_of_the_same_names_are_in_nobodys_way(python, tmp_path):
-    """By the command `bench`; `python -m bench` would start the bench.py of the folder, as the README says."""
-    (tmp_path / "datasets").mkdir()
-    for name in ("bench.py", "datasets/__init__.py", "mlflow.py", "torch.py"):
-        (tmp_path / name).write_text("raise SystemExit('the wrong one')")
-    command = str(python.with_name("bench"))
-    words = ("sweep", "--dataset", "latch", "--length", "8", "--models", "mlp", "--budget", "smoke", "--name", "tiny")
-    assert "latch at 8" in run(python, tmp_path, command, *words)
+@pytest.fixture(scope="module")
+def swept(python, tmp_path_factory) -> tuple[Path, str]:
+    """Return a folder with files that are named as what is imported, in which a sweep has run, and its output.
 
-
-def test_a_sweep_runs_in_an_empty_folder(python, tmp_path):
+    By the command `bench`; `python -m bench` would start the bench.py of the folder, as the README says.
+    """
+    folder = tmp_path_factory.mktemp("swept")
+    (folder / "datasets").mkdir()
+    for name in SAME_NAMES:
+        (folder / name).write_text("raise SystemExit('the wrong one')")
     words = ("sweep", "--dataset", "latch", "--length", "8", "--models", "gru,mlp", "--budget", "smoke")
-    output = run(python, tmp_path, "-m", "bench", *words, "--name", "tiny")
+    return folder, run(python, folder, str(python.with_name("bench")), *words, "--name", "tiny")
+
+
+def test_files_of_the_same_names_are_in_nobodys_way(swept):
+    folder, output = swept
     assert "latch at 8" in output
-    run(python, tmp_path, "-m", "bench", "leaderboard", "--csv", "out.csv")
+    assert {path.name for path in folder.iterdir()} == {"results", *(name.split("/")[0] for name in SAME_NAMES)}
+
+
+def test_the_leaderboard_of_a_sweep_is_shown_in_an_empty_folder(swept, python, tmp_path):
+    results = str(swept[0] / "results")
+    run(python, tmp_path, "-m", "bench", "leaderboard", "--results", results, "--csv", "out.csv")
     with (tmp_path / "out.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [row["model"] for row in rows if row["rank"]] != []
     assert {row["model"] for row in rows} >= {"gru", "mlp", "(chance)"}
-    assert {path.name for path in tmp_path.iterdir()} == {"results", "out.csv"}
+    assert [path.name for path in tmp_path.iterdir()] == ["out.csv"]

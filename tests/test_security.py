@@ -31,6 +31,7 @@ from bench.errors import BenchError, DataError, DataMissingError, DeclarationErr
 from bench.export.predictor import ExportedModel, write_table
 from bench.sweeps import optuna_adapter
 from bench.tracking import pages
+from tests.cli.calls import call
 from tests.makers import run_config
 
 ROOT = Path(__file__).parents[1]
@@ -74,20 +75,19 @@ def test_a_named_model_file_is_run(hostile):
 
 def test_predict_names_the_option_that_allows_the_code(hostile, tmp_path):
     (tmp_path / "new.txt").write_text("good film\n")
-    words = [sys.executable, "-m", "bench", "predict", str(hostile), str(tmp_path / "new.txt")]
-    refused = subprocess.run(words, capture_output=True, text=True)
-    assert refused.returncode == 2
-    assert f"--trust {hostile / 'model.py'}" in refused.stderr
-    allowed = subprocess.run([*words, "--trust", str(hostile / "model.py")], capture_output=True, text=True)
-    assert "it ran" in allowed.stderr
+    words = ["predict", str(hostile), str(tmp_path / "new.txt")]
+    status, _, errors = call(*words)
+    assert status == 2
+    assert f"--trust {hostile / 'model.py'}" in errors
+    assert "it ran" not in errors
+    assert "it ran" in call(*words, "--trust", str(hostile / "model.py"))[2]
 
 
 def test_a_config_that_points_to_code_does_not_run_it(tmp_path):
     (tmp_path / "theirs.py").write_text(BOMB + f"  # {tmp_path}")
     config = run_config(model=str(tmp_path / "theirs.py"))
     (tmp_path / "config.json").write_text(config.model_dump_json())
-    words = [sys.executable, "-m", "bench", "run", str(tmp_path / "config.json"), "--json"]
-    record = json.loads(subprocess.run(words, capture_output=True, text=True).stdout)
+    record = json.loads(call("run", str(tmp_path / "config.json"), "--json")[1])
     assert record["state"] == "failed"
     assert "never named on this machine" in record["message"]
 

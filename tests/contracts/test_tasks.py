@@ -29,6 +29,25 @@ KEYS = {"title", "task", "kind", "lengths", "length_meaning", "source", "licence
 SIZE = 2_000
 
 
+SAME_RECORDINGS = {"fsdd_digits_speaker", *(card for card in CARDS if card.startswith("fsdd_speaker_"))}
+"""Cards that divide the recordings of another card differently; to read them takes seconds each."""
+
+
+def cell_id(cell):
+    name, length = cell
+    return f"{name}-{length}"
+
+
+def marked(cases):
+    """Return cases, cards or cells, as parameters; those of SAME_RECORDINGS are slow."""
+    slow = pytest.mark.slow
+    return [
+        pytest.param(case, id=case if isinstance(case, str) else cell_id(case),
+                     marks=slow if (case if isinstance(case, str) else case[0]) in SAME_RECORDINGS else ())
+        for case in cases
+    ]  # fmt: skip
+
+
 def make(card, length, **more):
     files = {"files": CARDS[card]["files"]} if "files" in CARDS[card] else {}
     try:
@@ -39,16 +58,11 @@ def make(card, length, **more):
         pytest.skip(str(error))
 
 
-def cell_id(cell):
-    name, length = cell
-    return f"{name}-{length}"
-
-
 def is_synthetic(cell):
     return CARDS[cell[0]]["kind"] == "synthetic"
 
 
-@pytest.fixture(scope="module", params=CELLS, ids=cell_id)
+@pytest.fixture(scope="module", params=marked(CELLS))
 def cell(request):
     """The name of a card and a length; the tests of one cell follow each other, so that they share its task."""
     return request.param
@@ -138,13 +152,7 @@ def test_a_card_says_first_what_it_is_and_why(card):
     assert lines[: len(about)] == about
 
 
-SAME_RECORDINGS = {"fsdd_digits_speaker", *(card for card in CARDS if card.startswith("fsdd_speaker_"))}
-"""Cards that divide the recordings of another card differently; to read them takes seconds each."""
-
-
-@pytest.mark.parametrize(
-    "card", [pytest.param(card, marks=pytest.mark.slow) if card in SAME_RECORDINGS else card for card in CARDS]
-)
+@pytest.mark.parametrize("card", marked(CARDS))
 def test_a_task_builds_at_every_length_of_its_card(card):
     assert [make(card, length).length for length in CARDS[card]["lengths"]] == CARDS[card]["lengths"]
 

@@ -1,5 +1,6 @@
 """Ensembles of a configuration's seeds, and models that are trained again on train and val, as exports."""
 
+import functools
 import hashlib
 import json
 from types import SimpleNamespace
@@ -10,6 +11,7 @@ import pytest
 from bench.config.sweep_settings import SweepConfig
 from bench.data import own_data
 from bench.errors import DeclarationError
+from bench.export import export as exporting
 from bench.export.evaluate import evaluate
 from bench.export.export import export
 from bench.export.predictor import ExportedModel
@@ -18,20 +20,44 @@ from tests.export.kinds import KINDS, swept
 from tests.makers import pieces
 
 
-def exported(tmp_path, kind: str, seeds: int = 2, **options_of_export):
-    maker, options = KINDS[kind]
-    file = maker(tmp_path)
-    own = own_data.make(SweepConfig(data=[file], **options))
-    sweep = swept(tmp_path, own.card, options["lengths"][0], seeds=seeds)
-    lines = export(
-        sweep, tmp_path / "results", None, None, None, tmp_path / "out", **{"is_ensemble": True} | options_of_export
-    )
-    return file, sweep, tmp_path / "out", lines
+@pytest.fixture(scope="module")
+def sweep_of(tmp_path_factory):
+    """Return a file of a kind and the sweep of a network with so many seeds; each is trained once."""
+
+    @functools.cache
+    def make(kind: str, seeds: int):
+        folder = tmp_path_factory.mktemp(kind)
+        maker, options = KINDS[kind]
+        file = maker(folder)
+        own = own_data.make(SweepConfig(data=[file], **options))
+        return file, swept(folder, own.card, options["lengths"][0], seeds=seeds)
+
+    return make
+
+
+@pytest.fixture
+def exported(sweep_of, tmp_path):
+    """Return the file, the sweep, the exported folder and what the export says, of a kind."""
+
+    def make(kind: str, seeds: int = 2, **options):
+        file, sweep = sweep_of(kind, seeds)
+        options = {"is_ensemble": True} | options
+        told = export(sweep, tmp_path / "results", None, None, None, tmp_path / "out", **options)
+        return file, sweep, tmp_path / "out", told
+
+    return make
+
+
+@pytest.fixture
+def plain(monkeypatch):
+    """Leave out the other forms, which take seconds."""
+    for form in ("_export_onnx", "_export_mlflow"):
+        monkeypatch.setattr(exporting, form, lambda *_: "left out")
 
 
 @pytest.mark.parametrize("kind", ["forecast", "text"])
-def test_it_answers_with_the_average_of_its_seeds(tmp_path, kind):
-    file, sweep, out, lines = exported(tmp_path, kind)
+def test_it_answers_with_the_average_of_its_seeds(exported, kind):
+    file, sweep, out, lines = exported(kind)
     assert lines[1].startswith("ensemble of 2 seeds")
     assert "times as long as one seed" in lines[1]
     settings = json.loads((out / "config.json").read_text())
@@ -57,16 +83,15 @@ def test_it_answers_with_the_average_of_its_seeds(tmp_path, kind):
     assert "mlflow_model: loads, and gives the same answers" in lines
 
 
-def test_it_needs_two_seeds_and_no_language_model(tmp_path):
+def test_it_needs_two_seeds_and_no_language_model(exported):
     with pytest.raises(DeclarationError, match="needs at least two confirmed seeds"):
-        exported(tmp_path, "forecast", seeds=1)
-    (tmp_path / "language").mkdir()
+        exported("forecast", seeds=1)
     with pytest.raises(DeclarationError, match="not supported for language models"):
-        exported(tmp_path / "language", "language")
+        exported("language")
 
 
-def test_a_refit_trains_on_train_and_val_for_the_best_steps(tmp_path):
-    file, sweep, out, lines = exported(tmp_path, "forecast", is_ensemble=False, is_refit=True)
+def test_a_refit_trains_on_train_and_val_for_the_best_steps(exported, plain, tmp_path):
+    file, sweep, out, lines = exported("forecast", is_ensemble=False, is_refit=True)
     assert lines[1] == "refit on train and val: 4 steps, as many as were best on validation"
     settings = json.loads((out / "config.json").read_text())
     assert settings["refit_epochs"] == 1
@@ -78,16 +103,16 @@ def test_a_refit_trains_on_train_and_val_for_the_best_steps(tmp_path):
     assert not np.allclose(refitted.predict(file).iloc[:, -1], plain.predict(file).iloc[:, -1])
 
 
-def test_a_refit_ensemble_trains_every_seed_again(tmp_path):
-    _, _, out, lines = exported(tmp_path, "text", is_refit=True)
+def test_a_refit_ensemble_trains_every_seed_again(exported, plain):
+    _, _, out, lines = exported("text", is_refit=True)
     assert lines[1].startswith("ensemble of 2 seeds")
     assert lines[2].startswith("refit on train and val")
     assert len(ExportedModel.load(out).module.members) == 2
 
 
-def test_a_refit_of_a_language_model_is_refused(tmp_path):
+def test_a_refit_of_a_language_model_is_refused(exported):
     with pytest.raises(DeclarationError, match="--refit: not supported for language_modelling"):
-        exported(tmp_path, "language", is_ensemble=False, is_refit=True)
+        exported("language", is_ensemble=False, is_refit=True)
 
 
 def test_an_ensemble_of_musicians_averages_the_probabilities_of_keys(tmp_path):

@@ -59,7 +59,9 @@ def load(results: str | Path = "results", *sweeps: str) -> "pd.DataFrame":
     folders = find(Path(results), sweeps) if sweeps else sorted((Path(results) / "sweeps").glob("*/"))
     # Column by column, because the rows of 100,000 runs as dictionaries take gigabytes.
     columns: dict[str, list[Any]] = {}
-    count, names, rows = 0, [], []
+    names: list[str] = []
+    rows: list[tuple[Any, ...]] = []
+    count = 0
     for folder in folders:
         for record in records(folder):
             found = _flat(record.model_dump(exclude={"epochs"}))

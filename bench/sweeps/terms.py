@@ -1,6 +1,7 @@
 """The terms of a sweep: frozen in its sweep.json at the first start, compared at every later one."""
 
 import shlex
+import uuid
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from bench.sweeps import shared_studies
 from bench.sweeps.cells import Cell
 from bench.sweeps.environment import environment
 from bench.sweeps.prepare import SEARCH_SETTINGS, Plan
+from bench.tracking import store
 
 RULES = 1
 """The version of the rules by which configurations are drawn, trained, chosen and tested: see [Rules] in CHANGELOG.
@@ -62,7 +64,8 @@ def freeze(plan: Plan) -> list[str]:
     if environments[-1] != now:
         environments.append(now)
     terms = _terms(plan) if plan.config.allow_mixed else _terms(plan) | old["spec"] | {"budget": plan.config.budget}
-    update = {"spec": terms, "command": _command(plan.config)}
+    # The key is kept: that of an older sweep follows from its command, which may change now.
+    update = {"spec": terms, "command": _command(plan.config), store.KEY: store.key_of(old)}
     given = {name: factor for name, factor in _factors(plan).items() if factor is not None}
     write_json(path, old | counts | update | given | {"environments": environments})
     return remarks
@@ -117,6 +120,7 @@ def _facts(plan: Plan) -> dict[str, Any]:
         "slots": len(plan.slots),
         **({} if (key := shared_studies.new_key(plan.name)) is None else {shared_studies.KEY: key}),
         "command": _command(plan.config),
+        store.KEY: uuid.uuid4().hex[:12],
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
 

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
 from filelock import FileLock
@@ -35,6 +35,9 @@ LIMITS = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "10", "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
 for _name, _value in LIMITS.items():
     os.environ.setdefault(_name, _value)
 os.environ.update(ENVIRONMENT)  # MLflow reads them when it is imported
+
+KEY = "key"
+"""The key of sweep.json that tells a sweep from others of its name, made in the same second on other machines too."""
 
 NOTE = "mlflow.json"
 """File in a sweep's folder that notes up to which moment the store holds its records."""
@@ -72,11 +75,13 @@ def shown_uri() -> str:
 
 
 def sweep_key(folder: Path) -> str:
-    """Return the name of a sweep in the store; a store that others may share needs a fingerprint as well."""
-    if not given_uri():
-        return folder.name
-    spec = read_spec(folder)
-    return f"{folder.name}-{fingerprint([spec.get('created'), spec['command']])[:6]}"
+    """Return the name of a sweep in the store; a store that others may share needs a key as well."""
+    return f"{folder.name}-{key_of(read_spec(folder))}" if given_uri() else folder.name
+
+
+def key_of(spec: dict[str, Any]) -> str:
+    """Return what tells a sweep from others of its name; sweeps from before there were keys have a fingerprint."""
+    return str(spec.get(KEY) or fingerprint([spec.get("created"), spec["command"]])[:6])
 
 
 def connect(results: Path, say: Callable[[str], None] | None = None) -> "MlflowClient":

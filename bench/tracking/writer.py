@@ -22,7 +22,7 @@ NOTE_SECONDS = 30.0
 """Between two notes of how far the store has come, so that a resumed sweep does not look up all of its runs."""
 
 RETRY_SECONDS = 60.0
-"""For this time nothing is written to a store that could not be reached."""
+"""For this time nothing is written to a store that could not be reached; then it gets what it missed."""
 
 CLOSE_SECONDS = {"database": 600.0, "server": 30.0}
 """How long a finished sweep waits until all is written. A slow server is left to `bench sync`."""
@@ -35,16 +35,21 @@ class Writer:
     """
 
     def __init__(self, results: Path, folder: Path, say: Callable[[str], None]) -> None:
-        self.errors = 0
         self.problem = ""  # the first one, in a line
         self.experiments: dict[str, str] = {}  # by dataset
         self._results, self._folder, self._say = results, folder, say
         self._noted = time.monotonic()
         self._retry_at = 0.0
         self._runs: SweepRuns | None = None  # None while there is no connection
+        self._missed: list[tuple[Any, ...]] = []
         self._queue: queue.SimpleQueue[tuple[Any, ...] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="mlflow", daemon=True)
         self._thread.start()
+
+    @property
+    def errors(self) -> int:
+        """How many items the store lacks."""
+        return len(self._missed)
 
     def write_record(self, record: RunRecord) -> None:
         """Write a trial or a confirm run."""
@@ -87,18 +92,30 @@ class Writer:
             if isinstance(item[0], threading.Event):
                 item[0].set()
                 continue
+            self._catch_up()
             self._attempt(*item)
             if self._queue.empty() and not self.errors and time.monotonic() - self._noted > NOTE_SECONDS:
                 self._note()
+        self._catch_up()
+
+    def _catch_up(self) -> None:
+        """Write what a server missed, in its order, once it is time to look whether it answers again."""
+        if not self._missed or self._runs is not None or time.monotonic() < self._retry_at:
+            return
+        missed, self._missed = self._missed, []
+        for item in missed:
+            self._attempt(*item)
+        if not self._missed:
+            self._say("MLflow: the server answers again, and has got what it missed")
 
     def _attempt(self, act: Callable[..., None], *arguments: Any) -> None:
         try:
             if self._runs is None and time.monotonic() < self._retry_at:
-                self.errors += 1
+                self._missed.append((act, *arguments))
                 return
             act(self._connected(), *arguments)
         except Exception as error:  # noqa: BLE001 - tracking never stops training, whatever it raises
-            self.errors += 1
+            self._missed.append((act, *arguments))
             text = store.explain(error, self._results)
             if not self.problem:
                 self.problem = text

@@ -1,11 +1,13 @@
 """A coordinator whose runs are stubs, in a process forked from one that has loaded Optuna and MLflow."""
 
 import atexit
+import ctypes
 import importlib
 import json
 import os
 import resource
 import signal
+import socket
 import sys
 from pathlib import Path
 
@@ -56,6 +58,10 @@ def main(results: Path, name: str, words: tuple[str, ...], environment: dict[str
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ.clear()
     os.environ.update(environment)
+    if "BENCH_HOST_NAME" in environment:
+        if ctypes.CDLL(None, use_errno=True).unshare(0x04000000):  # CLONE_NEWUTS in linux/sched.h
+            raise OSError(ctypes.get_errno(), "unshare")
+        socket.sethostname(environment["BENCH_HOST_NAME"])
     if "BENCH_OPEN_FILES" in environment:
         resource.setrlimit(resource.RLIMIT_NOFILE, (int(environment["BENCH_OPEN_FILES"]),) * 2)
     if "BENCH_GROUP" in environment:  # the file cgroup.procs of a control group

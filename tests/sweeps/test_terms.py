@@ -11,6 +11,7 @@ from bench.config.budgets import BUDGETS
 from bench.config.sweep_settings import SweepConfig
 from bench.errors import DeclarationError
 from bench.sweeps import prepare, terms
+from bench.tracking import store
 
 SPACES_OF_VERSION_0_1 = {
     "mlp": "0cac52964b79",
@@ -162,3 +163,22 @@ def test_runs_without_their_terms_are_refused(tmp_path):
     with pytest.raises(Exception, match="has runs but no sweep.json; restore it, or use another --name"):
         terms.freeze(plan)
     shutil.rmtree(plan.folder)
+
+
+def test_a_sweep_keeps_its_key_in_a_shared_mlflow_store_when_its_command_changes(tmp_path, place, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    plans = [make(tmp_path / folder) for folder in ("one", "two")]
+    for plan in plans:
+        terms.freeze(plan)
+    first, other = (store.sweep_key(plan.folder) for plan in plans)
+    assert first != other  # though name and command are the same, and perhaps the second in which they began
+    terms.freeze(make(tmp_path / "one", workers=3))
+    assert store.sweep_key(plans[0].folder) == first
+    # A sweep from before there were keys has that which its first command made.
+    path = plans[1].folder / "sweep.json"
+    spec = json.loads(path.read_text())
+    del spec[store.KEY]
+    path.write_text(json.dumps(spec))
+    old = store.sweep_key(plans[1].folder)
+    terms.freeze(make(tmp_path / "two", workers=3))
+    assert store.sweep_key(plans[1].folder) == old

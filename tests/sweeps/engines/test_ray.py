@@ -18,7 +18,7 @@ import pytest
 from bench.config.sweep_settings import SweepConfig
 from bench.errors import HardwareError
 from bench.results.record import RunRecord, all_records, read_crashes, write_json
-from bench.sweeps import coordinator, estimate, prepare
+from bench.sweeps import coordinator, estimate, prepare, timed
 from bench.sweeps.engines import cluster
 from bench.sweeps.engines.cluster import RayEngine
 from bench.sweeps.engines.engine import Event, Job
@@ -173,7 +173,7 @@ def starts(folder: Path) -> dict[str, int]:
     return {path.parent.name: len(path.read_text().split()) for path in folder.rglob("starts.txt")}
 
 
-def wait_until(is_true: Callable[[], object], seconds: float = 120) -> None:
+def wait_until(is_true: Callable[..., object], seconds: float = 120) -> None:
     end = time.monotonic() + seconds
     while not is_true():
         assert time.monotonic() < end
@@ -280,17 +280,20 @@ def stub_command(results: Path) -> subprocess.Popen[str]:
     )
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGKILL, -9), (signal.SIGINT, 130)])
-def test_a_command_that_is_killed_or_stopped_takes_its_runs_along_and_resumes(tmp_path, nodes, number, status):
-    running = nodes(2, {"BENCH_STUB_SECONDS": "6"})
-    command = stub_command(tmp_path)
-    wait_until(lambda: num_records(tmp_path) >= 1 and len(runs(running.folder / "node")) == 2)
-    command.send_signal(number)
-    output, _ = command.communicate(timeout=60)
-    assert command.returncode == status, output
-    wait_until(lambda: not runs(running.folder / "node"), 10)
-    finished = {record.config.run: record for record in all_records(tmp_path / "sweeps/s")}
-    assert 1 <= len(finished) < 10
+def test_a_command_that_is_stopped_or_killed_takes_its_runs_along_and_resumes(tmp_path, nodes):
+    running = nodes(2, {"BENCH_STUB_SECONDS": "3"})
+    finished: dict[str, RunRecord] = {}
+    for number, status in ((signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)):
+        command = stub_command(tmp_path)
+        before = len(finished)
+        wait_until(lambda before=before: num_records(tmp_path) > before and len(runs(running.folder / "node")) == 2)
+        command.send_signal(number)
+        output, _ = command.communicate(timeout=60)
+        assert command.returncode == status, output
+        wait_until(lambda: not runs(running.folder / "node"), 10)
+        known, finished = finished, {record.config.run: record for record in all_records(tmp_path / "sweeps/s")}
+        assert known.items() < finished.items()
+    assert len(finished) < 10
     command = stub_command(tmp_path)
     output, _ = command.communicate(timeout=300)
     assert command.returncode == 0, output
@@ -300,6 +303,23 @@ def test_a_command_that_is_killed_or_stopped_takes_its_runs_along_and_resumes(tm
     assert {record.state for record in records.values()} == {"complete"}
     assert [record.crashes for record in records.values() if record.crashes] == []
     assert set(starts(tmp_path).values()) == {1}
+
+
+def test_a_budget_of_time_ends_on_time(tmp_path, nodes):
+    nodes(2, {"BENCH_STUB_SECONDS": "0.05"})
+    began = time.monotonic()
+    options = {"datasets": ["digits"], "lengths": None, "budget": "60s", "workers": None}
+    made = plan(tmp_path, models=["gru", "mlp", "rnn"], engine="ray", **options)
+    engine = RayEngine(made.config, len(made.slots), f"{STUB}:run", [STUB])
+    lines = Lines()
+    assert coordinator.run(made, lines, engine, began).exit_code == 0
+    assert any("of each model begin" in line for line in lines)
+    spent = json.loads((made.folder / "timing.json").read_text())["spent"]
+    assert 20 < spent < 60 + timed.LATEST_SECONDS  # which test runs may take
+    records = list(all_records(made.folder))
+    assert {record.state for record in records} <= {"complete", "pruned"}
+    assert any(record.state == "pruned" for record in records)
+    assert any(record.config.phase == "test" for record in records)
 
 
 def job(results: Path, name: str, ask_pruner: bool = False) -> Job:
@@ -333,6 +353,19 @@ def test_runs_share_gpus_and_a_run_learns_whether_it_is_pruned(tmp_path, nodes):
     assert {each["gpus"] for each in shown} == {"0"}  # of each node
     assert max(each["start"] for each in shown) < min(each["end"] for each in shown)
     assert (jobs[0].folder / "log.txt").read_text() == "seen\n"
+
+
+def test_a_run_on_several_gpus_gets_them_on_one_node(tmp_path, nodes):
+    """The GPUs are pretended: a run that trains on several of them needs real ones."""
+    nodes(2, num_cpus=4, num_gpus=3)
+    engine = engine_of("show", gpus="all", gpus_per_run=2)
+    assert engine.concurrency == 2  # the third GPU of each node is idle
+    jobs = [job(tmp_path, f"t{number}") for number in range(2)]
+    assert [end.cause for end in engine.run_all(jobs)] == [None] * 2
+    shown = [json.loads((each.folder / "record.json").read_text()) for each in jobs]
+    assert {each["node"] for each in shown} == {"node0", "node1"}
+    assert all(len(set(each["gpus"].split(","))) == 2 for each in shown)
+    assert max(each["start"] for each in shown) < min(each["end"] for each in shown)
 
 
 def test_a_node_without_memory_ends_an_attempt_with_this_cause(tmp_path, nodes):

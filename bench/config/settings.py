@@ -54,7 +54,7 @@ class TrainSettings(Strict):
     readout: Literal["summary", "mean", "max", "all", "flat"] = "summary"
 
     # Forecasts: plus a linear map from the window of each target, the same for all targets. Tokens with one answer for
-    # each sequence: plus a linear map from their n-grams.
+    # each sequence: plus a linear map from their n-grams. Music: plus a linear map from the last frame.
     linear_skip: bool = False
 
     # Tokens. Tasks whose inputs are numbers ignore these.

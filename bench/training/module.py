@@ -80,8 +80,10 @@ class SequenceModule(pl.LightningModule):
             self.head: nn.Linear | layers.TiedHead = layers.TiedHead(read, tied)
         else:
             self.head = nn.Linear(read, task.output_size if self.window is None else self.window.output_size)
-        self.skip: skips.NGramSkip | None = None
-        if settings.linear_skip and task.tokens and not task.per_step and self.decoder is None:
+        self.skip: skips.NGramSkip | skips.FrameSkip | None = None
+        if settings.linear_skip and task.loss == "bernoulli":
+            self.skip = skips.FrameSkip(task.input_size, task.output_size)
+        elif settings.linear_skip and task.tokens and not task.per_step and self.decoder is None:
             self.skip = skips.NGramSkip(task.input_size, task.output_size, getattr(task, "longest_n_gram", 2))
         if settings.carry_state:
             _check_carries(task, self.encoder, config.space)
@@ -128,7 +130,8 @@ class SequenceModule(pl.LightningModule):
         """Whether an answer needs only the last step and the state after the steps before it."""
         reads_last = self.reads_steps or self.settings.readout == "summary"
         # What reads more than the last step:
-        others = (self.window, self.stem, self.skip, self.decoder)
+        n_grams = self.skip if isinstance(self.skip, skips.NGramSkip) else None
+        others = (self.window, self.stem, n_grams, self.decoder)
         return bool(self.encoder.causal) and reads_last and all(part is None for part in others)
 
     @property

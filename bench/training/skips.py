@@ -1,8 +1,8 @@
-"""A linear map from n-grams to the answer that stands beside an encoder, which then learns what it leaves.
+"""Linear maps from n-grams or the last frame to the answer, beside an encoder, which then learns what they leave.
 
 Wide & deep learning: Cheng et al., 2016, https://arxiv.org/abs/1606.07792
 
-B batch, L steps, C outputs, N n-grams of a sequence.
+B batch, L steps, D inputs, C outputs, N n-grams of a sequence.
 """
 
 import torch
@@ -51,3 +51,17 @@ class NGramSkip(nn.Module):
             rows.append(key_BL * second % modulus % ROWS)
             are_valid.append(step_L[:starts] <= length_B[:, None] + 2 - n)
         return torch.cat(rows, dim=1), torch.cat(are_valid, dim=1)
+
+
+class FrameSkip(nn.Module):
+    """A linear map from the frame of a step to the answer at this step. The map begins as zero."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(inputs, outputs, bias=False)  # the head has one
+        nn.init.zeros_(self.linear.weight)
+
+    def forward(self, x_BLD: Tensor, length_B: Tensor) -> Tensor:
+        """Return what is added to the answers, (B, L, C)."""
+        added: Tensor = self.linear(x_BLD)
+        return added

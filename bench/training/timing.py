@@ -140,6 +140,8 @@ def _one_step(module: SequenceModule, x: Tensor, length: Tensor, config: RunConf
         with torch.inference_mode(), _precision(config):
             h_BLH, _ = module.encoder(module.embed(last), one_step, state)
             module.head(h_BLH if module.reads_steps else module.encoder.summary(h_BLH, one_step))
+            if module.skip is not None:
+                module.skip(last, one_step)
 
     return step
 

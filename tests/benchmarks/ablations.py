@@ -63,6 +63,8 @@ ABLATIONS = [
         "embeddings from N(0, 1)": {"embedding_std": 1.0},
         "no suffixes and shapes": {"word_features": False},
     }),
+    Ablation("nottingham", 64, "gru", {"no linear map beside": {"linear_skip": False}}),
+    Ablation("jsb_chorales", 32, "gru", {"no linear map beside": {"linear_skip": False}}),
     Ablation("tiny_shakespeare", 64, "lstm", {
         "embeddings of their own in the output": {"tied_embedding": False},
         "state not carried over": {"carry_state": False},

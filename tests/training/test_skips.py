@@ -1,5 +1,7 @@
 """The linear map beside an encoder: what it reads, and that it does not read padding."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from hypothesis import given
@@ -9,7 +11,7 @@ from bench.baselines import _n_grams
 from bench.config.datasets import task_of
 from bench.training import skips
 from bench.training.module import SequenceModule
-from tests.makers import run_config
+from tests.makers import declared, pieces, run_config
 
 TEXTS = st.lists(st.lists(st.integers(2, 6), min_size=1, max_size=8), min_size=1, max_size=4)
 
@@ -72,3 +74,22 @@ def test_only_tokens_with_one_answer_for_each_sequence_have_n_grams_beside(datas
     assert sum(module.parameter_counts().values()) == sum(weight.numel() for weight in module.parameters())
     if module.skip is not None:
         assert not module.can_stream
+
+
+def music(folder: Path, has_skip: bool) -> SequenceModule:
+    files = [declared(pieces(folder / "pieces.mat"))]
+    config = run_config(dataset="music", task_arguments={"files": files}, settings={"linear_skip": has_skip})
+    torch.manual_seed(0)
+    return SequenceModule(task_of(config), config).eval()
+
+
+def test_the_map_from_the_last_frame_begins_as_zero_and_sees_one_frame(tmp_path):
+    x, length = (torch.rand(2, 8, 88) < 0.1).float(), torch.tensor([8, 5])
+    module = music(tmp_path, has_skip=True)
+    assert module.can_stream
+    assert module.skip is not None
+    before = module(x, length)
+    torch.testing.assert_close(before, music(tmp_path, has_skip=False)(x, length))
+    torch.nn.init.ones_(module.skip.linear.weight)
+    sounding = x.sum(-1, keepdim=True).expand(-1, -1, 88)
+    torch.testing.assert_close(module(x, length) - before, sounding)

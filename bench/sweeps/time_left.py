@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from bench.config.ids import CellId, RunId
+from bench.config.ids import CellId
 from bench.results.cell_runs import CellRuns
 from bench.results.record import RunRecord
 from bench.sweeps.cells import Cell
@@ -96,7 +96,6 @@ class TimeLeft:
         self._of_question: dict[str, _Sum] = {}
         self._of_model: dict[str, _Sum] = {}
         self._shares: dict[CellId, _Share] = {}  # of their steps that runs made
-        self._shares_of_trial: dict[RunId, _Share] = {}
         self._measured: set[CellId] = set()
 
     def add(self, record: RunRecord, seconds: float) -> None:
@@ -111,7 +110,6 @@ class TimeLeft:
             self._tests.add(seconds, self._costs[cell].test)
         elif phase in ("screen", "confirm"):
             self._shares.setdefault(cell, _Share()).add(record.share)
-            self._shares_of_trial.setdefault(record.config.id.trial, _Share()).add(record.share)
             sums = (
                 self._all,
                 self._of_cell.setdefault(cell, _Sum()),
@@ -158,12 +156,13 @@ class TimeLeft:
         A confirm run resembles the runs of the configurations to confirm; until the screening ends, of the default.
         """
         screened = known is not None and len(known.screened) >= self._plan.trials_of(self._cells[cell])
-        to_confirm = known.to_confirm if known is not None and screened else []
-        best = {trial.config.id for trial in to_confirm} or {cell.trial(0)}
+        best = known.to_confirm if known is not None and screened else []
+        if known is not None and known.default is not None and not best:
+            best = [known.default]
         of_best = _Share()
         for trial in best:
-            own = self._shares_of_trial.get(trial, _Share())
-            of_best = _Share(of_best.total + own.total, of_best.runs + own.runs)
+            for run in (trial, *(known.confirm_runs(trial) if known is not None else [])):
+                of_best.add(run.share)
         counted = (self._shares.get(cell, _Share()), of_best)
         of_all, of_confirmed = ((own.total + PRIOR_RUNS * prior) / (own.runs + PRIOR_RUNS) for own in counted)
         return of_all, of_confirmed

@@ -3,8 +3,9 @@
     python capacity.py further COUNT ENGINE [FOLDER]   what a further run costs in a sweep of COUNT runs
     python capacity.py start SLOTS ENGINE HOLD         seconds until SLOTS runs of HOLD seconds are under way
     python capacity.py gpus SECONDS_A_RUN SECONDS_A_TICK   how many GPUs that keeps busy, by simulation
+    python capacity.py all [SLOTS]                     all figures of docs/scale.md; hours on a slow machine
 
-Each prints JSON. ENGINE is local or ray. `further` takes the sweep that `scale.py fill` made in FOLDER, or makes one;
+Each prints JSON, `all` a line for each figure. ENGINE is local or ray. `further` takes the sweep that `scale.py fill` made in FOLDER, or makes one;
 the sweep grows by the runs that are timed. CPU seconds are given by part: the coordinator's main thread, its other
 threads (MLflow), and the processes below it (fork server and runs; of Ray its driver, and all others of Ray).
 """
@@ -15,6 +16,7 @@ import json
 import os
 import random
 import resource
+import subprocess
 import sys
 import tempfile
 import time
@@ -199,6 +201,28 @@ def most_gpus(run_seconds: float, own_seconds: float, tick_seconds: float, share
     return low
 
 
+def everything(slots: int) -> None:
+    """Measure all figures, each in a process of its own, whose peak memory is then its own."""
+
+    def call(script: str, *words: object) -> dict:
+        command = [sys.executable, str(Path(__file__).with_name(script)), *map(str, words)]
+        line = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines()[-1]
+        print(script, *words, line, flush=True)
+        return json.loads(line)
+
+    own = {}
+    for count in (1_000, 10_000, 100_000):
+        with tempfile.TemporaryDirectory(prefix="bench-scale-") as folder:
+            call("scale.py", "fill", count, folder)
+            call("scale.py", "runs", count, folder)
+            for kind in ("local", "ray"):
+                own[kind] = call("capacity.py", "further", count, kind, folder)
+    for kind in ("local", "ray"):
+        call("capacity.py", "start", slots, kind, 60)
+        costs = [own[kind][f"{part}main"] + own[kind][f"{part}other_threads"] for part in ("", "tick_")]
+        call("capacity.py", "gpus", *costs)
+
+
 def main() -> None:
     match sys.argv[1:]:
         case ["further", count, kind, *folder]:
@@ -208,6 +232,9 @@ def main() -> None:
             found = start(int(slots), kind, float(hold))
         case ["gpus", own, tick]:
             found = {length: most_gpus(length, float(own), float(tick)) for length in (10.0, 60.0, 600.0)}
+        case ["all", *slots]:
+            everything(*map(int, slots or ["64"]))
+            return
         case _:
             raise SystemExit(__doc__)
     print(json.dumps(found))

@@ -50,6 +50,10 @@ def score_interval(scores: Sequence[float], metric: str) -> tuple[float, float]:
     return max(low, measure.least), min(high, measure.most)
 
 
+NEGLIGIBLE = 1e-40
+"""Weight of a score, as a share of the largest, that no digit of an expected performance shows."""
+
+
 def expected_performance(scores: Sequence[float]) -> list[float]:
     """Return the expected best of n = 1 … B scores of independent trials, where more is better.
 
@@ -62,9 +66,10 @@ def expected_performance(scores: Sequence[float]) -> list[float]:
     weights = np.full(total, 1 / max(1, total))  # of n = 1
     for n in range(1, total + 1):
         curve.append(math.fsum((weights * ordered).tolist()))
-        if n < total:  # C(i-1, n) / C(B, n+1) from C(i-1, n-1) / C(B, n), without huge binomials; 0 for the least score
-            weights, ordered, rank = weights[1:], ordered[1:], rank[1:]
+        if n < total:  # C(i-1, n) / C(B, n+1) from C(i-1, n-1) / C(B, n), without huge binomials
             weights = weights * ((rank - n) / n) * ((n + 1) / (total - n))
+            first = int(np.searchsorted(weights, NEGLIGIBLE * weights[-1]))  # a weight that is small stays small
+            weights, ordered, rank = weights[first:], ordered[first:], rank[first:]
     return curve
 
 

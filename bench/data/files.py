@@ -75,7 +75,8 @@ def prepare(
     a damaged or incomplete result is replaced. Raises DataMissingError, DataError for a file of another hash, and
     StoreError if the cache cannot be written.
     """
-    key = fingerprint([VERSION, [file.sha256 for file in files], how])
+    # With their names, which stand in the names of rows and in remarks.
+    key = fingerprint([VERSION, [(file.sha256, PurePath(file.path).name) for file in files], how])
     folder = cache() / "prepared" / f"{name}-{key}"
     found = _whole(folder)
     if found is None:

@@ -54,6 +54,13 @@ def test_it_is_made_once_and_mapped(card):
     assert make.count == 2
 
 
+def test_a_copy_under_another_name_is_prepared_under_its_own(card, tmp_path):
+    (tmp_path / "copy.txt").write_text("1 2 3")
+    copy = [card[0].model_copy(update={"path": str(tmp_path / "copy.txt")})]
+    names = [prepare("t", part, {}, lambda paths: ({}, paths[0].name)).meta for part in (card, copy)]
+    assert names == ["numbers.txt", "copy.txt"]
+
+
 def test_a_file_that_is_not_the_one_meant_is_not_read(card):
     path = Path(card[0].path)
     path.write_text("4 5 6")

@@ -255,7 +255,8 @@ def _next_steps(plan: "Plan", outcome: "Outcome") -> list[tuple[str, str]]:
     steps = [("", ""), ("leaderboard", str(plan.folder / "leaderboard.csv"))]
     if not outcome.tracked:
         log = plan.folder / "mlflow.log"
-        steps.append(("MLflow", f"some runs are missing, see {log}; then run: python -m bench sync {name}{where}"))
+        why = f"are missing, see {log}; then" if log.exists() else "were not written before the end;"
+        steps.append(("MLflow", f"some runs {why} run: python -m bench sync {name}{where}"))
     pages = links(plan.folder, outcome.experiments)
     if len(outcome.experiments) > 1:
         pages = [(title, link) for title, link in pages if link.endswith("-charts")]
